@@ -1,0 +1,5 @@
+//! harden: confinement profiles for Linux daemons, from what the kernel saw them do.
+//!
+//! One way through the data: kernel → collect → [`observation`] → policy → render → prove.
+
+pub mod observation;

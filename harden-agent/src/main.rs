@@ -1,0 +1,3 @@
+//! The command `harden`.
+
+fn main() {}

@@ -1,0 +1,323 @@
+//! The shape of an observation: plain data, exactly what the JSON file holds.
+//!
+//! Every type here is a join semilattice (see [`super::join`]), so observations of several runs,
+//! machines and fleets add up in any order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::text::{Text, Word};
+
+/// The version of the JSON that this build writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// What was seen of one unit or command, over all its runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observation {
+    /// [`SCHEMA`] at the time of writing.
+    pub schema: u32,
+    /// The unit's or command's name: the stem of the files rendered from it.
+    pub name: Text,
+    /// The runs, by an identifier that is unique in the world (a UUID).
+    pub runs: BTreeMap<Word, Run>,
+}
+
+/// One run: an invocation of a unit, a marked test case, a `harden run`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// The command and its arguments.
+    pub command: Vec<Text>,
+    /// The numeric user under which the command was started.
+    pub uid: u32,
+    /// When observation began.
+    pub started: Timestamp,
+    /// When the last process was gone.
+    pub ended: Timestamp,
+    /// How the command ended: its exit status, 128 + n for signal n.
+    pub status: i32,
+    /// Where it ran.
+    pub host: Host,
+    /// Which kernel hook supplied which kind of fact: `files` → `raw_tp:sys_exit`.
+    pub hooks: BTreeMap<String, String>,
+    /// What could not be recorded, by kind, with the number of events lost. Zeroes are left out:
+    /// an empty map says that nothing was lost.
+    pub losses: BTreeMap<Word, u64>,
+    /// Symbolic links that lay on the paths asked for: link → its text, as of the end of the run.
+    pub symlinks: BTreeMap<Text, Text>,
+    /// What was seen, by the executable's path. A process counts for the program that it last
+    /// called exec for; a forked child that never calls exec counts for its parent's.
+    pub executables: BTreeMap<Text, Executable>,
+}
+
+/// The machine of a run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// `uname -n`.
+    pub name: Text,
+    /// `uname -r`.
+    pub kernel: Text,
+    /// `uname -m`.
+    pub architecture: Text,
+    /// The C library's name and version, where one is installed (`glibc 2.36`).
+    pub libc: Option<Text>,
+}
+
+/// The facts of one executable in one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Executable {
+    /// Which files had this path (an upgrade during the run gives a second).
+    pub inodes: BTreeSet<Inode>,
+    /// The ELF interpreter (`PT_INTERP`) of the program, if it names one.
+    pub interpreters: BTreeSet<Text>,
+    /// What was given to execve, as an absolute name: the same path, a symbolic link, a script.
+    pub invoked_as: BTreeMap<Text, Seen>,
+    /// Calls by ABI and name.
+    pub syscalls: BTreeMap<Abi, BTreeMap<Word, Seen>>,
+    /// Capability checks by capability (`net_bind_service`) and kind of check.
+    pub capabilities: BTreeMap<Word, BTreeMap<CapabilityCheck, Seen>>,
+    /// Socket families asked for (`inet6`), successful or not.
+    pub families: BTreeMap<Word, Seen>,
+    /// Socket types asked for (`stream`).
+    pub socket_types: BTreeMap<Word, Seen>,
+    /// Sockets made or refused.
+    pub sockets: BTreeMap<Socket, BTreeMap<Outcome, Seen>>,
+    /// Socket addresses: operation → address as text (`inet 127.0.0.1:80`, `inet6 [::1]:80`,
+    /// `unix @name` for abstract ones, `unix /path`, `netlink 9` …) → outcome.
+    pub addresses: BTreeMap<AddressOperation, BTreeMap<Text, BTreeMap<Outcome, Seen>>>,
+    /// Facts about arguments (`mmap-write-exec`, `namespace-user`): see
+    /// [`harden_common::Argument`].
+    pub arguments: BTreeMap<Word, Seen>,
+    /// Files by absolute path.
+    pub files: BTreeMap<Text, File>,
+}
+
+/// What was done with the file at one path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// The path is the file's own, walked in the kernel, with no symbolic link in it. If not, it
+    /// is the directory's own path joined with what the program asked for.
+    pub resolved: bool,
+    /// What was done, with which result.
+    pub operations: BTreeMap<Operation, BTreeMap<Outcome, Seen>>,
+    /// The inodes that were there, with owner and mode (several: the file was replaced or chowned).
+    pub inodes: BTreeSet<Inode>,
+    /// The absolute names by which the program asked for it, where they differ from the path.
+    pub asked_as: BTreeSet<Text>,
+}
+
+/// An inode as the kernel had it when the fact was first seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inode {
+    /// Device number of the file system, `makedev` coding as in stat(2).
+    pub device: u64,
+    /// Inode number.
+    pub number: u64,
+    /// `i_generation`: tells a reused inode number from the first.
+    pub generation: u32,
+    /// Type and permissions, as `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number of a device node, else 0.
+    pub rdev: u64,
+    /// Magic number of the file system (`statfs`'s `f_type`), 0 if not known.
+    pub filesystem: u64,
+}
+
+/// Evidence of a fact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Seen {
+    /// When first, where that is known (the slot has the fact, its hint may have been lost).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
+    /// How often, where that was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+/// The calling convention by which a call entered the kernel; each has its own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Abi {
+    /// The machine's own (`x86_64`).
+    Native,
+    /// 32-bit x86: `int 0x80`, sysenter, or a 32-bit program.
+    Ia32,
+    /// x32: 64-bit registers, 32-bit pointers.
+    X32,
+}
+
+/// How the kernel was asked about a capability, and what it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CapabilityCheck {
+    /// Asked for the task itself in the initial user namespace, and granted: the task used it.
+    Granted,
+    /// Asked, and denied: the task lived without it.
+    Denied,
+    /// Granted, but only a question (`CAP_OPT_NOAUDIT`: overcommit, listings): no need.
+    GrantedNoaudit,
+    /// A question, answered no.
+    DeniedNoaudit,
+    /// Asked under credentials that were not the task's own (overlayfs): no need.
+    OverriddenCredentials,
+    /// Asked in a child user namespace: needs nothing outside it.
+    ChildUserNamespace,
+}
+
+/// A socket's family, type and protocol.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Socket {
+    /// `inet`, `unix`, `af-45` for one without a name.
+    pub family: Word,
+    /// `stream`, `dgram`, …
+    pub kind: Word,
+    /// The number given, 0 for the family's default.
+    pub protocol: u32,
+}
+
+impl From<Socket> for String {
+    fn from(socket: Socket) -> Self {
+        format!("{} {} {}", socket.family, socket.kind, socket.protocol)
+    }
+}
+
+impl TryFrom<String> for Socket {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bad = || format!("{text:?} is not 'FAMILY TYPE PROTOCOL'");
+        let mut parts = text.split(' ');
+        let (Some(family), Some(kind), Some(protocol), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(bad());
+        };
+        Ok(Self {
+            family: Word::new(family).map_err(|_| bad())?,
+            kind: Word::new(kind).map_err(|_| bad())?,
+            protocol: protocol.parse().map_err(|_| bad())?,
+        })
+    }
+}
+
+/// What an address was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressOperation {
+    /// bind(2)
+    Bind,
+    /// connect(2)
+    Connect,
+    /// sendto(2), sendmsg(2), sendmmsg(2) with an address
+    Send,
+}
+
+/// How a call ended: `ok`, or the name of its errno.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Outcome(pub Word);
+
+impl Outcome {
+    /// Whether the call succeeded.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.0.as_str() == "ok"
+    }
+}
+
+/// What was done with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Opened for reading.
+    Read,
+    /// Opened for writing.
+    Write,
+    /// Opened with `O_CREAT`: made if it was not there.
+    Create,
+    /// Opened with `O_PATH`: neither read nor written.
+    Locate,
+    /// Run by execve.
+    Execute,
+    /// stat and its kin.
+    Stat,
+    /// access(2) and its kin.
+    Access,
+    /// readlink
+    Readlink,
+    /// chdir, fchdir
+    Chdir,
+    /// chroot, `pivot_root`
+    Chroot,
+    /// mkdir
+    Mkdir,
+    /// rmdir
+    Rmdir,
+    /// unlink
+    Unlink,
+    /// Renamed from this name.
+    RenameFrom,
+    /// Renamed to this name.
+    RenameTo,
+    /// Hard link made from this name.
+    LinkFrom,
+    /// Hard link made at this name.
+    LinkTo,
+    /// Symbolic link made at this name.
+    Symlink,
+    /// mknod (device, fifo, socket, file).
+    Mknod,
+    /// chmod, fchmod
+    Chmod,
+    /// chown, fchown
+    Chown,
+    /// truncate, ftruncate
+    Truncate,
+    /// Times set.
+    Utime,
+    /// Extended attributes read or listed.
+    XattrRead,
+    /// Extended attributes written or removed.
+    XattrWrite,
+    /// statfs
+    Statfs,
+    /// inotify, fanotify
+    Watch,
+    /// Mount point, source or tree of a mount call.
+    Mount,
+    /// umount2
+    Unmount,
+    /// swapon, swapoff, acct, quotactl, uselib: administration by path.
+    Administer,
+    /// Unix socket bound here.
+    Bind,
+    /// Unix socket connected to or sent to here.
+    Connect,
+}
+
+impl Operation {
+    /// Whether a read-only mount would refuse it.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        use Operation as O;
+        matches!(
+            self,
+            O::Write | O::Create | O::Mkdir | O::Rmdir | O::Unlink | O::RenameFrom | O::RenameTo
+                | O::LinkFrom | O::LinkTo | O::Symlink | O::Mknod | O::Chmod | O::Chown
+                | O::Truncate | O::Utime | O::XattrWrite | O::Bind
+        )
+    }
+}

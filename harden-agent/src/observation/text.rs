@@ -1,0 +1,122 @@
+//! Byte strings from the kernel (paths, socket names) as JSON text, without loss.
+
+use std::fmt;
+
+use bstr::{BStr, BString, ByteSlice, ByteVec};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A path or name as the kernel has it: any bytes but NUL, at most 4,095 of them for a path.
+///
+/// In JSON and on a terminal it is escaped: a backslash is `\\`, a newline `\n`, a byte that is
+/// no UTF-8 `\xFF`; everything printable stands for itself. So the text is reversible and can
+/// never hold a line break.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text(BString);
+
+impl Text {
+    /// The bytes as the kernel has them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    /// The bytes as a byte string, for searching.
+    #[must_use]
+    pub fn as_bstr(&self) -> &BStr {
+        self.0.as_bstr()
+    }
+
+    /// The bytes as a path of the operating system.
+    #[must_use]
+    pub fn as_path(&self) -> &std::path::Path {
+        use std::os::unix::ffi::OsStrExt;
+        std::path::Path::new(std::ffi::OsStr::from_bytes(self.as_bytes()))
+    }
+
+    /// The text, if it is UTF-8 without control characters: what any sandbox's file could hold.
+    #[must_use]
+    pub fn as_plain_str(&self) -> Option<&str> {
+        let text = std::str::from_utf8(self.as_bytes()).ok()?;
+        (!text.chars().any(char::is_control)).then_some(text)
+    }
+}
+
+impl<T: AsRef<[u8]> From<T> for Text {
+    fn from(bytes: T) -> Self {
+        Self(BString::from(bytes.as_ref()))
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.escape_bytes(), out)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "\"{self}\"")
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = Vec::unescape_bytes(&text);
+        if bytes.contains(&0) {
+            return Err(de::Error::custom("a name from the kernel cannot hold a NUL byte"));
+        }
+        Ok(Self(BString::from(bytes)))
+    }
+}
+
+/// A name out of a closed vocabulary: a syscall, a capability, a socket family, an errno.
+///
+/// Lower or upper case ASCII letters, digits, `_` and `-`, 1 to 64 of them: whatever an
+/// observation from elsewhere holds, a word cannot become another line or rule of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Word(String);
+
+impl Word {
+    /// Accepts `text` if it is a word.
+    ///
+    /// # Errors
+    /// [`NotAWord`] with the text if a character is outside the set or the length is not 1 to 64.
+    pub fn new(text: impl Into<String>) -> Result<Self, NotAWord> {
+        let text = text.into();
+        let fits = (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if fits { Ok(Self(text)) } else { Err(NotAWord(text)) }
+    }
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// The text is no [`Word`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a name: 1 to 64 letters, digits, '_' and '-' are")]
+pub struct NotAWord(String);
