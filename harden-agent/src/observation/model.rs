@@ -315,9 +315,23 @@ impl Operation {
         use Operation as O;
         matches!(
             self,
-            O::Write | O::Create | O::Mkdir | O::Rmdir | O::Unlink | O::RenameFrom | O::RenameTo
-                | O::LinkFrom | O::LinkTo | O::Symlink | O::Mknod | O::Chmod | O::Chown
-                | O::Truncate | O::Utime | O::XattrWrite | O::Bind
+            O::Write
+                | O::Create
+                | O::Mkdir
+                | O::Rmdir
+                | O::Unlink
+                | O::RenameFrom
+                | O::RenameTo
+                | O::LinkFrom
+                | O::LinkTo
+                | O::Symlink
+                | O::Mknod
+                | O::Chmod
+                | O::Chown
+                | O::Truncate
+                | O::Utime
+                | O::XattrWrite
+                | O::Bind
         )
     }
 }

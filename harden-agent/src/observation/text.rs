@@ -41,7 +41,7 @@ impl Text {
     }
 }
 
-impl<T: AsRef<[u8]> From<T> for Text {
+impl<T: AsRef<[u8]>> From<T> for Text {
     fn from(bytes: T) -> Self {
         Self(BString::from(bytes.as_ref()))
     }
@@ -70,7 +70,9 @@ impl<'de> Deserialize<'de> for Text {
         let text = String::deserialize(deserializer)?;
         let bytes = Vec::unescape_bytes(&text);
         if bytes.contains(&0) {
-            return Err(de::Error::custom("a name from the kernel cannot hold a NUL byte"));
+            return Err(de::Error::custom(
+                "a name from the kernel cannot hold a NUL byte",
+            ));
         }
         Ok(Self(BString::from(bytes)))
     }
@@ -94,7 +96,11 @@ impl Word {
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if fits { Ok(Self(text)) } else { Err(NotAWord(text)) }
+        if fits {
+            Ok(Self(text))
+        } else {
+            Err(NotAWord(text))
+        }
     }
 
     /// The word.
