@@ -1,2 +1,17 @@
-//! What crosses from the kernel programs to the agent.
+//! What crosses from the kernel programs to the agent: slot records, events, the numbers in them,
+//! and the table of calls both sides go by. Nothing else, and never a pointer.
+//!
+//! Numbers here are part of the recorded data: they are never given another meaning.
 #![no_std]
+
+mod call;
+mod event;
+mod fact;
+mod loss;
+mod slot;
+
+pub use call::*;
+pub use event::*;
+pub use fact::*;
+pub use loss::*;
+pub use slot::*;

@@ -1,0 +1,360 @@
+//! Loading the kernel programs and attaching what this kernel allows.
+
+use std::{collections::BTreeMap, fs, io, os::fd::AsRawFd, path::Path};
+
+use aya::{
+    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, Queue, RingBuf},
+    programs::{BtfTracePoint, Program, ProgramError, RawTracePoint},
+    util::nr_cpus,
+};
+use harden_common::{Counts, Loss, SlotRecord};
+
+use super::{
+    btf::{Btf, BtfError},
+    kallsyms,
+    offsets::{self, MissingMember},
+    tiers::{Attach, Fact, Hook, TIERS},
+};
+
+static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
+static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why nothing can be observed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// No privilege for BPF.
+    #[error("the kernel does not let this process load BPF programs ({0}); run it as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; in a container, from the host")]
+    Privilege(io::Error),
+    /// No type information.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// A structure differs.
+    #[error(transparent)]
+    Member(#[from] MissingMember),
+    /// The object or a map was refused.
+    #[error("the kernel programs cannot be loaded: {0:#}")]
+    Load(anyhow::Error),
+    /// The hook that everything stands on was refused.
+    #[error("system calls cannot be observed on this kernel: {0}")]
+    NoSyscalls(String),
+    /// A map operation failed.
+    #[error("a BPF map cannot be used: {0}")]
+    Map(#[from] MapError),
+    /// A system call of the set-up failed.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// How large the maps are. Each limit, when hit, is counted as a loss.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Slots: one for each executable in each cgroup and run; 2,192 bytes each.
+    pub slots: u32,
+    /// Cgroups observed at once.
+    pub cgroups: u32,
+    /// Paths, sockets and addresses remembered as sent; about 120 bytes each.
+    pub once: u32,
+    /// Bytes of the ring buffer: a power of two, at least a page.
+    pub ring: u32,
+    /// Slots whose calls are counted, 4 KiB each on each CPU; 0 turns counting off.
+    pub counted_slots: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            slots: 4096,
+            cgroups: 4096,
+            once: 65_536,
+            ring: 8 << 20,
+            counted_slots: 256,
+        }
+    }
+}
+
+/// The programs in the kernel. They are gone when this is dropped.
+pub struct Probe {
+    ebpf: Ebpf,
+    /// What supplies each kind of fact, or why nothing does.
+    hooks: BTreeMap<Fact, Result<Hook, String>>,
+    attribution: &'static str,
+    generation: u32,
+}
+
+impl Probe {
+    /// Loads and attaches the best tier of each kind of fact.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
+    /// [`Probe::hooks`] with its reason.
+    pub fn load(sizes: &Sizes) -> Result<Self, ProbeError> {
+        let btf = Btf::read(Path::new(VMLINUX))?;
+        let offsets = offsets::resolve(&btf)?;
+        // A kernel without task storage for tracing programs refuses the first object's sys_enter.
+        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &offsets) {
+            Err(ProbeError::NoSyscalls(_) | ProbeError::Load(_)) => {
+                Self::load_object(HASH_OBJECT, "task-hash", sizes, &offsets)
+            }
+            other => other,
+        }
+    }
+
+    /// Loads the variant that keeps task state in a hash, as kernels before 5.13 need it.
+    ///
+    /// # Errors
+    /// As [`Probe::load`].
+    pub fn load_with_task_hash(sizes: &Sizes) -> Result<Self, ProbeError> {
+        let btf = Btf::read(Path::new(VMLINUX))?;
+        Self::load_object(HASH_OBJECT, "task-hash", sizes, &offsets::resolve(&btf)?)
+    }
+
+    fn load_object(
+        object: &[u8],
+        attribution: &'static str,
+        sizes: &Sizes,
+        offsets: &[(&'static str, u32)],
+    ) -> Result<Self, ProbeError> {
+        let callers = kallsyms::noaudit_callers();
+        let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf));
+        // aya 0.14 does not know task storage; only the kernel side uses it.
+        loader.allow_unsupported_maps();
+        for (name, offset) in offsets {
+            // Each object lacks the constants that only the other uses.
+            loader.override_global(name, offset, false);
+        }
+        loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
+        loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
+        for (map, entries) in [
+            ("SLOTS", sizes.slots),
+            ("SLOT_OF", sizes.slots),
+            ("FREE_SLOTS", sizes.slots),
+            ("CGROUPS", sizes.cgroups),
+            ("ONCE", sizes.once),
+            ("EVENTS", sizes.ring),
+            ("COUNTS", sizes.counted_slots.max(1)),
+        ] {
+            loader.map_max_entries(map, entries);
+        }
+        let ebpf = loader.load(object).map_err(refused)?;
+        let mut probe = Self {
+            ebpf,
+            hooks: BTreeMap::new(),
+            attribution,
+            generation: 0,
+        };
+        probe.fill_slots(sizes.slots)?;
+        probe.attach(&btf)?;
+        Ok(probe)
+    }
+
+    fn fill_slots(&mut self, slots: u32) -> Result<(), ProbeError> {
+        let mut free: Queue<_, u32> = Queue::try_from(map_mut(&mut self.ebpf, "FREE_SLOTS")?)?;
+        for slot in 0..slots {
+            free.push(slot, 0)?;
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, btf: &AyaBtf) -> Result<(), ProbeError> {
+        for tier in TIERS.iter().rev() {
+            let mut reasons = Vec::new();
+            let attached = tier.iter().find(|hook| match self.attach_one(**hook, btf) {
+                Ok(()) => true,
+                Err(error) => {
+                    reasons.push(format!("{}: {}", hook.name(), reason(&error)));
+                    false
+                }
+            });
+            let Some(fact) = tier.first().map(|hook| hook.fact) else { continue };
+            self.hooks.insert(fact, attached.copied().ok_or_else(|| reasons.join("; ")));
+        }
+        match self.hooks.get(&Fact::Syscalls) {
+            Some(Err(reason)) => Err(ProbeError::NoSyscalls(reason.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    fn attach_one(&mut self, hook: Hook, btf: &AyaBtf) -> Result<(), ProgramError> {
+        let program = self.ebpf.program_mut(hook.point).ok_or(ProgramError::NotLoaded)?;
+        match hook.attach {
+            Attach::RawTracepoint => {
+                let program: &mut RawTracePoint = program.try_into()?;
+                program.load()?;
+                program.attach(hook.point)?;
+            }
+            Attach::BtfTracepoint => {
+                let program: &mut BtfTracePoint = program.try_into()?;
+                program.load(hook.point, btf)?;
+                program.attach()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
+    #[must_use]
+    pub fn hooks(&self) -> BTreeMap<String, String> {
+        let hooks = self.hooks.iter().map(|(fact, hook)| {
+            let text = match hook {
+                Ok(hook) => hook.name(),
+                Err(reason) => format!("none ({reason})"),
+            };
+            (fact.name().to_owned(), text)
+        });
+        hooks
+            .chain([("attribution".to_owned(), self.attribution.to_owned())])
+            .collect()
+    }
+
+    /// Observes the cgroup with id `cgroup` in run number `run`, from the moment this returns.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the table of cgroups is full.
+    pub fn observe(&mut self, cgroup: u64, run: u64) -> Result<(), ProbeError> {
+        let mut cgroups: HashMap<_, u64, u64> = HashMap::try_from(map_mut(&mut self.ebpf, "CGROUPS")?)?;
+        cgroups.insert(cgroup, run, 0)?;
+        self.generation += 1;
+        let mut generation: Array<_, u32> = Array::try_from(map_mut(&mut self.ebpf, "GENERATION")?)?;
+        generation.set(0, self.generation, 0)?;
+        // Programs that had read the old number have ended after a grace period.
+        grace_period()
+    }
+
+    /// The ring buffer; can be taken once.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if it was taken before.
+    pub fn take_events(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
+        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| missing("EVENTS"))?;
+        Ok(RingBuf::try_from(map)?)
+    }
+
+    /// Every slot in use: its number and record, as raw bytes of a [`SlotRecord`].
+    ///
+    /// # Errors
+    /// [`ProbeError`] if a map cannot be read.
+    pub fn slots(&self) -> Result<Vec<(u32, [u8; size_of::<SlotRecord>()])>, ProbeError> {
+        let slot_of: HashMap<_, [u8; size_of::<harden_common::SlotKey>()], u32> =
+            HashMap::try_from(map(&self.ebpf, "SLOT_OF")?)?;
+        let records: Array<_, [u8; size_of::<SlotRecord>()]> = Array::try_from(map(&self.ebpf, "SLOTS")?)?;
+        slot_of
+            .iter()
+            .map(|entry| {
+                let (_, slot) = entry?;
+                Ok((slot, records.get(&slot, 0)?))
+            })
+            .collect()
+    }
+
+    /// How often each native call was made in `slot`, over all CPUs.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the map cannot be read.
+    pub fn counts(&self, slot: u32) -> Result<Counts, ProbeError> {
+        let counts: PerCpuArray<_, Counts> = PerCpuArray::try_from(map(&self.ebpf, "COUNTS")?)?;
+        let mut sum = [0; harden_common::CALLS as usize];
+        for cpu in counts.get(&slot, 0)?.iter() {
+            for (sum, count) in sum.iter_mut().zip(cpu) {
+                *sum += count;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// What was lost so far, by kind; kinds with no loss are left out. Skipped programs are among
+    /// them (`skipped-sys_enter`): the kernel does not run a program inside itself on one CPU.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the counters cannot be read.
+    pub fn losses(&self) -> Result<BTreeMap<String, u64>, ProbeError> {
+        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(map(&self.ebpf, "LOSSES")?)?;
+        let mut losses = BTreeMap::new();
+        for (loss, name) in Loss::ALL {
+            let sum = counters.get(&(loss as u32), 0)?.iter().sum();
+            losses.insert(name.to_owned(), sum);
+        }
+        for (name, program) in self.ebpf.programs() {
+            losses.insert(format!("skipped-{name}"), recursion_misses(program));
+        }
+        losses.retain(|_, count| *count > 0);
+        Ok(losses)
+    }
+
+    /// CPUs that the kernel may use: the factor of every per-CPU map.
+    #[must_use]
+    pub fn cpus() -> usize {
+        nr_cpus().unwrap_or(1)
+    }
+}
+
+/// `recursion_misses` of a loaded program, from its descriptor's fdinfo (5.12); 0 where unknown.
+fn recursion_misses(program: &Program) -> u64 {
+    let Ok(fd) = program.fd() else { return 0 };
+    let info = format!("/proc/self/fdinfo/{}", std::os::fd::AsFd::as_fd(fd).as_raw_fd());
+    let text = fs::read_to_string(info).unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// Waits until every program that runs now has ended: `membarrier(MEMBARRIER_CMD_GLOBAL)` is
+/// `synchronize_rcu` (kernel/sched/membarrier.c).
+fn grace_period() -> Result<(), ProbeError> {
+    // SAFETY: the call takes no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result < 0 {
+        return Err(ProbeError::System("membarrier", io::Error::last_os_error()));
+    }
+    Ok(())
+}
+
+fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a aya::maps::Map, ProbeError> {
+    ebpf.map(name).ok_or_else(|| missing(name))
+}
+
+fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, ProbeError> {
+    ebpf.map_mut(name).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &'static str) -> ProbeError {
+    ProbeError::Load(anyhow::anyhow!("the object has no map {name}"))
+}
+
+/// Tells missing privilege from everything else.
+fn refused(error: EbpfError) -> ProbeError {
+    let error = anyhow::Error::from(error);
+    let denied = error.chain().find_map(|cause| {
+        let cause = cause.downcast_ref::<io::Error>()?;
+        matches!(cause.raw_os_error(), Some(libc::EPERM | libc::EACCES)).then(|| io::Error::from(cause.kind()))
+    });
+    match denied {
+        Some(cause) => ProbeError::Privilege(cause),
+        None => ProbeError::Load(error),
+    }
+}
+
+/// What the kernel said of a program, with the verifier's last words.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let lines: Vec<_> = log.lines().rev().take(3).collect();
+            let last: Vec<_> = lines.into_iter().rev().collect();
+            format!("{io_error} {}", last.join(" / "))
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut cause = std::error::Error::source(other);
+            while let Some(error) = cause {
+                text = format!("{text}: {error}");
+                cause = error.source();
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Kinds of loss: the kernel side counts each where it happens.
+
+/// What could not be recorded.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A path did not fit into the ring buffer. It comes again when the path is used again.
+    PathRingFull = 0,
+    /// An exec did not fit into the ring buffer.
+    ExecRingFull = 1,
+    /// A socket or address did not fit into the ring buffer. It comes again.
+    SocketRingFull = 2,
+    /// A cgroup's birth or end did not fit into the ring buffer.
+    CgroupRingFull = 3,
+    /// No slot number was left: the task's facts went unrecorded.
+    SlotsExhausted = 4,
+    /// A path was longer or deeper than the walk's bounds.
+    WalkTruncated = 5,
+    /// A path or address in the task's memory could not be read though the call could read it.
+    TextUnreadable = 6,
+    /// All scratch buffers of the CPU were in use by preempted tasks.
+    ScratchBusy = 7,
+    /// A call number beyond the table.
+    UnknownCall = 8,
+    /// An array of messages whose addresses past the first were not read.
+    MessagesSkipped = 9,
+    /// A map refused an update: slot keys, cgroups or task state.
+    MapUpdate = 10,
+}
+
+impl Loss {
+    /// Every kind with the name that the observation gives it.
+    pub const ALL: [(Self, &'static str); 11] = [
+        (Self::PathRingFull, "path-ring-full"),
+        (Self::ExecRingFull, "exec-ring-full"),
+        (Self::SocketRingFull, "socket-ring-full"),
+        (Self::CgroupRingFull, "cgroup-ring-full"),
+        (Self::SlotsExhausted, "slots-exhausted"),
+        (Self::WalkTruncated, "walk-truncated"),
+        (Self::TextUnreadable, "text-unreadable"),
+        (Self::ScratchBusy, "scratch-busy"),
+        (Self::UnknownCall, "unknown-call"),
+        (Self::MessagesSkipped, "messages-skipped"),
+        (Self::MapUpdate, "map-update"),
+    ];
+
+    /// Entries of the counter array.
+    pub const COUNT: u32 = 16;
+}

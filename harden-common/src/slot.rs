@@ -1,0 +1,46 @@
+//! A slot: what one executable in one cgroup did in one run.
+
+use crate::FACTS;
+
+/// Which file a program is. The generation tells a reused inode number from the first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ExecutableId {
+    /// Inode number.
+    pub inode: u64,
+    /// `s_dev` in the kernel's coding: major << 20 | minor.
+    pub device: u32,
+    /// `i_generation`.
+    pub generation: u32,
+}
+
+/// What a slot stands for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SlotKey {
+    /// The cgroup (v2) that the task was in when it called exec: the inode number of its directory.
+    pub cgroup: u64,
+    /// The program.
+    pub executable: ExecutableId,
+    /// The run's number, given by the agent.
+    pub run: u64,
+}
+
+/// One slot. A byte of `facts` is 0 or 1; it is set by a plain store, which two CPUs may do at
+/// once, and never cleared while the slot is in use.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SlotRecord {
+    /// What the slot stands for.
+    pub key: SlotKey,
+    /// Set when a hint found the ring buffer full: the agent must read `facts`.
+    pub rescan: u64,
+    /// By fact number.
+    pub facts: [u8; FACTS as usize],
+}
+
+/// The slot number of tasks that nobody observes.
+pub const SLOT_EXCLUDED: u32 = u32::MAX;
+
+/// How often each native call was made in one slot on one CPU.
+pub type Counts = [u64; crate::CALLS as usize];

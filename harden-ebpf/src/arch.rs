@@ -1,0 +1,92 @@
+//! Registers and calling conventions of x86-64: the only file that knows the machine.
+
+use aya_ebpf::{bindings::pt_regs, helpers::generated::bpf_get_current_task};
+use harden_common::{FACT_IA32, FACT_NATIVE, FACT_X32, NATIVE_OF_IA32, native_of_x32};
+
+use crate::kernel::{self, Address, TASK_THREAD_STATUS};
+
+/// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): a 32-bit call is in progress; also set for
+/// `int 0x80` from a 64-bit program, whose code segment still says 64-bit.
+const TS_COMPAT: u32 = 2;
+/// `__X32_SYSCALL_BIT`
+const X32_BIT: u32 = 1 << 30;
+/// Numbers provided for in the x32 range of facts.
+const X32_CALLS: u32 = 576;
+
+/// A call as it entered the kernel.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// Number in the native table with the same arguments.
+    pub native: u32,
+    /// Number of its fact; `None` if the number is beyond the table.
+    pub fact: Option<u32>,
+    /// Arguments come in the 32-bit registers.
+    pub compat: bool,
+}
+
+impl Call {
+    /// The call with number `id` in progress in the current task.
+    #[inline(always)]
+    pub fn current(id: i64) -> Self {
+        // `id` is negative for a call that a tracer cancelled: no number matches it.
+        let number = id as u32;
+        // SAFETY: the helper has no preconditions.
+        let task = unsafe { bpf_get_current_task() };
+        let status: u32 = kernel::read(task, &TASK_THREAD_STATUS).unwrap_or(0);
+        if status & TS_COMPAT != 0 {
+            let native = NATIVE_OF_IA32.get(number as usize).copied().unwrap_or(0);
+            return Self {
+                native: u32::from(native),
+                fact: (number < 512).then_some(FACT_IA32 + number),
+                compat: true,
+            };
+        }
+        if number & X32_BIT != 0 && id > 0 {
+            let number = number & !X32_BIT;
+            return Self {
+                native: native_of_x32(number),
+                fact: (number < X32_CALLS).then_some(FACT_X32 + number),
+                compat: false,
+            };
+        }
+        let known = number < 512;
+        Self {
+            native: if known { number } else { 0 },
+            fact: known.then_some(FACT_NATIVE + number),
+            compat: false,
+        }
+    }
+}
+
+/// The number of the call that is coming back: `orig_ax`.
+#[inline(always)]
+pub fn number(regs: Address) -> Option<i64> {
+    kernel::read_at(regs + core::mem::offset_of!(pt_regs, orig_rax) as u64)
+}
+
+/// Argument `index` (0–5) of the call. `struct pt_regs` is a user-space ABI: its offsets are fixed.
+#[inline(always)]
+pub fn argument(regs: Address, call: Call, index: u32) -> Option<u64> {
+    use core::mem::offset_of;
+    let offset = if call.compat {
+        match index {
+            0 => offset_of!(pt_regs, rbx),
+            1 => offset_of!(pt_regs, rcx),
+            2 => offset_of!(pt_regs, rdx),
+            3 => offset_of!(pt_regs, rsi),
+            4 => offset_of!(pt_regs, rdi),
+            _ => offset_of!(pt_regs, rbp),
+        }
+    } else {
+        match index {
+            0 => offset_of!(pt_regs, rdi),
+            1 => offset_of!(pt_regs, rsi),
+            2 => offset_of!(pt_regs, rdx),
+            3 => offset_of!(pt_regs, r10),
+            4 => offset_of!(pt_regs, r8),
+            _ => offset_of!(pt_regs, r9),
+        }
+    };
+    let value: u64 = kernel::read_at(regs + offset as u64)?;
+    Some(if call.compat { value & 0xffff_ffff } else { value })
+}

@@ -1,0 +1,280 @@
+//! Which slot a task belongs to.
+//!
+//! A task belongs to the slot that it had when it last called exec; a fork inherits it. The state
+//! of a task names the generation and the exec count for which it holds: on any mismatch, and when
+//! there is none, the task is interned again. So the hooks on fork and exec make attribution fast
+//! and exact, but nothing depends on them, and nothing has to be seeded.
+
+use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
+use harden_common::{
+    Argument, ExecutableId, Loss, PathOperation, SLOT_EXCLUDED, SlotKey, kind,
+    path_flag,
+};
+
+use crate::{
+    emit::{self, lost},
+    kernel::{self, Address},
+    maps::{CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF, SLOTS},
+    scratch,
+    task_state::{self, Task},
+    walk,
+};
+
+/// What is kept per task.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TaskState {
+    /// The exec count for which this holds.
+    pub self_exec_id: u64,
+    /// The cgroup as of exec.
+    pub cgroup: u64,
+    /// The program.
+    pub executable: ExecutableId,
+    /// [`SLOT_EXCLUDED`] for a task that nobody observes.
+    pub slot: u32,
+    /// The generation for which this holds.
+    pub generation: u32,
+    /// The call in progress: native number + 1; 0 for none.
+    pub call: u32,
+    /// Bits of [`note`].
+    pub notes: u32,
+    /// `task_struct.start_boottime`: tells the task from an earlier one with the same thread id.
+    /// Only the hash needs it.
+    pub start: u64,
+}
+
+/// Bits of [`TaskState::notes`].
+pub mod note {
+    /// `sys_enter` has run for this task: an exit without an entry is a refused call.
+    pub const ENTERED: u32 = 1;
+}
+
+/// The current task's place.
+#[derive(Clone, Copy)]
+pub struct Current {
+    /// The slot.
+    pub slot: u32,
+    /// The task's state; null where the kernel could not give it just now.
+    pub state: *mut TaskState,
+}
+
+/// The current task's slot, or `None` if nobody observes it.
+#[inline(always)]
+pub fn current() -> Option<Current> {
+    let task = task_state::current();
+    let state = task_state::get(task);
+    let generation = generation();
+    if !state.is_null() {
+        // SAFETY: a non-null state is a whole value of the map; only its own task writes to it
+        // (its parent does before it runs).
+        let known = unsafe { &*state };
+        if known.generation == generation && known.self_exec_id == task_state::self_exec_id(task) {
+            let slot = known.slot;
+            return (slot != SLOT_EXCLUDED).then_some(Current { slot, state });
+        }
+    }
+    let slot = intern(task, state, generation, 0);
+    if slot == SLOT_EXCLUDED {
+        return None;
+    }
+    Some(Current {
+        slot,
+        state: task_state::get(task),
+    })
+}
+
+/// The slot of the call that is coming back: that in which it was entered.
+#[inline(always)]
+pub fn returning() -> Option<Current> {
+    let state = task_state::get(task_state::current());
+    if state.is_null() {
+        return current();
+    }
+    // SAFETY: as in `current`.
+    let slot = unsafe { (*state).slot };
+    (slot != SLOT_EXCLUDED).then_some(Current { slot, state })
+}
+
+/// A task called exec.
+#[inline(always)]
+pub fn exec(binprm: Address) {
+    let task = task_state::current();
+    intern(task, task_state::get(task), generation(), binprm);
+}
+
+/// A task made another: `child` is not running yet.
+#[inline(always)]
+pub fn inherit(child: Task) {
+    let state = task_state::get(task_state::current());
+    if !state.is_null() {
+        // SAFETY: as in `current`.
+        let mut copy = unsafe { *state };
+        copy.start = task_state::start(child);
+        // On failure the child heals itself from its leader or its own cgroup and program.
+        task_state::put(child, &copy);
+    }
+}
+
+/// A thread ends.
+#[inline(always)]
+pub fn exit() {
+    let task = task_state::current();
+    let state = task_state::get(task);
+    if !state.is_null() {
+        // SAFETY: as in `current`.
+        let slot = unsafe { (*state).slot };
+        let code: u32 = kernel::read(task as Address, &kernel::TASK_EXIT_CODE).unwrap_or(0);
+        // The low seven bits are the signal (wait(2)); 31 is SIGSYS.
+        if slot != SLOT_EXCLUDED && code & 0x7f == 31 {
+            emit::fact(slot, Argument::KilledBySeccomp.fact());
+        }
+    }
+    task_state::forget(task);
+}
+
+#[inline(always)]
+fn generation() -> u32 {
+    GENERATION.get(0).copied().unwrap_or(0)
+}
+
+/// Finds or makes the slot of `task` (the current one), remembers it, and tells the agent of a new
+/// program. `binprm` is 0 where exec is inferred.
+#[inline(never)]
+fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> u32 {
+    let self_exec_id = task_state::self_exec_id(task);
+    // SAFETY: as in `current`.
+    let old = (!old.is_null()).then(|| unsafe { *old });
+    let execed = binprm != 0 || old.is_some_and(|old| old.self_exec_id != self_exec_id);
+    let mut state = TaskState {
+        self_exec_id,
+        cgroup: 0,
+        executable: ExecutableId::default(),
+        slot: SLOT_EXCLUDED,
+        generation,
+        call: old.map_or(0, |old| old.call),
+        notes: old.map_or(0, |old| old.notes),
+        start: task_state::start(task),
+    };
+    match old.filter(|_| !execed).or_else(|| of_leader(task, self_exec_id)) {
+        Some(known) if !execed => {
+            state.cgroup = known.cgroup;
+            state.executable = known.executable;
+        }
+        _ => {
+            // SAFETY: the helper has no preconditions.
+            state.cgroup = unsafe { bpf_get_current_cgroup_id() };
+            state.executable = executable(task as Address).unwrap_or_default();
+        }
+    }
+    let mut born = false;
+    if let Some(&run) = CGROUPS.get_ptr(state.cgroup).map(|run| {
+        // SAFETY: a pointer into the map; a run number is one word.
+        unsafe { &*run }
+    }) {
+        let key = SlotKey {
+            cgroup: state.cgroup,
+            executable: state.executable,
+            run,
+        };
+        (state.slot, born) = slot(&key);
+    }
+    task_state::put(task, &state);
+    if state.slot != SLOT_EXCLUDED && (execed || born) {
+        tell(task as Address, state.slot, binprm);
+    }
+    state.slot
+}
+
+/// The state of the thread group's leader, if it holds for this task too: a thread whose own state
+/// is missing runs the same program.
+#[inline(always)]
+fn of_leader(task: Task, self_exec_id: u64) -> Option<TaskState> {
+    let state = task_state::of_leader(task);
+    if state.is_null() {
+        return None;
+    }
+    // SAFETY: as in `current`, but another task's: it may be changing. Then its exec count does not
+    // match ours, as exec leaves a process with one thread.
+    let state = unsafe { *state };
+    (state.self_exec_id == self_exec_id).then_some(state)
+}
+
+/// Finds or makes the slot for `key`. Says whether it is new.
+#[inline(always)]
+fn slot(key: &SlotKey) -> (u32, bool) {
+    if let Some(slot) = SLOT_OF.get_ptr(key) {
+        // SAFETY: a pointer into the map, to one word.
+        return (unsafe { *slot }, false);
+    }
+    let Ok(Some(slot)) = FREE_SLOTS.pop() else {
+        lost(Loss::SlotsExhausted);
+        return (SLOT_EXCLUDED, false);
+    };
+    let Some(record) = SLOTS.get_ptr_mut(slot) else {
+        lost(Loss::MapUpdate);
+        return (SLOT_EXCLUDED, false);
+    };
+    // SAFETY: the number came from the queue, so nobody else has the record yet.
+    unsafe { (*record).key = *key };
+    const BPF_NOEXIST: u64 = 1;
+    if SLOT_OF.insert(key, slot, BPF_NOEXIST).is_ok() {
+        return (slot, true);
+    }
+    // Another CPU was first, or the map is full: give the number back.
+    if FREE_SLOTS.push(slot, 0).is_err() {
+        lost(Loss::MapUpdate);
+    }
+    match SLOT_OF.get_ptr(key) {
+        // SAFETY: as above.
+        Some(slot) => (unsafe { *slot }, false),
+        None => {
+            lost(Loss::SlotsExhausted);
+            (SLOT_EXCLUDED, false)
+        }
+    }
+}
+
+/// The file that `task` runs; `None` for a kernel thread.
+#[inline(always)]
+fn executable_file(task: Address) -> Option<Address> {
+    let mm = kernel::pointer(task, &kernel::TASK_MM)?;
+    kernel::pointer(mm, &kernel::MM_EXE_FILE)
+}
+
+#[inline(always)]
+fn executable(task: Address) -> Option<ExecutableId> {
+    let file = executable_file(task)?;
+    let path = file + u64::from(kernel::FILE_PATH.load());
+    walk::inode_id(walk::inode_of(kernel::pointer(path, &kernel::PATH_DENTRY)?))
+}
+
+/// Sends which program the task runs now, and what exec was given.
+#[inline(always)]
+fn tell(task: Address, slot: u32, binprm: Address) {
+    scratch::with(|scratch| {
+        // SAFETY: the scratch is ours until we return.
+        let event = unsafe { &mut (*scratch).event };
+        walk::begin(event, kind::EXEC, slot, PathOperation::Execute);
+        let mut text = 0;
+        if let Some(name) = kernel::pointer(binprm, &kernel::BINPRM_FILENAME).filter(|_| binprm != 0) {
+            text = walk::kernel_text(scratch, name);
+        }
+        walk::start(scratch, text);
+        if let Some(file) = executable_file(task) {
+            let path = file + u64::from(kernel::FILE_PATH.load());
+            walk::target(scratch, path);
+            if event.inode.mode & 0o6000 != 0 {
+                emit::fact(slot, Argument::ExecSetid.fact());
+            }
+        }
+        if text > 0 {
+            walk::prefix(scratch, walk::base(scratch, task, 0));
+        }
+        if event.flags & path_flag::TRUNCATED != 0 {
+            lost(Loss::WalkTruncated);
+        }
+        if walk::send(scratch).is_err() {
+            lost(Loss::ExecRingFull);
+        }
+    });
+}

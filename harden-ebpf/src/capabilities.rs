@@ -1,0 +1,118 @@
+//! Capability checks, told apart by whether they are the task's own need.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{Global, helpers::generated::{bpf_get_current_task, bpf_get_stack}};
+use harden_common::{
+    CAPABILITIES, CAPABILITY_CHECKS, CLASSES, FACT_CAPABILITY, SlotRecord, check, class,
+};
+
+use crate::{
+    attribution::{self, Current},
+    emit,
+    kernel::{self as k, Address},
+    maps::SLOTS,
+};
+
+/// Frames looked at: the asking function is at most this far above the hook.
+const FRAMES: usize = 12;
+/// Functions provided for.
+const FUNCTIONS: usize = 6;
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// First and last address of the kernel's functions that ask with `CAP_OPT_NOAUDIT`
+/// (`cap_vm_enough_memory`, `ns_capable_noaudit` …), for hooks that do not see the options.
+#[unsafe(no_mangle)]
+static NOAUDIT_CALLERS: Global<[[u64; 2]; FUNCTIONS]> = Global::new([[0; 2]; FUNCTIONS]);
+
+/// A check of `capability` for `credentials` in `namespace` had result `result`.
+#[inline(always)]
+pub fn checked(
+    ctx: *mut c_void,
+    credentials: *const c_void,
+    namespace: *const c_void,
+    capability: i32,
+    result: i32,
+) {
+    let capability = capability as u32;
+    if capability >= CAPABILITIES {
+        return;
+    }
+    let Some(current) = attribution::current() else {
+        return;
+    };
+    let Some(record) = SLOTS.get_ptr_mut(current.slot) else {
+        return;
+    };
+    let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;
+    let class = call_class(current);
+    let denied = u32::from(result != 0);
+    let level: u32 = k::read(namespace as Address, &k::USER_NS_LEVEL).unwrap_or(0);
+    let check = if level != 0 {
+        check::CHILD_USER_NAMESPACE
+    } else if class & class::ACCESS == 0 && !is_own(credentials as Address) {
+        check::OVERRIDDEN_CREDENTIALS
+    } else if is_question(ctx, record, first, class, capability) {
+        check::GRANTED_NOAUDIT + denied
+    } else {
+        check::GRANTED + denied
+    };
+    emit::set(record, current.slot, first + check);
+}
+
+#[inline(always)]
+fn call_class(current: Current) -> u8 {
+    if current.state.is_null() {
+        return 0;
+    }
+    // SAFETY: a whole value of the map.
+    let call = unsafe { (*current.state).call };
+    if call == 0 {
+        return 0;
+    }
+    CLASSES.get(call as usize - 1).copied().unwrap_or(0)
+}
+
+/// Whether the credentials checked are those that the task has, and not lent for the moment.
+#[inline(always)]
+fn is_own(credentials: Address) -> bool {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    k::read::<Address>(task, &k::TASK_REAL_CRED) == Some(credentials)
+}
+
+/// Whether the kernel only asked, with no consequence but a number (`CAP_OPT_NOAUDIT`).
+///
+/// The tracepoint does not have the options, so the stack tells. Memory calls ask for
+/// `CAP_SYS_ADMIN` all the time and only for overcommit (mm/util.c, `__vm_enough_memory`): there
+/// the first answer holds for the rest.
+#[inline(always)]
+fn is_question(
+    ctx: *mut c_void,
+    record: *mut SlotRecord,
+    first: u32,
+    class: u8,
+    capability: u32,
+) -> bool {
+    if class & class::MEMORY != 0 && capability == CAP_SYS_ADMIN {
+        return true;
+    }
+    // Needed already, and asked already: nothing to learn.
+    if emit::is_set(record, first + check::GRANTED)
+        && emit::is_set(record, first + check::GRANTED_NOAUDIT)
+    {
+        return false;
+    }
+    let mut frames = [0u64; FRAMES];
+    // SAFETY: the helper writes at most the array's size.
+    let filled = unsafe {
+        bpf_get_stack(ctx, (&raw mut frames).cast(), size_of_val(&frames) as u32, 0)
+    };
+    if filled < 0 {
+        return false;
+    }
+    let functions = NOAUDIT_CALLERS.load();
+    frames
+        .iter()
+        .any(|&frame| functions.iter().any(|&[start, end]| frame > start && frame <= end))
+}

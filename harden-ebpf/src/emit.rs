@@ -1,0 +1,129 @@
+//! Sending to the agent: each fact once, each loss counted.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
+use harden_common::{FactEvent, Header, Loss, SlotRecord, kind};
+
+use crate::maps::{EVENTS, LOSSES, ONCE, SLOTS};
+
+/// What makes a path, socket or address the same as one already sent.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct OnceKey {
+    /// Slot: so that a new run sends everything again.
+    pub slot: u32,
+    /// Event kind << 16 | operation.
+    pub what: u32,
+    /// Open flags or access mode.
+    pub argument: u32,
+    /// Errno.
+    pub errno: u32,
+    /// Dentry of the target, or 0.
+    pub target: u64,
+    /// Dentry of the directory that a relative text starts from, or 0.
+    pub directory: u64,
+    /// Mount of the target, or of that directory.
+    pub mount: u64,
+    /// Hash of the text.
+    pub text: u64,
+}
+
+/// Counts `loss`.
+#[inline(always)]
+pub fn lost(loss: Loss) {
+    if let Some(count) = LOSSES.get_ptr_mut(loss as u32) {
+        // SAFETY: the pointer is this CPU's own entry; the verifier checked it.
+        unsafe { *count += 1 };
+    }
+}
+
+/// The header of an event of the current task.
+#[inline(always)]
+pub fn header(kind: u32, slot: u32) -> Header {
+    let ids = bpf_get_current_pid_tgid();
+    Header {
+        kind,
+        slot,
+        // SAFETY: the helper has no preconditions.
+        time: unsafe { bpf_ktime_get_ns() },
+        pid: (ids >> 32) as u32,
+        tid: ids as u32,
+    }
+}
+
+/// Sets the byte of `fact` in `slot`, and hints at it if this was the first time.
+#[inline(always)]
+pub fn fact(slot: u32, fact: u32) {
+    let Some(record) = SLOTS.get_ptr_mut(slot) else {
+        return;
+    };
+    set(record, slot, fact);
+}
+
+/// [`fact`] for a record already looked up.
+#[inline(always)]
+pub fn set(record: *mut SlotRecord, slot: u32, fact: u32) {
+    let byte = byte(record, fact);
+    // SAFETY: see `byte`. Volatile, as other CPUs store to the same byte: they all store 1.
+    unsafe {
+        if byte.read_volatile() != 0 {
+            return;
+        }
+        byte.write_volatile(1);
+    }
+    first_sight(record, slot, fact);
+}
+
+/// Whether the byte of `fact` is set.
+#[inline(always)]
+pub fn is_set(record: *mut SlotRecord, fact: u32) -> bool {
+    // SAFETY: see `byte`.
+    unsafe { byte(record, fact).read_volatile() != 0 }
+}
+
+#[inline(always)]
+fn byte(record: *mut SlotRecord, fact: u32) -> *mut u8 {
+    let fact = masked::<{ harden_common::FACTS as u64 - 1 }>(u64::from(fact));
+    // SAFETY: `record` points to a whole record in the array map, and the mask keeps `fact` inside
+    // `facts`.
+    unsafe { (&raw mut (*record).facts).cast::<u8>().add(fact as usize) }
+}
+
+/// `value & MASK`, done where the verifier sees it.
+///
+/// LLVM knows some bounds itself and leaves the mask out, or checks a copy of the register that is
+/// then used; the verifier knows only what it sees done to that register.
+#[inline(always)]
+pub fn masked<const MASK: u64>(mut value: u64) -> u64 {
+    // SAFETY: one instruction on one register.
+    unsafe { asm!("{0} &= {1}", inout(reg) value, const MASK) };
+    value
+}
+
+/// Kept out of the hot path.
+#[inline(never)]
+fn first_sight(record: *mut SlotRecord, slot: u32, fact: u32) {
+    let event = FactEvent {
+        header: header(kind::FACT, slot),
+        fact,
+        reserved: 0,
+    };
+    if EVENTS.output_untyped::<FactEvent>(event, 0).is_err() {
+        // SAFETY: see `set`.
+        unsafe { (&raw mut (*record).rescan).write_volatile(1) };
+    }
+}
+
+/// Whether `key` was sent before.
+#[inline(always)]
+pub fn is_known(key: &OnceKey) -> bool {
+    ONCE.get_ptr(key).is_some()
+}
+
+/// Remembers that `key` was sent. An LRU map always makes room, but may be contended: then it is
+/// sent again.
+#[inline(always)]
+pub fn remember(key: &OnceKey) {
+    let _ = ONCE.insert(key, 1, 0);
+}

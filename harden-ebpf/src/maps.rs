@@ -1,0 +1,50 @@
+//! The maps, by what they hold. Sizes are defaults: the agent sets them from its configuration.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
+    macros::btf_map,
+};
+use harden_common::{Counts, Loss, SlotKey, SlotRecord};
+
+use crate::{emit::OnceKey, scratch::Scratch};
+
+/// Slot records, by slot number. The truth about every fact that has a byte.
+#[btf_map]
+pub static SLOTS: Array<SlotRecord, 1024> = Array::new();
+
+/// Slot numbers by key.
+#[btf_map]
+pub static SLOT_OF: HashMap<SlotKey, u32, 1024> = HashMap::new();
+
+/// Slot numbers that are free; the agent fills it.
+#[btf_map]
+pub static FREE_SLOTS: Queue<u32, 1024> = Queue::new();
+
+/// Observed cgroups: id → number of the run in progress there.
+#[btf_map]
+pub static CGROUPS: HashMap<u64, u64, 1024> = HashMap::new();
+
+/// One number, raised by the agent when a run begins or a cgroup comes under observation:
+/// whoever has another one attributes itself anew.
+#[btf_map]
+pub static GENERATION: Array<u32, 1> = Array::new();
+
+/// Calls counted per slot and CPU, for the first slots only: 4 KiB each on each CPU.
+#[btf_map]
+pub static COUNTS: PerCpuArray<Counts, 1> = PerCpuArray::new();
+
+/// Paths, sockets and addresses already sent, by slot. An entry that falls out is sent again.
+#[btf_map]
+pub static ONCE: LruHashMap<OnceKey, u8, 65536> = LruHashMap::new();
+
+/// Hints, and what has no byte.
+#[btf_map]
+pub static EVENTS: RingBuf<u8, 1_048_576> = RingBuf::new();
+
+/// What was lost, by [`Loss`].
+#[btf_map]
+pub static LOSSES: PerCpuArray<u64, { Loss::COUNT as usize }> = PerCpuArray::new();
+
+/// Room to build an event, too large for the stack.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<[Scratch; crate::scratch::LEVELS], 1> = PerCpuArray::new();

@@ -1,0 +1,187 @@
+//! Sockets and their addresses, at the exit of the calls that make and use them.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
+use harden_common::{IA32_SOCKETCALL, Loss, PathOperation, SocketEvent, kind, path_flag};
+
+use crate::{
+    arch::{self, Call},
+    emit::{self, OnceKey, lost},
+    kernel::Address,
+    maps::EVENTS,
+    paths, scratch,
+    scratch::Scratch,
+    walk::{self, Place},
+};
+
+/// `sizeof(struct sockaddr_storage)`: the kernel refuses longer addresses.
+const ADDRESS_MAX: u32 = 128;
+const AF_UNIX: u16 = 1;
+
+const SOCKET: u32 = 41;
+const CONNECT: u32 = 42;
+const SENDTO: u32 = 44;
+const SENDMSG: u32 = 46;
+const BIND: u32 = 49;
+const SOCKETPAIR: u32 = 53;
+const SENDMMSG: u32 = 307;
+
+/// A call with its arguments, whichever way they came.
+struct SocketCall {
+    native: u32,
+    compat: bool,
+    arguments: [u64; 6],
+}
+
+/// An address that a call was given.
+struct Given {
+    slot: u32,
+    operation: PathOperation,
+    pointer: Address,
+    length: u32,
+    errno: u32,
+}
+
+/// Looks at what `call` did with sockets.
+#[inline(always)]
+pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
+    let Some(call) = normalise(regs, call) else { return };
+    let errno = if (-4095..0).contains(&result) { -result as u32 } else { 0 };
+    let [first, second, third, _, fifth, sixth] = call.arguments;
+    let (operation, (pointer, length)) = match call.native {
+        SOCKET | SOCKETPAIR => {
+            return socket(slot, first as u32, second as u32, third as u32, errno);
+        }
+        BIND => (PathOperation::Bind, (second, third as u32)),
+        CONNECT => (PathOperation::Connect, (second, third as u32)),
+        SENDTO => (PathOperation::Send, (fifth, sixth as u32)),
+        SENDMSG | SENDMMSG => (PathOperation::Send, message(&call, second)),
+        _ => return,
+    };
+    if pointer != 0 && length >= 2 {
+        if call.native == SENDMMSG && result > 1 {
+            lost(Loss::MessagesSkipped);
+        }
+        let given = Given { slot, operation, pointer, length, errno };
+        scratch::with(|scratch| send(scratch, &given));
+    }
+}
+
+/// Unfolds the 32-bit `socketcall(int call, unsigned long *args)` (net/compat.c).
+#[inline(always)]
+fn normalise(regs: Address, call: Call) -> Option<SocketCall> {
+    let argument = |index| arch::argument(regs, call, index).unwrap_or(0);
+    if call.native != IA32_SOCKETCALL {
+        return Some(SocketCall {
+            native: call.native,
+            compat: call.compat,
+            arguments: [argument(0), argument(1), argument(2), argument(3), argument(4), argument(5)],
+        });
+    }
+    // SYS_SOCKET … (include/uapi/linux/net.h)
+    let native = match argument(0) {
+        1 => SOCKET,
+        2 => BIND,
+        3 => CONNECT,
+        8 => SOCKETPAIR,
+        11 => SENDTO,
+        16 => SENDMSG,
+        20 => SENDMMSG,
+        _ => return None,
+    };
+    let mut words = [0u32; 6];
+    // SAFETY: the helper writes 24 bytes to our stack, or fails.
+    unsafe { bpf_probe_read_user((&raw mut words).cast(), 24, argument(1) as *const _) };
+    let [a, b, c, d, e, f] = words;
+    Some(SocketCall {
+        native,
+        compat: true,
+        arguments: [a.into(), b.into(), c.into(), d.into(), e.into(), f.into()],
+    })
+}
+
+#[inline(always)]
+fn socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32) {
+    // SOCK_TYPE_MASK; above it are SOCK_CLOEXEC and SOCK_NONBLOCK.
+    let kind = kind_and_flags & 15;
+    let key = OnceKey {
+        slot,
+        what: kind::SOCKET << 16,
+        argument: kind,
+        errno,
+        target: u64::from(family),
+        directory: u64::from(protocol),
+        mount: 0,
+        text: 0,
+    };
+    if emit::is_known(&key) {
+        return;
+    }
+    let event = SocketEvent {
+        header: emit::header(kind::SOCKET, slot),
+        family,
+        kind,
+        protocol,
+        errno,
+    };
+    match EVENTS.output_untyped::<SocketEvent>(event, 0) {
+        Ok(()) => emit::remember(&key),
+        Err(_) => lost(Loss::SocketRingFull),
+    }
+}
+
+/// The address of a message: `struct user_msghdr` begins with it and its length
+/// (include/linux/socket.h).
+#[inline(always)]
+fn message(call: &SocketCall, header: Address) -> (Address, u32) {
+    let mut words = [0u64; 2];
+    let size = if call.compat { 8 } else { 16 };
+    // SAFETY: the helper writes at most 16 bytes to our stack, or fails.
+    unsafe { bpf_probe_read_user((&raw mut words).cast(), size, header as *const _) };
+    if call.compat {
+        (words[0] & 0xffff_ffff, (words[0] >> 32) as u32)
+    } else {
+        (words[0], words[1] as u32)
+    }
+}
+
+#[inline(never)]
+fn send(scratch: *mut Scratch, given: &Given) {
+    let length = given.length.min(ADDRESS_MAX);
+    // SAFETY: the scratch is ours until we return.
+    let event = unsafe { &mut (*scratch).event };
+    walk::begin(event, kind::ADDRESS, given.slot, given.operation);
+    event.errno = given.errno;
+    // SAFETY: `length` is at most ADDRESS_MAX, less than the size of `bytes`.
+    let (failed, family) = unsafe {
+        let bytes = (&raw mut (*scratch).bytes).cast::<u8>();
+        let failed = bpf_probe_read_user(bytes.cast(), length, given.pointer as *const _);
+        (failed, bytes.cast::<u16>().read_unaligned())
+    };
+    if failed != 0 {
+        if given.errno == 0 {
+            lost(Loss::TextUnreadable);
+        }
+        return;
+    }
+    walk::hash(scratch, length);
+    // A path begins behind the family; an abstract name with a NUL, an unnamed address ends there.
+    let directory = if family == AF_UNIX && length > 2 {
+        // SAFETY: the helper has no preconditions.
+        walk::base(scratch, unsafe { bpf_get_current_task() }, 2)
+    } else {
+        Place::NOWHERE
+    };
+    let key = paths::key(scratch, Place::NOWHERE, directory);
+    if emit::is_known(&key) {
+        return;
+    }
+    walk::start(scratch, length);
+    walk::prefix(scratch, directory);
+    if event.flags & path_flag::TRUNCATED != 0 {
+        lost(Loss::WalkTruncated);
+    }
+    match walk::send(scratch) {
+        Ok(()) => emit::remember(&key),
+        Err(()) => lost(Loss::SocketRingFull),
+    }
+}

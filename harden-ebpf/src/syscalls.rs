@@ -1,0 +1,93 @@
+//! Every call: the byte of its number on entry; paths and sockets at its exit.
+
+use harden_common::{CLASSES, Loss, class};
+
+use aya_ebpf::Global;
+
+use crate::{
+    arch::{self, Call},
+    arguments, attribution,
+    emit::{self, lost},
+    kernel::Address,
+    maps::{COUNTS, SLOTS},
+    paths, sockets,
+};
+
+/// How many slots have counts; 0 turns counting off.
+#[unsafe(no_mangle)]
+static COUNTED_SLOTS: Global<u32> = Global::new(0);
+
+/// `sys_enter`: after ptrace and seccomp, before the call.
+#[inline(always)]
+pub fn enter(regs: Address, id: i64) {
+    let Some(current) = attribution::current() else {
+        return;
+    };
+    let call = Call::current(id);
+    if !current.state.is_null() {
+        // SAFETY: a whole value of the map, written by its own task only.
+        unsafe {
+            (*current.state).call = call.native + 1;
+            (*current.state).notes = attribution::note::ENTERED;
+        }
+    }
+    let Some(fact) = call.fact else {
+        lost(Loss::UnknownCall);
+        return;
+    };
+    let Some(record) = SLOTS.get_ptr_mut(current.slot) else {
+        return;
+    };
+    emit::set(record, current.slot, fact);
+    if current.slot < COUNTED_SLOTS.load() && fact < harden_common::CALLS {
+        count(current.slot, fact);
+    }
+    if class_of(call) & class::ARGUMENTS != 0 {
+        arguments::entered(regs, call, record, current.slot);
+    }
+}
+
+#[inline(always)]
+fn count(slot: u32, call: u32) {
+    if let Some(counts) = COUNTS.get_ptr_mut(slot) {
+        // SAFETY: `call` is below CALLS, the array's length; the entry is this CPU's own.
+        unsafe { *counts.cast::<u64>().add(call as usize) += 1 };
+    }
+}
+
+/// `sys_exit`: the call is done, its arguments are still in the registers and in memory.
+#[inline(always)]
+pub fn exit(regs: Address, result: i64) {
+    let Some(current) = attribution::returning() else {
+        return;
+    };
+    let Some(id) = arch::number(regs) else { return };
+    let call = Call::current(id);
+    let mut refused = false;
+    if !current.state.is_null() {
+        // SAFETY: a whole value of the map, written by its own task only.
+        unsafe {
+            refused = (*current.state).call == 0 && (*current.state).notes & attribution::note::ENTERED != 0;
+            (*current.state).call = 0;
+        }
+    }
+    // A tracer's skip and rt_sigreturn come back with number -1 on x86.
+    if refused && id >= 0 {
+        emit::fact(current.slot, harden_common::Argument::CallRefused.fact());
+    }
+    let class = class_of(call);
+    if class == 0 || (class & class::EXEC != 0 && result == 0) {
+        return;
+    }
+    if class & class::PATH != 0 {
+        paths::returned(regs, call, result, current.slot);
+    }
+    if class & class::SOCKET != 0 {
+        sockets::returned(regs, call, result, current.slot);
+    }
+}
+
+#[inline(always)]
+fn class_of(call: Call) -> u8 {
+    CLASSES.get(call.native as usize).copied().unwrap_or(0)
+}

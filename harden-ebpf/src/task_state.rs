@@ -1,0 +1,190 @@
+//! Where the state of a task is kept: task storage, or a hash where the kernel has none for
+//! tracing programs (before 5.13; then the thread id is the key).
+
+use crate::attribution::TaskState;
+
+/// A `struct task_struct *`.
+pub type Task = *mut core::ffi::c_void;
+
+#[cfg(not(feature = "task-hash"))]
+mod store {
+    use core::ptr;
+
+    use aya_ebpf::{
+        bindings::{BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
+        helpers::generated::{bpf_get_current_task_btf, bpf_task_storage_get},
+        macros::btf_map,
+    };
+
+    use super::{Task, TaskState};
+    use crate::kernel::{TASK_GROUP_LEADER, TASK_SELF_EXEC_ID};
+
+    /// The map definition as the loader reads it from BTF; aya-ebpf 0.2 has no type for it.
+    #[repr(C)]
+    pub struct TaskStorage {
+        r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+        key: *const i32,
+        value: *const TaskState,
+        max_entries: *const [i32; 0],
+        map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+    }
+
+    // SAFETY: the fields are a type-level description; nothing ever reads through them.
+    unsafe impl Sync for TaskStorage {}
+
+    #[btf_map]
+    static TASKS: TaskStorage = TaskStorage {
+        r#type: ptr::null(),
+        key: ptr::null(),
+        value: ptr::null(),
+        max_entries: ptr::null(),
+        map_flags: ptr::null(),
+    };
+
+    /// `BPF_LOCAL_STORAGE_GET_F_CREATE`
+    const CREATE: u64 = 1;
+
+    #[inline(always)]
+    fn map() -> *mut core::ffi::c_void {
+        (&raw const TASKS).cast_mut().cast()
+    }
+
+    #[inline(always)]
+    pub fn current() -> Task {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_get_current_task_btf() }.cast()
+    }
+
+    /// NULL if there is none, and now and then while another CPU holds the storage's lock (6.1).
+    #[inline(always)]
+    pub fn get(task: Task) -> *mut TaskState {
+        // SAFETY: `task` is a pointer that the verifier knows for a task.
+        unsafe { bpf_task_storage_get(map(), task.cast(), ptr::null_mut(), 0) }.cast()
+    }
+
+    #[inline(always)]
+    pub fn of_leader(task: Task) -> *mut TaskState {
+        // SAFETY: a load through a typed pointer with a frozen offset: the verifier checks it
+        // against BTF and knows the result for a task.
+        let leader = unsafe {
+            task.cast::<u8>()
+                .add(TASK_GROUP_LEADER.load() as usize)
+                .cast::<Task>()
+                .read_volatile()
+        };
+        if leader.is_null() {
+            return ptr::null_mut();
+        }
+        get(leader)
+    }
+
+    #[inline(always)]
+    pub fn put(task: Task, state: &TaskState) {
+        // SAFETY: as in `get`; the initial value is a whole TaskState on our stack.
+        let kept: *mut TaskState = unsafe {
+            bpf_task_storage_get(map(), task.cast(), ptr::from_ref(state).cast_mut().cast(), CREATE)
+        }
+        .cast();
+        if !kept.is_null() {
+            // SAFETY: a whole value of the map. It may have been there before.
+            unsafe { *kept = *state };
+        }
+    }
+
+    /// The kernel frees the storage with its task.
+    #[inline(always)]
+    pub fn forget(_: Task) {}
+
+    #[inline(always)]
+    pub fn self_exec_id(task: Task) -> u64 {
+        // SAFETY: see `of_leader`.
+        unsafe {
+            task.cast::<u8>()
+                .add(TASK_SELF_EXEC_ID.load() as usize)
+                .cast::<u64>()
+                .read_volatile()
+        }
+    }
+
+    /// Not needed: storage belongs to its task.
+    #[inline(always)]
+    pub fn start(_: Task) -> u64 {
+        0
+    }
+}
+
+#[cfg(feature = "task-hash")]
+mod store {
+    use core::ptr;
+
+    use aya_ebpf::{
+        btf_maps::HashMap, helpers::generated::bpf_get_current_task, macros::btf_map,
+    };
+    use harden_common::Loss;
+
+    use super::{Task, TaskState};
+    use crate::{
+        emit::lost,
+        kernel::{self, Address, TASK_GROUP_LEADER, TASK_PID, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME},
+    };
+
+    #[btf_map]
+    static TASKS: HashMap<u32, TaskState, 65536> = HashMap::new();
+
+    #[inline(always)]
+    pub fn current() -> Task {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_get_current_task() as Task }
+    }
+
+    #[inline(always)]
+    fn tid(task: Task) -> u32 {
+        kernel::read(task as Address, &TASK_PID).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn get(task: Task) -> *mut TaskState {
+        let Some(state) = TASKS.get_ptr_mut(tid(task)) else {
+            return ptr::null_mut();
+        };
+        // SAFETY: a whole value of the map. An entry is written by its own task, or by the parent
+        // before that runs.
+        if unsafe { (*state).start } == start(task) {
+            state
+        } else {
+            ptr::null_mut()
+        }
+    }
+
+    #[inline(always)]
+    pub fn of_leader(task: Task) -> *mut TaskState {
+        match kernel::pointer(task as Address, &TASK_GROUP_LEADER) {
+            Some(leader) => get(leader as Task),
+            None => ptr::null_mut(),
+        }
+    }
+
+    #[inline(always)]
+    pub fn put(task: Task, state: &TaskState) {
+        if TASKS.insert(tid(task), state, 0).is_err() {
+            lost(Loss::MapUpdate);
+        }
+    }
+
+    #[inline(always)]
+    pub fn forget(task: Task) {
+        let _ = TASKS.remove(tid(task));
+    }
+
+    #[inline(always)]
+    pub fn self_exec_id(task: Task) -> u64 {
+        kernel::read(task as Address, &TASK_SELF_EXEC_ID).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn start(task: Task) -> u64 {
+        kernel::read(task as Address, &TASK_START_BOOTTIME).unwrap_or(0)
+    }
+}
+
+pub use store::*;
