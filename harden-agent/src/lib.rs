@@ -3,3 +3,4 @@
 //! One way through the data: kernel → collect → [`observation`] → policy → render → prove.
 
 pub mod observation;
+pub mod output;

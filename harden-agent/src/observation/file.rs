@@ -141,11 +141,11 @@ pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
         schema: Option<u64>,
     }
 
-    let head: Head = serde_json::from_slice(json).map_err(format_error)?;
+    let head: Head = serde_json::from_slice(json).map_err(|error| format_error(&error))?;
     match head.schema {
         None => Err(FormatError::NoSchema),
         Some(found) if found != u64::from(SCHEMA) => Err(FormatError::Schema { found }),
-        Some(_) => serde_json::from_slice(json).map_err(format_error),
+        Some(_) => serde_json::from_slice(json).map_err(|error| format_error(&error)),
     }
 }
 
@@ -172,7 +172,7 @@ fn read_at_most(limit: u64, file: impl Read, size: u64) -> io::Result<Option<Vec
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
-fn format_error(error: serde_json::Error) -> FormatError {
+fn format_error(error: &serde_json::Error) -> FormatError {
     let (line, column) = (error.line(), error.column());
     if error.classify() == Category::Eof {
         return FormatError::Truncated { line, column };
