@@ -179,8 +179,8 @@ impl AsFd for Directory {
 #[derive(Debug)]
 struct Temporary {
     directory: Rc<Directory>,
-    /// `None` once it has its final name.
-    temporary: Option<String>,
+    /// The temporary name, `None` once it has its own.
+    alias: Option<String>,
     name: String,
     replaces: bool,
 }
@@ -192,10 +192,10 @@ impl Temporary {
         replaces: bool,
     ) -> Result<Self, WriteError> {
         let io = |error: io::Error| directory.io(&output.name, error);
-        let (temporary, mut file) = create(directory).map_err(io)?;
+        let (alias, mut file) = create(directory).map_err(io)?;
         let this = Self {
             directory: Rc::clone(directory),
-            temporary: Some(temporary),
+            alias: Some(alias),
             name: output.name.clone(),
             replaces,
         };
@@ -207,34 +207,34 @@ impl Temporary {
     }
 
     fn commit(mut self) -> Result<(), WriteError> {
-        let Some(temporary) = &self.temporary else {
+        let Some(alias) = &self.alias else {
             return Ok(());
         };
-        self.rename(temporary)
+        self.rename(alias)
             .map_err(|error| self.directory.io(&self.name, error))?;
-        self.temporary = None;
+        self.alias = None;
         Ok(())
     }
 
-    fn rename(&self, temporary: &str) -> rustix::io::Result<()> {
+    fn rename(&self, alias: &str) -> rustix::io::Result<()> {
         let (at, name) = (&self.directory, self.name.as_str());
         if !self.replaces {
             // What has come into being since the check is not overwritten.
-            match rustix::fs::renameat_with(at, temporary, at, name, RenameFlags::NOREPLACE) {
+            match rustix::fs::renameat_with(at, alias, at, name, RenameFlags::NOREPLACE) {
                 // The file system does not know the flag: the check has to do.
                 Err(Errno::INVAL | Errno::NOSYS) => {}
                 result => return result,
             }
         }
-        rustix::fs::renameat(at, temporary, at, name)
+        rustix::fs::renameat(at, alias, at, name)
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if let Some(temporary) = self.temporary.take() {
+        if let Some(alias) = self.alias.take() {
             // Nothing is left to do about a failure: the error that led here is the one to tell.
-            let _ = rustix::fs::unlinkat(&self.directory, temporary, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.directory, alias, AtFlags::empty());
         }
     }
 }

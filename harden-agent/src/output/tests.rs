@@ -162,23 +162,22 @@ fn a_directory_that_takes_no_files_is_named() {
     );
 }
 
-/// Runs the ignored test `name` on a tmpfs of 64 KiB in a mount namespace of its own.
-fn on_a_small_tmpfs(name: &str, prepare: &str) {
+/// Runs the ignored test `name` on a tmpfs in a mount namespace of its own.
+fn on_a_tmpfs(options: &str, name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let user: &[&str] = if rustix::process::geteuid().is_root() {
         &["--mount"]
     } else {
         &["--mount", "--user", "--map-root-user"]
     };
-    let script = format!(
-        "mount -t tmpfs -o size=64k tmpfs \"$HARDEN_TEST_DIRECTORY\" && {{ {prepare}; }} || exit 77
-         exec \"$0\" --exact --ignored \"$1\""
-    );
+    let script = "mount -t tmpfs -o \"$2\" tmpfs \"$HARDEN_TEST_DIRECTORY\" &&
+        exec \"$0\" --exact --ignored \"$1\"";
     let output = Command::new("unshare")
         .args(user)
-        .args(["sh", "-c", &script])
+        .args(["sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
         .arg(format!("output::tests::{name}"))
+        .arg(options)
         .env("HARDEN_TEST_DIRECTORY", directory.path())
         .output()
         .unwrap();
@@ -191,19 +190,19 @@ fn on_a_small_tmpfs(name: &str, prepare: &str) {
     assert!(said.contains("1 passed"), "{said}{complained}");
 }
 
-fn small_tmpfs() -> PathBuf {
+fn tmpfs() -> PathBuf {
     PathBuf::from(std::env::var_os("HARDEN_TEST_DIRECTORY").unwrap())
 }
 
 #[test]
 fn a_full_disk_is_named_and_leaves_no_file() {
-    on_a_small_tmpfs("full_disk", "true");
+    on_a_tmpfs("size=64k", "full_disk");
 }
 
 #[test]
 #[ignore = "runs in the namespace that a_full_disk_is_named_and_leaves_no_file makes"]
 fn full_disk() {
-    let directory = small_tmpfs();
+    let directory = tmpfs();
     let outputs = [profile("a", ""), profile("b", &"x".repeat(1 << 20))];
     let message = refusal(&directory, &outputs, false);
     assert!(message.contains("/b: No space left on device"), "{message}");
@@ -213,14 +212,13 @@ fn full_disk() {
 
 #[test]
 fn a_read_only_file_system_is_named() {
-    let prepare = "mount -o remount,ro \"$HARDEN_TEST_DIRECTORY\"";
-    on_a_small_tmpfs("read_only", prepare);
+    on_a_tmpfs("ro", "read_only");
 }
 
 #[test]
 #[ignore = "runs in the namespace that a_read_only_file_system_is_named makes"]
 fn read_only() {
-    let directory = small_tmpfs();
+    let directory = tmpfs();
     let message = refusal(&directory, &[profile("a", "")], false);
     assert!(message.contains("/a: Read-only file system"), "{message}");
     assert!(names(&directory).is_empty());
