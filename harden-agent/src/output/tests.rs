@@ -162,7 +162,8 @@ fn a_directory_that_takes_no_files_is_named() {
     );
 }
 
-/// Runs the ignored test `name` on a tmpfs in a mount namespace of its own.
+/// Runs the ignored test `name` on a tmpfs in a mount namespace of its own, with a umask that
+/// allows nothing.
 fn on_a_tmpfs(options: &str, name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let user: &[&str] = if rustix::process::geteuid().is_root() {
@@ -171,7 +172,7 @@ fn on_a_tmpfs(options: &str, name: &str) {
         &["--mount", "--user", "--map-root-user"]
     };
     let script = "mount -t tmpfs -o \"$2\" tmpfs \"$HARDEN_TEST_DIRECTORY\" &&
-        exec \"$0\" --exact --ignored \"$1\"";
+        umask 0777 && exec \"$0\" --exact --ignored \"$1\"";
     let output = Command::new("unshare")
         .args(user)
         .args(["sh", "-c", script])
@@ -208,6 +209,22 @@ fn full_disk() {
     assert!(message.contains("/b: No space left on device"), "{message}");
     assert!(message.contains("free some space"), "{message}");
     assert!(names(&directory).is_empty());
+}
+
+#[test]
+fn the_mode_does_not_depend_on_the_umask() {
+    on_a_tmpfs("size=64k", "umask");
+}
+
+#[test]
+#[ignore = "runs in the namespace that the_mode_does_not_depend_on_the_umask makes"]
+fn umask() {
+    write(&tmpfs(), &[profile("a", "")], false).unwrap();
+    let mode = fs::metadata(tmpfs().join("a"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o640);
 }
 
 #[test]
