@@ -118,92 +118,92 @@ use PathOperation as P;
 /// Not here: `mq_open` and `memfd_create` (their names are no paths), fsopen and `kexec_file_load`
 /// (no path), `bpf` object pinning and `fsconfig` (paths inside structures).
 const PATHS: &[(u32, PathArgument, PathArgument)] = &[
-    (2, path(P::Open, 0, NONE, 1), 0),    // open
-    (85, path(P::Open, 0, NONE, NONE), 0), // creat
-    (257, path(P::Open, 1, 0, 2), 0),     // openat
-    (437, path(P::Open, 1, 0, 2), 0),     // openat2: the third argument points to the flags
-    (304, path(P::Open, NONE, 0, 2), 0),  // open_by_handle_at
-    (428, path(P::Stat, 1, 0, NONE), 0),  // open_tree
-    (467, path(P::Stat, 1, 0, NONE), 0),  // open_tree_attr
-    (59, at_cwd(P::Execute, 0), 0),       // execve
-    (322, at_fd(P::Execute, 0, 1), 0),    // execveat
-    (4, at_cwd(P::Stat, 0), 0),           // stat
-    (5, fd(P::Stat, 0), 0),               // fstat
-    (6, at_cwd(P::Stat, 0), 0),           // lstat
-    (262, at_fd(P::Stat, 0, 1), 0),       // newfstatat
-    (332, at_fd(P::Stat, 0, 1), 0),       // statx
-    (303, at_fd(P::Stat, 0, 1), 0),       // name_to_handle_at
-    (468, at_fd(P::Stat, 0, 1), 0),       // file_getattr
-    (469, at_fd(P::Chmod, 0, 1), 0),      // file_setattr
+    (2, path(P::Open, 0, NONE, 1), 0),                           // open
+    (85, path(P::Open, 0, NONE, NONE), 0),                       // creat
+    (257, path(P::Open, 1, 0, 2), 0),                            // openat
+    (437, path(P::Open, 1, 0, 2), 0), // openat2: the third argument points to the flags
+    (304, path(P::Open, NONE, 0, 2), 0), // open_by_handle_at
+    (428, path(P::Stat, 1, 0, NONE), 0), // open_tree
+    (467, path(P::Stat, 1, 0, NONE), 0), // open_tree_attr
+    (59, at_cwd(P::Execute, 0), 0),   // execve
+    (322, at_fd(P::Execute, 0, 1), 0), // execveat
+    (4, at_cwd(P::Stat, 0), 0),       // stat
+    (5, fd(P::Stat, 0), 0),           // fstat
+    (6, at_cwd(P::Stat, 0), 0),       // lstat
+    (262, at_fd(P::Stat, 0, 1), 0),   // newfstatat
+    (332, at_fd(P::Stat, 0, 1), 0),   // statx
+    (303, at_fd(P::Stat, 0, 1), 0),   // name_to_handle_at
+    (468, at_fd(P::Stat, 0, 1), 0),   // file_getattr
+    (469, at_fd(P::Chmod, 0, 1), 0),  // file_setattr
     (21, path(P::Access, 0, NONE, 1), 0), // access
-    (269, path(P::Access, 1, 0, 2), 0),   // faccessat
-    (439, path(P::Access, 1, 0, 2), 0),   // faccessat2
-    (89, at_cwd(P::Readlink, 0), 0),      // readlink
-    (267, at_fd(P::Readlink, 0, 1), 0),   // readlinkat
-    (80, at_cwd(P::Chdir, 0), 0),         // chdir
-    (81, fd(P::Chdir, 0), 0),             // fchdir
-    (161, at_cwd(P::Chroot, 0), 0),       // chroot
+    (269, path(P::Access, 1, 0, 2), 0), // faccessat
+    (439, path(P::Access, 1, 0, 2), 0), // faccessat2
+    (89, at_cwd(P::Readlink, 0), 0),  // readlink
+    (267, at_fd(P::Readlink, 0, 1), 0), // readlinkat
+    (80, at_cwd(P::Chdir, 0), 0),     // chdir
+    (81, fd(P::Chdir, 0), 0),         // fchdir
+    (161, at_cwd(P::Chroot, 0), 0),   // chroot
     (155, at_cwd(P::Chroot, 0), at_cwd(P::Chroot, 1)), // pivot_root
-    (83, at_cwd(P::Mkdir, 0), 0),         // mkdir
-    (258, at_fd(P::Mkdir, 0, 1), 0),      // mkdirat
-    (84, at_cwd(P::Rmdir, 0), 0),         // rmdir
-    (87, at_cwd(P::Unlink, 0), 0),        // unlink
-    (263, at_fd(P::Unlink, 0, 1), 0),     // unlinkat
+    (83, at_cwd(P::Mkdir, 0), 0),     // mkdir
+    (258, at_fd(P::Mkdir, 0, 1), 0),  // mkdirat
+    (84, at_cwd(P::Rmdir, 0), 0),     // rmdir
+    (87, at_cwd(P::Unlink, 0), 0),    // unlink
+    (263, at_fd(P::Unlink, 0, 1), 0), // unlinkat
     (82, at_cwd(P::RenameFrom, 0), at_cwd(P::RenameTo, 1)), // rename
     (264, at_fd(P::RenameFrom, 0, 1), at_fd(P::RenameTo, 2, 3)), // renameat
     (316, at_fd(P::RenameFrom, 0, 1), at_fd(P::RenameTo, 2, 3)), // renameat2
     (86, at_cwd(P::LinkFrom, 0), at_cwd(P::LinkTo, 1)), // link
     (265, at_fd(P::LinkFrom, 0, 1), at_fd(P::LinkTo, 2, 3)), // linkat
-    (88, at_cwd(P::Symlink, 1), 0),       // symlink
-    (266, at_fd(P::Symlink, 1, 2), 0),    // symlinkat
+    (88, at_cwd(P::Symlink, 1), 0),   // symlink
+    (266, at_fd(P::Symlink, 1, 2), 0), // symlinkat
     (133, path(P::Mknod, 0, NONE, 1), 0), // mknod
-    (259, path(P::Mknod, 1, 0, 2), 0),    // mknodat
-    (90, at_cwd(P::Chmod, 0), 0),         // chmod
-    (91, fd(P::Chmod, 0), 0),             // fchmod
-    (268, at_fd(P::Chmod, 0, 1), 0),      // fchmodat
-    (452, at_fd(P::Chmod, 0, 1), 0),      // fchmodat2
-    (92, at_cwd(P::Chown, 0), 0),         // chown
-    (93, fd(P::Chown, 0), 0),             // fchown
-    (94, at_cwd(P::Chown, 0), 0),         // lchown
-    (260, at_fd(P::Chown, 0, 1), 0),      // fchownat
-    (76, at_cwd(P::Truncate, 0), 0),      // truncate
-    (77, fd(P::Truncate, 0), 0),          // ftruncate
-    (132, at_cwd(P::Utime, 0), 0),        // utime
-    (235, at_cwd(P::Utime, 0), 0),        // utimes
-    (261, at_fd(P::Utime, 0, 1), 0),      // futimesat
-    (280, at_fd(P::Utime, 0, 1), 0),      // utimensat
-    (188, at_cwd(P::XattrWrite, 0), 0),   // setxattr
-    (189, at_cwd(P::XattrWrite, 0), 0),   // lsetxattr
-    (190, fd(P::XattrWrite, 0), 0),       // fsetxattr
-    (191, at_cwd(P::XattrRead, 0), 0),    // getxattr
-    (192, at_cwd(P::XattrRead, 0), 0),    // lgetxattr
-    (193, fd(P::XattrRead, 0), 0),        // fgetxattr
-    (194, at_cwd(P::XattrRead, 0), 0),    // listxattr
-    (195, at_cwd(P::XattrRead, 0), 0),    // llistxattr
-    (196, fd(P::XattrRead, 0), 0),        // flistxattr
-    (197, at_cwd(P::XattrWrite, 0), 0),   // removexattr
-    (198, at_cwd(P::XattrWrite, 0), 0),   // lremovexattr
-    (199, fd(P::XattrWrite, 0), 0),       // fremovexattr
+    (259, path(P::Mknod, 1, 0, 2), 0), // mknodat
+    (90, at_cwd(P::Chmod, 0), 0),     // chmod
+    (91, fd(P::Chmod, 0), 0),         // fchmod
+    (268, at_fd(P::Chmod, 0, 1), 0),  // fchmodat
+    (452, at_fd(P::Chmod, 0, 1), 0),  // fchmodat2
+    (92, at_cwd(P::Chown, 0), 0),     // chown
+    (93, fd(P::Chown, 0), 0),         // fchown
+    (94, at_cwd(P::Chown, 0), 0),     // lchown
+    (260, at_fd(P::Chown, 0, 1), 0),  // fchownat
+    (76, at_cwd(P::Truncate, 0), 0),  // truncate
+    (77, fd(P::Truncate, 0), 0),      // ftruncate
+    (132, at_cwd(P::Utime, 0), 0),    // utime
+    (235, at_cwd(P::Utime, 0), 0),    // utimes
+    (261, at_fd(P::Utime, 0, 1), 0),  // futimesat
+    (280, at_fd(P::Utime, 0, 1), 0),  // utimensat
+    (188, at_cwd(P::XattrWrite, 0), 0), // setxattr
+    (189, at_cwd(P::XattrWrite, 0), 0), // lsetxattr
+    (190, fd(P::XattrWrite, 0), 0),   // fsetxattr
+    (191, at_cwd(P::XattrRead, 0), 0), // getxattr
+    (192, at_cwd(P::XattrRead, 0), 0), // lgetxattr
+    (193, fd(P::XattrRead, 0), 0),    // fgetxattr
+    (194, at_cwd(P::XattrRead, 0), 0), // listxattr
+    (195, at_cwd(P::XattrRead, 0), 0), // llistxattr
+    (196, fd(P::XattrRead, 0), 0),    // flistxattr
+    (197, at_cwd(P::XattrWrite, 0), 0), // removexattr
+    (198, at_cwd(P::XattrWrite, 0), 0), // lremovexattr
+    (199, fd(P::XattrWrite, 0), 0),   // fremovexattr
     (463, at_fd(P::XattrWrite, 0, 1), 0), // setxattrat
-    (464, at_fd(P::XattrRead, 0, 1), 0),  // getxattrat
-    (465, at_fd(P::XattrRead, 0, 1), 0),  // listxattrat
+    (464, at_fd(P::XattrRead, 0, 1), 0), // getxattrat
+    (465, at_fd(P::XattrRead, 0, 1), 0), // listxattrat
     (466, at_fd(P::XattrWrite, 0, 1), 0), // removexattrat
-    (137, at_cwd(P::Statfs, 0), 0),       // statfs
-    (138, fd(P::Statfs, 0), 0),           // fstatfs
-    (254, at_cwd(P::Watch, 1), 0),        // inotify_add_watch
-    (301, at_fd(P::Watch, 3, 4), 0),      // fanotify_mark
+    (137, at_cwd(P::Statfs, 0), 0),   // statfs
+    (138, fd(P::Statfs, 0), 0),       // fstatfs
+    (254, at_cwd(P::Watch, 1), 0),    // inotify_add_watch
+    (301, at_fd(P::Watch, 3, 4), 0),  // fanotify_mark
     (IA32_FANOTIFY_MARK, at_fd(P::Watch, 4, 5), 0),
     (165, at_cwd(P::Mount, 0), at_cwd(P::Mount, 1)), // mount
     (429, at_fd(P::Mount, 0, 1), at_fd(P::Mount, 2, 3)), // move_mount
-    (433, at_fd(P::Mount, 0, 1), 0),      // fspick
-    (442, at_fd(P::Mount, 0, 1), 0),      // mount_setattr
-    (166, at_cwd(P::Unmount, 0), 0),      // umount2
-    (167, at_cwd(P::Administer, 0), 0),   // swapon
-    (168, at_cwd(P::Administer, 0), 0),   // swapoff
-    (163, at_cwd(P::Administer, 0), 0),   // acct
-    (134, at_cwd(P::Administer, 0), 0),   // uselib
-    (179, at_cwd(P::Administer, 1), 0),   // quotactl
-    (443, fd(P::Administer, 0), 0),       // quotactl_fd
+    (433, at_fd(P::Mount, 0, 1), 0),                 // fspick
+    (442, at_fd(P::Mount, 0, 1), 0),                 // mount_setattr
+    (166, at_cwd(P::Unmount, 0), 0),                 // umount2
+    (167, at_cwd(P::Administer, 0), 0),              // swapon
+    (168, at_cwd(P::Administer, 0), 0),              // swapoff
+    (163, at_cwd(P::Administer, 0), 0),              // acct
+    (134, at_cwd(P::Administer, 0), 0),              // uselib
+    (179, at_cwd(P::Administer, 1), 0),              // quotactl
+    (443, fd(P::Administer, 0), 0),                  // quotactl_fd
 ];
 
 /// By native number: where the paths of a call are.
@@ -236,12 +236,35 @@ pub mod class {
 
 /// Calls whose arguments `arguments.rs` of the kernel programs looks at.
 const ARGUMENT_CALLS: &[u32] = &[
-    9, 10, 329, 30, 319, // mmap, mprotect, pkey_mprotect, shmat, memfd_create
-    56, 435, 272, 308, // clone, clone3, unshare, setns
-    2, 85, 257, 437, // open, creat, openat, openat2
-    90, 91, 268, 452, 83, 258, 133, 259, // chmod, mkdir, mknod
-    144, 314, 135, 425, // sched_setscheduler, sched_setattr, personality, io_uring_setup
-    41, 53, IA32_SOCKETCALL, IA32_OLD_MMAP, // socket, socketpair
+    9,
+    10,
+    329,
+    30,
+    319, // mmap, mprotect, pkey_mprotect, shmat, memfd_create
+    56,
+    435,
+    272,
+    308, // clone, clone3, unshare, setns
+    2,
+    85,
+    257,
+    437, // open, creat, openat, openat2
+    90,
+    91,
+    268,
+    452,
+    83,
+    258,
+    133,
+    259, // chmod, mkdir, mknod
+    144,
+    314,
+    135,
+    425, // sched_setscheduler, sched_setattr, personality, io_uring_setup
+    41,
+    53,
+    IA32_SOCKETCALL,
+    IA32_OLD_MMAP, // socket, socketpair
 ];
 const SOCKET_CALLS: &[u32] = &[41, 53, 49, 42, 44, 46, 307, IA32_SOCKETCALL];
 const EXEC_CALLS: &[u32] = &[59, 322];
@@ -280,21 +303,115 @@ const fn mark(mut table: [u8; TABLE], calls: &[u32], class: u8) -> [u8; TABLE] {
 /// (32-bit number, native number), for the calls that are looked at
 /// (`arch/x86/entry/syscalls/syscall_32.tbl`). From 424 on the numbers are the same.
 const IA32: &[(u32, u16)] = &[
-    (5, 2), (8, 85), (9, 86), (10, 87), (11, 59), (12, 80), (14, 133), (15, 90), (16, 94),
-    (18, 4), (21, 165), (22, 166), (28, 5), (30, 132), (33, 21), (38, 82), (39, 83), (40, 84),
-    (51, 163), (52, 166), (61, 161), (83, 88), (84, 6), (85, 89), (86, 134), (87, 167),
-    (90, IA32_OLD_MMAP as u16), (92, 76), (93, 77), (94, 91), (95, 93), (99, 137), (100, 138),
-    (102, IA32_SOCKETCALL as u16), (106, 4), (107, 6), (108, 5), (115, 168), (120, 56), (125, 10),
-    (45, 12), (91, 11), (163, 25),
-    (131, 179), (133, 81), (136, 135), (156, 144), (182, 92), (192, 9), (193, 76), (194, 77),
-    (195, 4), (196, 6), (197, 5), (198, 94), (207, 93), (212, 92), (217, 155), (226, 188),
-    (227, 189), (228, 190), (229, 191), (230, 192), (231, 193), (232, 194), (233, 195), (234, 196),
-    (235, 197), (236, 198), (237, 199), (257, 216), (268, 137), (269, 138), (271, 235), (292, 254),
-    (295, 257), (296, 258), (297, 259), (298, 260), (299, 261), (300, 262), (301, 263), (302, 264),
-    (303, 265), (304, 266), (305, 267), (306, 268), (307, 269), (310, 272), (320, 280),
-    (339, IA32_FANOTIFY_MARK as u16), (341, 303), (342, 304), (345, 307), (346, 308), (351, 314),
-    (353, 316), (356, 319), (358, 322), (359, 41), (360, 53), (361, 49), (362, 42), (369, 44),
-    (370, 46), (380, 329), (383, 332), (397, 30), (412, 280),
+    (5, 2),
+    (8, 85),
+    (9, 86),
+    (10, 87),
+    (11, 59),
+    (12, 80),
+    (14, 133),
+    (15, 90),
+    (16, 94),
+    (18, 4),
+    (21, 165),
+    (22, 166),
+    (28, 5),
+    (30, 132),
+    (33, 21),
+    (38, 82),
+    (39, 83),
+    (40, 84),
+    (51, 163),
+    (52, 166),
+    (61, 161),
+    (83, 88),
+    (84, 6),
+    (85, 89),
+    (86, 134),
+    (87, 167),
+    (90, IA32_OLD_MMAP as u16),
+    (92, 76),
+    (93, 77),
+    (94, 91),
+    (95, 93),
+    (99, 137),
+    (100, 138),
+    (102, IA32_SOCKETCALL as u16),
+    (106, 4),
+    (107, 6),
+    (108, 5),
+    (115, 168),
+    (120, 56),
+    (125, 10),
+    (45, 12),
+    (91, 11),
+    (163, 25),
+    (131, 179),
+    (133, 81),
+    (136, 135),
+    (156, 144),
+    (182, 92),
+    (192, 9),
+    (193, 76),
+    (194, 77),
+    (195, 4),
+    (196, 6),
+    (197, 5),
+    (198, 94),
+    (207, 93),
+    (212, 92),
+    (217, 155),
+    (226, 188),
+    (227, 189),
+    (228, 190),
+    (229, 191),
+    (230, 192),
+    (231, 193),
+    (232, 194),
+    (233, 195),
+    (234, 196),
+    (235, 197),
+    (236, 198),
+    (237, 199),
+    (257, 216),
+    (268, 137),
+    (269, 138),
+    (271, 235),
+    (292, 254),
+    (295, 257),
+    (296, 258),
+    (297, 259),
+    (298, 260),
+    (299, 261),
+    (300, 262),
+    (301, 263),
+    (302, 264),
+    (303, 265),
+    (304, 266),
+    (305, 267),
+    (306, 268),
+    (307, 269),
+    (310, 272),
+    (320, 280),
+    (339, IA32_FANOTIFY_MARK as u16),
+    (341, 303),
+    (342, 304),
+    (345, 307),
+    (346, 308),
+    (351, 314),
+    (353, 316),
+    (356, 319),
+    (358, 322),
+    (359, 41),
+    (360, 53),
+    (361, 49),
+    (362, 42),
+    (369, 44),
+    (370, 46),
+    (380, 329),
+    (383, 332),
+    (397, 30),
+    (412, 280),
 ];
 
 /// By 32-bit number: the native number with the same arguments, or 0 (`read`, which is not looked

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::strict;
 use super::text::{Text, Word};
 
 /// The version of the JSON that this build writes and reads.
@@ -22,6 +23,7 @@ pub struct Observation {
     /// The unit's or command's name: the stem of the files rendered from it.
     pub name: Text,
     /// The runs, by an identifier that is unique in the world (a UUID).
+    #[serde(deserialize_with = "strict::unique")]
     pub runs: BTreeMap<Word, Run>,
 }
 
@@ -42,14 +44,18 @@ pub struct Run {
     /// Where it ran.
     pub host: Host,
     /// Which kernel hook supplied which kind of fact: `files` → `raw_tp:sys_exit`.
+    #[serde(deserialize_with = "strict::labels")]
     pub hooks: BTreeMap<String, String>,
     /// What could not be recorded, by kind, with the number of events lost. Zeroes are left out:
     /// an empty map says that nothing was lost.
+    #[serde(deserialize_with = "strict::unique")]
     pub losses: BTreeMap<Word, u64>,
     /// Symbolic links that lay on the paths asked for: link → its text, as of the end of the run.
+    #[serde(deserialize_with = "strict::by_path")]
     pub symlinks: BTreeMap<Text, Text>,
     /// What was seen, by the executable's path. A process counts for the program that it last
     /// called exec for; a forked child that never calls exec counts for its parent's.
+    #[serde(deserialize_with = "strict::by_path")]
     pub executables: BTreeMap<Text, Executable>,
 }
 
@@ -76,24 +82,33 @@ pub struct Executable {
     /// The ELF interpreter (`PT_INTERP`) of the program, if it names one.
     pub interpreters: BTreeSet<Text>,
     /// What was given to execve, as an absolute name: the same path, a symbolic link, a script.
+    #[serde(deserialize_with = "strict::by_path")]
     pub invoked_as: BTreeMap<Text, Seen>,
     /// Calls by ABI and name.
+    #[serde(deserialize_with = "strict::unique")]
     pub syscalls: BTreeMap<Abi, BTreeMap<Word, Seen>>,
     /// Capability checks by capability (`net_bind_service`) and kind of check.
+    #[serde(deserialize_with = "strict::unique")]
     pub capabilities: BTreeMap<Word, BTreeMap<CapabilityCheck, Seen>>,
     /// Socket families asked for (`inet6`), successful or not.
+    #[serde(deserialize_with = "strict::unique")]
     pub families: BTreeMap<Word, Seen>,
     /// Socket types asked for (`stream`).
+    #[serde(deserialize_with = "strict::unique")]
     pub socket_types: BTreeMap<Word, Seen>,
     /// Sockets made or refused.
+    #[serde(deserialize_with = "strict::unique")]
     pub sockets: BTreeMap<Socket, BTreeMap<Outcome, Seen>>,
     /// Socket addresses: operation → address as text (`inet 127.0.0.1:80`, `inet6 [::1]:80`,
     /// `unix @name` for abstract ones, `unix /path`, `netlink 9` …) → outcome.
+    #[serde(deserialize_with = "strict::unique")]
     pub addresses: BTreeMap<AddressOperation, BTreeMap<Text, BTreeMap<Outcome, Seen>>>,
     /// Facts about arguments (`mmap-write-exec`, `namespace-user`): see
     /// [`harden_common::Argument`].
+    #[serde(deserialize_with = "strict::unique")]
     pub arguments: BTreeMap<Word, Seen>,
     /// Files by absolute path.
+    #[serde(deserialize_with = "strict::by_path")]
     pub files: BTreeMap<Text, File>,
 }
 
@@ -105,10 +120,12 @@ pub struct File {
     /// is the directory's own path joined with what the program asked for.
     pub resolved: bool,
     /// What was done, with which result.
+    #[serde(deserialize_with = "strict::unique")]
     pub operations: BTreeMap<Operation, BTreeMap<Outcome, Seen>>,
     /// The inodes that were there, with owner and mode (several: the file was replaced or chowned).
     pub inodes: BTreeSet<Inode>,
     /// The absolute names by which the program asked for it, where they differ from the path.
+    #[serde(deserialize_with = "strict::paths")]
     pub asked_as: BTreeSet<Text>,
 }
 

@@ -5,11 +5,13 @@ use std::fmt;
 use bstr::{BStr, BString, ByteSlice, ByteVec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A path or name as the kernel has it: any bytes but NUL, at most 4,095 of them for a path.
+/// A path or name as the kernel has it: any bytes. A path holds no NUL, at most 4,095 bytes; the
+/// name of an abstract socket may well hold NULs (programs that pass the whole `sockaddr_un`).
 ///
 /// In JSON and on a terminal it is escaped: a backslash is `\\`, a newline `\n`, a byte that is
-/// no UTF-8 `\xFF`; everything printable stands for itself. So the text is reversible and can
-/// never hold a line break.
+/// no UTF-8 `\xFF`, and so is each byte of a character that is invisible, breaks a line or turns
+/// the writing direction; everything else stands for itself. So the text is reversible, never
+/// holds a line break and shows what it is.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(BString);
 
@@ -49,8 +51,47 @@ impl<T: AsRef<[u8]>> From<T> for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0.escape_bytes(), out)
+        // bstr's own escape writes a space as `\x20` and lets the C1 controls through.
+        use fmt::Write;
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\\' => out.write_str("\\\\")?,
+                    '\n' => out.write_str("\\n")?,
+                    '\r' => out.write_str("\\r")?,
+                    '\t' => out.write_str("\\t")?,
+                    _ if is_hidden(character) => {
+                        escape_bytes(character.encode_utf8(&mut [0; 4]).as_bytes(), out)?;
+                    }
+                    _ => out.write_char(character)?,
+                }
+            }
+            escape_bytes(chunk.invalid(), out)?;
+        }
+        Ok(())
     }
+}
+
+fn escape_bytes(bytes: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes
+        .iter()
+        .try_for_each(|byte| write!(out, "\\x{byte:02X}"))
+}
+
+/// Whether a character could make a text look like another one, or end its line, on a terminal.
+/// A fixed list, not the Unicode tables of the compiler: a file reads the same in every build.
+pub(super) fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{AD}'
+                | '\u{61C}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{FEFF}'
+                | '\u{E0000}'..='\u{E007F}'
+        )
 }
 
 impl fmt::Debug for Text {
@@ -68,13 +109,7 @@ impl Serialize for Text {
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = Vec::unescape_bytes(&text);
-        if bytes.contains(&0) {
-            return Err(de::Error::custom(
-                "a name from the kernel cannot hold a NUL byte",
-            ));
-        }
-        Ok(Self(BString::from(bytes)))
+        Ok(Self(BString::from(Vec::unescape_bytes(&text))))
     }
 }
 
@@ -101,6 +136,12 @@ impl Word {
         } else {
             Err(NotAWord(text))
         }
+    }
+
+    /// `prefix-number`, for what has no name yet. The prefix is a literal of this program.
+    #[must_use]
+    pub(crate) fn numbered(prefix: &'static str, number: u32) -> Self {
+        Self(format!("{prefix}-{number}"))
     }
 
     /// The word.

@@ -56,7 +56,9 @@ impl Btf {
     fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         let header = |at| word(&data, at).ok_or(BtfError::Malformed("the header is cut off"));
         if header(0)? & 0xffff != MAGIC {
-            return Err(BtfError::Malformed("it does not begin with the magic number"));
+            return Err(BtfError::Malformed(
+                "it does not begin with the magic number",
+            ));
         }
         let body = header(4)? as usize;
         if body < HEADER {
@@ -72,7 +74,11 @@ impl Btf {
             let info = word(&data, at + 4).ok_or(BtfError::Malformed("a type is cut off"))?;
             at += 12 + trailer(info)?;
         }
-        Ok(Self { data, strings, types })
+        Ok(Self {
+            data,
+            strings,
+            types,
+        })
     }
 
     /// The byte offset of a member of `structure`: a dotted path through embedded structures

@@ -32,7 +32,9 @@ fn find(symbols: &str) -> [[u64; 2]; FUNCTIONS] {
             // Modules have a fourth field.
             continue;
         };
-        let Ok(address) = u64::from_str_radix(address, 16) else { continue };
+        let Ok(address) = u64::from_str_radix(address, 16) else {
+            continue;
+        };
         if address == 0 {
             continue;
         }
@@ -44,7 +46,11 @@ fn find(symbols: &str) -> [[u64; 2]; FUNCTIONS] {
     let mut ranges = [[0; 2]; FUNCTIONS];
     for (range, start) in ranges.iter_mut().zip(starts) {
         // The file is in no order that could be relied on.
-        let next = addresses.iter().copied().filter(|&address| address > start).min();
+        let next = addresses
+            .iter()
+            .copied()
+            .filter(|&address| address > start)
+            .min();
         *range = [start, next.unwrap_or(start)];
     }
     ranges
@@ -62,6 +68,9 @@ mod tests {
 
     #[test]
     fn hidden_addresses_give_nothing() {
-        assert_eq!(find("0000000000000000 T cap_vm_enough_memory\n"), [[0; 2]; 6]);
+        assert_eq!(
+            find("0000000000000000 T cap_vm_enough_memory\n"),
+            [[0; 2]; 6]
+        );
     }
 }

@@ -26,7 +26,9 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// No privilege for BPF.
-    #[error("the kernel does not let this process load BPF programs ({0}); run it as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; in a container, from the host")]
+    #[error(
+        "the kernel does not let this process load BPF programs ({0}); run it as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; in a container, from the host"
+    )]
     Privilege(io::Error),
     /// No type information.
     #[error(transparent)]
@@ -170,8 +172,11 @@ impl Probe {
                     false
                 }
             });
-            let Some(fact) = tier.first().map(|hook| hook.fact) else { continue };
-            self.hooks.insert(fact, attached.copied().ok_or_else(|| reasons.join("; ")));
+            let Some(fact) = tier.first().map(|hook| hook.fact) else {
+                continue;
+            };
+            self.hooks
+                .insert(fact, attached.copied().ok_or_else(|| reasons.join("; ")));
         }
         match self.hooks.get(&Fact::Syscalls) {
             Some(Err(reason)) => Err(ProbeError::NoSyscalls(reason.clone())),
@@ -180,7 +185,10 @@ impl Probe {
     }
 
     fn attach_one(&mut self, hook: Hook, btf: &AyaBtf) -> Result<(), ProgramError> {
-        let program = self.ebpf.program_mut(hook.point).ok_or(ProgramError::NotLoaded)?;
+        let program = self
+            .ebpf
+            .program_mut(hook.point)
+            .ok_or(ProgramError::NotLoaded)?;
         match hook.attach {
             Attach::RawTracepoint => {
                 let program: &mut RawTracePoint = program.try_into()?;
@@ -216,10 +224,12 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if the table of cgroups is full.
     pub fn observe(&mut self, cgroup: u64, run: u64) -> Result<(), ProbeError> {
-        let mut cgroups: HashMap<_, u64, u64> = HashMap::try_from(map_mut(&mut self.ebpf, "CGROUPS")?)?;
+        let mut cgroups: HashMap<_, u64, u64> =
+            HashMap::try_from(map_mut(&mut self.ebpf, "CGROUPS")?)?;
         cgroups.insert(cgroup, run, 0)?;
         self.generation += 1;
-        let mut generation: Array<_, u32> = Array::try_from(map_mut(&mut self.ebpf, "GENERATION")?)?;
+        let mut generation: Array<_, u32> =
+            Array::try_from(map_mut(&mut self.ebpf, "GENERATION")?)?;
         generation.set(0, self.generation, 0)?;
         // Programs that had read the old number have ended after a grace period.
         grace_period()
@@ -230,7 +240,10 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if it was taken before.
     pub fn take_events(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
-        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| missing("EVENTS"))?;
+        let map = self
+            .ebpf
+            .take_map("EVENTS")
+            .ok_or_else(|| missing("EVENTS"))?;
         Ok(RingBuf::try_from(map)?)
     }
 
@@ -241,7 +254,8 @@ impl Probe {
     pub fn slots(&self) -> Result<Vec<(u32, [u8; size_of::<SlotRecord>()])>, ProbeError> {
         let slot_of: HashMap<_, [u8; size_of::<harden_common::SlotKey>()], u32> =
             HashMap::try_from(map(&self.ebpf, "SLOT_OF")?)?;
-        let records: Array<_, [u8; size_of::<SlotRecord>()]> = Array::try_from(map(&self.ebpf, "SLOTS")?)?;
+        let records: Array<_, [u8; size_of::<SlotRecord>()]> =
+            Array::try_from(map(&self.ebpf, "SLOTS")?)?;
         slot_of
             .iter()
             .map(|entry| {
@@ -295,7 +309,10 @@ impl Probe {
 /// `recursion_misses` of a loaded program, from its descriptor's fdinfo (5.12); 0 where unknown.
 fn recursion_misses(program: &Program) -> u64 {
     let Ok(fd) = program.fd() else { return 0 };
-    let info = format!("/proc/self/fdinfo/{}", std::os::fd::AsFd::as_fd(fd).as_raw_fd());
+    let info = format!(
+        "/proc/self/fdinfo/{}",
+        std::os::fd::AsFd::as_fd(fd).as_raw_fd()
+    );
     let text = fs::read_to_string(info).unwrap_or_default();
     text.lines()
         .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
@@ -317,7 +334,10 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a aya::maps::Map, Pro
     ebpf.map(name).ok_or_else(|| missing(name))
 }
 
-fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, ProbeError> {
+fn map_mut<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut aya::maps::Map, ProbeError> {
     ebpf.map_mut(name).ok_or_else(|| missing(name))
 }
 
@@ -330,7 +350,8 @@ fn refused(error: EbpfError) -> ProbeError {
     let error = anyhow::Error::from(error);
     let denied = error.chain().find_map(|cause| {
         let cause = cause.downcast_ref::<io::Error>()?;
-        matches!(cause.raw_os_error(), Some(libc::EPERM | libc::EACCES)).then(|| io::Error::from(cause.kind()))
+        matches!(cause.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+            .then(|| io::Error::from(cause.kind()))
     });
     match denied {
         Some(cause) => ProbeError::Privilege(cause),
@@ -341,7 +362,10 @@ fn refused(error: EbpfError) -> ProbeError {
 /// What the kernel said of a program, with the verifier's last words.
 fn reason(error: &ProgramError) -> String {
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
             let log = verifier_log.to_string();
             let lines: Vec<_> = log.lines().rev().take(3).collect();
             let last: Vec<_> = lines.into_iter().rev().collect();

@@ -65,7 +65,9 @@ pub fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, MissingMember> {
     OFFSETS
         .iter()
         .map(|&(name, structure, member)| {
-            let offset = btf.offset(structure, member).ok_or(MissingMember { structure, member })?;
+            let offset = btf
+                .offset(structure, member)
+                .ok_or(MissingMember { structure, member })?;
             Ok((name, offset))
         })
         .collect()

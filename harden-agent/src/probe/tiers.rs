@@ -74,11 +74,19 @@ impl Hook {
 }
 
 const fn raw(fact: Fact, point: &'static str) -> Hook {
-    Hook { fact, attach: Attach::RawTracepoint, point }
+    Hook {
+        fact,
+        attach: Attach::RawTracepoint,
+        point,
+    }
 }
 
 const fn btf(fact: Fact, point: &'static str) -> Hook {
-    Hook { fact, attach: Attach::BtfTracepoint, point }
+    Hook {
+        fact,
+        attach: Attach::BtfTracepoint,
+        point,
+    }
 }
 
 /// The hooks of each fact, best first. Attached from the end to the beginning, so that everything

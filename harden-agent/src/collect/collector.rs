@@ -1,0 +1,461 @@
+//! Gathers the events and slots of one run.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use harden_common::{
+    FactEvent, InodeRecord, PathEvent, PathOperation, SocketEvent, kind, path_flag,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    address,
+    event::{self, Bytes, Event},
+    names::{self, Fact},
+    path, program,
+    symlinks::Symlinks,
+};
+use crate::{
+    observation::{
+        AddressOperation, CapabilityCheck, Executable, Inode, Join, Operation, Seen, Socket, Text,
+    },
+    probe::{Probe, ProbeError},
+};
+
+/// What one executable did, as far as it is known.
+#[derive(Default)]
+struct Slot {
+    path: Option<Text>,
+    facts: Executable,
+}
+
+/// Facts so far, by slot.
+pub struct Collector {
+    clock: Clock,
+    slots: BTreeMap<u32, Slot>,
+    unparsed: u64,
+    last_new: Instant,
+}
+
+/// How many different facts there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Different calls.
+    pub calls: usize,
+    /// Different capabilities granted.
+    pub capabilities: usize,
+    /// Different paths.
+    pub paths: usize,
+    /// Different socket families.
+    pub families: usize,
+    /// Programs.
+    pub programs: usize,
+}
+
+/// The facts of a run, complete.
+pub struct Facts {
+    /// By program.
+    pub executables: BTreeMap<Text, Executable>,
+    /// Links on the paths asked for.
+    pub symlinks: BTreeMap<Text, Text>,
+    /// Events that this build could not read: a bug, or another build's kernel programs.
+    pub unparsed: u64,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            clock: Clock::now(),
+            slots: BTreeMap::new(),
+            unparsed: 0,
+            last_new: Instant::now(),
+        }
+    }
+}
+
+impl Collector {
+    /// Takes one item of the ring buffer.
+    pub fn take(&mut self, item: &[u8]) {
+        self.last_new = Instant::now();
+        match event::parse(item) {
+            Some(Event::Fact(event)) => self.fact(&event),
+            Some(Event::Socket(event)) => self.socket(&event),
+            Some(Event::Path(event, bytes)) => match event.header.kind {
+                kind::EXEC => self.exec(&event, &bytes),
+                kind::ADDRESS => self.address(&event, &bytes),
+                _ => self.path(&event, &bytes),
+            },
+            // A child of the run's cgroup: its slots carry the run already.
+            Some(Event::Cgroup(_)) => {}
+            None => self.unparsed += 1,
+        }
+    }
+
+    /// When the last event came.
+    #[must_use]
+    pub fn last_new(&self) -> Instant {
+        self.last_new
+    }
+
+    /// How many different facts there are so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        use std::collections::BTreeSet;
+        let all = || self.slots.values().map(|slot| &slot.facts);
+        let calls: BTreeSet<_> = all()
+            .flat_map(|facts| facts.syscalls.values().flat_map(BTreeMap::keys))
+            .collect();
+        let granted = |checks: &BTreeMap<CapabilityCheck, Seen>| {
+            checks.contains_key(&CapabilityCheck::Granted)
+        };
+        let capabilities: BTreeSet<_> = all()
+            .flat_map(|facts| facts.capabilities.iter())
+            .filter(|(_, checks)| granted(checks))
+            .map(|(name, _)| name)
+            .collect();
+        let paths: BTreeSet<_> = all().flat_map(|facts| facts.files.keys()).collect();
+        let families: BTreeSet<_> = all().flat_map(|facts| facts.families.keys()).collect();
+        Totals {
+            calls: calls.len(),
+            capabilities: capabilities.len(),
+            paths: paths.len(),
+            families: families.len(),
+            programs: self.slots.len(),
+        }
+    }
+
+    fn slot(&mut self, number: u32) -> &mut Slot {
+        self.slots.entry(number).or_default()
+    }
+
+    fn fact(&mut self, event: &FactEvent) {
+        let seen = self.clock.seen(event.header.time);
+        match names::fact(event.fact) {
+            Some(fact) => insert(&mut self.slot(event.header.slot).facts, fact, seen),
+            None => self.unparsed += 1,
+        }
+    }
+
+    fn socket(&mut self, event: &SocketEvent) {
+        let seen = self.clock.seen(event.header.time);
+        let socket = Socket {
+            family: names::family(event.family),
+            kind: names::socket_type(event.kind),
+            protocol: event.protocol,
+        };
+        let sockets = &mut self.slot(event.header.slot).facts.sockets;
+        join(
+            sockets.entry(socket).or_default(),
+            names::outcome(event.errno),
+            seen,
+        );
+    }
+
+    fn exec(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
+        let mut seen = self.clock.seen(event.header.time);
+        let slot = self.slots.entry(event.header.slot).or_default();
+        if event.flags & path_flag::TARGET != 0 {
+            slot.path = Some(Text::from(path::walked(bytes.target)));
+            slot.facts.inodes.extend(inode(&event.inode));
+        }
+        if !bytes.text.is_empty() {
+            let name = path::joined(&path::walked(bytes.prefix), bytes.text);
+            let invoked = slot.facts.invoked_as.entry(name).or_default();
+            seen.count = Some(invoked.count.unwrap_or(0) + 1);
+            invoked.join(seen);
+        }
+    }
+
+    fn address(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
+        let seen = self.clock.seen(event.header.time);
+        let Some(address) = address::parse(bytes.text, &path::walked(bytes.prefix)) else {
+            return;
+        };
+        let outcome = names::outcome(event.errno);
+        let (operation, on_file) = if event.operation == PathOperation::Bind as u32 {
+            (AddressOperation::Bind, Operation::Bind)
+        } else if event.operation == PathOperation::Connect as u32 {
+            (AddressOperation::Connect, Operation::Connect)
+        } else {
+            (AddressOperation::Send, Operation::Connect)
+        };
+        let facts = &mut self.slot(event.header.slot).facts;
+        let addresses = facts.addresses.entry(operation).or_default();
+        join(
+            addresses.entry(address.text).or_default(),
+            outcome.clone(),
+            seen.clone(),
+        );
+        if let Some(path) = address.path {
+            let file = facts.files.entry(path).or_default();
+            join(file.operations.entry(on_file).or_default(), outcome, seen);
+        }
+    }
+
+    fn path(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
+        const O_TMPFILE: u32 = 0o20_000_000;
+        let seen = self.clock.seen(event.header.time);
+        let has = |flag| event.flags & flag != 0;
+        // A prefix that could not be walked to its root names no file; the kernel counted it.
+        if has(path_flag::TRUNCATED) || event.operation == 0 {
+            return;
+        }
+        let asked = (!bytes.text.is_empty() && has(path_flag::PREFIX))
+            .then(|| path::joined(&path::walked(bytes.prefix), bytes.text));
+        let is_open = event.operation == PathOperation::Open as u32;
+        // The file of O_TMPFILE has no name: what was used is the directory.
+        let unnamed = is_open && event.argument & O_TMPFILE != 0;
+        let own = (has(path_flag::TARGET) && !has(path_flag::UNMOUNTED) && !unnamed)
+            .then(|| Text::from(path::walked(bytes.target)));
+        let Some(path) = own.clone().or_else(|| asked.clone()) else {
+            // A pipe, socket or memfd: it has no path.
+            return;
+        };
+        let facts = &mut self.slots.entry(event.header.slot).or_default().facts;
+        let file = facts.files.entry(path.clone()).or_default();
+        if own.is_some() {
+            file.resolved = true;
+            file.inodes.extend(inode(&event.inode));
+            file.asked_as.extend(asked.filter(|asked| *asked != path));
+        }
+        for operation in operations(event.operation, event.argument) {
+            let outcomes = file.operations.entry(operation).or_default();
+            join(outcomes, names::outcome(event.errno), seen.clone());
+        }
+    }
+
+    /// Adds what only the slots know, and hands out the facts.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the slots cannot be read.
+    pub fn finish(mut self, probe: &Probe, counted_slots: u32) -> Result<Facts, ProbeError> {
+        let mut executables: BTreeMap<Text, Executable> = BTreeMap::new();
+        for (number, bytes) in probe.slots()? {
+            let Some(record) = event::slot(&bytes) else {
+                continue;
+            };
+            let mut slot = self.slots.remove(&number).unwrap_or_default();
+            for fact in (0..)
+                .zip(record.facts)
+                .filter(|(_, byte)| *byte != 0)
+                .filter_map(|(number, _)| names::fact(number))
+            {
+                insert(&mut slot.facts, fact, Seen::default());
+            }
+            if number < counted_slots {
+                count(&mut slot.facts, &probe.counts(number)?);
+            }
+            let id = record.key.executable;
+            let path = slot.path.unwrap_or_else(|| {
+                // Its exec event was lost; the loss is counted.
+                Text::from(format!(
+                    "/unknown program, inode {} of device {}",
+                    id.inode,
+                    device(id.device)
+                ))
+            });
+            slot.facts
+                .interpreters
+                .extend(program::interpreter(path.as_path()));
+            match executables.entry(path) {
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(slot.facts);
+                }
+                // The same path twice: an upgrade, or a second cgroup. Counts add up, as these are
+                // different processes; the join would take the larger.
+                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                    add(entry.get_mut(), slot.facts)
+                }
+            }
+        }
+        let symlinks = symlinks(&executables);
+        Ok(Facts {
+            executables,
+            symlinks,
+            unparsed: self.unparsed,
+        })
+    }
+}
+
+fn symlinks(executables: &BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
+    let mut links = Symlinks::default();
+    for (program, facts) in executables {
+        links.follow(program);
+        facts
+            .interpreters
+            .iter()
+            .chain(facts.invoked_as.keys())
+            .for_each(|name| links.follow(name));
+        for (path, file) in &facts.files {
+            if !file.resolved {
+                links.follow(path);
+            }
+            file.asked_as.iter().for_each(|name| links.follow(name));
+        }
+    }
+    links.into_map()
+}
+
+/// Joins `other` into `facts`, but adds the counts.
+fn add(facts: &mut Executable, mut other: Executable) {
+    let sum = |own: Option<&Seen>, seen: &mut Seen| {
+        if let (Some(own), Some(count)) = (own.and_then(|own| own.count), seen.count) {
+            seen.count = Some(own + count);
+        }
+    };
+    for (abi, calls) in &mut other.syscalls {
+        for (call, seen) in calls {
+            sum(
+                facts.syscalls.get(abi).and_then(|calls| calls.get(call)),
+                seen,
+            );
+        }
+    }
+    for (name, seen) in &mut other.invoked_as {
+        sum(facts.invoked_as.get(name), seen);
+    }
+    facts.join(other);
+}
+
+fn count(facts: &mut Executable, counts: &harden_common::Counts) {
+    for (number, &count) in (0..).zip(counts.iter()).filter(|(_, count)| **count > 0) {
+        if let Some(fact) = names::fact(number) {
+            insert(
+                facts,
+                fact,
+                Seen {
+                    first: None,
+                    count: Some(count),
+                },
+            );
+        }
+    }
+}
+
+fn insert(facts: &mut Executable, fact: Fact, seen: Seen) {
+    match fact {
+        Fact::Syscall(abi, name) => join(facts.syscalls.entry(abi).or_default(), name, seen),
+        Fact::Capability(name, check) => {
+            join(facts.capabilities.entry(name).or_default(), check, seen)
+        }
+        Fact::Family(name) => join(&mut facts.families, name, seen),
+        Fact::SocketType(name) => join(&mut facts.socket_types, name, seen),
+        Fact::Argument(name) => join(&mut facts.arguments, name, seen),
+    }
+}
+
+fn join<K: Ord>(map: &mut BTreeMap<K, Seen>, key: K, seen: Seen) {
+    map.entry(key).or_default().join(seen);
+}
+
+/// What an event's operation is for the observation; open is several.
+fn operations(operation: u32, argument: u32) -> Vec<Operation> {
+    if operation == PathOperation::Open as u32 {
+        return opened(argument);
+    }
+    OPERATIONS
+        .iter()
+        .find(|(number, _)| *number as u32 == operation)
+        .map(|(_, operation)| *operation)
+        .into_iter()
+        .collect()
+}
+
+/// open(2) by its flags.
+fn opened(flags: u32) -> Vec<Operation> {
+    const O_ACCMODE: u32 = 3;
+    const O_CREAT: u32 = 0o100;
+    const O_TRUNC: u32 = 0o1000;
+    const O_PATH: u32 = 0o10_000_000;
+    const O_TMPFILE: u32 = 0o20_000_000;
+    if flags & O_PATH != 0 {
+        return vec![Operation::Locate];
+    }
+    let mut operations = match flags & O_ACCMODE {
+        0 => vec![Operation::Read],
+        1 => vec![Operation::Write],
+        // 3 is for ioctl alone, and checked like both (fs/open.c).
+        _ => vec![Operation::Read, Operation::Write],
+    };
+    if flags & (O_CREAT | O_TMPFILE) != 0 {
+        operations.push(Operation::Create);
+    }
+    if flags & O_TRUNC != 0 {
+        operations.push(Operation::Truncate);
+    }
+    operations
+}
+
+const OPERATIONS: [(PathOperation, Operation); 26] = [
+    (PathOperation::Execute, Operation::Execute),
+    (PathOperation::Stat, Operation::Stat),
+    (PathOperation::Access, Operation::Access),
+    (PathOperation::Readlink, Operation::Readlink),
+    (PathOperation::Chdir, Operation::Chdir),
+    (PathOperation::Chroot, Operation::Chroot),
+    (PathOperation::Mkdir, Operation::Mkdir),
+    (PathOperation::Rmdir, Operation::Rmdir),
+    (PathOperation::Unlink, Operation::Unlink),
+    (PathOperation::RenameFrom, Operation::RenameFrom),
+    (PathOperation::RenameTo, Operation::RenameTo),
+    (PathOperation::LinkFrom, Operation::LinkFrom),
+    (PathOperation::LinkTo, Operation::LinkTo),
+    (PathOperation::Symlink, Operation::Symlink),
+    (PathOperation::Mknod, Operation::Mknod),
+    (PathOperation::Chmod, Operation::Chmod),
+    (PathOperation::Chown, Operation::Chown),
+    (PathOperation::Truncate, Operation::Truncate),
+    (PathOperation::Utime, Operation::Utime),
+    (PathOperation::XattrRead, Operation::XattrRead),
+    (PathOperation::XattrWrite, Operation::XattrWrite),
+    (PathOperation::Statfs, Operation::Statfs),
+    (PathOperation::Watch, Operation::Watch),
+    (PathOperation::Mount, Operation::Mount),
+    (PathOperation::Unmount, Operation::Unmount),
+    (PathOperation::Administer, Operation::Administer),
+];
+
+/// `None` if the kernel had no inode at hand.
+fn inode(record: &InodeRecord) -> Option<Inode> {
+    (record.mode != 0).then(|| Inode {
+        device: device(record.id.device),
+        number: record.id.inode,
+        generation: record.id.generation,
+        mode: record.mode,
+        uid: record.uid,
+        gid: record.gid,
+        rdev: device(record.rdev),
+        filesystem: record.magic,
+    })
+}
+
+/// The kernel's own coding of a device number (major << 20 | minor) → that of stat(2).
+fn device(kernel: u32) -> u64 {
+    libc::makedev(kernel >> 20, kernel & 0xf_ffff)
+}
+
+/// The kernel's monotonic clock as wall time. Taken once, so that the order of events stays.
+struct Clock {
+    boot: Timestamp,
+}
+
+impl Clock {
+    fn now() -> Self {
+        let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+            .map(|time| {
+                SignedDuration::new(time.tv_sec(), i32::try_from(time.tv_nsec()).unwrap_or(0))
+            })
+            .unwrap_or_default();
+        let now = Timestamp::now();
+        Self {
+            boot: now.checked_sub(monotonic).unwrap_or(now),
+        }
+    }
+
+    fn seen(&self, nanoseconds: u64) -> Seen {
+        let since = SignedDuration::from_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX));
+        Seen {
+            first: self.boot.checked_add(since).ok(),
+            count: None,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Ring buffer items as typed events. The kernel side wrote them, but this build may not be its
+//! twin: every length is checked.
+
+use harden_common::{CgroupEvent, FactEvent, Header, PathEvent, SlotRecord, SocketEvent, kind};
+
+/// An event, with what followed its struct.
+pub enum Event<'a> {
+    /// First sight of a fact.
+    Fact(FactEvent),
+    /// A path, an exec or an address, by the header's kind.
+    Path(PathEvent, Bytes<'a>),
+    /// A socket.
+    Socket(SocketEvent),
+    /// A cgroup born or gone.
+    Cgroup(CgroupEvent),
+}
+
+/// The three parts behind a [`PathEvent`].
+pub struct Bytes<'a> {
+    /// What the call was given.
+    pub text: &'a [u8],
+    /// Walk of the file.
+    pub target: &'a [u8],
+    /// Walk of the directory that the text starts from.
+    pub prefix: &'a [u8],
+}
+
+/// Types of which every bit pattern is a value, with no padding that matters.
+///
+/// # Safety
+/// Only for `repr(C)` structs of integers and arrays of integers.
+unsafe trait Plain: Copy {}
+// SAFETY: repr(C), integers only.
+unsafe impl Plain for Header {}
+// SAFETY: as above.
+unsafe impl Plain for FactEvent {}
+// SAFETY: as above.
+unsafe impl Plain for PathEvent {}
+// SAFETY: as above.
+unsafe impl Plain for SocketEvent {}
+// SAFETY: as above.
+unsafe impl Plain for CgroupEvent {}
+// SAFETY: as above.
+unsafe impl Plain for SlotRecord {}
+
+fn read<T: Plain>(item: &[u8]) -> Option<(T, &[u8])> {
+    let (head, rest) = item.split_at_checked(size_of::<T>())?;
+    // SAFETY: `head` has the size of `T`, and every bit pattern is a `T`.
+    Some((unsafe { head.as_ptr().cast::<T>().read_unaligned() }, rest))
+}
+
+/// What the kernel side put into `item`. `None` for one that is too short or of an unknown kind.
+#[must_use]
+pub fn parse(item: &[u8]) -> Option<Event<'_>> {
+    let (header, _) = read::<Header>(item)?;
+    Some(match header.kind {
+        kind::FACT => Event::Fact(read(item)?.0),
+        kind::SOCKET => Event::Socket(read(item)?.0),
+        kind::CGROUP_BORN | kind::CGROUP_GONE => Event::Cgroup(read(item)?.0),
+        kind::PATH | kind::EXEC | kind::ADDRESS => {
+            let (event, rest) = read::<PathEvent>(item)?;
+            let (text, rest) = rest.split_at_checked(event.text_length as usize)?;
+            let (target, rest) = rest.split_at_checked(event.target_length as usize)?;
+            let (prefix, _) = rest.split_at_checked(event.prefix_length as usize)?;
+            Event::Path(
+                event,
+                Bytes {
+                    text,
+                    target,
+                    prefix,
+                },
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// A slot as it lies in the map.
+#[must_use]
+pub fn slot(bytes: &[u8; size_of::<SlotRecord>()]) -> Option<SlotRecord> {
+    read(bytes).map(|(record, _)| record)
+}

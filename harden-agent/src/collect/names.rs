@@ -1,0 +1,219 @@
+//! Numbers of the kernel → the names that the observation uses.
+
+use harden_common::{
+    Argument, CAPABILITIES, CAPABILITY_CHECKS, FACT_ARGUMENT, FACT_CAPABILITY, FACT_FAMILY,
+    FACT_IA32, FACT_NATIVE, FACT_SOCKET_TYPE, FACT_X32, check,
+};
+
+use crate::observation::{Abi, CapabilityCheck, Outcome, Word};
+
+/// A fact that has a byte in the slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A call.
+    Syscall(Abi, Word),
+    /// A capability check.
+    Capability(Word, CapabilityCheck),
+    /// A socket family.
+    Family(Word),
+    /// A socket type.
+    SocketType(Word),
+    /// What an argument said.
+    Argument(Word),
+}
+
+/// What fact number `number` says. `None` for a number without meaning in this build.
+#[must_use]
+pub fn fact(number: u32) -> Option<Fact> {
+    Some(match number {
+        FACT_NATIVE..FACT_IA32 => {
+            let call = number - FACT_NATIVE;
+            Fact::Syscall(Abi::Native, numbered(native(call), "syscall", call))
+        }
+        FACT_IA32..FACT_X32 => {
+            let call = number - FACT_IA32;
+            let name = syscalls::x86::Sysno::new(call as usize).map(|call| call.name());
+            Fact::Syscall(Abi::Ia32, numbered(name, "syscall", call))
+        }
+        FACT_X32..FACT_CAPABILITY => {
+            let call = number - FACT_X32;
+            Fact::Syscall(Abi::X32, numbered(x32(call), "syscall", call))
+        }
+        FACT_CAPABILITY..FACT_FAMILY => {
+            let number = number - FACT_CAPABILITY;
+            let check = check(number % CAPABILITY_CHECKS)?;
+            Fact::Capability(capability(number / CAPABILITY_CHECKS), check)
+        }
+        FACT_FAMILY..FACT_SOCKET_TYPE => Fact::Family(family(number - FACT_FAMILY)),
+        FACT_SOCKET_TYPE..FACT_ARGUMENT => Fact::SocketType(socket_type(number - FACT_SOCKET_TYPE)),
+        _ => {
+            let (_, name) = Argument::ALL
+                .iter()
+                .find(|(argument, _)| argument.fact() == number)?;
+            Fact::Argument(Word::new(*name).ok()?)
+        }
+    })
+}
+
+fn native(call: u32) -> Option<&'static str> {
+    syscalls::x86_64::Sysno::new(call as usize).map(|call| call.name())
+}
+
+/// Calls of x32 alone have numbers from 512 (arch/x86/entry/syscalls/syscall_64.tbl, Linux 6.18).
+const X32: [&str; 36] = [
+    "rt_sigaction",
+    "rt_sigreturn",
+    "ioctl",
+    "readv",
+    "writev",
+    "recvfrom",
+    "sendmsg",
+    "recvmsg",
+    "execve",
+    "ptrace",
+    "rt_sigpending",
+    "rt_sigtimedwait",
+    "rt_sigqueueinfo",
+    "sigaltstack",
+    "timer_create",
+    "mq_notify",
+    "kexec_load",
+    "waitid",
+    "set_robust_list",
+    "get_robust_list",
+    "vmsplice",
+    "move_pages",
+    "preadv",
+    "pwritev",
+    "rt_tgsigqueueinfo",
+    "recvmmsg",
+    "sendmmsg",
+    "process_vm_readv",
+    "process_vm_writev",
+    "setsockopt",
+    "getsockopt",
+    "io_setup",
+    "io_submit",
+    "execveat",
+    "preadv2",
+    "pwritev2",
+];
+
+fn x32(call: u32) -> Option<&'static str> {
+    match call {
+        0..512 => native(call),
+        _ => X32.get(call as usize - 512).copied(),
+    }
+}
+
+fn check(number: u32) -> Option<CapabilityCheck> {
+    Some(match number {
+        check::GRANTED => CapabilityCheck::Granted,
+        check::DENIED => CapabilityCheck::Denied,
+        check::GRANTED_NOAUDIT => CapabilityCheck::GrantedNoaudit,
+        check::DENIED_NOAUDIT => CapabilityCheck::DeniedNoaudit,
+        check::OVERRIDDEN_CREDENTIALS => CapabilityCheck::OverriddenCredentials,
+        check::CHILD_USER_NAMESPACE => CapabilityCheck::ChildUserNamespace,
+        _ => return None,
+    })
+}
+
+fn capability(number: u32) -> Word {
+    debug_assert!(number < CAPABILITIES);
+    let name = caps::all()
+        .into_iter()
+        .find(|capability| u32::from(capability.index()) == number)
+        .map(|capability| capability.to_string().to_ascii_lowercase());
+    let name = name.as_deref().and_then(|name| name.strip_prefix("cap_"));
+    numbered(name, "capability", number)
+}
+
+/// include/linux/socket.h, Linux 6.18, in the order of the numbers.
+const FAMILIES: [&str; 46] = [
+    "unspec",
+    "unix",
+    "inet",
+    "ax25",
+    "ipx",
+    "appletalk",
+    "netrom",
+    "bridge",
+    "atmpvc",
+    "x25",
+    "inet6",
+    "rose",
+    "decnet",
+    "netbeui",
+    "security",
+    "key",
+    "netlink",
+    "packet",
+    "ash",
+    "econet",
+    "atmsvc",
+    "rds",
+    "sna",
+    "irda",
+    "pppox",
+    "wanpipe",
+    "llc",
+    "ib",
+    "mpls",
+    "can",
+    "tipc",
+    "bluetooth",
+    "iucv",
+    "rxrpc",
+    "isdn",
+    "phonet",
+    "ieee802154",
+    "caif",
+    "alg",
+    "nfc",
+    "vsock",
+    "kcm",
+    "qipcrtr",
+    "smc",
+    "xdp",
+    "mctp",
+];
+
+/// The name of address family `number`.
+#[must_use]
+pub fn family(number: u32) -> Word {
+    numbered(FAMILIES.get(number as usize).copied(), "af", number)
+}
+
+/// The name of socket type `number` (include/linux/net.h).
+#[must_use]
+pub fn socket_type(number: u32) -> Word {
+    let name = match number {
+        1 => Some("stream"),
+        2 => Some("dgram"),
+        3 => Some("raw"),
+        4 => Some("rdm"),
+        5 => Some("seqpacket"),
+        6 => Some("dccp"),
+        10 => Some("packet"),
+        _ => None,
+    };
+    numbered(name, "type", number)
+}
+
+/// `ok`, or the errno's name.
+#[must_use]
+pub fn outcome(errno: u32) -> Outcome {
+    if errno == 0 {
+        return Outcome(numbered(Some("ok"), "errno", 0));
+    }
+    let name = i32::try_from(errno)
+        .ok()
+        .and_then(|errno| syscalls::Errno::new(errno).name());
+    Outcome(numbered(name, "errno", errno))
+}
+
+/// The name, or for a number newer than this build `prefix-number`.
+fn numbered(name: Option<&str>, prefix: &'static str, number: u32) -> Word {
+    name.and_then(|name| Word::new(name).ok())
+        .unwrap_or_else(|| Word::numbered(prefix, number))
+}

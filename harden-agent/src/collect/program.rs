@@ -1,0 +1,51 @@
+//! What a program's file says about itself.
+
+use std::{fs::File, path::Path};
+
+use object::{
+    Endianness, ReadCache, ReadRef,
+    elf::{FileHeader32, FileHeader64},
+    read::elf::{FileHeader, ProgramHeader},
+};
+
+use crate::observation::Text;
+
+/// The interpreter that an ELF program names (`PT_INTERP`): the kernel opens it before the program
+/// runs, in the parent's slot. `None` for a static program, a script, or no file.
+#[must_use]
+pub fn interpreter(program: &Path) -> Option<Text> {
+    let file = File::open(program).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let cache = ReadCache::new(file);
+    named::<FileHeader64<Endianness>, _>(&cache)
+        .or_else(|| named::<FileHeader32<Endianness>, _>(&cache))
+}
+
+fn named<'data, Elf, R>(data: R) -> Option<Text>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadRef<'data>,
+{
+    let header = Elf::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let headers = header.program_headers(endian, data).ok()?;
+    let name = headers
+        .iter()
+        .find_map(|header| header.interpreter(endian, data).ok()?)?;
+    name.starts_with(b"/").then(|| Text::from(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interpreter;
+
+    #[test]
+    fn a_dynamic_program_names_its_interpreter() {
+        let own = interpreter(&std::env::current_exe().unwrap()).unwrap();
+        assert!(own.as_path().exists(), "{own}");
+        assert_eq!(interpreter("/dev/null".as_ref()), None);
+        assert_eq!(interpreter("/".as_ref()), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! Observations for property tests: any values, from few names, so that two of them meet often.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{
+    Abi, AddressOperation, CapabilityCheck, Executable, File, Host, Inode, Observation, Operation,
+    Outcome, Run, SCHEMA, Seen, Socket, Text, Word,
+};
+
+/// Any bytes.
+pub(crate) fn text() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        vec(any::<u8>(), 0..12).prop_map(Text::from),
+        any::<String>().prop_map(Text::from),
+        select(
+            &[
+                "",
+                "a",
+                "two words",
+                "\\x41",
+                "\\",
+                "a\nb",
+                "\u{202E}",
+                "\0"
+            ][..]
+        )
+        .prop_map(Text::from),
+    ]
+}
+
+/// An absolute path of any bytes but NUL.
+pub(crate) fn path() -> impl Strategy<Value = Text> {
+    let names = vec(1..=u8::MAX, 0..12).prop_map(|tail| Text::from([b"/", &tail[..]].concat()));
+    prop_oneof![
+        names,
+        select(&["/", "/etc/passwd", "/usr/sbin/nginx", "/a\\x41"][..]).prop_map(Text::from),
+    ]
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    prop_oneof!["[a-c]", "[A-Za-z0-9_-]{1,64}"].prop_map(|word| Word::new(word).unwrap())
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    let range = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();
+    prop_oneof![0..3_i64, range].prop_flat_map(|second| {
+        (0..1_000_000_000_i32)
+            .prop_map(move |nanosecond| Timestamp::new(second, nanosecond).unwrap_or_default())
+    })
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    (option::of(time()), option::of(any::<u64>())).prop_map(|(first, count)| Seen { first, count })
+}
+
+fn outcomes() -> impl Strategy<Value = BTreeMap<Outcome, Seen>> {
+    btree_map(word().prop_map(Outcome), seen(), 0..3)
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<Word, Seen>> {
+    btree_map(word(), seen(), 0..3)
+}
+
+fn inodes() -> impl Strategy<Value = BTreeSet<Inode>> {
+    let inode = (any::<[u64; 4]>(), any::<[u32; 4]>()).prop_map(|(long, short)| Inode {
+        device: long[0],
+        number: long[1],
+        generation: short[0],
+        mode: short[1],
+        uid: short[2],
+        gid: short[3],
+        rdev: long[2],
+        filesystem: long[3],
+    });
+    btree_set(inode, 0..2)
+}
+
+fn socket() -> impl Strategy<Value = Socket> {
+    (word(), word(), any::<u32>()).prop_map(|(family, kind, protocol)| Socket {
+        family,
+        kind,
+        protocol,
+    })
+}
+
+fn file() -> impl Strategy<Value = File> {
+    use Operation as O;
+    let operation = select(&[O::Read, O::Create, O::RenameFrom, O::XattrWrite, O::Connect][..]);
+    (
+        any::<bool>(),
+        btree_map(operation, outcomes(), 0..3),
+        inodes(),
+        btree_set(path(), 0..2),
+    )
+        .prop_map(|(resolved, operations, inodes, asked_as)| File {
+            resolved,
+            operations,
+            inodes,
+            asked_as,
+        })
+}
+
+fn executable() -> impl Strategy<Value = Executable> {
+    use {AddressOperation as A, CapabilityCheck as C};
+    let check = select(&[C::Granted, C::DeniedNoaudit, C::ChildUserNamespace][..]);
+    let address = select(&[A::Bind, A::Connect, A::Send][..]);
+    let programs = (
+        inodes(),
+        btree_set(text(), 0..2),
+        btree_map(path(), seen(), 0..2),
+    );
+    let calls = (
+        btree_map(
+            select(&[Abi::Native, Abi::Ia32, Abi::X32][..]),
+            words(),
+            0..3,
+        ),
+        btree_map(word(), btree_map(check, seen(), 0..2), 0..2),
+        words(),
+    );
+    let sockets = (
+        words(),
+        words(),
+        btree_map(socket(), outcomes(), 0..2),
+        btree_map(address, btree_map(text(), outcomes(), 0..2), 0..2),
+    );
+    (programs, calls, sockets, btree_map(path(), file(), 0..3)).prop_map(
+        |(
+            (inodes, interpreters, invoked_as),
+            (syscalls, capabilities, arguments),
+            (families, socket_types, sockets, addresses),
+            files,
+        )| Executable {
+            inodes,
+            interpreters,
+            invoked_as,
+            syscalls,
+            capabilities,
+            families,
+            socket_types,
+            sockets,
+            addresses,
+            arguments,
+            files,
+        },
+    )
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    (text(), text(), text(), option::of(text())).prop_map(|(name, kernel, architecture, libc)| {
+        Host {
+            name,
+            kernel,
+            architecture,
+            libc,
+        }
+    })
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    let ends = (time(), time(), any::<i32>());
+    let label = "[ -~]{0,8}";
+    let maps = (
+        btree_map(label, label, 0..2),
+        btree_map(word(), any::<u64>(), 0..2),
+        btree_map(path(), text(), 0..2),
+        btree_map(path(), executable(), 0..3),
+    );
+    (vec(text(), 0..3), any::<u32>(), ends, host(), maps).prop_map(
+        |(command, uid, (started, ended, status), host, (hooks, losses, symlinks, executables))| {
+            Run {
+                command,
+                uid,
+                started,
+                ended,
+                status,
+                host,
+                hooks,
+                losses,
+                symlinks,
+                executables,
+            }
+        },
+    )
+}
+
+/// Any observation that the file can hold.
+pub(crate) fn observation() -> impl Strategy<Value = Observation> {
+    (text(), btree_map(word(), run(), 0..3)).prop_map(|(name, runs)| Observation {
+        schema: SCHEMA,
+        name,
+        runs,
+    })
+}

@@ -1,0 +1,220 @@
+//! An observation's file: JSON, read as something that anybody may have written.
+//!
+//! A bad file costs one error that says what, where and what to do; never a hang or a panic. Its
+//! size is judged before its content, so what is too large costs no memory. What is read costs
+//! about four times its size; a file made for that purpose, of nothing but tiny maps, 70 times.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use serde::Deserialize;
+use serde_json::error::Category;
+
+use super::model::{Observation, SCHEMA};
+use super::text::{Text, is_hidden};
+
+/// The largest file that is read, in bytes: 256 MiB, a thousand runs that open 300 files each.
+pub const SIZE_LIMIT: u64 = 256 << 20;
+
+/// Why a file could not be read as an observation. The text is complete, with the way out; no
+/// variant has a `source` that a caller would have to add.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system refused to open or read the file.
+    #[error("cannot read {path}: {error}{}", way_out(error))]
+    Io {
+        /// The file.
+        path: Text,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A directory, FIFO, socket or device.
+    #[error(
+        "{path} is no regular file: name the JSON file of an observation; what comes from a pipe \
+         has to be put into a file first"
+    )]
+    NotAFile {
+        /// The file.
+        path: Text,
+    },
+    /// Larger than [`SIZE_LIMIT`].
+    #[error(
+        "{path} is larger than {} MiB, the most that is read: if it is an observation, keep its \
+         runs in several files",
+        SIZE_LIMIT >> 20
+    )]
+    TooLarge {
+        /// The file.
+        path: Text,
+    },
+    /// The content is no observation.
+    #[error("{path}{error}")]
+    Format {
+        /// The file.
+        path: Text,
+        /// What is wrong with it.
+        error: FormatError,
+    },
+}
+
+/// Why bytes are no observation. The text continues a file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// Valid JSON, but of something else.
+    #[error(": no observation, it has no \"schema\": name a file that harden recorded")]
+    NoSchema,
+    /// Written by another version of harden.
+    #[error(
+        ": written by {} harden (schema {found}, this one reads {SCHEMA}): {}",
+        if *found > u64::from(SCHEMA) { "a newer" } else { "an older" },
+        if *found > u64::from(SCHEMA) { "update harden" } else { "record again" }
+    )]
+    Schema {
+        /// The file's schema.
+        found: u64,
+    },
+    /// The JSON ends before it is complete.
+    #[error(
+        ":{line}:{column}: the file ends here, it is incomplete: copy it again, or record again"
+    )]
+    Truncated {
+        /// Line, from 1.
+        line: usize,
+        /// Column, in bytes.
+        column: usize,
+    },
+    /// Not JSON, or not the shape of an observation.
+    #[error(":{line}:{column}: {message}: mend this place, or record again")]
+    Content {
+        /// Line, from 1.
+        line: usize,
+        /// Column, in bytes.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+}
+
+/// Reads the observation at `path`.
+///
+/// # Errors
+/// [`ReadError`]; it waits for nothing, whatever `path` is.
+pub fn read(path: &Path) -> Result<Observation, ReadError> {
+    let name = || Text::from(path.as_os_str().as_bytes());
+    let io = |error: io::Error| ReadError::Io {
+        path: name(),
+        error,
+    };
+
+    // Without O_NONBLOCK, opening a FIFO that nobody writes waits for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file =
+        File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| io(error.into()))?);
+    let status = rustix::fs::fstat(&file).map_err(|error| io(error.into()))?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(ReadError::NotAFile { path: name() });
+    }
+    let json = read_at_most(
+        SIZE_LIMIT,
+        &file,
+        u64::try_from(status.st_size).unwrap_or(0),
+    )
+    .map_err(io)?
+    .ok_or_else(|| ReadError::TooLarge { path: name() })?;
+    from_json(&json).map_err(|error| ReadError::Format {
+        path: name(),
+        error,
+    })
+}
+
+/// Parses an observation: the schema first, then all the rest.
+///
+/// # Errors
+/// [`FormatError`] if the bytes are no observation of this [`SCHEMA`].
+pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
+    #[derive(Deserialize)]
+    #[serde(expecting = "an observation")]
+    struct Head {
+        schema: Option<u64>,
+    }
+
+    let head: Head = serde_json::from_slice(json).map_err(|error| format_error(&error))?;
+    match head.schema {
+        None => Err(FormatError::NoSchema),
+        Some(found) if found != u64::from(SCHEMA) => Err(FormatError::Schema { found }),
+        Some(_) => serde_json::from_slice(json).map_err(|error| format_error(&error)),
+    }
+}
+
+/// The bytes of an observation's file: indented, in an order that depends on the content alone,
+/// so that the same observation is the same bytes.
+///
+/// # Errors
+/// None that the model can cause; serde's signature has one.
+pub fn to_json(observation: &Observation) -> Result<Vec<u8>, serde_json::Error> {
+    let mut json = serde_json::to_vec_pretty(observation)?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+/// All bytes of `file`, `None` if there are more than `limit`. The size that the file system
+/// names is a reason to refuse, never one to trust: /proc names 0 for what has no end.
+fn read_at_most(limit: u64, file: impl Read, size: u64) -> io::Result<Option<Vec<u8>>> {
+    if size > limit {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(size).unwrap_or(0))?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+fn format_error(error: &serde_json::Error) -> FormatError {
+    let (line, column) = (error.line(), error.column());
+    if error.classify() == Category::Eof {
+        return FormatError::Truncated { line, column };
+    }
+    let message = error.to_string();
+    let message = message
+        .strip_suffix(&format!(" at line {line} column {column}"))
+        .unwrap_or(&message);
+    FormatError::Content {
+        line,
+        column,
+        message: quotable(message),
+    }
+}
+
+/// The message of a parser quotes the file: keep it to one short line that cannot steer a
+/// terminal.
+fn quotable(message: &str) -> String {
+    const LIMIT: usize = 300;
+    let mut line = String::new();
+    for (count, character) in message.chars().enumerate() {
+        if count == LIMIT {
+            line.push('…');
+            break;
+        }
+        if is_hidden(character) {
+            let _ = write!(line, "{}", character.escape_unicode());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => ": check the name",
+        io::ErrorKind::PermissionDenied => ": run as its owner, or with sudo",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests;

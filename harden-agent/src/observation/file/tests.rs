@@ -1,0 +1,268 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::super::arbitrary::{observation, text};
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../tests/fixtures/observation.json");
+
+/// The message for the example with `from` replaced by `to`.
+fn refusal(from: &str, to: &str) -> String {
+    assert!(EXAMPLE.contains(from), "the example has no {from}");
+    let json = EXAMPLE.replacen(from, to, 1);
+    from_json(json.as_bytes()).unwrap_err().to_string()
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_json(text in text()) {
+        let json = serde_json::to_string(&text).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Text>(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn a_text_is_shown_on_one_visible_line(text in text()) {
+        prop_assert!(!text.to_string().chars().any(is_hidden));
+    }
+
+    #[test]
+    fn any_observation_survives_its_file(observation in observation()) {
+        let json = to_json(&observation).unwrap();
+        let back = from_json(&json).unwrap();
+        prop_assert_eq!(&back, &observation);
+        prop_assert_eq!(to_json(&back).unwrap(), json);
+    }
+
+    #[test]
+    fn any_bytes_are_an_observation_or_one_short_line(
+        at in 0..EXAMPLE.len(),
+        junk in proptest::collection::vec(any::<u8>(), 0..8),
+    ) {
+        let mut json = EXAMPLE.as_bytes().to_vec();
+        json.splice(at..(at + junk.len()).min(EXAMPLE.len()), junk);
+        if let Err(error) = from_json(&json) {
+            let line = error.to_string();
+            prop_assert!(line.len() < 2000 && !line.chars().any(is_hidden), "{}", line);
+        }
+    }
+}
+
+#[test]
+fn a_space_stands_for_itself() {
+    assert_eq!(
+        Text::from("inet 127.0.0.1:80").to_string(),
+        "inet 127.0.0.1:80"
+    );
+    assert_eq!(
+        Text::from(b"a\\b\n\xFF\xC2\x9Bm").to_string(),
+        r"a\\b\n\xFF\xC2\x9Bm"
+    );
+}
+
+#[test]
+fn every_truncation_is_called_so() {
+    for end in 0..EXAMPLE.trim_end().len() {
+        let error = from_json(&EXAMPLE.as_bytes()[..end]).unwrap_err();
+        assert!(
+            matches!(error, FormatError::Truncated { .. }),
+            "{end}: {error}"
+        );
+    }
+}
+
+#[test]
+fn another_schema_is_named_before_anything_else_is_judged() {
+    let newer = from_json(br#"{"shape": "unknown", "schema": 7}"#).unwrap_err();
+    assert_eq!(
+        newer.to_string(),
+        ": written by a newer harden (schema 7, this one reads 1): update harden"
+    );
+    let older = from_json(br#"{"schema": 0}"#).unwrap_err();
+    assert!(older.to_string().contains("an older harden"), "{older}");
+    let other = from_json(br#"{"defaultAction": "SCMP_ACT_ERRNO"}"#).unwrap_err();
+    assert!(matches!(other, FormatError::NoSchema));
+}
+
+#[test]
+fn errors_name_line_column_and_the_fault() {
+    for (from, to, says) in [
+        (
+            "\"uid\": 0",
+            "\"uid\": \"root\"",
+            "invalid type: string \"root\", expected u32",
+        ),
+        (
+            "\"uid\": 0",
+            "\"uid\": 0, \"gid\": 0",
+            "unknown field `gid`",
+        ),
+        ("\"openat\": ", "\"openat\\nshell none\": ", "is not a name"),
+        (
+            "\"/etc/nginx/nginx.conf\": ",
+            "\"nginx.conf\": ",
+            "\"nginx.conf\" is not an absolute path",
+        ),
+        (
+            "\"/etc/nginx/nginx.conf\": ",
+            "\"/\\u0000\": ",
+            "holds a NUL byte",
+        ),
+        (
+            "raw_tp:sys_exit",
+            "raw_tp\\nshell none",
+            "holds a control character",
+        ),
+    ] {
+        let message = refusal(from, to);
+        assert!(message.contains(says), "{message}");
+        let place = EXAMPLE[..EXAMPLE.find(from).unwrap()].lines().count();
+        assert!(
+            message.starts_with(&format!(":{place}:")),
+            "line {place}: {message}"
+        );
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for deep in ["[".repeat(1 << 20), "{\"a\":".repeat(1 << 20)] {
+        for json in [deep.clone(), format!("{{\"schema\": 1, \"name\": {deep}")] {
+            assert!(from_json(json.as_bytes()).is_err());
+        }
+    }
+}
+
+#[test]
+fn no_object_may_name_a_key_twice() {
+    // Each object of the example, wherever it is, with its first key repeated.
+    fn objects(value: &Value, place: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                if !map.is_empty() {
+                    found.push(place.to_owned());
+                }
+                for (key, value) in map {
+                    let key = key.replace('~', "~0").replace('/', "~1");
+                    objects(value, &format!("{place}/{key}"), found);
+                }
+            }
+            Value::Array(list) => {
+                for (index, value) in list.iter().enumerate() {
+                    objects(value, &format!("{place}/{index}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let example: Value = serde_json::from_str(EXAMPLE).unwrap();
+    let mut places = Vec::new();
+    objects(&example, "", &mut places);
+    assert!(
+        places.len() > 40,
+        "the example should show every kind of map"
+    );
+    for place in places {
+        let mut doubled = example.clone();
+        let map = doubled
+            .pointer_mut(&place)
+            .unwrap()
+            .as_object_mut()
+            .unwrap();
+        let (key, value) = map.iter().next().unwrap();
+        let (key, value) = (serde_json::to_string(key).unwrap(), value.to_string());
+        map.insert("SECOND".to_owned(), Value::Null);
+        let json = doubled
+            .to_string()
+            .replace("\"SECOND\":null", &format!("{key}:{value}"));
+        let error = from_json(json.as_bytes()).unwrap_err().to_string();
+        assert!(
+            error.contains("is there twice") || error.contains("duplicate field"),
+            "{place}: {error}"
+        );
+    }
+}
+
+#[test]
+fn two_spellings_of_a_key_are_one_key() {
+    let message = refusal(
+        "\"/etc/nginx/nginx.conf\": ",
+        "\"/etc\\\\x2Fnginx/nginx.conf\": {}, \"/etc/nginx/nginx.conf\": ",
+    );
+    assert!(message.contains("is there twice"), "{message}");
+}
+
+#[test]
+fn a_message_cannot_steer_the_terminal_or_fill_it() {
+    let message = refusal(
+        "\"uid\"",
+        &format!("\"\\u001b[2J\\u202e{}\"", "x".repeat(1 << 20)),
+    );
+    assert!(
+        message.len() < 1000 && !message.chars().any(is_hidden),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_limit_holds_against_what_lies_about_its_size() {
+    assert_eq!(read_at_most(4, &b"1234"[..], 0).unwrap().unwrap(), b"1234");
+    assert!(read_at_most(4, &b"12345"[..], 0).unwrap().is_none());
+    assert!(read_at_most(4, io::repeat(b' '), 2).unwrap().is_none());
+    assert!(read_at_most(4, io::empty(), 5).unwrap().is_none());
+}
+
+#[test]
+fn a_huge_file_is_refused_by_its_size() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(1 << 30).unwrap();
+    assert!(matches!(read(file.path()), Err(ReadError::TooLarge { .. })));
+    file.as_file().set_len(SIZE_LIMIT + 1).unwrap();
+    assert!(matches!(read(file.path()), Err(ReadError::TooLarge { .. })));
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RWXU).unwrap();
+    for path in [
+        &fifo,
+        directory.path(),
+        Path::new("/dev/zero"),
+        Path::new("/dev/null"),
+    ] {
+        assert!(
+            matches!(read(path), Err(ReadError::NotAFile { .. })),
+            "{path:?}"
+        );
+    }
+}
+
+#[test]
+fn errors_of_the_system_say_which_file() {
+    let missing = read(Path::new("/nonexistent/run\n.json"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.starts_with("cannot read /nonexistent/run\\n.json: No such file"),
+        "{missing}"
+    );
+    assert!(missing.ends_with(": check the name"), "{missing}");
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let example = from_json(EXAMPLE.as_bytes()).unwrap();
+    std::fs::write(file.path(), to_json(&example).unwrap()).unwrap();
+    assert_eq!(read(file.path()).unwrap(), example);
+}
+
+#[test]
+fn the_example_is_exactly_what_would_be_written() {
+    let example = from_json(EXAMPLE.as_bytes()).unwrap();
+    assert_eq!(
+        String::from_utf8(to_json(&example).unwrap()).unwrap(),
+        EXAMPLE
+    );
+}

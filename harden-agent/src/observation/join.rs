@@ -1,0 +1,181 @@
+//! The merge laws: every type of the model is a join semilattice.
+//!
+//! For any values, however they contradict each other, joining is associative, commutative and
+//! idempotent. So the observations of runs, machines and fleets add up in any order, and adding
+//! one twice changes nothing.
+//!
+//! A fact joins with itself by its evidence: the earliest sight, the greatest count (two snapshots
+//! of one run count the same calls, so a sum would count them twice). What describes a run is the
+//! same in every copy of it; should copies differ all the same, the lesser or greater value is
+//! taken, whichever says more, only so that the order of merging cannot matter.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::{Executable, File, Host, Observation, Run, Seen};
+use super::text::Text;
+
+/// The least upper bound of two values.
+pub trait Join {
+    /// Takes in all that `other` says. Associative, commutative and idempotent.
+    fn join(&mut self, other: Self);
+}
+
+impl<K: Ord, V: Join> Join for BTreeMap<K, V> {
+    fn join(&mut self, other: Self) {
+        for (key, value) in other {
+            match self.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().join(value),
+            }
+        }
+    }
+}
+
+impl<T: Ord> Join for BTreeSet<T> {
+    fn join(&mut self, mut other: Self) {
+        self.append(&mut other);
+    }
+}
+
+/// Totally ordered values of which the greatest wins.
+macro_rules! join_by_max {
+    ($($type:ty)*) => {$(
+        impl Join for $type {
+            fn join(&mut self, other: Self) {
+                keep_max(self, other);
+            }
+        }
+    )*};
+}
+
+join_by_max!(u64 String Text Host);
+
+/// Structs that join field by field.
+macro_rules! join_by_field {
+    ($type:ident { $($field:ident: $join:expr),* $(,)? }) => {
+        impl Join for $type {
+            fn join(&mut self, other: Self) {
+                // Taken apart in full, so that a new field without a law does not compile.
+                let Self { $($field),* } = other;
+                $($join(&mut self.$field, $field);)*
+            }
+        }
+    };
+}
+
+join_by_field!(Observation {
+    schema: keep_max,
+    name: keep_min,
+    runs: Join::join,
+});
+
+join_by_field!(Run {
+    command: keep_max,
+    uid: keep_max,
+    started: keep_min,
+    ended: keep_max,
+    status: keep_max,
+    host: Join::join,
+    hooks: Join::join,
+    losses: Join::join,
+    symlinks: Join::join,
+    executables: Join::join,
+});
+
+join_by_field!(Executable {
+    inodes: Join::join,
+    interpreters: Join::join,
+    invoked_as: Join::join,
+    syscalls: Join::join,
+    capabilities: Join::join,
+    families: Join::join,
+    socket_types: Join::join,
+    sockets: Join::join,
+    addresses: Join::join,
+    arguments: Join::join,
+    files: Join::join,
+});
+
+join_by_field!(File {
+    // One walk in the kernel that reached this very path proves it.
+    resolved: keep_max,
+    operations: Join::join,
+    inodes: Join::join,
+    asked_as: Join::join,
+});
+
+join_by_field!(Seen {
+    first: keep_earliest,
+    count: keep_max,
+});
+
+fn keep_max<T: Ord>(mine: &mut T, other: T) {
+    if other > *mine {
+        *mine = other;
+    }
+}
+
+fn keep_min<T: Ord>(mine: &mut T, other: T) {
+    if other < *mine {
+        *mine = other;
+    }
+}
+
+/// As [`keep_min`], but nothing known gives way to anything known.
+fn keep_earliest<T: Ord>(mine: &mut Option<T>, other: Option<T>) {
+    let Some(other) = other else { return };
+    match mine {
+        Some(mine) => keep_min(mine, other),
+        None => *mine = Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary::observation;
+    use super::*;
+
+    fn joined(mut left: Observation, right: &Observation) -> Observation {
+        left.join(right.clone());
+        left
+    }
+
+    proptest! {
+        #[test]
+        fn joining_is_commutative(a in observation(), b in observation()) {
+            prop_assert_eq!(joined(a.clone(), &b), joined(b, &a));
+        }
+
+        #[test]
+        fn joining_is_associative(a in observation(), b in observation(), c in observation()) {
+            let left = joined(joined(a.clone(), &b), &c);
+            let right = joined(a, &joined(b, &c));
+            prop_assert_eq!(left, right);
+        }
+
+        #[test]
+        fn joining_is_idempotent(a in observation(), b in observation()) {
+            prop_assert_eq!(joined(a.clone(), &a), a.clone());
+            let both = joined(a.clone(), &b);
+            prop_assert_eq!(joined(both.clone(), &a), both.clone());
+            prop_assert_eq!(joined(both.clone(), &b), both);
+        }
+    }
+
+    #[test]
+    fn evidence_joins_to_the_earliest_sight_and_the_greatest_count() {
+        let seen = |second: Option<i64>, count| Seen {
+            first: second.map(|second| jiff::Timestamp::new(second, 0).unwrap()),
+            count,
+        };
+        let mut evidence = seen(None, Some(3));
+        evidence.join(seen(Some(20), None));
+        evidence.join(seen(Some(10), Some(2)));
+        assert_eq!(evidence, seen(Some(10), Some(3)));
+    }
+}
