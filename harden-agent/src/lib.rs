@@ -6,3 +6,4 @@ pub mod collect;
 pub mod observation;
 pub mod output;
 pub mod probe;
+pub mod run;

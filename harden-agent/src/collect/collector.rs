@@ -85,7 +85,7 @@ impl Collector {
                 _ => self.path(&event, &bytes),
             },
             // A child of the run's cgroup: its slots carry the run already.
-            Some(Event::Cgroup(_)) => {}
+            Some(Event::Cgroup) => {}
             None => self.unparsed += 1,
         }
     }

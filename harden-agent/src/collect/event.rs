@@ -12,7 +12,7 @@ pub enum Event<'a> {
     /// A socket.
     Socket(SocketEvent),
     /// A cgroup born or gone.
-    Cgroup(CgroupEvent),
+    Cgroup,
 }
 
 /// The three parts behind a [`PathEvent`].
@@ -56,7 +56,10 @@ pub fn parse(item: &[u8]) -> Option<Event<'_>> {
     Some(match header.kind {
         kind::FACT => Event::Fact(read(item)?.0),
         kind::SOCKET => Event::Socket(read(item)?.0),
-        kind::CGROUP_BORN | kind::CGROUP_GONE => Event::Cgroup(read(item)?.0),
+        kind::CGROUP_BORN | kind::CGROUP_GONE => {
+            read::<CgroupEvent>(item)?;
+            Event::Cgroup
+        }
         kind::PATH | kind::EXEC | kind::ADDRESS => {
             let (event, rest) = read::<PathEvent>(item)?;
             let (text, rest) = rest.split_at_checked(event.text_length as usize)?;

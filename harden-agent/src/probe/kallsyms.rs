@@ -4,7 +4,10 @@ use std::fs;
 
 /// Functions that call `cap_capable` with `CAP_OPT_NOAUDIT` (kernel/capability.c, security/commoncap.c):
 /// what they are told changes a number or a listing, never whether the call is allowed.
-const NOAUDIT: [&str; 4] = [
+/// `cap_vm_enough_memory` calls it as its last act, so that its own frame is gone from the stack
+/// (6.18): its caller `security_vm_enough_memory_mm` is there.
+const NOAUDIT: [&str; 5] = [
+    "security_vm_enough_memory_mm",
     "cap_vm_enough_memory",
     "ns_capable_noaudit",
     "has_capability_noaudit",

@@ -1,0 +1,331 @@
+//! One recording, from the first program loaded to the last event read.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, process::ExitStatusExt},
+    },
+    process::{Child, ExitStatus},
+    time::{Duration, Instant},
+};
+
+use aya::maps::{MapData, RingBuf};
+use jiff::Timestamp;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rustix::process::{PidfdFlags, pidfd_open};
+use tokio::io::unix::AsyncFd;
+
+use super::{
+    cgroup::Cgroup,
+    child::{self, User},
+    descriptor::watch,
+    host,
+    signals::{Received, Signals},
+};
+use crate::{
+    collect::{Collector, Totals},
+    observation::{Run, Text, Word},
+    probe::{Probe, ProbeError, Sizes},
+};
+
+/// How long processes have between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often the cgroup is looked at once the command itself has ended.
+const POLL: Duration = Duration::from_millis(20);
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What to record.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// Run it as this user.
+    pub user: Option<User>,
+    /// End it after this long.
+    pub duration: Option<Duration>,
+    /// Sizes of the maps.
+    pub sizes: Sizes,
+    /// Keep task state in a hash even if the kernel has task storage.
+    pub task_hash: bool,
+}
+
+/// How far a recording is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Facts so far.
+    pub totals: Totals,
+    /// Time since the last new one.
+    pub quiet: Duration,
+    /// The command itself has ended; what it left behind is being followed.
+    pub command_ended: bool,
+}
+
+/// What came of it.
+pub struct Recording {
+    /// The run's identifier.
+    pub id: Word,
+    /// The run.
+    pub run: Run,
+}
+
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel side.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The command cannot be run.
+    #[error("{command}: {source}")]
+    Command {
+        /// The program as it was given.
+        command: Text,
+        /// Why.
+        source: io::Error,
+    },
+    /// No cgroup for the command.
+    #[error("no cgroup can be made for the command: {0}")]
+    Cgroup(io::Error),
+    /// Something else of the operating system.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// Runs the command and records it. Must be called while the process has one thread.
+///
+/// # Errors
+/// [`RunError`]; nothing of the command is left running.
+pub async fn record(options: &Options, tell: impl Fn(&Progress)) -> Result<Recording, RunError> {
+    let mut probe = if options.task_hash {
+        Probe::load_with_task_hash(&options.sizes)?
+    } else {
+        Probe::load(&options.sizes)?
+    };
+    let events = Events::new(probe.take_events()?)?;
+    let cgroup = Cgroup::create().map_err(RunError::Cgroup)?;
+    // The number only has to differ from that of other runs of this probe.
+    probe.observe(cgroup.id(), 1)?;
+    let signals = Signals::hold().map_err(system("signals cannot be held"))?;
+    let door = cgroup.door().map_err(RunError::Cgroup)?;
+    let started = Timestamp::now();
+    let child = child::spawn(
+        &options.command,
+        options.user.as_ref(),
+        &door,
+        signals.mask_before(),
+    )
+    .map_err(|source| RunError::Command {
+        command: program(&options.command),
+        source,
+    })?;
+    let mut session = Session {
+        events,
+        collector: Collector::default(),
+        cgroup,
+        child,
+        status: None,
+        ending: None,
+        interrupts: 0,
+    };
+    let status = session.follow(options, &signals, tell).await?;
+    let ended = Timestamp::now();
+    session.events.drain(&mut session.collector);
+
+    let mut losses = words(probe.losses()?);
+    let facts = session
+        .collector
+        .finish(&probe, options.sizes.counted_slots)?;
+    if facts.unparsed > 0 {
+        losses.extend(words([("unparsed-event".to_owned(), facts.unparsed)]));
+    }
+    let run = Run {
+        command: options
+            .command
+            .iter()
+            .map(|argument| Text::from(argument.as_bytes()))
+            .collect(),
+        uid: options
+            .user
+            .as_ref()
+            .map_or_else(|| nix::unistd::getuid().as_raw(), User::uid),
+        started,
+        ended,
+        status,
+        host: host::this(),
+        hooks: probe.hooks(),
+        losses,
+        symlinks: facts.symlinks,
+        executables: facts.executables,
+    };
+    Ok(Recording {
+        id: identifier(),
+        run,
+    })
+}
+
+fn program(command: &[OsString]) -> Text {
+    Text::from(
+        command
+            .first()
+            .map_or(&[][..], |program| program.as_bytes()),
+    )
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
+    move |error| RunError::System(what, error)
+}
+
+fn words(losses: impl IntoIterator<Item = (String, u64)>) -> BTreeMap<Word, u64> {
+    losses
+        .into_iter()
+        .filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)))
+        .collect()
+}
+
+fn identifier() -> Word {
+    let uuid = uuid::Uuid::new_v4().to_string();
+    // A UUID is 36 hexadecimal digits and dashes: always a word.
+    Word::new(uuid).unwrap_or_else(|_| Word::numbered("run", std::process::id()))
+}
+
+/// The shell's convention.
+fn exit_code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// The ring buffer, awaited.
+struct Events(AsyncFd<RingBuf<MapData>>);
+
+impl Events {
+    fn new(ring: RingBuf<MapData>) -> Result<Self, RunError> {
+        let descriptor = watch(ring);
+        Ok(Self(
+            descriptor.map_err(system("the ring buffer cannot be waited for"))?,
+        ))
+    }
+
+    /// Takes what is there.
+    fn drain(&mut self, collector: &mut Collector) {
+        while let Some(item) = self.0.get_mut().next() {
+            collector.take(&item);
+        }
+    }
+
+    /// Waits for more, and takes it.
+    async fn more(&mut self, collector: &mut Collector) -> io::Result<()> {
+        let mut ready = self.0.readable_mut().await?;
+        // Cleared first: what comes while we read makes it ready again.
+        ready.clear_ready();
+        while let Some(item) = ready.get_inner_mut().next() {
+            collector.take(&item);
+        }
+        Ok(())
+    }
+}
+
+/// A recording in progress.
+struct Session {
+    events: Events,
+    collector: Collector,
+    cgroup: Cgroup,
+    child: Child,
+    status: Option<i32>,
+    /// When the processes are to be killed, once they were asked to end.
+    ending: Option<Instant>,
+    interrupts: u32,
+}
+
+impl Session {
+    /// Until the command has ended and its cgroup is empty. Returns the command's status.
+    async fn follow(
+        &mut self,
+        options: &Options,
+        signals: &Signals,
+        tell: impl Fn(&Progress),
+    ) -> Result<i32, RunError> {
+        let exited = self.exit_descriptor()?;
+        let deadline = options.duration.map(|duration| Instant::now() + duration);
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            if let Some(status) = self.status
+                && !self.cgroup.is_populated()
+            {
+                return Ok(status);
+            }
+            tokio::select! {
+                result = self.events.more(&mut self.collector) => {
+                    result.map_err(system("the ring buffer cannot be read"))?;
+                }
+                result = exited.readable(), if self.status.is_none() => {
+                    result.map_err(system("the command cannot be waited for"))?.retain_ready();
+                    let status = self.child.wait().map_err(system("the command cannot be waited for"))?;
+                    self.status = Some(exit_code(status));
+                }
+                () = tokio::time::sleep(POLL), if self.status.is_some() => {}
+                received = signals.next() => {
+                    self.received(received.map_err(system("signals cannot be read"))?);
+                }
+                () = at(deadline), if self.ending.is_none() => self.end(),
+                () = at(self.ending), if self.ending.is_some() => {
+                    self.cgroup.signal(Signal::SIGKILL);
+                    self.ending = Some(Instant::now() + GRACE);
+                }
+                _ = tick.tick() => tell(&Progress {
+                    totals: self.collector.totals(),
+                    quiet: self.collector.last_new().elapsed(),
+                    command_ended: self.status.is_some(),
+                }),
+            }
+        }
+    }
+
+    /// Readable once the command has ended.
+    fn exit_descriptor(&self) -> Result<AsyncFd<OwnedFd>, RunError> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let descriptor = pidfd_open(pid, PidfdFlags::NONBLOCK)
+            .map_err(|error| RunError::System("the command cannot be waited for", error.into()))?;
+        watch(descriptor).map_err(system("the command cannot be waited for"))
+    }
+
+    /// The first Ctrl-C is the command's own business while it runs; whatever means "end" after
+    /// that, or goes to what it left behind, ends everything.
+    fn received(&mut self, received: Received) {
+        match received.signal {
+            Signal::SIGINT | Signal::SIGQUIT if self.status.is_none() && self.interrupts == 0 => {
+                self.interrupts += 1;
+                if !received.from_terminal {
+                    let _ = kill(
+                        Pid::from_raw(self.child.id().cast_signed()),
+                        received.signal,
+                    );
+                }
+            }
+            _ if self.ending.is_some() => self.cgroup.signal(Signal::SIGKILL),
+            _ => self.end(),
+        }
+    }
+
+    /// Asks every process to end.
+    fn end(&mut self) {
+        self.ending = Some(Instant::now() + GRACE);
+        self.cgroup.signal(Signal::SIGTERM);
+        // A stopped process gets its signal when it goes on.
+        self.cgroup.signal(Signal::SIGCONT);
+    }
+}
+
+/// Waits until `instant`, or for ever.
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
