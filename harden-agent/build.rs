@@ -1,10 +1,7 @@
 //! Puts the kernel objects where `include_bytes_aligned!` finds them. They are built beforehand, by
 //! another toolchain: `cargo xtask build`.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 const VARIABLE: &str = "HARDEN_EBPF_OBJECTS";
 const OBJECTS: [&str; 2] = ["harden.bpf.o", "harden-hash.bpf.o"];
@@ -18,14 +15,13 @@ fn main() {
         return fail("OUT_DIR is not set: this is cargo's to run");
     };
     for name in OBJECTS {
-        copy(&from.join(name), &to.join(name));
+        println!("cargo::rerun-if-changed={}", from.join(name).display());
     }
-}
-
-fn copy(from: &Path, to: &Path) {
-    println!("cargo::rerun-if-changed={}", from.display());
-    if let Err(error) = fs::copy(from, to) {
-        fail(&format!("cannot use {}: {error}", from.display()));
+    for name in OBJECTS {
+        let object = from.join(name);
+        if let Err(error) = fs::copy(&object, to.join(name)) {
+            return fail(&format!("cannot use {}: {error}", object.display()));
+        }
     }
 }
 

@@ -8,7 +8,8 @@ mod setup;
 mod test;
 mod workspace;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Set up, build, run and test harden.
@@ -33,12 +34,18 @@ enum Verb {
     Test(test::Args),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().verb {
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
         Verb::Setup(args) => setup::main(&args),
         Verb::Build(args) => build::main(&args),
         Verb::Run(args) => run::main(&args),
         Verb::Demo => demo::main(),
         Verb::Test(args) => test::main(&args),
-    }
+    };
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    // The chain of causes is for the reader; a backtrace of this small program would not be.
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }
