@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::{
     distribution::Distribution,
-    plan::{Facts, Plan, Step, plan},
+    plan::{Facts, Lists, Plan, Step, plan},
 };
 pub use self::{needs::Scope, toolchain::Toolchain};
 use crate::{process, workspace};
@@ -48,6 +48,7 @@ pub fn main(args: &Args) -> Result<()> {
 pub fn provide(scope: Scope) -> Result<Toolchain> {
     let mut machine = Machine::default();
     let mut done: Vec<Step> = Vec::new();
+    let mut announced = false;
     loop {
         let (toolchain, plan) = machine.look(scope)?;
         refuse_missing(&plan)?;
@@ -62,12 +63,14 @@ pub fn provide(scope: Scope) -> Result<Toolchain> {
             !done.contains(step),
             "this ended well and yet what it should provide is not usable: {step}"
         );
-        if done.is_empty() {
+        if !announced {
             announce(&plan);
+            announced = true;
         }
         println!("setup: now: {step}");
-        machine.execute(step)?;
-        done.push(step.clone());
+        if machine.execute(step)? {
+            done.push(step.clone());
+        }
     }
 }
 
@@ -101,7 +104,7 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
 #[derive(Default)]
 struct Machine {
     rustup_failed: bool,
-    updated: bool,
+    lists: Lists,
 }
 
 impl Machine {
@@ -117,7 +120,7 @@ impl Machine {
             rustup: !self.rustup_failed && process::exists("rustup"),
             installed: installed(&distribution, scope),
             offers: apt::Offers::new(),
-            updated: self.updated,
+            lists: self.lists,
             distribution,
         };
         let first = plan(&facts, scope);
@@ -129,7 +132,8 @@ impl Machine {
         Ok((toolchain, plan(&facts, scope)))
     }
 
-    fn execute(&mut self, step: &Step) -> Result<()> {
+    /// Executes a step. False when it failed and there is another way.
+    fn execute(&mut self, step: &Step) -> Result<bool> {
         let (program, arguments) = step
             .argv
             .split_first()
@@ -140,20 +144,27 @@ impl Machine {
             program => Command::new(program),
         };
         let result = process::run(command.args(arguments).current_dir(workspace::root()));
-        self.updated |= step.argv.iter().any(|word| word == "update");
-        if step.may_fail
-            && let Err(error) = &result
-        {
-            println!("setup: {error}; trying another way");
-            self.rustup_failed = true;
-            return Ok(());
-        }
-        result.with_context(|| {
-            format!(
+        match result {
+            Ok(()) => {
+                if *step == plan::update_lists() {
+                    self.lists = Lists::Fetched;
+                }
+                Ok(true)
+            }
+            Err(error) if step.may_fail => {
+                println!("setup: {error}; trying another way");
+                if program == "rustup" {
+                    self.rustup_failed = true;
+                } else {
+                    self.lists = Lists::Stale;
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error.context(format!(
                 "could not {}; the command's own messages are above",
                 step.what
-            )
-        })
+            ))),
+        }
     }
 }
 

@@ -80,6 +80,7 @@ pub const PROGRAMS: &[Need] = &[
         false,
     ),
     need(&["gcc"], "gcc", "compiles test programs", false),
+    #[cfg(target_arch = "x86_64")]
     need(
         &["gcc-multilib"],
         "",

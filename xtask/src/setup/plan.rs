@@ -25,8 +25,20 @@ pub struct Facts {
     pub installed: BTreeSet<String>,
     /// What apt has on offer; empty where nobody had to ask.
     pub offers: Offers,
-    /// The package lists were fetched in this run.
-    pub updated: bool,
+    /// apt's package lists.
+    pub lists: Lists,
+}
+
+/// How far apt's package lists can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lists {
+    /// As this run found them.
+    #[default]
+    Found,
+    /// An installation failed that may do with newer ones.
+    Stale,
+    /// Fetched in this run: what they do not have is not to be had.
+    Fetched,
 }
 
 /// One thing to do, by one command.
@@ -75,7 +87,7 @@ pub fn plan(facts: &Facts, scope: Scope) -> Plan {
     programs(facts, scope, &mut plan);
     // Without its lists apt cannot tell which packages it has: all else waits for them.
     let update = update_lists();
-    if plan.steps.contains(&update) {
+    if facts.lists == Lists::Stale || plan.steps.contains(&update) {
         plan.steps.retain(|step| *step != update);
         plan.steps.insert(0, update);
     }
@@ -90,8 +102,8 @@ fn compiler(facts: &Facts, plan: &mut Plan) {
             plan.steps.push(rustup());
         } else if let (true, Some(packages)) = (debian, packages) {
             let why = "compiles the kernel programs";
-            plan.steps.push(apt_install(&packages, why));
-        } else if debian && !facts.updated {
+            plan.steps.push(apt_install(facts, &packages, why));
+        } else if debian && facts.lists != Lists::Fetched {
             plan.steps.push(update_lists());
         } else {
             plan.missing.push(format!(
@@ -133,7 +145,7 @@ fn programs(facts: &Facts, scope: Scope, plan: &mut Plan) {
             .find(|&&name| facts.offers.contains_key(name))
         {
             Some(&package) => packages.push(package),
-            None if facts.updated => plan.unavailable.push(line()),
+            None if facts.lists == Lists::Fetched => plan.unavailable.push(line()),
             None => {
                 plan.steps.push(update_lists());
                 return;
@@ -145,7 +157,7 @@ fn programs(facts: &Facts, scope: Scope, plan: &mut Plan) {
             Scope::Tests => "the programs that the tests run",
             Scope::Build | Scope::Demo => "the programs of the demonstration",
         };
-        plan.steps.push(apt_install(&packages, why));
+        plan.steps.push(apt_install(facts, &packages, why));
     }
 }
 
@@ -159,8 +171,9 @@ fn step(what: String, why: &str, argv: &[&str]) -> Step {
     }
 }
 
-fn update_lists() -> Step {
-    let why = "apt does not know the packages that are needed";
+/// Fetches the package lists.
+pub fn update_lists() -> Step {
+    let why = "apt does not know, or cannot find, the packages that are needed";
     let argv = [
         "apt-get",
         "-o",
@@ -174,11 +187,13 @@ fn update_lists() -> Step {
     }
 }
 
-fn apt_install(packages: &[impl AsRef<str>], why: &str) -> Step {
+fn apt_install(facts: &Facts, packages: &[impl AsRef<str>], why: &str) -> Step {
     let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
     let argv = [&["sh", "xtask/src/setup/apt-install.sh"], names.as_slice()].concat();
     Step {
         root: true,
+        // Old lists name packages that the mirror has replaced since: worth a second try.
+        may_fail: facts.lists != Lists::Fetched,
         ..step(format!("install {}", names.join(", ")), why, &argv)
     }
 }
@@ -210,15 +225,17 @@ fn rustup() -> Step {
 
 fn bpf_linker(llvm: Option<u32>) -> Step {
     // Only a compiler that is there tells its LLVM; until then this is an announcement.
-    let (features, root) = llvm.map_or_else(
-        || ("that compiler's LLVM".to_owned(), "target/tools".to_owned()),
+    let (major, root, why) = llvm.map_or_else(
+        || {
+            let why = "links the kernel programs; NN is the LLVM of the compiler above";
+            ("NN".to_owned(), "target/tools".to_owned(), why)
+        },
         |llvm| {
-            (
-                format!("llvm-{llvm},rust-llvm-{llvm}"),
-                toolchain::linker_root(llvm).display().to_string(),
-            )
+            let root = toolchain::linker_root(llvm).display().to_string();
+            (llvm.to_string(), root, "links the kernel programs")
         },
     );
+    let features = format!("llvm-{major},rust-llvm-{major}");
     let version = needs::BPF_LINKER;
     let argv = [
         "cargo",
@@ -233,11 +250,7 @@ fn bpf_linker(llvm: Option<u32>) -> Step {
         "--root",
         &root,
     ];
-    step(
-        format!("build bpf-linker {version}"),
-        "links the kernel programs",
-        &argv,
-    )
+    step(format!("build bpf-linker {version}"), why, &argv)
 }
 
 #[cfg(test)]
@@ -256,7 +269,7 @@ mod tests {
                 .map(|need| need.packages[0].to_owned())
                 .collect(),
             offers: Offers::new(),
-            updated: false,
+            lists: Lists::Found,
         }
     }
 
@@ -333,7 +346,7 @@ mod tests {
 
         let after = plan(
             &Facts {
-                updated: true,
+                lists: Lists::Fetched,
                 ..bare
             },
             Scope::Tests,
@@ -341,6 +354,28 @@ mod tests {
         assert!(!after.steps.contains(&update_lists()));
         assert_eq!(after.missing.len(), 1, "no compiler is on offer");
         assert_eq!(after.unavailable.len(), needs::PROGRAMS.len());
+    }
+
+    #[test]
+    fn a_failed_installation_is_tried_again_with_fresh_lists() {
+        let bare = Facts {
+            installed: BTreeSet::new(),
+            offers: all_offers(),
+            ..ready()
+        };
+        assert!(plan(&bare, Scope::Demo).steps[0].may_fail);
+        let failed = Facts {
+            lists: Lists::Stale,
+            ..bare
+        };
+        assert_eq!(plan(&failed, Scope::Demo).steps[0], update_lists());
+        let fetched = Facts {
+            lists: Lists::Fetched,
+            ..failed
+        };
+        let last = &plan(&fetched, Scope::Demo).steps[0];
+        assert_eq!(last.what, "install firejail, python3");
+        assert!(!last.may_fail);
     }
 
     #[test]
