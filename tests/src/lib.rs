@@ -1,1 +1,5 @@
 //! What the end-to-end suites share.
+
+mod skip;
+
+pub use skip::skip;

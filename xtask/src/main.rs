@@ -1,3 +1,51 @@
-//! Development tasks.
+//! Set-up, build, run and test of harden: `cargo xtask VERB`. One file a verb.
 
-fn main() {}
+mod build;
+mod demo;
+mod process;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Set up, build, run and test harden.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what the build needs (and, with --tests, what the tests need); do nothing where it is there
+    Setup(setup::Args),
+    /// Set up, then build the kernel programs and the program `harden`
+    Build(build::Args),
+    /// Build, then run `harden` with the given arguments as root
+    Run(run::Args),
+    /// Record a small web server, show its Firejail profile and run it again under that profile
+    Demo,
+    /// Build, then check formatting, lints and documentation and run all tests
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Setup(args) => setup::main(&args),
+        Verb::Build(args) => build::main(&args),
+        Verb::Run(args) => run::main(&args),
+        Verb::Demo => demo::main(),
+        Verb::Test(args) => test::main(&args),
+    };
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    // The chain of causes is for the reader; a backtrace of this small program would not be.
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,94 @@
+//! `cargo xtask build`: the kernel programs, then the program `harden` with them inside.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    process,
+    setup::{self, Scope, Toolchain},
+    workspace,
+};
+
+/// Arguments of `cargo xtask build`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Build `harden` without optimisation; the kernel programs are always optimised
+    #[arg(long)]
+    debug: bool,
+}
+
+/// The kernel objects: file and the features it is built with. Kernels without task storage refuse an
+/// object that has such a map, so they have one of their own.
+const OBJECTS: [(&str, &[&str]); 2] = [
+    ("harden.bpf.o", &[]),
+    ("harden-hash.bpf.o", &["--features", "task-hash"]),
+];
+
+/// `cargo xtask build`
+pub fn main(args: &Args) -> Result<()> {
+    build(&setup::provide(Scope::Build)?, args.debug)?;
+    println!("built {}", workspace::harden(args.debug).display());
+    Ok(())
+}
+
+/// Builds the kernel programs and `harden`.
+pub fn build(toolchain: &Toolchain, debug: bool) -> Result<()> {
+    kernel_programs(toolchain).context("could not build the kernel programs")?;
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--package", "harden-agent"]);
+    if !debug {
+        cargo.arg("--release");
+    }
+    process::run(&mut cargo)
+}
+
+fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
+    let built = workspace::ebpf_target().join("bpfel-unknown-none/release/harden");
+    for (name, features) in OBJECTS {
+        let mut cargo = toolchain.cargo()?;
+        process::run(
+            cargo
+                .args(["build", "--release", "--locked"])
+                .args(features),
+        )?;
+        copy_if_different(&built, &workspace::objects().join(name))?;
+    }
+    Ok(())
+}
+
+/// Leaves an equal file alone: a new time stamp would make cargo build the agent again.
+fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    if let Some(directory) = to.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(to, new).with_context(|| format!("could not write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_equal_file_keeps_its_time() -> Result<()> {
+        let directory = std::env::temp_dir().join(format!("xtask-build-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        let (from, to) = (directory.join("from"), directory.join("new/to"));
+
+        fs::write(&from, "one")?;
+        copy_if_different(&from, &to)?;
+        let first = fs::metadata(&to)?.modified()?;
+        copy_if_different(&from, &to)?;
+        assert_eq!(fs::metadata(&to)?.modified()?, first);
+
+        fs::write(&from, "two")?;
+        copy_if_different(&from, &to)?;
+        assert_eq!(fs::read_to_string(&to)?, "two");
+        fs::remove_dir_all(&directory)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! `cargo xtask demo`: from a fresh checkout to a program that runs under its own profile.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    build, process,
+    setup::{self, Scope},
+    workspace,
+};
+
+const NAME: &str = "demo";
+
+/// `cargo xtask demo`
+pub fn main() -> Result<()> {
+    build::build(&setup::provide(Scope::Demo)?, false)?;
+
+    // The interpreter by its full path: a wrapper of the user's would be recorded in its place.
+    let server = workspace::root().join("xtask/src/demo/server.py");
+    let program = ["/usr/bin/python3".as_ref(), server.as_os_str()];
+    let directory = workspace::demo();
+
+    println!("\n== recording a small web server");
+    let mut record = process::as_root(workspace::harden(false));
+    record
+        .args(["run", "--name", NAME, "--out"])
+        .arg(&directory);
+    process::run(record.arg("--").args(program))?;
+
+    let profile = directory.join(format!("{NAME}.profile"));
+    let text = fs::read_to_string(&profile)
+        .with_context(|| format!("`harden run` ended well and left no {}", profile.display()))?;
+    println!("\n== its profile\n{text}");
+
+    println!("== the same server under that profile");
+    let mut confined = process::as_root("firejail");
+    confined
+        .arg("--quiet")
+        .arg(format!("--profile={}", profile.display()));
+    process::run(confined.arg("--").args(program))
+        .context("the server does not run under the profile that was recorded from it")?;
+
+    println!("\nThe profile is {}", profile.display());
+    Ok(())
+}

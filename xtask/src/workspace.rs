@@ -1,0 +1,55 @@
+//! Where things are: the one place that knows the paths of the checkout.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// The root of the checkout.
+pub fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// What xtask itself makes lives here, wherever cargo is told to put its own output.
+fn output() -> PathBuf {
+    root().join("target")
+}
+
+/// The kernel objects, where the build script of harden-agent finds them.
+pub fn objects() -> PathBuf {
+    output().join("bpf")
+}
+
+/// Cargo's directory for the kernel programs.
+pub fn ebpf_target() -> PathBuf {
+    output().join("bpf-build")
+}
+
+/// Tools that are installed for this checkout only.
+pub fn tools() -> PathBuf {
+    output().join("tools")
+}
+
+/// What the demonstration leaves behind.
+pub fn demo() -> PathBuf {
+    output().join("demo")
+}
+
+/// Where tests that cannot run leave their names and reasons.
+pub fn skipped() -> PathBuf {
+    output().join("skipped-tests")
+}
+
+/// The package of the kernel programs, a workspace of its own.
+pub fn ebpf() -> PathBuf {
+    root().join("harden-ebpf")
+}
+
+/// The program that `cargo xtask build` leaves behind.
+pub fn harden(debug: bool) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(output, |dir| root().join(dir));
+    target
+        .join(if debug { "debug" } else { "release" })
+        .join("harden")
+}
