@@ -88,5 +88,9 @@ pub fn argument(regs: Address, call: Call, index: u32) -> Option<u64> {
         }
     };
     let value: u64 = kernel::read_at(regs + offset as u64)?;
-    Some(if call.compat { value & 0xffff_ffff } else { value })
+    Some(if call.compat {
+        value & 0xffff_ffff
+    } else {
+        value
+    })
 }

@@ -79,7 +79,11 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
         2 => setid(facts, argument(1) & O_CREAT != 0, argument(2)),
         257 => setid(facts, argument(2) & O_CREAT != 0, argument(3)),
         85 => setid(facts, true, argument(1)),
-        437 => setid(facts, double_word(argument(2)) & O_CREAT != 0, double_word(argument(2) + 8)),
+        437 => setid(
+            facts,
+            double_word(argument(2)) & O_CREAT != 0,
+            double_word(argument(2) + 8),
+        ),
         // chmod, fchmod, mkdir; fchmodat, fchmodat2, mkdirat; mknod, mknodat
         90 | 91 | 83 => setid(facts, true, argument(1)),
         268 | 452 | 258 => setid(facts, true, argument(2)),
@@ -88,7 +92,10 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
         // sched_setscheduler; sched_setattr (struct sched_attr: size, policy)
         144 => policy(facts, argument(1) as u32),
         314 => policy(facts, word(argument(1) + 4)),
-        135 => facts.set_if(argument(0) & 0xffff_ffff != 0xffff_ffff, Argument::PersonalitySet),
+        135 => facts.set_if(
+            argument(0) & 0xffff_ffff != 0xffff_ffff,
+            Argument::PersonalitySet,
+        ),
         425 => facts.set(Argument::IoUring),
         // socket, socketpair
         41 | 53 => socket(facts, argument(0) as u32, argument(1) as u32),
@@ -125,7 +132,11 @@ fn node(facts: Facts, mode: u64) {
     setid(facts, true, mode);
     // S_IFCHR, S_IFBLK
     let device = matches!(mode & 0o170_000, 0o020_000 | 0o060_000);
-    facts.set(if device { Argument::MknodDevice } else { Argument::MknodOther });
+    facts.set(if device {
+        Argument::MknodDevice
+    } else {
+        Argument::MknodOther
+    });
 }
 
 #[inline(always)]

@@ -5,10 +5,11 @@
 //! there is none, the task is interned again. So the hooks on fork and exec make attribution fast
 //! and exact, but nothing depends on them, and nothing has to be seeded.
 
+use core::ptr;
+
 use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
 use harden_common::{
-    Argument, ExecutableId, Loss, PathOperation, SLOT_EXCLUDED, SlotKey, kind,
-    path_flag,
+    Argument, ExecutableId, Loss, PathOperation, SLOT_EXCLUDED, SlotKey, kind, path_flag,
 };
 
 use crate::{
@@ -142,28 +143,47 @@ fn generation() -> u32 {
 #[inline(never)]
 fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> u32 {
     let self_exec_id = task_state::self_exec_id(task);
-    // SAFETY: as in `current`.
-    let old = (!old.is_null()).then(|| unsafe { *old });
-    let execed = binprm != 0 || old.is_some_and(|old| old.self_exec_id != self_exec_id);
     let mut state = TaskState {
         self_exec_id,
         cgroup: 0,
-        executable: ExecutableId::default(),
+        executable: ExecutableId {
+            inode: 0,
+            device: 0,
+            generation: 0,
+        },
         slot: SLOT_EXCLUDED,
         generation,
-        call: old.map_or(0, |old| old.call),
-        notes: old.map_or(0, |old| old.notes),
+        call: 0,
+        notes: 0,
         start: task_state::start(task),
     };
-    match old.filter(|_| !execed).or_else(|| of_leader(task, self_exec_id)) {
-        Some(known) if !execed => {
-            state.cgroup = known.cgroup;
-            state.executable = known.executable;
+    let mut execed = binprm != 0;
+    if !old.is_null() {
+        // SAFETY: as in `current`.
+        unsafe {
+            execed |= (*old).self_exec_id != self_exec_id;
+            state.call = (*old).call;
+            state.notes = (*old).notes;
         }
-        _ => {
-            // SAFETY: the helper has no preconditions.
-            state.cgroup = unsafe { bpf_get_current_cgroup_id() };
-            state.executable = executable(task as Address).unwrap_or_default();
+    }
+    let known = if execed {
+        ptr::null_mut()
+    } else if old.is_null() {
+        of_leader(task, self_exec_id)
+    } else {
+        old
+    };
+    if known.is_null() {
+        // SAFETY: the helper has no preconditions.
+        state.cgroup = unsafe { bpf_get_current_cgroup_id() };
+        if let Some(id) = executable(task as Address) {
+            state.executable = id;
+        }
+    } else {
+        // SAFETY: as in `current`.
+        unsafe {
+            state.cgroup = (*known).cgroup;
+            state.executable = (*known).executable;
         }
     }
     let mut born = false;
@@ -186,17 +206,17 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
 }
 
 /// The state of the thread group's leader, if it holds for this task too: a thread whose own state
-/// is missing runs the same program.
+/// is missing runs the same program. NULL otherwise.
 #[inline(always)]
-fn of_leader(task: Task, self_exec_id: u64) -> Option<TaskState> {
+fn of_leader(task: Task, self_exec_id: u64) -> *mut TaskState {
     let state = task_state::of_leader(task);
-    if state.is_null() {
-        return None;
-    }
     // SAFETY: as in `current`, but another task's: it may be changing. Then its exec count does not
     // match ours, as exec leaves a process with one thread.
-    let state = unsafe { *state };
-    (state.self_exec_id == self_exec_id).then_some(state)
+    if !state.is_null() && unsafe { (*state).self_exec_id } == self_exec_id {
+        state
+    } else {
+        ptr::null_mut()
+    }
 }
 
 /// Finds or makes the slot for `key`. Says whether it is new.
@@ -256,7 +276,9 @@ fn tell(task: Address, slot: u32, binprm: Address) {
         let event = unsafe { &mut (*scratch).event };
         walk::begin(event, kind::EXEC, slot, PathOperation::Execute);
         let mut text = 0;
-        if let Some(name) = kernel::pointer(binprm, &kernel::BINPRM_FILENAME).filter(|_| binprm != 0) {
+        if let Some(name) =
+            kernel::pointer(binprm, &kernel::BINPRM_FILENAME).filter(|_| binprm != 0)
+        {
             text = walk::kernel_text(scratch, name);
         }
         walk::start(scratch, text);

@@ -2,7 +2,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{Global, helpers::generated::{bpf_get_current_task, bpf_get_stack}};
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_get_current_task, bpf_get_stack},
+};
 use harden_common::{
     CAPABILITIES, CAPABILITY_CHECKS, CLASSES, FACT_CAPABILITY, SlotRecord, check, class,
 };
@@ -106,13 +109,20 @@ fn is_question(
     let mut frames = [0u64; FRAMES];
     // SAFETY: the helper writes at most the array's size.
     let filled = unsafe {
-        bpf_get_stack(ctx, (&raw mut frames).cast(), size_of_val(&frames) as u32, 0)
+        bpf_get_stack(
+            ctx,
+            (&raw mut frames).cast(),
+            size_of_val(&frames) as u32,
+            0,
+        )
     };
     if filled < 0 {
         return false;
     }
     let functions = NOAUDIT_CALLERS.load();
-    frames
-        .iter()
-        .any(|&frame| functions.iter().any(|&[start, end]| frame > start && frame <= end))
+    frames.iter().any(|&frame| {
+        functions
+            .iter()
+            .any(|&[start, end]| frame > start && frame <= end)
+    })
 }

@@ -16,8 +16,12 @@ const PATH_MAX: u32 = 1024;
 /// A cgroup was made; no task is in it yet.
 #[inline(always)]
 pub fn born(cgroup: Address, path: Address) {
-    let Some((id, parent)) = ids(cgroup) else { return };
-    let Some(run) = CGROUPS.get_ptr(parent) else { return };
+    let Some((id, parent)) = ids(cgroup) else {
+        return;
+    };
+    let Some(run) = CGROUPS.get_ptr(parent) else {
+        return;
+    };
     // SAFETY: a pointer into the map, to one word.
     if CGROUPS.insert(id, unsafe { *run }, 0).is_err() {
         return lost(Loss::MapUpdate);
@@ -28,7 +32,9 @@ pub fn born(cgroup: Address, path: Address) {
 /// A cgroup was removed; its id is never used again.
 #[inline(always)]
 pub fn gone(cgroup: Address, path: Address) {
-    let Some((id, parent)) = ids(cgroup) else { return };
+    let Some((id, parent)) = ids(cgroup) else {
+        return;
+    };
     if CGROUPS.remove(id).is_ok() {
         tell(kind::CGROUP_GONE, id, parent, path);
     }

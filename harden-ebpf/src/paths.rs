@@ -68,7 +68,11 @@ fn decode(regs: Address, call: Call, entry: u32) -> Option<Path> {
     }
     if argument != NONE {
         let value = arch::argument(regs, call, argument)?;
-        path.argument = if call.native == OPENAT2 { open_how(value) } else { value as u32 };
+        path.argument = if call.native == OPENAT2 {
+            open_how(value)
+        } else {
+            value as u32
+        };
     }
     if call.native == CREAT {
         path.argument = CREAT_FLAGS;
@@ -94,7 +98,11 @@ fn one(scratch: *mut Scratch, path: &Path, result: i64, slot: u32) {
     walk::begin(event, kind::PATH, slot, PathOperation::Open);
     event.operation = path.operation;
     event.argument = path.argument;
-    event.errno = if (-4095..0).contains(&result) { -result as u32 } else { 0 };
+    event.errno = if (-4095..0).contains(&result) {
+        -result as u32
+    } else {
+        0
+    };
 
     let mut text = 0;
     if path.text != 0 {
@@ -116,7 +124,11 @@ fn one(scratch: *mut Scratch, path: &Path, result: i64, slot: u32) {
     } else {
         0
     };
-    let directory = if text == 0 { Place::NOWHERE } else { walk::base_at(scratch, task, path.fd) };
+    let directory = if text == 0 {
+        Place::NOWHERE
+    } else {
+        walk::base_at(scratch, task, path.fd)
+    };
     if target == 0 && directory.is_nowhere() {
         // A bad descriptor: the call failed before it looked anything up.
         return;

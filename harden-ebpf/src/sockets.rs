@@ -44,8 +44,14 @@ struct Given {
 /// Looks at what `call` did with sockets.
 #[inline(always)]
 pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
-    let Some(call) = normalise(regs, call) else { return };
-    let errno = if (-4095..0).contains(&result) { -result as u32 } else { 0 };
+    let Some(call) = normalise(regs, call) else {
+        return;
+    };
+    let errno = if (-4095..0).contains(&result) {
+        -result as u32
+    } else {
+        0
+    };
     let [first, second, third, _, fifth, sixth] = call.arguments;
     let (operation, (pointer, length)) = match call.native {
         SOCKET | SOCKETPAIR => {
@@ -61,7 +67,13 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
         if call.native == SENDMMSG && result > 1 {
             lost(Loss::MessagesSkipped);
         }
-        let given = Given { slot, operation, pointer, length, errno };
+        let given = Given {
+            slot,
+            operation,
+            pointer,
+            length,
+            errno,
+        };
         scratch::with(|scratch| send(scratch, &given));
     }
 }
@@ -74,7 +86,14 @@ fn normalise(regs: Address, call: Call) -> Option<SocketCall> {
         return Some(SocketCall {
             native: call.native,
             compat: call.compat,
-            arguments: [argument(0), argument(1), argument(2), argument(3), argument(4), argument(5)],
+            arguments: [
+                argument(0),
+                argument(1),
+                argument(2),
+                argument(3),
+                argument(4),
+                argument(5),
+            ],
         });
     }
     // SYS_SOCKET … (include/uapi/linux/net.h)

@@ -67,7 +67,8 @@ pub fn exit(regs: Address, result: i64) {
     if !current.state.is_null() {
         // SAFETY: a whole value of the map, written by its own task only.
         unsafe {
-            refused = (*current.state).call == 0 && (*current.state).notes & attribution::note::ENTERED != 0;
+            refused = (*current.state).call == 0
+                && (*current.state).notes & attribution::note::ENTERED != 0;
             (*current.state).call = 0;
         }
     }

@@ -82,7 +82,12 @@ mod store {
     pub fn put(task: Task, state: &TaskState) {
         // SAFETY: as in `get`; the initial value is a whole TaskState on our stack.
         let kept: *mut TaskState = unsafe {
-            bpf_task_storage_get(map(), task.cast(), ptr::from_ref(state).cast_mut().cast(), CREATE)
+            bpf_task_storage_get(
+                map(),
+                task.cast(),
+                ptr::from_ref(state).cast_mut().cast(),
+                CREATE,
+            )
         }
         .cast();
         if !kept.is_null() {
@@ -117,15 +122,15 @@ mod store {
 mod store {
     use core::ptr;
 
-    use aya_ebpf::{
-        btf_maps::HashMap, helpers::generated::bpf_get_current_task, macros::btf_map,
-    };
+    use aya_ebpf::{btf_maps::HashMap, helpers::generated::bpf_get_current_task, macros::btf_map};
     use harden_common::Loss;
 
     use super::{Task, TaskState};
     use crate::{
         emit::lost,
-        kernel::{self, Address, TASK_GROUP_LEADER, TASK_PID, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME},
+        kernel::{
+            self, Address, TASK_GROUP_LEADER, TASK_PID, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
+        },
     };
 
     #[btf_map]

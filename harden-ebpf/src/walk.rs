@@ -36,7 +36,10 @@ pub struct Place {
 
 impl Place {
     /// No place.
-    pub const NOWHERE: Self = Self { dentry: 0, vfsmount: 0 };
+    pub const NOWHERE: Self = Self {
+        dentry: 0,
+        vfsmount: 0,
+    };
 
     /// Whether this is [`Place::NOWHERE`].
     #[inline(always)]
@@ -50,7 +53,11 @@ impl Place {
 pub fn begin(event: &mut PathEvent, kind: u32, slot: u32, operation: PathOperation) {
     event.header = emit::header(kind, slot);
     event.inode = InodeRecord {
-        id: ExecutableId { inode: 0, device: 0, generation: 0 },
+        id: ExecutableId {
+            inode: 0,
+            device: 0,
+            generation: 0,
+        },
         magic: 0,
         rdev: 0,
         mode: 0,
@@ -83,7 +90,11 @@ pub fn start(scratch: *mut Scratch, text: u32) {
 pub fn user_text(scratch: *mut Scratch, text: Address) -> Option<u32> {
     // SAFETY: the scratch is the caller's own, with room for TEXT_MAX bytes.
     let read = unsafe {
-        bpf_probe_read_user_str((&raw mut (*scratch).bytes).cast(), TEXT_MAX as u32, text as *const _)
+        bpf_probe_read_user_str(
+            (&raw mut (*scratch).bytes).cast(),
+            TEXT_MAX as u32,
+            text as *const _,
+        )
     };
     finish_text(scratch, read)
 }
@@ -93,7 +104,11 @@ pub fn user_text(scratch: *mut Scratch, text: Address) -> Option<u32> {
 pub fn kernel_text(scratch: *mut Scratch, text: Address) -> u32 {
     // SAFETY: as in `user_text`.
     let read = unsafe {
-        bpf_probe_read_kernel_str((&raw mut (*scratch).bytes).cast(), TEXT_MAX as u32, text as *const _)
+        bpf_probe_read_kernel_str(
+            (&raw mut (*scratch).bytes).cast(),
+            TEXT_MAX as u32,
+            text as *const _,
+        )
     };
     finish_text(scratch, read).unwrap_or(0)
 }
@@ -120,7 +135,9 @@ pub fn hash(scratch: *mut Scratch, length: u32) {
 #[inline(never)]
 extern "C" fn hash_at(level: u64, length: u64) -> u32 {
     const _: () = assert!(offset_of!(Scratch, bytes) % 8 == 0);
-    let Some(scratch) = scratch::at(level) else { return 0 };
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
     let length = emit::masked::<{ TEXT_MAX as u64 - 1 }>(length) as usize;
     // SAFETY: the scratch is the caller's own; `length` < TEXT_MAX, so the clearing word and all
     // words of the loop lie inside `bytes`, which is larger, and words are aligned.
@@ -210,10 +227,16 @@ fn file_of_fd(task: Address, fd: i32) -> Option<Address> {
 /// directory.
 #[inline(always)]
 pub fn base(scratch: *mut Scratch, task: Address, text: u32) -> Place {
-    let Some(fs) = k::pointer(task, &k::TASK_FS) else { return Place::NOWHERE };
+    let Some(fs) = k::pointer(task, &k::TASK_FS) else {
+        return Place::NOWHERE;
+    };
     // SAFETY: the scratch is the caller's own; `text` is 0 or an offset into a text.
     let absolute = unsafe { (*scratch).bytes[text as usize & (TEXT_MAX - 1)] } == b'/';
-    let offset = if absolute { k::FS_ROOT.load() } else { k::FS_PWD.load() };
+    let offset = if absolute {
+        k::FS_ROOT.load()
+    } else {
+        k::FS_PWD.load()
+    };
     place(fs + u64::from(offset))
 }
 
@@ -283,7 +306,9 @@ enum Step {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk(level: u64) -> u32 {
-    let Some(scratch) = scratch::at(level) else { return path_flag::TRUNCATED };
+    let Some(scratch) = scratch::at(level) else {
+        return path_flag::TRUNCATED;
+    };
     for _ in 0..STEPS {
         match step(scratch) {
             Some(Step::Up) => {}
@@ -321,7 +346,9 @@ fn step(scratch: *mut Scratch) -> Option<Step> {
             return Some(Step::Full);
         }
         let name = k::pointer(dentry, &k::DENTRY_NAME)?;
-        let at = (&raw mut (*scratch).bytes).cast::<u8>().add(position as usize);
+        let at = (&raw mut (*scratch).bytes)
+            .cast::<u8>()
+            .add(position as usize);
         let read = bpf_probe_read_kernel_str(at.cast(), NAME_MAX as u32, name as *const _);
         if read <= 0 {
             return None;

@@ -367,9 +367,12 @@ fn reason(error: &ProgramError) -> String {
             verifier_log,
         } => {
             let log = verifier_log.to_string();
-            let lines: Vec<_> = log.lines().rev().take(3).collect();
-            let last: Vec<_> = lines.into_iter().rev().collect();
-            format!("{io_error} {}", last.join(" / "))
+            // The complaint is the last line before the statistics.
+            let statistics = ["verification time", "stack depth", "processed"];
+            let complaint = log
+                .lines()
+                .rfind(|line| !statistics.iter().any(|start| line.starts_with(start)));
+            format!("{io_error}, {}", complaint.unwrap_or("no verifier log"))
         }
         other => {
             let mut text = other.to_string();
