@@ -1,6 +1,10 @@
 //! harden: confinement profiles for Linux daemons, from what the kernel saw them do.
 //!
-//! One way through the data: kernel → collect → [`observation`] → policy → render → prove.
+//! One way through the data: kernel → collect → [`observation`] → [`policy`] → [`render`] → prove.
 
+pub mod cli;
 pub mod observation;
 pub mod output;
+pub mod policy;
+pub mod render;
+pub mod target;
