@@ -1,9 +1,13 @@
 //! harden: confinement profiles for Linux daemons, from what the kernel saw them do.
 //!
-//! One way through the data: kernel → [`collect`] → [`observation`] → policy → render → prove.
+//! One way through the data: kernel → [`collect`] → [`observation`] → [`policy`] → [`render`] → prove.
 
+pub mod cli;
 pub mod collect;
 pub mod observation;
 pub mod output;
+pub mod policy;
 pub mod probe;
+pub mod render;
 pub mod run;
+pub mod target;

@@ -1,0 +1,49 @@
+//! The command line: one file a command.
+
+mod profile;
+pub mod render;
+pub mod run;
+mod summary;
+
+use clap::{Parser, Subcommand};
+
+/// Confinement profiles for Linux daemons, from what the kernel saw them do.
+#[derive(Debug, Parser)]
+#[command(name = "harden", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command, record what it does, and write a profile under which it still works
+    Run(run::Run),
+    /// Write a profile from a recorded observation; needs no root
+    Render(render::Render),
+}
+
+impl Cli {
+    /// Does what was asked. Returns the exit status.
+    ///
+    /// # Errors
+    /// Whatever stopped the command, as text for the user.
+    pub fn run(&self) -> anyhow::Result<u8> {
+        match &self.command {
+            Command::Run(run) => run.run(),
+            Command::Render(render) => render.run().map(|()| 0),
+        }
+    }
+
+    /// The exit status for `error`. For `run` those of env(1), which stay clear of the command's
+    /// own: 127 no such command, 126 it cannot be run, 125 anything of harden's. Otherwise 1.
+    #[must_use]
+    pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
+        match &self.command {
+            Command::Run(_) => run::failure_status(error),
+            Command::Render(_) => 1,
+        }
+    }
+}

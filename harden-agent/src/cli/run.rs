@@ -1,0 +1,231 @@
+//! `harden run`: record a command, write its observation and profile.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::{IsTerminal, stderr},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{profile::ProfileArgs, summary};
+use crate::{
+    observation::{self, Join, Observation, SCHEMA, Text},
+    output::{self, Ours, Output, file_stem},
+    probe::ProbeError,
+    run::{Options, Progress, RunError, User, record},
+};
+
+/// `harden run`
+///
+/// The exit status is the command's own, 128 + n if signal n ended it. 127: there is no such
+/// command; 126: it cannot be run; 125: harden failed, and says how.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The name of the profile [default: the program's file name]
+    #[arg(long)]
+    pub name: Option<OsString>,
+    /// End the command after this long: 30s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Run the command as this user, by name or number
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Add this run to the observation that is there, and write the profile for all of them
+    #[arg(long)]
+    pub append: bool,
+    /// Say nothing but errors
+    #[arg(long)]
+    pub quiet: bool,
+    /// Say what would be said in JSON, one object a line, on standard error
+    #[arg(long)]
+    pub json: bool,
+    /// What for, and where to
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Keep task state in a hash, as kernels before 5.13 need it
+    #[arg(long, hide = true)]
+    pub task_hash: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+impl Run {
+    /// Records, decides, writes. Returns the command's exit status.
+    ///
+    /// # Errors
+    /// Whatever stopped it; then no file was written.
+    pub fn run(&self) -> anyhow::Result<u8> {
+        let name = self.name();
+        let file = format!("{}.observation.json", file_stem(&name));
+        let mut observation = self.earlier(&name, &file)?;
+        // Refusals of the directory or of files in it should not come after an hour of recording.
+        let profile = format!("{}.profile", file_stem(&name));
+        let probe = [
+            Output {
+                name: file.clone(),
+                content: Vec::new(),
+                ours: Ours::Observation,
+            },
+            Output {
+                name: profile,
+                content: Vec::new(),
+                ours: Ours::Marker,
+            },
+        ];
+        drop(output::stage(
+            &self.profile.out,
+            &probe,
+            self.profile.force,
+        )?);
+
+        let options = self.options()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let live = Live::new(self);
+        let recording = runtime
+            .block_on(record(&options, |progress| live.show(progress)))
+            .map_err(|error| self.explain(error))?;
+        live.finish();
+
+        let status = recording.run.status;
+        observation.runs.insert(recording.id, recording.run);
+        let rendered = self.profile.render(&observation);
+        let outputs = [
+            Output {
+                name: file,
+                content: observation::to_json(&observation)?,
+                ours: Ours::Observation,
+            },
+            rendered.output,
+        ];
+        output::write(&self.profile.out, &outputs, self.profile.force)?;
+        let paths: Vec<PathBuf> = outputs
+            .iter()
+            .map(|output| self.profile.out.join(&output.name))
+            .collect();
+        if self.json {
+            eprintln!("{}", summary::json(&observation, &rendered.policy, &paths));
+        } else if !self.quiet {
+            eprint!("{}", summary::text(&observation, &rendered.policy, &paths));
+        }
+        Ok(u8::try_from(status).unwrap_or(u8::MAX))
+    }
+
+    fn name(&self) -> Text {
+        let program = self.command.first().map(Path::new);
+        let file = program.and_then(Path::file_name).unwrap_or_default();
+        Text::from(self.name.as_deref().unwrap_or(file).as_bytes())
+    }
+
+    /// The observation to add to: what is there with `--append`, else an empty one.
+    fn earlier(&self, name: &Text, file: &str) -> anyhow::Result<Observation> {
+        let mut empty = Observation {
+            schema: SCHEMA,
+            name: name.clone(),
+            runs: BTreeMap::new(),
+        };
+        let path = self.profile.out.join(file);
+        if self.append && path.symlink_metadata().is_ok() {
+            empty.join(observation::read(&path)?);
+        }
+        Ok(empty)
+    }
+
+    fn options(&self) -> anyhow::Result<Options> {
+        Ok(Options {
+            command: self.command.clone(),
+            user: self.user.as_deref().map(User::find).transpose()?,
+            duration: self.duration,
+            task_hash: self.task_hash,
+            ..Options::default()
+        })
+    }
+
+    /// Adds the way out to an error of the recording.
+    fn explain(&self, error: RunError) -> anyhow::Error {
+        let needs_root = matches!(error, RunError::Probe(ProbeError::Privilege(_)))
+            && !nix::unistd::geteuid().is_root();
+        let error = anyhow::Error::from(error);
+        if !needs_root {
+            return error;
+        }
+        let words = std::env::args_os().map(|word| {
+            shlex::bytes::try_quote(word.as_bytes())
+                .map(|quoted| String::from_utf8_lossy(&quoted).into_owned())
+                .unwrap_or_default()
+        });
+        let command = words.collect::<Vec<_>>().join(" ");
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid())
+            .ok()
+            .flatten();
+        let user = user.map_or_else(String::new, |user| {
+            format!(
+                " (with --user {} for the command to keep your rights)",
+                user.name
+            )
+        });
+        error.context(format!("recording needs root: sudo {command}{user}"))
+    }
+}
+
+/// The exit status for an error of `run`.
+#[must_use]
+pub fn failure_status(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<RunError>() {
+        Some(RunError::Command { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            127
+        }
+        Some(RunError::Command { .. }) => 126,
+        _ => 125,
+    }
+}
+
+/// The line that tells how far the recording is.
+struct Live {
+    bar: Option<ProgressBar>,
+}
+
+impl Live {
+    fn new(run: &Run) -> Self {
+        let wanted = !run.quiet && !run.json && stderr().is_terminal();
+        let bar = wanted.then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            ProgressBar::new_spinner().with_style(style)
+        });
+        Self { bar }
+    }
+
+    fn show(&self, progress: &Progress) {
+        let Some(bar) = &self.bar else { return };
+        let totals = progress.totals;
+        let following = if progress.command_ended {
+            " (the command has ended; following what it left running, Ctrl-C ends it)"
+        } else {
+            ""
+        };
+        bar.set_message(format!(
+            "{} calls, {} capabilities, {} paths, {} families in {} programs; last new fact {} s ago{following}",
+            totals.calls,
+            totals.capabilities,
+            totals.paths,
+            totals.families,
+            totals.programs,
+            progress.quiet.as_secs(),
+        ));
+        bar.tick();
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a recording says at its end: a short table, the warnings, where the files are.
+
+use std::path::PathBuf;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::{
+    observation::{Observation, Text},
+    policy::{Decision, Item, Policy},
+};
+
+/// The figures of a recording, as `--json` prints them.
+#[derive(Serialize)]
+struct Summary<'a> {
+    /// Name of the observation.
+    name: &'a Text,
+    /// Runs it holds.
+    runs: usize,
+    /// Programs seen.
+    programs: usize,
+    /// Calls that the profile allows.
+    calls: usize,
+    /// Capabilities that it keeps.
+    capabilities: Vec<&'a str>,
+    /// Socket families that it allows.
+    protocols: Vec<&'a str>,
+    /// Different paths seen.
+    paths: usize,
+    /// What could not be recorded.
+    losses: u64,
+    /// What whoever installs the profile must know.
+    warnings: &'a [String],
+    /// The files written.
+    files: &'a [PathBuf],
+}
+
+fn summarise<'a>(
+    observation: &'a Observation,
+    policy: &'a Policy,
+    files: &'a [PathBuf],
+) -> Summary<'a> {
+    let paths: std::collections::BTreeSet<_> = observation
+        .runs
+        .values()
+        .flat_map(|run| {
+            run.executables
+                .values()
+                .flat_map(|facts| facts.files.keys())
+        })
+        .collect();
+    Summary {
+        name: &observation.name,
+        runs: observation.runs.len(),
+        programs: policy.coverage.executables.len(),
+        calls: values(&policy.syscalls.keep).len(),
+        capabilities: values(&policy.capabilities.keep),
+        protocols: values(&policy.protocols),
+        paths: paths.len(),
+        losses: policy.coverage.losses.values().sum(),
+        warnings: &policy.warnings,
+        files,
+    }
+}
+
+fn values(decision: &Decision<Vec<Item>>) -> Vec<&str> {
+    decision
+        .given()
+        .into_iter()
+        .flatten()
+        .map(|item| item.value.as_str())
+        .collect()
+}
+
+/// One line of JSON.
+#[must_use]
+pub fn json(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
+    let summary = summarise(observation, policy, files);
+    // Plain strings and numbers always serialise.
+    serde_json::to_string(&summary).unwrap_or_default()
+}
+
+/// The table, the warnings and the files.
+#[must_use]
+pub fn text(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
+    let summary = summarise(observation, policy, files);
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let list = |names: &[&str]| match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    };
+    table.add_row(["runs".to_owned(), summary.runs.to_string()]);
+    table.add_row(["programs".to_owned(), summary.programs.to_string()]);
+    table.add_row(["calls".to_owned(), summary.calls.to_string()]);
+    table.add_row(["capabilities".to_owned(), list(&summary.capabilities)]);
+    table.add_row(["socket families".to_owned(), list(&summary.protocols)]);
+    table.add_row(["paths".to_owned(), summary.paths.to_string()]);
+    table.add_row(["events lost".to_owned(), summary.losses.to_string()]);
+    let mut text = format!("{table}\n");
+    for warning in summary.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    for file in summary.files {
+        text.push_str(&format!(
+            "wrote {}\n",
+            Text::from(file.as_os_str().as_encoded_bytes())
+        ));
+    }
+    text
+}

@@ -1,0 +1,169 @@
+//! Which of /etc: `private-etc`, copies of those top-level names that were used.
+//!
+//! Firejail copies at the start, following links, and skips what is not there
+//! (`src/firejail/fs_etc.c`): so nothing may be written, watched or listed, and no link read.
+//! From 0.9.74 on it adds a `@default` group of its own; what it adds breaks nothing.
+
+use std::collections::BTreeMap;
+
+use crate::observation::{Operation, Text};
+
+use super::coverage::Coverage;
+use super::evidence::{Decision, Evidence, Item};
+use super::paths::{as_element, below, components};
+use super::places::Place;
+
+/// Firejail's limit (`ETC_MAX` in `src/include/etc_groups.h`).
+const LIMIT: usize = 256;
+
+const ETC: &[u8] = b"/etc";
+
+/// Decides on /etc.
+pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<Item>> {
+    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+    let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
+    for place in places
+        .iter()
+        .filter(|place| place.found() && place.touches(ETC))
+    {
+        if let Some(what) = against(place) {
+            reasons.push(format!("{} was {what}", Text::from(&place.path)));
+        }
+        for name in place.all_names() {
+            let Some(top) = below(name, ETC).and_then(|name| components(name).next()) else {
+                continue;
+            };
+            match as_element(top) {
+                Some(element) => items
+                    .entry(element.to_owned())
+                    .or_default()
+                    .merge(&place.evidence()),
+                None => reasons.push(format!(
+                    "{} holds a character that the list cannot",
+                    Text::from(name)
+                )),
+            }
+        }
+    }
+    if items.len() > LIMIT {
+        reasons.push(format!(
+            "{} names were used, Firejail takes {LIMIT}",
+            items.len()
+        ));
+    }
+    if items.is_empty() && reasons.is_empty() {
+        // An empty list is an error, and the loader's cache is harmless and always looked for.
+        return Decision::Given(vec![Item::noted(
+            "ld.so.cache",
+            "nothing in /etc was used, and the list cannot be empty",
+        )]);
+    }
+    let items: Vec<Item> = items
+        .into_iter()
+        .map(|(name, evidence)| Item::new(name, evidence))
+        .collect();
+    let length: usize = items.iter().map(|item| item.value.len() + 1).sum();
+    if "private-etc ".len() + length > super::syscalls::LINE {
+        reasons.push("the list would be longer than a line that Firejail reads".into());
+    }
+    Decision::unless(reasons, items)
+}
+
+/// What was done that a copy cannot bear.
+fn against(place: &Place<'_>) -> Option<&'static str> {
+    let own = below(&place.path, ETC);
+    if own.is_none() && place.path != ETC {
+        return None;
+    }
+    if place.wrote() {
+        Some("written, and the copy is thrown away")
+    } else if place.did(Operation::Watch) {
+        Some("watched, and the copy never changes")
+    } else if own.is_none() && place.did(Operation::Read) {
+        Some("listed, and the copy holds less")
+    } else if place.did(Operation::Readlink) && own.is_some_and(|own| !own.contains(&b'/')) {
+        Some("read as a link, and the copy is no link")
+    } else if place.did(Operation::Mount) || place.did(Operation::Unmount) {
+        Some("mounted or unmounted")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::super::places::places;
+    use super::*;
+
+    fn decided(fixture: Fixture) -> Decision<Vec<Item>> {
+        let observation = fixture.observation();
+        decide(&places(&observation), &Coverage::of(&observation))
+    }
+
+    fn names(decision: &Decision<Vec<Item>>) -> Vec<&str> {
+        decision
+            .given()
+            .unwrap()
+            .iter()
+            .map(|item| item.value.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn top_level_names_resolved_and_asked_for() {
+        let fixture = Fixture::new()
+            .link("/usr/bin/awk", "/etc/alternatives/awk")
+            .link("/etc/alternatives/awk", "/usr/bin/mawk")
+            .executable("/usr/bin/mawk")
+            .invoked_as("/usr/bin/awk")
+            .file("/etc/ssl/certs/a.pem", Operation::Read, "ok")
+            .file("/etc/shadow", Operation::Read, "EACCES")
+            .file("/etc/ld.so.preload", Operation::Access, "ENOENT")
+            .file_asked(
+                "/usr/share/zoneinfo/UTC",
+                Some("/etc/localtime"),
+                Operation::Read,
+                "ok",
+            );
+        assert_eq!(
+            names(&decided(fixture)),
+            ["alternatives", "localtime", "shadow", "ssl"]
+        );
+    }
+
+    #[test]
+    fn what_a_copy_cannot_bear_forbids_it() {
+        let with = |path: &str, operation| {
+            decided(Fixture::new().executable("/a").file(path, operation, "ok"))
+        };
+        assert!(with("/etc/x", Operation::Read).given().is_some());
+        assert!(with("/etc", Operation::Stat).given().is_some());
+        assert!(with("/etc", Operation::Read).given().is_none());
+        assert!(with("/etc/x", Operation::Write).given().is_none());
+        assert!(with("/etc/x/y", Operation::RenameTo).given().is_none());
+        assert!(with("/etc/x", Operation::Watch).given().is_none());
+        assert!(
+            with("/etc/localtime", Operation::Readlink)
+                .given()
+                .is_none()
+        );
+        assert!(with("/etc/a b", Operation::Read).given().is_none());
+        assert!(with("/etc/a\nb", Operation::Read).given().is_none());
+    }
+
+    #[test]
+    fn nothing_used_still_makes_a_list() {
+        let decided = decided(Fixture::new().executable("/a"));
+        assert_eq!(names(&decided), ["ld.so.cache"]);
+    }
+
+    #[test]
+    fn at_most_256_names() {
+        let mut fixture = Fixture::new().executable("/a");
+        for at in 0..=LIMIT {
+            fixture = fixture.file(format!("/etc/f{at}"), Operation::Read, "ok");
+        }
+        assert!(decided(fixture).given().is_none());
+    }
+}

@@ -1,0 +1,154 @@
+//! Why a decision was made: what was seen that asks for it, or why a rule is left out.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::observation::{Seen, Text, Word};
+
+/// Where a fact was seen. Without an executable it stands for a need of the sandbox itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// The executables that showed it.
+    pub executables: BTreeSet<Text>,
+    /// The runs that showed it.
+    pub runs: BTreeSet<Word>,
+    /// When first, where that is known.
+    pub first: Option<Timestamp>,
+    /// How often altogether, where that was counted.
+    pub count: Option<u64>,
+}
+
+impl Evidence {
+    /// Adds one sighting.
+    pub fn add(&mut self, run: &Word, executable: &Text, seen: &Seen) {
+        if !self.executables.contains(executable) {
+            self.executables.insert(executable.clone());
+        }
+        if !self.runs.contains(run) {
+            self.runs.insert(run.clone());
+        }
+        self.see(seen.first, seen.count);
+    }
+
+    /// Adds all that `other` holds.
+    pub fn merge(&mut self, other: &Self) {
+        self.executables.extend(other.executables.iter().cloned());
+        self.runs.extend(other.runs.iter().cloned());
+        self.see(other.first, other.count);
+    }
+
+    fn see(&mut self, first: Option<Timestamp>, count: Option<u64>) {
+        self.first = match (self.first, first) {
+            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.count = match (self.count, count) {
+            (Some(mine), Some(theirs)) => Some(mine.saturating_add(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+    }
+}
+
+/// `nginx, sh; 2 runs; first 2026-11-23T08:00:02Z; 311 times`.
+impl fmt::Display for Evidence {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: usize = 3;
+        for (at, executable) in self.executables.iter().take(NAMES).enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(out, "{separator}{executable}")?;
+        }
+        if self.executables.len() > NAMES {
+            write!(out, " and {} more", self.executables.len() - NAMES)?;
+        }
+        match self.runs.len() {
+            0 => {}
+            1 => out.write_str("; 1 run")?,
+            runs => write!(out, "; {runs} runs")?,
+        }
+        if let Some(first) = self.first {
+            write!(out, "; first {first:.0}")?;
+        }
+        match self.count {
+            None => {}
+            Some(1) => out.write_str("; once")?,
+            Some(count) => write!(out, "; {count} times")?,
+        }
+        Ok(())
+    }
+}
+
+/// One value of a rule and what asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// The syscall, capability, name or path, as the sandbox writes it: safe to put into a line.
+    pub value: String,
+    /// What was seen.
+    pub evidence: Evidence,
+    /// What else there is to say about it.
+    pub note: Option<String>,
+}
+
+impl Item {
+    /// A value with what was seen of it.
+    pub fn new(value: impl Into<String>, evidence: Evidence) -> Self {
+        Self {
+            value: value.into(),
+            evidence,
+            note: None,
+        }
+    }
+
+    /// A value that no fact asks for, with its reason.
+    pub fn noted(value: impl Into<String>, note: impl Into<String>) -> Self {
+        Self {
+            value: value.into(),
+            evidence: Evidence::default(),
+            note: Some(note.into()),
+        }
+    }
+}
+
+/// Whether a rule is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision<T> {
+    /// It is: everything observed can live with it.
+    Given(T),
+    /// It is not, for these reasons; each is a sentence without its full stop.
+    Withheld(Vec<String>),
+}
+
+impl<T> Decision<T> {
+    /// Given if nothing speaks against it.
+    pub fn unless(reasons: Vec<String>, value: T) -> Self {
+        if reasons.is_empty() {
+            Self::Given(value)
+        } else {
+            Self::Withheld(reasons)
+        }
+    }
+
+    /// Not given, for one reason.
+    pub fn withheld(reason: impl Into<String>) -> Self {
+        Self::Withheld(vec![reason.into()])
+    }
+
+    /// The value, if the rule is given.
+    pub fn given(&self) -> Option<&T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Withheld(_) => None,
+        }
+    }
+
+    /// The reasons, if it is not given.
+    pub fn reasons(&self) -> &[String] {
+        match self {
+            Self::Given(_) => &[],
+            Self::Withheld(reasons) => reasons,
+        }
+    }
+}

@@ -1,0 +1,579 @@
+//! Which files: what is hidden (`blacklist`), what alone is shown (`whitelist`), what cannot be
+//! changed (`read-only`) and where that is lifted again (`read-write`).
+//!
+//! Each rule covers one top-level directory and is given only if every use below it survives:
+//! - a path named in a rule must be there when the program starts, or Firejail skips the rule: a
+//!   file that the program makes stands for the directory that holds it;
+//! - a named path becomes a mount point, which rename(2) cannot replace (`EBUSY`): a file that was
+//!   replaced stands for its directory too;
+//! - two named paths become two mounts: see [`super::renames`].
+//!
+//! Firejail applies `read-only` and `read-write` in the order of the profile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::observation::{Observation, Operation, Text};
+
+use super::coverage::Coverage;
+use super::defaults::{Defaults, EMPTIED};
+use super::evidence::{Evidence, Item};
+use super::paths::{as_argument, components, is_within, parent};
+use super::places::{Place, arguments};
+use super::renames::{Crossing, crossings};
+
+/// The rules about files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Files {
+    /// Directories that nobody so much as looked for.
+    pub blacklist: Vec<Item>,
+    /// All that stays visible of the directory at its top.
+    pub whitelist: Vec<Item>,
+    /// Directories that were used and not changed, but for those in `read_write`.
+    pub read_only: Vec<Item>,
+    /// What was changed.
+    pub read_write: Vec<Item>,
+    /// `writable-etc`: entries were made in /etc itself.
+    pub writable_etc: Option<Evidence>,
+    /// `writable-var`: entries were made in /var itself.
+    pub writable_var: Option<Evidence>,
+    /// Rules that could have been, and why they are not.
+    pub withheld: Vec<Withheld>,
+}
+
+/// A rule that is not given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Withheld {
+    /// `whitelist /srv`
+    pub rule: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Directories that hold people's and services' data, hidden if nobody touched them. Others may
+/// be needed by the loader, the C library or Firejail itself in ways that no run shows.
+const HIDEABLE: [&str; 6] = ["/home", "/media", "/mnt", "/opt", "/root", "/srv"];
+
+/// Where `whitelist` is used. Firejail takes other directories too, but /etc and /dev have rules of
+/// their own, in homes it depends on who starts Firejail, and in /run it needs files itself.
+const WHITELISTABLE: [&str; 6] = ["/media", "/mnt", "/opt", "/srv", "/usr/share", "/var"];
+
+/// Directories with more than this many entries in a list are listed whole.
+const CROWD: usize = 8;
+
+/// Rules with more paths than this are not given: each is a mount.
+const LIMIT: usize = 128;
+
+/// What the decisions of the other facets mean for this one.
+pub(super) struct Context<'a> {
+    pub defaults: &'a Defaults,
+    /// /tmp is the program's own.
+    pub private_tmp: bool,
+}
+
+/// Decides on files.
+pub(super) fn decide(
+    observation: &Observation,
+    places: &[Place<'_>],
+    coverage: &Coverage,
+    context: &Context<'_>,
+) -> Files {
+    let mut files = Files::default();
+    if let Some(reason) = coverage.blind("files") {
+        files.withhold("blacklist, whitelist, read-only", reason);
+        return files;
+    }
+    let facts = Facts::new(observation, places, context);
+    files.hide(observation, places);
+    for directory in WHITELISTABLE {
+        files.show(directory.as_bytes(), &facts);
+    }
+    files.freeze(&facts);
+    files
+}
+
+impl Files {
+    fn withhold(&mut self, rule: impl Into<String>, reason: impl Into<String>) {
+        self.withheld.push(Withheld {
+            rule: rule.into(),
+            reason: reason.into(),
+        });
+    }
+
+    fn hide(&mut self, observation: &Observation, places: &[Place<'_>]) {
+        for directory in HIDEABLE {
+            let within = |path: &[u8]| is_within(path, directory.as_bytes());
+            let touched = places
+                .iter()
+                .any(|place| place.touches(directory.as_bytes()))
+                || observation.runs.values().any(|run| {
+                    arguments(run).any(within)
+                        || run
+                            .symlinks
+                            .iter()
+                            .any(|(link, text)| within(link.as_bytes()) || within(text.as_bytes()))
+                });
+            if !touched {
+                self.blacklist.push(Item::noted(
+                    directory,
+                    "nothing there was used or looked for",
+                ));
+            }
+        }
+    }
+
+    /// Decides on `whitelist` below `top`.
+    fn show(&mut self, top: &[u8], facts: &Facts<'_, '_>) {
+        let rule = format!("whitelist {}", Text::from(top));
+        match facts.visible(top) {
+            Ok(items) => self.whitelist.extend(items),
+            Err(reason) => self.withhold(rule, reason),
+        }
+    }
+
+    /// Decides on `read-only` for each top-level directory.
+    fn freeze(&mut self, facts: &Facts<'_, '_>) {
+        for (top, places) in facts.by_top() {
+            let rule = format!("read-only {}", Text::from(&top));
+            let mut evidence = Evidence::default();
+            for place in &places {
+                evidence.merge(&place.evidence());
+            }
+            // Firejail keeps its own state below /run and writes there later: it does not start.
+            if top == b"/run" {
+                self.withhold(rule, "Firejail itself needs to write there");
+                continue;
+            }
+            let Some(name) = as_argument(&top) else {
+                self.withhold(rule, "the name holds a character that a line cannot");
+                continue;
+            };
+            match facts.changed(&top, &places) {
+                Ok(changed) => {
+                    self.read_only.push(Item::new(name, evidence));
+                    self.read_write.extend(changed);
+                }
+                Err(reason) => {
+                    match name {
+                        "/etc" => self.writable_etc = Some(evidence),
+                        "/var" => self.writable_var = Some(evidence),
+                        // Read-only under every profile (`fs_basic_fs` in src/firejail/fs.c).
+                        "/usr" => {
+                            self.read_write.push(Item::new(name, evidence));
+                        }
+                        _ => {}
+                    }
+                    self.withhold(rule, reason);
+                }
+            }
+        }
+    }
+}
+
+/// What the rules are derived from.
+struct Facts<'p, 'a> {
+    places: &'p [Place<'a>],
+    /// Paths that may be absent, or others, when the program starts.
+    made: BTreeSet<&'p [u8]>,
+    crossings: Vec<Crossing>,
+    /// Links: rules about what lies behind belong to where they lead.
+    links: BTreeSet<&'p [u8]>,
+    /// Directories that Firejail mounts empty: nothing below is there at the start.
+    emptied: Vec<&'static [u8]>,
+    private_tmp: bool,
+}
+
+impl<'p, 'a> Facts<'p, 'a> {
+    fn new(observation: &'p Observation, places: &'p [Place<'a>], context: &Context<'_>) -> Self {
+        let mut emptied = EMPTIED.to_vec();
+        if context.defaults.keep_var_tmp.is_none() {
+            emptied.push(b"/var/tmp");
+        }
+        Self {
+            places,
+            made: places
+                .iter()
+                .filter(|place| place.made())
+                .map(|place| place.path.as_slice())
+                .collect(),
+            crossings: crossings(places),
+            links: observation
+                .runs
+                .values()
+                .flat_map(|run| run.symlinks.keys().map(Text::as_bytes))
+                .collect(),
+            emptied,
+            private_tmp: context.private_tmp,
+        }
+    }
+
+    /// The innermost path at or above `path` that a rule can name: there at the start, never
+    /// replaced, and of characters that a line can hold.
+    fn anchor<'b>(&self, path: &'b [u8]) -> &'b [u8] {
+        let mut anchor = path;
+        let mut at = path;
+        while at != b"/" {
+            if let Some(empty) = self.emptied.iter().find(|empty| **empty == at) {
+                return &path[..empty.len()];
+            }
+            if self.made.contains(at) || as_argument(at).is_none() {
+                anchor = parent(at);
+            }
+            at = parent(at);
+        }
+        anchor
+    }
+
+    /// The places below each top-level directory that rules are made for.
+    fn by_top(&self) -> BTreeMap<Vec<u8>, Vec<&'p Place<'a>>> {
+        let mut tops: BTreeMap<Vec<u8>, Vec<&Place<'_>>> = BTreeMap::new();
+        for place in self.places.iter().filter(|place| place.found()) {
+            let mut names = components(&place.path);
+            let (Some(top), second) = (names.next(), names.next()) else {
+                continue;
+            };
+            let top = [b"/", top].concat();
+            let skipped = match top.as_slice() {
+                // From /bin on: read-only under every profile, and often links into /usr.
+                b"/dev" | b"/proc" | b"/sys" | b"/bin" | b"/sbin" | b"/lib" | b"/lib32"
+                | b"/lib64" | b"/libx32" => true,
+                b"/tmp" => self.private_tmp,
+                _ => self.links.contains(top.as_slice()),
+            };
+            // A file in the root directory is no directory to make read-only.
+            if !skipped && (second.is_some() || place.listed()) {
+                tops.entry(top).or_default().push(place);
+            }
+        }
+        tops
+    }
+
+    /// What was changed below `top`, as paths that a rule can name.
+    fn changed(&self, top: &[u8], places: &[&Place<'_>]) -> Result<Vec<Item>, String> {
+        let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
+        for place in places.iter().filter(|place| place.wrote()) {
+            let root = self.anchor(&place.path);
+            if !is_within(root, top) || root == top {
+                return Err(format!(
+                    "{} was changed, whose nearest lasting directory is {}",
+                    Text::from(&place.path),
+                    Text::from(root)
+                ));
+            }
+            roots
+                .entry(root.to_vec())
+                .or_default()
+                .merge(&place.evidence());
+        }
+        self.join(top, &mut roots)?;
+        items(top, roots)
+    }
+
+    /// Puts what files were moved between into one root.
+    fn join(&self, top: &[u8], roots: &mut BTreeMap<Vec<u8>, Evidence>) -> Result<(), String> {
+        for crossing in &self.crossings {
+            let Some(one) = crossing
+                .directories
+                .iter()
+                .find(|directory| is_within(directory, top))
+            else {
+                continue;
+            };
+            let root = self.anchor(&crossing.common);
+            if !is_within(root, top) || root == top {
+                let other = crossing.directories.iter().find(|other| *other != one);
+                return Err(format!(
+                    "files were moved or linked between {} and {}, which has to stay one mount",
+                    Text::from(one),
+                    Text::from(other.unwrap_or(one))
+                ));
+            }
+            roots.entry(root.to_vec()).or_default();
+        }
+        Ok(())
+    }
+
+    /// All that has to stay visible below `top`.
+    fn visible(&self, top: &[u8]) -> Result<Vec<Item>, String> {
+        let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
+        let mut looked_for: Option<(&[u8], &Place<'_>)> = None;
+        // Directories that were only passed through or looked at: there without a rule of their
+        // own, if something below them is shown.
+        let mut passed: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
+        for place in self.places {
+            let paths = std::iter::once(&place.path)
+                .chain(&place.links)
+                .filter(|path| is_within(path, top));
+            for path in paths {
+                if !place.found() {
+                    looked_for = looked_for.or(as_argument(path)
+                        .filter(|_| path != top)
+                        .map(|_| (path.as_slice(), place)));
+                    continue;
+                }
+                let light = path == &place.path && place.done().all(passes);
+                if light {
+                    passed
+                        .entry(path.clone())
+                        .or_default()
+                        .merge(&place.evidence());
+                    continue;
+                }
+                let root = self.anchor(path);
+                if root == top || !is_within(root, top) {
+                    let path = Text::from(path);
+                    return Err(format!("{path} can only be shown with the whole directory"));
+                }
+                roots
+                    .entry(root.to_vec())
+                    .or_default()
+                    .merge(&place.evidence());
+            }
+        }
+        self.join(top, &mut roots)?;
+        for (path, evidence) in passed.into_iter().rev() {
+            let covered = path == top || roots.keys().any(|root| is_within(root, &path));
+            if covered {
+                continue;
+            }
+            let root = self.anchor(&path);
+            if root == top || !is_within(root, top) {
+                let path = Text::from(path);
+                return Err(format!("{path} can only be shown with the whole directory"));
+            }
+            roots.entry(root.to_vec()).or_default().merge(&evidence);
+        }
+        if roots.is_empty() {
+            // Hidden altogether, or nothing to say. But what was looked for in vain is one path
+            // that may be named, and then the rest is hidden.
+            return Ok(looked_for
+                .and_then(|(path, place)| {
+                    let mut item = Item::noted(
+                        as_argument(path)?,
+                        "looked for in vain; nothing else in the directory was used",
+                    );
+                    for one in &place.uses {
+                        item.evidence.add(place.run, place.executable, &one.seen);
+                    }
+                    Some(vec![item])
+                })
+                .unwrap_or_default());
+        }
+        items(top, roots)
+    }
+}
+
+/// Whether an operation on a directory needs no more than its being there.
+fn passes(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Stat | Operation::Access | Operation::Chdir | Operation::Locate
+    )
+}
+
+/// The roots as items: none below another, crowds as their directory.
+fn items(top: &[u8], mut roots: BTreeMap<Vec<u8>, Evidence>) -> Result<Vec<Item>, String> {
+    cover(&mut roots);
+    loop {
+        let mut crowds: BTreeMap<&[u8], usize> = BTreeMap::new();
+        for root in roots.keys() {
+            *crowds.entry(parent(root)).or_default() += 1;
+        }
+        let crowd = crowds
+            .into_iter()
+            .filter(|(directory, count)| *count > CROWD && *directory != top)
+            .max_by_key(|(directory, _)| directory.len())
+            .map(|(directory, _)| directory.to_vec());
+        let Some(crowd) = crowd else { break };
+        roots.entry(crowd).or_default();
+        cover(&mut roots);
+    }
+    if roots.len() > LIMIT {
+        return Err(format!(
+            "{} paths would have to be named, more than {LIMIT}",
+            roots.len()
+        ));
+    }
+    roots
+        .into_iter()
+        .map(|(root, evidence)| match as_argument(&root) {
+            Some(path) => Ok(Item::new(path, evidence)),
+            None => Err(format!(
+                "{} holds a character that a line cannot",
+                Text::from(root)
+            )),
+        })
+        .collect()
+}
+
+/// Removes every root that lies below another, and gives its evidence to that.
+fn cover(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
+    let mut kept: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
+    for (root, evidence) in std::mem::take(roots) {
+        let above = std::iter::successors(Some(root.as_slice()), |path| {
+            (*path != b"/").then(|| parent(path))
+        })
+        .find(|path| kept.contains_key(*path))
+        .map(<[u8]>::to_vec);
+        kept.entry(above.unwrap_or(root))
+            .or_default()
+            .merge(&evidence);
+    }
+    *roots = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::super::places::places;
+    use super::*;
+
+    fn decided(fixture: Fixture) -> Files {
+        let observation = fixture.observation();
+        let places = places(&observation);
+        let coverage = Coverage::of(&observation);
+        let defaults = super::super::defaults::decide(&observation, &places, &coverage);
+        let context = Context {
+            defaults: &defaults,
+            private_tmp: true,
+        };
+        decide(&observation, &places, &coverage, &context)
+    }
+
+    fn values(items: &[Item]) -> Vec<&str> {
+        items.iter().map(|item| item.value.as_str()).collect()
+    }
+
+    fn program() -> Fixture {
+        Fixture::new().executable("/usr/sbin/d")
+    }
+
+    #[test]
+    fn directories_that_nobody_touched_are_hidden() {
+        let files = decided(
+            program()
+                .file("/root/.rc", Operation::Read, "ENOENT")
+                .command(&["/usr/sbin/d", "/home/x"])
+                .link("/data", "/srv/data"),
+        );
+        assert_eq!(values(&files.blacklist), ["/media", "/mnt", "/opt"]);
+    }
+
+    #[test]
+    fn what_was_changed_is_lifted_out_of_what_is_frozen() {
+        let files = decided(
+            program()
+                .file("/var/lib/d/state", Operation::Create, "ok")
+                .file("/var/lib/d/sub", Operation::Mkdir, "ok")
+                .file("/var/lib/d/sub/x", Operation::Create, "ok")
+                .file("/srv/data", Operation::Write, "ok")
+                .file("/srv/other", Operation::Read, "ok"),
+        );
+        assert_eq!(values(&files.read_only), ["/srv", "/usr", "/var"]);
+        assert_eq!(values(&files.read_write), ["/srv/data", "/var/lib/d"]);
+        assert_eq!(
+            values(&files.whitelist),
+            ["/srv/data", "/srv/other", "/var/lib/d"]
+        );
+    }
+
+    #[test]
+    fn a_file_made_at_the_top_forbids_the_rules_there() {
+        let files = decided(program().file("/srv/new", Operation::Create, "ok").file(
+            "/var/new",
+            Operation::Create,
+            "ok",
+        ));
+        assert_eq!(values(&files.read_only), ["/usr"]);
+        assert!(files.whitelist.is_empty());
+        assert!(files.writable_var.is_some());
+    }
+
+    #[test]
+    fn a_replaced_file_stands_for_its_directory() {
+        let files = decided(
+            program()
+                .file("/srv/a/f.new", Operation::RenameFrom, "ok")
+                .file("/srv/a/f.new", Operation::Create, "ok")
+                .file("/srv/a/f", Operation::RenameTo, "ok"),
+        );
+        assert_eq!(values(&files.whitelist), ["/srv/a"]);
+        assert_eq!(values(&files.read_write), ["/srv/a"]);
+    }
+
+    #[test]
+    fn what_files_move_between_stays_one_mount() {
+        let files = decided(
+            program()
+                .file("/srv/d/in/f", Operation::RenameFrom, "ok")
+                .file("/srv/d/out/f", Operation::RenameTo, "ok"),
+        );
+        assert_eq!(values(&files.whitelist), ["/srv/d"]);
+        assert_eq!(values(&files.read_write), ["/srv/d"]);
+        let files = decided(
+            program()
+                .file("/srv/in/f", Operation::RenameFrom, "ok")
+                .file("/opt/out/f", Operation::RenameTo, "ok"),
+        );
+        assert_eq!(values(&files.read_only), ["/usr"]);
+        assert!(files.whitelist.is_empty());
+    }
+
+    #[test]
+    fn a_listed_directory_is_shown_whole_and_a_passed_one_is_not() {
+        let files = decided(
+            program()
+                .file("/srv/a", Operation::Stat, "ok")
+                .file("/srv/a/b", Operation::Read, "ok")
+                .file("/srv/c", Operation::Stat, "ok")
+                .listing("/opt"),
+        );
+        assert_eq!(values(&files.whitelist), ["/srv/a/b", "/srv/c"]);
+        assert!(
+            files
+                .withheld
+                .iter()
+                .any(|one| one.rule == "whitelist /opt")
+        );
+    }
+
+    #[test]
+    fn links_on_the_way_are_shown() {
+        let files = decided(
+            program()
+                .link("/opt/current", "app-1.2")
+                .file_asked(
+                    "/opt/app-1.2/x",
+                    Some("/opt/current/x"),
+                    Operation::Read,
+                    "ok",
+                )
+                .link("/var/run", "/run")
+                .file_asked("/run/x", Some("/var/run/x"), Operation::Read, "ok"),
+        );
+        assert_eq!(
+            values(&files.whitelist),
+            ["/opt/app-1.2/x", "/opt/current", "/var/run"]
+        );
+    }
+
+    #[test]
+    fn a_path_that_no_line_can_hold_is_shown_with_its_directory() {
+        let files = decided(program().file("/srv/a/b\nc", Operation::Read, "ok").file(
+            "/opt/#",
+            Operation::Read,
+            "ok",
+        ));
+        assert_eq!(values(&files.whitelist), ["/srv/a"]);
+    }
+
+    #[test]
+    fn crowds_are_listed_whole() {
+        let mut fixture = program();
+        for at in 0..100 {
+            fixture = fixture.file(format!("/usr/share/z/{at}"), Operation::Read, "ok");
+        }
+        assert_eq!(values(&decided(fixture).whitelist), ["/usr/share/z"]);
+    }
+}

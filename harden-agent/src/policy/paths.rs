@@ -1,0 +1,252 @@
+//! Paths as byte strings: symbolic links followed on paper, and what a Firejail line can hold.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::observation::Text;
+
+/// The symbolic links of a run: link → its text.
+pub(super) struct Links<'a>(HashMap<&'a [u8], &'a [u8]>);
+
+/// Where a path leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Walk {
+    /// The path with no known symbolic link, `.`, `..` or doubled slash in it.
+    pub path: Vec<u8>,
+    /// The links passed, each by a name that holds no link itself.
+    pub links: Vec<Vec<u8>>,
+}
+
+impl<'a> Links<'a> {
+    pub(super) fn new(links: &'a BTreeMap<Text, Text>) -> Self {
+        Self(
+            links
+                .iter()
+                .map(|(link, text)| (link.as_bytes(), text.as_bytes()))
+                .collect(),
+        )
+    }
+
+    /// Follows `path`; `None` if it is not absolute, or a loop.
+    pub(super) fn walk(&self, path: &[u8]) -> Option<Walk> {
+        /// As many as the kernel follows (`MAXSYMLINKS`, include/linux/namei.h).
+        const LIMIT: usize = 40;
+        /// No kernel path is longer (`PATH_MAX`); a hostile file's links could double it 40 times.
+        const COMPONENTS: usize = 4096;
+
+        if path.first() != Some(&b'/') {
+            return None;
+        }
+        let mut todo: Vec<&[u8]> = components(path).rev().collect();
+        let mut real = Vec::new();
+        let mut links = Vec::new();
+        while let Some(component) = todo.pop() {
+            match component {
+                b"." => continue,
+                b".." => {
+                    real.truncate(parent(&real).len());
+                    if real == b"/" {
+                        real.clear();
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let before = real.len();
+            real.push(b'/');
+            real.extend_from_slice(component);
+            if let Some(text) = self.0.get(real.as_slice()) {
+                if links.len() == LIMIT || todo.len() > COMPONENTS {
+                    return None;
+                }
+                links.push(real.clone());
+                real.truncate(if text.first() == Some(&b'/') {
+                    0
+                } else {
+                    before
+                });
+                todo.extend(components(text).rev());
+            }
+        }
+        if real.is_empty() {
+            real.push(b'/');
+        }
+        Some(Walk { path: real, links })
+    }
+}
+
+/// The components of a path, without empty ones.
+pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/')
+        .filter(|component| !component.is_empty())
+}
+
+/// The directory that holds `path`, `/` for one at the top.
+pub(super) fn parent(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        None | Some(0) => b"/",
+        Some(at) => &path[..at],
+    }
+}
+
+/// Whether `path` is `directory` or lies below it.
+pub(super) fn is_within(path: &[u8], directory: &[u8]) -> bool {
+    directory == b"/"
+        || path
+            .strip_prefix(directory)
+            .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
+}
+
+/// What `path` is called below `directory`, if it lies there and is not the directory itself.
+pub(super) fn below<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
+    path.strip_prefix(directory)?
+        .strip_prefix(b"/")
+        .filter(|rest| !rest.is_empty())
+}
+
+/// The innermost directory that holds all of `paths` (or is one of them); `/` for none.
+pub(super) fn common<'a>(paths: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut paths = paths.into_iter();
+    let mut common = paths.next().unwrap_or(b"/").to_vec();
+    for path in paths {
+        while !is_within(path, &common) {
+            let shorter = parent(&common).len();
+            common.truncate(shorter);
+        }
+    }
+    common
+}
+
+/// `path` as a Firejail line holds it: nothing that its parser would cut, expand or refuse
+/// (`#` comments and `${` macros in `profile.c`; glob and the list of `invalid_filename` in
+/// `util.c`), and nothing beyond plain ASCII.
+pub(super) fn as_argument(path: &[u8]) -> Option<&str> {
+    /// Firejail's line buffer is 8,192 bytes (`MAX_READ`, `profile.c`); no real path comes near.
+    const LIMIT: usize = 4096;
+    let text = std::str::from_utf8(path).ok()?;
+    let plain = text.starts_with('/')
+        && text.len() <= LIMIT
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@=:~ ".contains(&byte))
+        // Runs of white space collapse, at the end they go.
+        && !text.contains("  ")
+        && !text.ends_with(' ')
+        // Anywhere, even within a name, it is refused.
+        && !text.contains("..");
+    plain.then_some(text)
+}
+
+/// One component as an element of a comma-separated list (`private-bin`, `private-etc`).
+pub(super) fn as_element(name: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(name).ok()?;
+    let plain = !text.is_empty()
+        && text.len() <= 255
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-+@=:".contains(&byte))
+        // A leading @ is a group in private-etc.
+        && !text.starts_with(['@', '-'])
+        && !text.contains("..")
+        && text != ".";
+    plain.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(links: &[(&str, &str)], path: &str) -> Option<(String, Vec<String>)> {
+        let links = links
+            .iter()
+            .map(|(link, text)| (Text::from(link), Text::from(text)))
+            .collect();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Links::new(&links)
+            .walk(path.as_bytes())
+            .map(|walk| (text(walk.path), walk.links.into_iter().map(text).collect()))
+    }
+
+    #[test]
+    fn links_are_followed_as_the_kernel_does() {
+        let links = [
+            ("/bin", "usr/bin"),
+            ("/usr/bin/awk", "/etc/alternatives/awk"),
+            ("/etc/alternatives/awk", "/usr/bin/mawk"),
+            ("/loop", "loop"),
+        ];
+        assert_eq!(
+            walk(&links, "//bin/./awk"),
+            Some((
+                "/usr/bin/mawk".to_owned(),
+                vec![
+                    "/bin".to_owned(),
+                    "/usr/bin/awk".to_owned(),
+                    "/etc/alternatives/awk".to_owned()
+                ]
+            ))
+        );
+        assert_eq!(
+            walk(&links, "/bin/../../x"),
+            Some(("/x".to_owned(), vec!["/bin".to_owned()]))
+        );
+        assert_eq!(walk(&[], "/.."), Some(("/".to_owned(), vec![])));
+        assert_eq!(walk(&links, "/loop"), None);
+        assert_eq!(walk(&links, "relative"), None);
+    }
+
+    #[test]
+    fn a_directory_holds_what_is_below_it() {
+        assert!(is_within(b"/etc/ssl", b"/etc"));
+        assert!(!is_within(b"/etcetera", b"/etc"));
+        assert_eq!(below(b"/etc/ssl", b"/etc"), Some(&b"ssl"[..]));
+        assert_eq!(below(b"/etc", b"/etc"), None);
+        assert_eq!(
+            common([&b"/srv/a/x"[..], b"/srv/a/y", b"/srv/a"]),
+            b"/srv/a"
+        );
+        assert_eq!(common([&b"/srv/a"[..], b"/opt/a"]), b"/");
+    }
+
+    #[test]
+    fn what_a_line_cannot_hold_is_told() {
+        for good in ["/srv/a b", "/srv/.x~", "/srv/a:b=c@d+e-f_g"] {
+            assert_eq!(as_argument(good.as_bytes()), Some(good));
+        }
+        for bad in [
+            "",
+            "srv",
+            "/a#b",
+            "/a,b",
+            "/a*",
+            "/a?",
+            "/a[b]",
+            "/a\\b",
+            "/a/../b",
+            "/a..b",
+            "/${HOME}",
+            "/a\"b",
+            "/a'b",
+            "/a<b",
+            "/a>b",
+            "/a!b",
+            "/a&b",
+            "/a;b",
+            "/a^b",
+            "/a{b",
+            "/a}b",
+            "/a\nb",
+            "/a\tb",
+            "/a  b",
+            "/a ",
+            "/a%b",
+            "/é",
+            "/a\u{202e}b",
+        ] {
+            assert_eq!(as_argument(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(as_argument(b"/\xff"), None);
+        for bad in ["", "a b", "a/b", "@x", "-x", "[", "~x", ".."] {
+            assert_eq!(as_element(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+}

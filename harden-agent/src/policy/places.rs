@@ -1,0 +1,268 @@
+//! Every path that the runs used or looked for, whatever fact it comes from, in one list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{
+    AddressOperation, Executable, File, Inode, Observation, Operation, Outcome, Run, Seen, Text,
+    Word,
+};
+
+use super::evidence::Evidence;
+use super::paths::{Links, is_within};
+
+/// What one executable did with one path in one run.
+pub(super) struct Place<'a> {
+    pub run: &'a Word,
+    pub executable: &'a Text,
+    /// Where the path leads, as far as the links are known.
+    pub path: Vec<u8>,
+    /// The links passed on the way, and the names asked for.
+    pub names: BTreeSet<Vec<u8>>,
+    /// Only the links, without the names.
+    pub links: BTreeSet<Vec<u8>>,
+    pub uses: Vec<Use>,
+    pub inodes: Vec<&'a Inode>,
+}
+
+/// One kind of use of a path and its result.
+pub(super) struct Use {
+    pub operation: Operation,
+    pub result: Answer,
+    pub seen: Seen,
+}
+
+/// How a use ended, as far as a sandbox cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Ok,
+    /// `ENOENT`, `ENOTDIR`: what a sandbox that hides the path answers too.
+    NotFound,
+    /// Any other error: something was there.
+    Failed,
+}
+
+impl Place<'_> {
+    /// The operations that succeeded.
+    pub(super) fn done(&self) -> impl Iterator<Item = Operation> {
+        self.uses
+            .iter()
+            .filter(|one| one.result == Answer::Ok)
+            .map(|one| one.operation)
+    }
+
+    /// Whether `operation` succeeded.
+    pub(super) fn did(&self, operation: Operation) -> bool {
+        self.done().any(|done| done == operation)
+    }
+
+    /// Whether something there answered: success, or an error other than 'not found'.
+    pub(super) fn found(&self) -> bool {
+        self.uses.iter().any(|one| one.result != Answer::NotFound)
+    }
+
+    /// Whether anything succeeded.
+    pub(super) fn succeeded(&self) -> bool {
+        self.done().next().is_some()
+    }
+
+    /// Whether something was changed there.
+    pub(super) fn wrote(&self) -> bool {
+        self.done().any(Operation::writes)
+    }
+
+    /// Whether the directory entry itself was made, removed or replaced: it may be absent, or
+    /// another one, when the next run starts.
+    pub(super) fn made(&self) -> bool {
+        self.done().any(changes_entry)
+    }
+
+    /// Whether it was a directory that was opened for reading: its entries were listed.
+    pub(super) fn listed(&self) -> bool {
+        const S_IFMT: u32 = 0o170_000;
+        const S_IFDIR: u32 = 0o040_000;
+        self.did(Operation::Read)
+            && self
+                .inodes
+                .iter()
+                .any(|inode| inode.mode & S_IFMT == S_IFDIR)
+    }
+
+    /// The path and all its names.
+    pub(super) fn all_names(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.path.as_slice()).chain(self.names.iter().map(Vec::as_slice))
+    }
+
+    /// Whether the path or one of its names lies in `directory`.
+    pub(super) fn touches(&self, directory: &[u8]) -> bool {
+        self.all_names().any(|name| is_within(name, directory))
+    }
+
+    /// What was seen, of the uses that did not end in 'not found'.
+    pub(super) fn evidence(&self) -> Evidence {
+        let mut evidence = Evidence::default();
+        for one in &self.uses {
+            if one.result != Answer::NotFound {
+                evidence.add(self.run, self.executable, &one.seen);
+            }
+        }
+        evidence
+    }
+}
+
+/// Whether `operation` makes, removes or replaces a directory entry. Opening with `O_CREAT` may
+/// have: it is not known whether the file was there.
+pub(super) fn changes_entry(operation: Operation) -> bool {
+    use Operation as O;
+    matches!(
+        operation,
+        O::Create
+            | O::Mkdir
+            | O::Rmdir
+            | O::Unlink
+            | O::RenameFrom
+            | O::RenameTo
+            | O::LinkTo
+            | O::Symlink
+            | O::Mknod
+            | O::Bind
+    )
+}
+
+/// All places of all runs.
+pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
+    let mut all = Vec::new();
+    for (id, run) in &observation.runs {
+        let links = Links::new(&run.symlinks);
+        for (path, executable) in &run.executables {
+            let source = Source {
+                run: id,
+                links: &links,
+                path,
+                executable,
+            };
+            source.collect(&mut all);
+        }
+    }
+    all
+}
+
+/// The absolute names in the command line: a relative one cannot be told from an option.
+pub(super) fn arguments(run: &Run) -> impl Iterator<Item = &[u8]> {
+    run.command
+        .iter()
+        .map(Text::as_bytes)
+        .filter(|argument| argument.first() == Some(&b'/'))
+}
+
+struct Source<'a, 'l> {
+    run: &'a Word,
+    links: &'l Links<'a>,
+    path: &'a Text,
+    executable: &'a Executable,
+}
+
+impl<'a> Source<'a, '_> {
+    fn collect(&self, all: &mut Vec<Place<'a>>) {
+        for (path, file) in &self.executable.files {
+            all.push(self.file(path, file));
+        }
+        let ran = |seen: &Seen| use_of(Operation::Execute, Answer::Ok, seen);
+        let mut own = self.place(self.path.as_bytes());
+        own.uses.push(ran(&Seen::default()));
+        own.inodes.extend(&self.executable.inodes);
+        all.push(own);
+        for (name, seen) in &self.executable.invoked_as {
+            let mut place = self.place(name.as_bytes());
+            place.uses.push(ran(seen));
+            all.push(place);
+        }
+        for name in &self.executable.interpreters {
+            let mut place = self.place(name.as_bytes());
+            place
+                .uses
+                .push(use_of(Operation::Read, Answer::Ok, &Seen::default()));
+            all.push(place);
+        }
+        for (operation, addresses) in &self.executable.addresses {
+            let operation = match operation {
+                AddressOperation::Bind => Operation::Bind,
+                AddressOperation::Connect | AddressOperation::Send => Operation::Connect,
+            };
+            for (address, outcomes) in addresses {
+                // An abstract socket (`unix @name`) is no file.
+                if let Some(path) = address
+                    .as_bytes()
+                    .strip_prefix(b"unix ")
+                    .filter(|path| path.first() == Some(&b'/'))
+                {
+                    let mut place = self.place(path);
+                    place.uses.extend(uses(operation, outcomes));
+                    all.push(place);
+                }
+            }
+        }
+    }
+
+    fn file(&self, path: &'a Text, file: &'a File) -> Place<'a> {
+        let mut place = self.place(path.as_bytes());
+        if file.resolved {
+            // The kernel walked it: the links, as they were at the end of the run, cannot be in it.
+            place.path = path.as_bytes().to_vec();
+            place.names.clear();
+            place.links.clear();
+        }
+        for name in &file.asked_as {
+            if let Some(walk) = self.links.walk(name.as_bytes()) {
+                place.links.extend(walk.links.iter().cloned());
+                place.names.extend(walk.links);
+                place.names.insert(walk.path);
+            }
+            place.names.insert(name.as_bytes().to_vec());
+        }
+        for (operation, outcomes) in &file.operations {
+            place.uses.extend(uses(*operation, outcomes));
+        }
+        place.inodes.extend(&file.inodes);
+        place
+    }
+
+    fn place(&self, name: &[u8]) -> Place<'a> {
+        let (path, links) = match self.links.walk(name) {
+            Some(walk) => (walk.path, walk.links),
+            None => (name.to_vec(), Vec::new()),
+        };
+        let links: BTreeSet<_> = links.into_iter().collect();
+        let mut names = links.clone();
+        if path != name {
+            names.insert(name.to_vec());
+        }
+        Place {
+            run: self.run,
+            executable: self.path,
+            path,
+            names,
+            links,
+            uses: Vec::new(),
+            inodes: Vec::new(),
+        }
+    }
+}
+
+fn uses(operation: Operation, outcomes: &BTreeMap<Outcome, Seen>) -> impl Iterator<Item = Use> {
+    outcomes.iter().map(move |(outcome, seen)| {
+        let result = match outcome.0.as_str() {
+            "ok" => Answer::Ok,
+            "ENOENT" | "ENOTDIR" => Answer::NotFound,
+            _ => Answer::Failed,
+        };
+        use_of(operation, result, seen)
+    })
+}
+
+fn use_of(operation: Operation, result: Answer, seen: &Seen) -> Use {
+    Use {
+        operation,
+        result,
+        seen: seen.clone(),
+    }
+}

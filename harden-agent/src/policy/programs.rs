@@ -1,0 +1,223 @@
+//! Which programs: `private-bin`, a directory with only those, in the place of all of Firejail's
+//! bin directories.
+//!
+//! Firejail looks each name up in its directories in order, copies what it finds, and of a
+//! symbolic link the file at its end as well, but not the links between (`duplicate` in
+//! `src/firejail/fs_bin.c`): so every name on the way is listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{Operation, Text};
+
+use super::coverage::Coverage;
+use super::evidence::{Decision, Evidence, Item};
+use super::paths::{as_element, below};
+use super::places::Place;
+use super::target::{Launch, Target};
+
+/// Firejail's own list (`paths` in `src/firejail/fs_bin.c`).
+const DIRECTORIES: [&[u8]; 8] = [
+    b"/usr/local/bin",
+    b"/usr/bin",
+    b"/bin",
+    b"/usr/games",
+    b"/usr/local/games",
+    b"/usr/local/sbin",
+    b"/usr/sbin",
+    b"/sbin",
+];
+
+/// Decides on the programs.
+pub(super) fn decide(
+    places: &[Place<'_>],
+    coverage: &Coverage,
+    target: &Target,
+) -> Decision<Vec<Item>> {
+    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+    let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
+    // The files that a name stands for: two of them cannot share the one directory.
+    let mut files: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
+    for place in places {
+        for directory in DIRECTORIES {
+            if place.path == directory {
+                of_directory(place, &mut reasons);
+            }
+        }
+        if !place.found() {
+            continue;
+        }
+        for name in place.all_names() {
+            let Some(element) = in_directories(name) else {
+                continue;
+            };
+            if place.wrote() && place.path == name {
+                reasons.push(format!("{} was written", Text::from(name)));
+            }
+            if element.contains(&b'/') {
+                reasons.push(format!(
+                    "{} lies in a directory of its own there, which Firejail does not copy",
+                    Text::from(name)
+                ));
+                continue;
+            }
+            let Some(element) = as_element(element) else {
+                reasons.push(format!(
+                    "{} holds a character that the list cannot",
+                    Text::from(name)
+                ));
+                continue;
+            };
+            if is_privileged(place) {
+                reasons.push(format!(
+                    "{} is setuid or setgid, which the copy would not be",
+                    Text::from(name)
+                ));
+            }
+            items
+                .entry(element.to_owned())
+                .or_default()
+                .merge(&place.evidence());
+            files
+                .entry(element.to_owned())
+                .or_default()
+                .insert(&place.path);
+        }
+    }
+    for (name, paths) in files.iter().filter(|(_, paths)| paths.len() > 1) {
+        let paths: Vec<_> = paths
+            .iter()
+            .map(|path| Text::from(path).to_string())
+            .collect();
+        // The same file under /bin and /usr/bin, where no link was recorded.
+        if !same_after_merge(&paths) {
+            reasons.push(format!("{name} stands for {}", paths.join(" and ")));
+        }
+    }
+    if items.is_empty() && reasons.is_empty() {
+        reasons
+            .push("no program in these directories was used, and the list cannot be empty".into());
+    }
+    let mut items: Vec<Item> = items
+        .into_iter()
+        .map(|(name, evidence)| Item::new(name, evidence))
+        .collect();
+    if let Launch::Shell(shell) = &target.launch {
+        let name = in_directories(shell.as_bytes()).and_then(as_element);
+        match name {
+            Some(name) if items.iter().all(|item| item.value != name) => items.push(Item::noted(
+                name,
+                "the shell through which `firejail -- COMMAND` starts the command",
+            )),
+            _ => {}
+        }
+        items.sort_by(|one, other| one.value.cmp(&other.value));
+    }
+    let length: usize = items.iter().map(|item| item.value.len() + 1).sum();
+    if "private-bin ".len() + length > super::syscalls::LINE {
+        reasons.push("the list would be longer than a line that Firejail reads".into());
+    }
+    Decision::unless(reasons, items)
+}
+
+/// What the use of a bin directory itself means.
+fn of_directory(place: &Place<'_>, reasons: &mut Vec<String>) {
+    let path = Text::from(&place.path);
+    // To look a directory over is to want what is in it; to stat it is not.
+    if place.did(Operation::Read) || place.did(Operation::Watch) {
+        reasons.push(format!(
+            "{path} was listed or watched: its content would differ"
+        ));
+    } else if place.wrote() {
+        reasons.push(format!("{path} was changed"));
+    }
+}
+
+/// The part of `path` below one of the directories.
+fn in_directories(path: &[u8]) -> Option<&[u8]> {
+    DIRECTORIES
+        .iter()
+        .find_map(|directory| below(path, directory))
+}
+
+/// Whether the file has rights of its own: Firejail copies to a mount without setuid.
+fn is_privileged(place: &Place<'_>) -> bool {
+    const S_ISUID_S_ISGID: u32 = 0o6000;
+    place.did(Operation::Execute)
+        && place
+            .inodes
+            .iter()
+            .any(|inode| inode.mode & S_ISUID_S_ISGID != 0)
+}
+
+/// Whether all of `paths` are one on a system where /bin is /usr/bin.
+fn same_after_merge(paths: &[String]) -> bool {
+    let merged = |path: &str| path.strip_prefix("/usr").unwrap_or(path).to_owned();
+    paths
+        .windows(2)
+        .all(|two| merged(&two[0]) == merged(&two[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::super::places::places;
+    use super::*;
+
+    fn decided(fixture: Fixture) -> Decision<Vec<Item>> {
+        let observation = fixture.observation();
+        let target = Target {
+            launch: Launch::Direct,
+            ..Target::default()
+        };
+        decide(&places(&observation), &Coverage::of(&observation), &target)
+    }
+
+    fn names(decision: &Decision<Vec<Item>>) -> Vec<&str> {
+        decision
+            .given()
+            .unwrap()
+            .iter()
+            .map(|item| item.value.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn every_name_on_the_way_is_listed() {
+        let fixture = Fixture::new()
+            .link("/bin", "usr/bin")
+            .link("/usr/bin/awk", "/etc/alternatives/awk")
+            .link("/etc/alternatives/awk", "/usr/bin/mawk")
+            .executable("/usr/bin/mawk")
+            .invoked_as("/bin/awk");
+        assert_eq!(names(&decided(fixture)), ["awk", "mawk"]);
+    }
+
+    #[test]
+    fn scripts_and_files_looked_at_count_and_failed_lookups_do_not() {
+        let fixture = Fixture::new()
+            .executable("/usr/bin/python3.11")
+            .invoked_as("/usr/local/bin/tool")
+            .file("/usr/bin/env", Operation::Stat, "ok")
+            .file("/usr/games/x", Operation::Stat, "ENOENT")
+            .executable("/usr/lib/helper");
+        assert_eq!(names(&decided(fixture)), ["env", "python3.11", "tool"]);
+    }
+
+    #[test]
+    fn what_the_copy_would_change_forbids_it() {
+        let with = |path: &str, operation| {
+            decided(
+                Fixture::new()
+                    .executable("/usr/bin/a")
+                    .file(path, operation, "ok"),
+            )
+        };
+        assert!(with("/usr/bin", Operation::Stat).given().is_some());
+        assert!(with("/usr/bin", Operation::Read).given().is_none());
+        assert!(with("/usr/bin/new", Operation::Create).given().is_none());
+        assert!(with("/usr/bin/sub/x", Operation::Read).given().is_none());
+        assert!(with("/usr/bin/[", Operation::Read).given().is_none());
+        assert!(with("/usr/sbin/a", Operation::Read).given().is_none());
+        assert!(with("/bin/a", Operation::Read).given().is_some());
+    }
+}

@@ -1,0 +1,321 @@
+//! Which system calls: the union over all executables and runs, as literal names.
+//!
+//! Never Firejail's groups: they are blacklists in part, and their contents change between
+//! versions. Every process under the profile gets the same filter, so the union is the least.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::observation::{Abi, Observation, Word};
+
+use super::coverage::Coverage;
+use super::evidence::{Decision, Evidence, Item};
+use super::target::{Launch, Target};
+
+/// The longest line that Firejail reads in one piece (`MAX_READ` is 8,192, `profile.c`).
+pub(super) const LINE: usize = 8191;
+
+/// What is decided about system calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Syscalls {
+    /// The calls to allow, all others refused.
+    pub keep: Decision<Vec<Item>>,
+    /// Whether every other calling convention (32-bit, x32) is refused.
+    pub block_secondary: Decision<()>,
+    /// What was called by other conventions, for the reader: `ia32 getpid`.
+    pub secondary: Vec<Item>,
+    /// What the reader must know.
+    pub warnings: Vec<String>,
+}
+
+/// What bash needs between Firejail's filters and its exec of the program, beside what loads any
+/// dynamic program: with each left out in turn, these two and the loader's were missed (bash 5.2,
+/// glibc 2.36, Firejail 0.9.72); what else it asks for it can do without.
+const SHELL: [&str; 18] = [
+    "access",
+    "arch_prctl",
+    "brk",
+    "close",
+    "execve",
+    "exit_group",
+    "futex",
+    "getpgrp",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "newfstatat",
+    "openat",
+    "pread64",
+    "prlimit64",
+    "read",
+    "set_robust_list",
+    "set_tid_address",
+];
+
+/// Decides on system calls.
+pub(super) fn decide(observation: &Observation, coverage: &Coverage, target: &Target) -> Syscalls {
+    let mut native: BTreeMap<&Word, Evidence> = BTreeMap::new();
+    let mut secondary: BTreeMap<(Abi, &Word), Evidence> = BTreeMap::new();
+    for (id, run) in &observation.runs {
+        for (path, executable) in &run.executables {
+            for (abi, calls) in &executable.syscalls {
+                for (name, seen) in calls {
+                    match abi {
+                        Abi::Native => native.entry(name).or_default(),
+                        Abi::Ia32 | Abi::X32 => secondary.entry((*abi, name)).or_default(),
+                    }
+                    .add(id, path, seen);
+                }
+            }
+        }
+    }
+
+    let mut warnings = Vec::new();
+    let block_secondary = if let Some(reason) = coverage.blind("syscalls") {
+        Decision::Withheld(vec![reason])
+    } else if secondary.is_empty() {
+        Decision::Given(())
+    } else {
+        warnings.push(
+            "32-bit or x32 calls were made. No Firejail list confines those (seccomp.32.keep \
+             filters native calls instead), so every one of them stays allowed, and through them \
+             most of what the list above refuses"
+                .to_owned(),
+        );
+        Decision::withheld("32-bit or x32 calls were made, and it would refuse them all")
+    };
+    Syscalls {
+        keep: keep(native, observation, coverage, target),
+        block_secondary,
+        secondary: secondary
+            .into_iter()
+            .map(|((abi, name), evidence)| {
+                let abi = if abi == Abi::X32 { "x32" } else { "ia32" };
+                Item::new(format!("{abi} {name}"), evidence)
+            })
+            .collect(),
+        warnings,
+    }
+}
+
+fn keep(
+    native: BTreeMap<&Word, Evidence>,
+    observation: &Observation,
+    coverage: &Coverage,
+    target: &Target,
+) -> Decision<Vec<Item>> {
+    if let Some(reason) = coverage.blind("syscalls") {
+        return Decision::Withheld(vec![reason]);
+    }
+    if native.is_empty() {
+        return Decision::withheld("no native system call was seen, and an empty list is an error");
+    }
+    let architectures: BTreeSet<&[u8]> = observation
+        .runs
+        .values()
+        .map(|run| run.host.architecture.as_bytes())
+        .collect();
+    let mut reasons = Vec::new();
+    let mut items: BTreeMap<String, Item> = BTreeMap::new();
+    for (name, evidence) in native {
+        let name = name.as_str();
+        match spell(name, &architectures, target) {
+            Ok(Spelling::Name) => {
+                items.insert(name.to_owned(), Item::new(name, evidence));
+            }
+            Ok(Spelling::Number(number)) => {
+                let mut item = Item::new(format!("${number}"), evidence);
+                item.note = Some(format!(
+                    "this Firejail does not know the name {name} and would drop it silently"
+                ));
+                items.insert(name.to_owned(), item);
+            }
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if matches!(target.launch, Launch::Shell(_)) && architectures.contains(&b"x86_64"[..]) {
+        for name in SHELL {
+            items.entry(name.to_owned()).or_insert_with(|| {
+                Item::noted(
+                    name,
+                    "the shell through which `firejail -- COMMAND` starts the command",
+                )
+            });
+        }
+    }
+    let items: Vec<Item> = items.into_values().collect();
+    let length: usize = items.iter().map(|item| item.value.len() + 1).sum();
+    if "seccomp.keep ".len() + length > LINE {
+        reasons.push(format!(
+            "the list would be longer than the {LINE} characters that Firejail reads, and it \
+             takes only one list"
+        ));
+    }
+    Decision::unless(reasons, items)
+}
+
+enum Spelling {
+    Name,
+    Number(u32),
+}
+
+/// How the target is told of a call: by name, or, where it does not know the name, by number:
+/// `$NUMBER` (`syscall_process_name` in `src/lib/syscall.c`).
+fn spell(name: &str, architectures: &BTreeSet<&[u8]>, target: &Target) -> Result<Spelling, String> {
+    let known = match &target.syscalls {
+        Some(known) => known.contains(name),
+        // Firejail could not be asked: a name that this build knows is the best guess.
+        None => number(name, architectures).is_some_and(|_| unnumbered(name).is_none()),
+    };
+    if known {
+        return Ok(Spelling::Name);
+    }
+    number(name, architectures)
+        .map(Spelling::Number)
+        .ok_or_else(|| {
+            format!(
+                "neither this Firejail nor harden knows the call {name} by name on every machine \
+             observed; a list without it would refuse it"
+            )
+        })
+}
+
+/// The number of `name`, if it is one number on all of `architectures`.
+fn number(name: &str, architectures: &BTreeSet<&[u8]>) -> Option<u32> {
+    if let Some(number) = unnumbered(name) {
+        return (architectures.len() == 1).then_some(number);
+    }
+    let mut numbers = architectures
+        .iter()
+        .map(|architecture| match *architecture {
+            b"x86_64" => syscalls::x86_64::Sysno::from_str(name)
+                .ok()
+                .map(|call| call.id()),
+            b"aarch64" => syscalls::aarch64::Sysno::from_str(name)
+                .ok()
+                .map(|call| call.id()),
+            _ => None,
+        });
+    let first = numbers.next()??;
+    let same = numbers.all(|other| other == Some(first));
+    u32::try_from(first).ok().filter(|_| same)
+}
+
+/// The number in the name that stands for a call without one: `syscall-470`, `syscall_470`.
+fn unnumbered(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("syscall")?.strip_prefix(['-', '_'])?;
+    let number: u32 = digits.parse().ok()?;
+    // What the kernel's tables can ever hold; Firejail would take the number modulo anything.
+    (number < 4096).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    fn values(decision: &Decision<Vec<Item>>) -> Vec<&str> {
+        decision
+            .given()
+            .map(|items| items.iter().map(|item| item.value.as_str()).collect())
+            .unwrap_or_default()
+    }
+
+    fn direct() -> Target {
+        Target {
+            launch: Launch::Direct,
+            ..Target::default()
+        }
+    }
+
+    #[test]
+    fn the_union_over_runs_and_executables_by_literal_name() {
+        let observation = Fixture::new()
+            .executable("/usr/bin/a")
+            .syscalls(&["read", "exit_group"])
+            .executable("/usr/bin/b")
+            .syscalls(&["write"])
+            .next_run()
+            .executable("/usr/bin/a")
+            .syscalls(&["mkdir", "read"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let syscalls = decide(&observation, &coverage, &direct());
+        assert_eq!(
+            values(&syscalls.keep),
+            ["exit_group", "mkdir", "read", "write"]
+        );
+        assert_eq!(syscalls.block_secondary, Decision::Given(()));
+        let read = &syscalls.keep.given().unwrap()[2];
+        assert_eq!(read.evidence.runs.len(), 2);
+    }
+
+    #[test]
+    fn a_shell_that_starts_the_command_has_its_calls() {
+        let observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["read"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let syscalls = decide(&observation, &coverage, &Target::default());
+        assert!(values(&syscalls.keep).contains(&"getpgrp"));
+    }
+
+    #[test]
+    fn calls_of_another_convention_stay_apart() {
+        let observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["read"])
+            .syscalls_of(Abi::Ia32, &["mkdir"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let syscalls = decide(&observation, &coverage, &direct());
+        assert_eq!(values(&syscalls.keep), ["read"]);
+        assert_eq!(syscalls.secondary[0].value, "ia32 mkdir");
+        assert!(syscalls.block_secondary.given().is_none());
+        assert_eq!(syscalls.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_name_that_firejail_does_not_know_goes_by_number() {
+        let observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["read", "futex_waitv", "syscall-470"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let target = Target {
+            syscalls: Some(["read".to_owned()].into()),
+            ..direct()
+        };
+        let syscalls = decide(&observation, &coverage, &target);
+        assert_eq!(values(&syscalls.keep), ["$449", "read", "$470"]);
+    }
+
+    #[test]
+    fn a_name_that_nobody_knows_leaves_the_list_out() {
+        let observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["read", "frobnicate"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let syscalls = decide(&observation, &coverage, &direct());
+        assert_eq!(syscalls.keep.reasons().len(), 1);
+    }
+
+    #[test]
+    fn blindness_is_not_absence() {
+        let mut observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["read"])
+            .observation();
+        for run in observation.runs.values_mut() {
+            run.hooks.remove("syscalls");
+        }
+        let coverage = Coverage::of(&observation);
+        let syscalls = decide(&observation, &coverage, &direct());
+        assert!(syscalls.keep.given().is_none());
+        assert!(syscalls.block_secondary.given().is_none());
+    }
+}

@@ -1,0 +1,159 @@
+//! Whether the directories for temporary files can be empty ones of the program's own.
+//!
+//! /tmp becomes one only by `private-tmp`; /var/tmp is one under every Firejail profile, unless
+//! `keep-var-tmp` forbids it (`fs_var_tmp` in `src/firejail/fs_var.c`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{Observation, Operation, Text, Word};
+
+use super::coverage::Coverage;
+use super::evidence::Decision;
+use super::paths::{below, is_within, parent};
+use super::places::{Place, arguments, changes_entry};
+use super::renames::crossings;
+
+/// Decides on one directory for temporary files.
+pub(super) fn decide(
+    directory: &[u8],
+    observation: &Observation,
+    places: &[Place<'_>],
+    coverage: &Coverage,
+) -> Decision<()> {
+    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+    // An empty directory hides what the command line names, whether it was used in this run or not.
+    for run in observation.runs.values() {
+        for argument in arguments(run).filter(|argument| is_within(argument, directory)) {
+            reasons.push(format!("the command line names {}", Text::from(argument)));
+        }
+    }
+    for crossing in crossings(places) {
+        let inside = |path: &Vec<u8>| is_within(path, directory);
+        if crossing.directories.iter().any(inside) && !crossing.directories.iter().all(inside) {
+            reasons.push("files were moved or linked between it and another directory".to_owned());
+        }
+    }
+    let mut made: BTreeMap<&Word, BTreeSet<&[u8]>> = BTreeMap::new();
+    let mut removed: BTreeMap<&Word, BTreeSet<&[u8]>> = BTreeMap::new();
+    for place in places.iter().filter(|place| place.touches(directory)) {
+        for operation in place.done() {
+            match operation {
+                Operation::Unlink | Operation::Rmdir | Operation::RenameFrom => {
+                    removed.entry(place.run).or_default().insert(&place.path);
+                }
+                operation if changes_entry(operation) => {
+                    made.entry(place.run).or_default().insert(&place.path);
+                }
+                _ => {}
+            }
+        }
+    }
+    let empty = BTreeSet::new();
+    for place in places
+        .iter()
+        .filter(|place| place.found() && place.touches(directory))
+    {
+        let path = Text::from(&place.path);
+        let made = made.get(place.run).unwrap_or(&empty);
+        let removed = removed.get(place.run).unwrap_or(&empty);
+        if place.path == directory {
+            if place.did(Operation::Read) || place.did(Operation::Watch) {
+                reasons.push(format!("{path} was listed or watched"));
+            } else if place.wrote() {
+                reasons.push(format!("{path} itself was changed"));
+            }
+        } else if place.did(Operation::Bind) || place.did(Operation::Connect) {
+            reasons.push(format!("{path} is a socket, which is for others too"));
+        } else if below(&place.path, directory).is_none() {
+            reasons.push(format!(
+                "{path} was reached by a link in {}",
+                Text::from(directory)
+            ));
+        } else if !within_any(&place.path, made) {
+            reasons.push(format!("{path} was there before"));
+        } else if place.made() && !within_any(&place.path, removed) {
+            reasons.push(format!("{path} was left behind, perhaps for others"));
+        }
+    }
+    Decision::unless(reasons, ())
+}
+
+/// Whether `path` or a directory above it is one of `paths`.
+fn within_any(path: &[u8], paths: &BTreeSet<&[u8]>) -> bool {
+    let mut path = path;
+    while path != b"/" {
+        if paths.contains(path) {
+            return true;
+        }
+        let above = parent(path);
+        if above.len() >= path.len() {
+            return false;
+        }
+        path = above;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::super::places::places;
+    use super::*;
+    use crate::observation::AddressOperation;
+
+    fn given(fixture: Fixture) -> bool {
+        let observation = fixture.observation();
+        let coverage = Coverage::of(&observation);
+        let places = places(&observation);
+        decide(b"/tmp", &observation, &places, &coverage)
+            .given()
+            .is_some()
+    }
+
+    fn fixture() -> Fixture {
+        Fixture::new().executable("/usr/bin/a")
+    }
+
+    #[test]
+    fn files_made_and_removed_are_private() {
+        assert!(given(fixture()));
+        assert!(given(
+            fixture()
+                .file("/tmp", Operation::Stat, "ok")
+                .file("/tmp/d", Operation::Mkdir, "ok")
+                .file("/tmp/d", Operation::Rmdir, "ok")
+                .file("/tmp/d/f", Operation::Create, "ok")
+                .file("/tmp/d/f", Operation::Read, "ok")
+                .file("/tmp/x", Operation::Stat, "ENOENT")
+        ));
+    }
+
+    #[test]
+    fn what_others_may_share_is_not() {
+        for (path, operation) in [
+            ("/tmp/x", Operation::Read),
+            ("/tmp/x", Operation::Create),
+            ("/tmp", Operation::Read),
+            ("/tmp/x", Operation::Unlink),
+        ] {
+            assert!(!given(fixture().file(path, operation, "ok")), "{path}");
+        }
+        assert!(!given(
+            fixture().address(AddressOperation::Bind, "unix /tmp/s")
+        ));
+        assert!(!given(fixture().command(&["/usr/bin/a", "/tmp/conf"])));
+        assert!(!given(Fixture::new().executable("/tmp/a")));
+    }
+
+    #[test]
+    fn what_another_run_made_was_there_before() {
+        assert!(!given(
+            fixture()
+                .file("/tmp/x", Operation::Create, "ok")
+                .file("/tmp/x", Operation::Unlink, "ok")
+                .next_run()
+                .executable("/usr/bin/a")
+                .file("/tmp/x", Operation::Read, "ok")
+        ));
+    }
+}

@@ -1,0 +1,134 @@
+//! What whoever installs the profile must know, the gravest first.
+
+use crate::observation::{Observation, Text};
+
+use super::Policy;
+use super::paths::as_argument;
+use super::places::Place;
+use super::target::Launch;
+
+/// Paths that no line can hold are named one by one up to this many.
+const NAMED: usize = 20;
+
+/// All warnings of a policy.
+pub(super) fn collect(
+    policy: &Policy,
+    observation: &Observation,
+    places: &[Place<'_>],
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let coverage = &policy.coverage;
+    if coverage.runs == 0 {
+        warnings.push("the observation holds no run: this profile rests on nothing".to_owned());
+    }
+    for (kind, lost) in &coverage.losses {
+        warnings.push(format!(
+            "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
+             again before you rely on this profile"
+        ));
+    }
+    for (fact, runs) in &coverage.blind {
+        warnings.push(format!(
+            "INCOMPLETE: {runs} of {} runs had no hook for {fact}; no rule rests on them",
+            coverage.runs
+        ));
+    }
+    if coverage.failed > 0 {
+        warnings.push(format!(
+            "{} of {} runs ended with an error: what comes after it was not seen",
+            coverage.failed, coverage.runs
+        ));
+    }
+    if coverage.machines.len() > 1 {
+        let machines: Vec<&str> = coverage.machines.iter().map(String::as_str).collect();
+        warnings.push(format!(
+            "the runs are from different machines ({})",
+            machines.join(", ")
+        ));
+    }
+    warnings.extend(policy.syscalls.warnings.iter().cloned());
+    warnings.extend(policy.defaults.warnings.iter().cloned());
+    warnings.extend(
+        policy
+            .capabilities
+            .keep
+            .reasons()
+            .iter()
+            .map(|reason| format!("no rule for capabilities: {reason}")),
+    );
+    if policy.capabilities.keep.given().is_none() && policy.coverage.runs > 0 {
+        warnings.push(
+            "without a caps.keep line Firejail takes dac_override and dac_read_search from root \
+             (src/firejail/caps.c)"
+                .to_owned(),
+        );
+    }
+    if let Some(reason) = policy.syscalls.keep.reasons().first() {
+        warnings.push(format!("no rule for system calls: {reason}"));
+    }
+    warnings.extend(io_uring(observation));
+    warnings.extend(launch(policy));
+    warnings.extend(inexpressible(places));
+    warnings
+}
+
+/// Work submitted to `io_uring` enters the kernel by no call that a filter or a tracepoint sees.
+fn io_uring(observation: &Observation) -> Option<String> {
+    let used = observation
+        .runs
+        .values()
+        .flat_map(|run| run.executables.values())
+        .flat_map(|executable| executable.syscalls.values())
+        .any(|calls| calls.keys().any(|name| name.as_str() == "io_uring_setup"));
+    used.then(|| {
+        "io_uring was used: what is submitted to it passes no system call filter, and its files \
+         were perhaps not seen"
+            .to_owned()
+    })
+}
+
+fn launch(policy: &Policy) -> Option<String> {
+    match &policy.target.launch {
+        Launch::Direct => Some(
+            "start the program without a double dash (`firejail --profile=FILE PROGRAM`): with \
+             one, Firejail runs a shell first, for which nothing is allowed here"
+                .to_owned(),
+        ),
+        Launch::Shell(shell) if !shell.ends_with("/bash") => Some(format!(
+            "`firejail -- PROGRAM` starts the program through {}, and what that needs is not \
+             known here: start it without the double dash",
+            Text::from(shell)
+        )),
+        Launch::Shell(_) => None,
+    }
+}
+
+/// The used paths that no line can hold.
+fn inexpressible(places: &[Place<'_>]) -> Vec<String> {
+    let mut paths: Vec<&[u8]> = places
+        .iter()
+        .filter(|place| place.found())
+        .map(|place| place.path.as_slice())
+        .filter(|path| as_argument(path).is_none())
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let mut warnings: Vec<String> = paths
+        .iter()
+        .take(NAMED)
+        .map(|path| {
+            format!(
+                "{} was used, which no Firejail line can hold: its directory stands for it, or \
+                 the rule is left out",
+                Text::from(path)
+            )
+        })
+        .collect();
+    if paths.len() > NAMED {
+        warnings.push(format!(
+            "so were {} more paths that no line can hold",
+            paths.len() - NAMED
+        ));
+    }
+    warnings
+}

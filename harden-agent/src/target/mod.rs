@@ -1,0 +1,3 @@
+//! The machine that the rendered files are for: what is installed there.
+
+pub mod firejail;
