@@ -7,7 +7,7 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
 use harden_common::{
     Argument, ExecutableId, Loss, PathOperation, SLOT_EXCLUDED, SlotKey, kind, path_flag,
 };
@@ -16,7 +16,7 @@ use crate::{
     emit::{self, lost},
     kernel::{self, Address},
     maps::{CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF, SLOTS},
-    scratch,
+    scratch::{self, Asked},
     task_state::{self, Task},
     walk,
 };
@@ -200,7 +200,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
     }
     task_state::put(task, &state);
     if state.slot != SLOT_EXCLUDED && (execed || born) {
-        tell(task as Address, state.slot, binprm);
+        tell(state.slot, binprm);
     }
     state.slot
 }
@@ -270,33 +270,60 @@ fn executable(task: Address) -> Option<ExecutableId> {
 
 /// Sends which program the task runs now, and what exec was given.
 #[inline(always)]
-fn tell(task: Address, slot: u32, binprm: Address) {
-    scratch::with(|scratch| {
-        // SAFETY: the scratch is ours until we return.
-        let event = unsafe { &mut (*scratch).event };
-        walk::begin(event, kind::EXEC, slot, PathOperation::Execute);
-        let mut text = 0;
-        if let Some(name) =
-            kernel::pointer(binprm, &kernel::BINPRM_FILENAME).filter(|_| binprm != 0)
-        {
-            text = walk::kernel_text(scratch, name);
-        }
-        walk::start(scratch, text);
-        if let Some(file) = executable_file(task) {
-            let path = file + u64::from(kernel::FILE_PATH.load());
-            walk::target(scratch, path);
-            if event.inode.mode & 0o6000 != 0 {
-                emit::fact(slot, Argument::ExecSetid.fact());
+fn tell(slot: u32, binprm: Address) {
+    scratch::with(|level| {
+        if let Some(scratch) = scratch::at(level) {
+            // SAFETY: the scratch is ours until we return.
+            unsafe {
+                (*scratch).asked = Asked {
+                    slot,
+                    operation: PathOperation::Execute as u32,
+                    argument: 0,
+                    errno: 0,
+                    text: binprm,
+                    length: 0,
+                    fd: walk::CWD,
+                    result: 0,
+                };
             }
         }
-        if text > 0 {
-            walk::prefix(scratch, walk::base(scratch, task, 0));
-        }
-        if event.flags & path_flag::TRUNCATED != 0 {
-            lost(Loss::WalkTruncated);
-        }
-        if walk::send(scratch).is_err() {
-            lost(Loss::ExecRingFull);
-        }
+        program_began(level);
     });
+}
+
+/// A global function (see [`scratch::with`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn program_began(level: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    // SAFETY: the scratch is ours until we return.
+    let (event, asked) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
+    walk::begin(event, kind::EXEC, asked);
+    let mut text = 0;
+    if asked.text != 0
+        && let Some(name) = kernel::pointer(asked.text, &kernel::BINPRM_FILENAME)
+    {
+        text = walk::kernel_text(scratch, name);
+    }
+    walk::start(scratch, text);
+    if let Some(file) = executable_file(task) {
+        walk::target(scratch, file + u64::from(kernel::FILE_PATH.load()));
+        if event.inode.mode & 0o6000 != 0 {
+            emit::fact(asked.slot, Argument::ExecSetid.fact());
+        }
+    }
+    if text > 0 {
+        walk::prefix(scratch, walk::base(scratch, task, 0));
+    }
+    if event.flags & path_flag::TRUNCATED != 0 {
+        lost(Loss::WalkTruncated);
+    }
+    if walk::send(scratch).is_err() {
+        lost(Loss::ExecRingFull);
+    }
+    0
 }
