@@ -1,4 +1,5 @@
 //! The real Firejail accepts what is rendered, runs a program under it, and holds it to it.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -95,10 +96,10 @@ fn done(operations: &[&str]) -> Value {
 
 /// Runs `program` under the profile of `observation`; `None` where Firejail cannot.
 fn jailed(test: &str, observation: &Observation, direct: bool, program: &[&str]) -> Option<Output> {
-    let works = Command::new("firejail")
+    let probe = Command::new("firejail")
         .args(["--quiet", "--noprofile", "/bin/true"])
         .output();
-    match works {
+    match probe {
         Err(error) => {
             skip(test, &format!("Firejail cannot be run: {error}"));
             return None;
