@@ -35,7 +35,7 @@ pub struct TaskState {
     pub slot: u32,
     /// The generation for which this holds.
     pub generation: u32,
-    /// The call in progress: native number + 1; 0 for none.
+    /// The call in progress, as [`crate::arch::Call::mark`] has it; 0 for none.
     pub call: u32,
     /// Bits of [`note`].
     pub notes: u32,
@@ -53,6 +53,8 @@ pub mod note {
 /// The current task's place.
 #[derive(Clone, Copy)]
 pub struct Current {
+    /// The task.
+    pub task: Task,
     /// The slot.
     pub slot: u32,
     /// The task's state; null where the kernel could not give it just now.
@@ -71,7 +73,7 @@ pub fn current() -> Option<Current> {
         let known = unsafe { &*state };
         if known.generation == generation && known.self_exec_id == task_state::self_exec_id(task) {
             let slot = known.slot;
-            return (slot != SLOT_EXCLUDED).then_some(Current { slot, state });
+            return (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state });
         }
     }
     let slot = intern(task, state, generation, 0);
@@ -79,6 +81,7 @@ pub fn current() -> Option<Current> {
         return None;
     }
     Some(Current {
+        task,
         slot,
         state: task_state::get(task),
     })
@@ -87,13 +90,14 @@ pub fn current() -> Option<Current> {
 /// The slot of the call that is coming back: that in which it was entered.
 #[inline(always)]
 pub fn returning() -> Option<Current> {
-    let state = task_state::get(task_state::current());
+    let task = task_state::current();
+    let state = task_state::get(task);
     if state.is_null() {
         return current();
     }
     // SAFETY: as in `current`.
     let slot = unsafe { (*state).slot };
-    (slot != SLOT_EXCLUDED).then_some(Current { slot, state })
+    (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state })
 }
 
 /// A task called exec.

@@ -4,7 +4,7 @@
 //! lookups, the directory that the text starts from is walked and the text sent as given.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
-use harden_common::{Loss, PATH_CALLS, PathOperation, kind, path_flag};
+use harden_common::{Loss, PathOperation, kind, path_flag};
 
 use crate::{
     arch::{self, Call},
@@ -24,9 +24,7 @@ const EFAULT: u32 = 14;
 /// Looks at the one or two paths of `call`.
 #[inline(always)]
 pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
-    let Some(&entry) = PATH_CALLS.get(call.native as usize) else {
-        return;
-    };
+    let entry = call.paths();
     observe(regs, call, result, slot, entry & 0xffff);
     if entry >> 16 != 0 {
         observe(regs, call, result, slot, entry >> 16);
