@@ -179,7 +179,7 @@ impl Run {
 #[must_use]
 pub fn failure_status(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<RunError>() {
-        Some(RunError::Command { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+        Some(RunError::Command { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
             127
         }
         Some(RunError::Command { .. }) => 126,
