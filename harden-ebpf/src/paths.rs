@@ -116,9 +116,13 @@ fn one(scratch: *mut Scratch, path: &Path, result: i64, slot: u32) {
         walk::hash(scratch, 0);
     }
 
-    let opened = path.operation == PathOperation::Open as u32 && event.errno == 0;
-    let target = if opened {
+    let done = |operation: PathOperation| path.operation == operation as u32 && event.errno == 0;
+    let target = if done(PathOperation::Open) {
         walk::path_of_fd(task, result as i32)
+    } else if done(PathOperation::Chdir) {
+        walk::working_directory(task)
+    } else if done(PathOperation::Chroot) {
+        walk::root(task)
     } else if text == 0 {
         walk::path_of_fd(task, path.fd)
     } else {
@@ -129,11 +133,19 @@ fn one(scratch: *mut Scratch, path: &Path, result: i64, slot: u32) {
     } else {
         walk::base_at(scratch, task, path.fd)
     };
+    let target_place = walk::place(target);
+    // chdir and chroot change what their own text started from; that it was is not known any more.
+    let moved = done(PathOperation::Chdir) || done(PathOperation::Chroot);
+    let directory = if moved && directory.dentry == target_place.dentry {
+        Place::NOWHERE
+    } else {
+        directory
+    };
     if target == 0 && directory.is_nowhere() {
         // A bad descriptor: the call failed before it looked anything up.
         return;
     }
-    let key = key(scratch, walk::place(target), directory);
+    let key = key(scratch, target_place, directory);
     if emit::is_known(&key) {
         return;
     }
