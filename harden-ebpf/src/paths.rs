@@ -112,9 +112,13 @@ extern "C" fn path_returned(level: u64) -> u32 {
         }
     }
 
-    let opened = path.operation == PathOperation::Open as u32 && path.errno == 0;
-    let target = if opened {
+    let done = |operation: PathOperation| path.operation == operation as u32 && path.errno == 0;
+    let target = if done(PathOperation::Open) {
         walk::path_of_fd(task, path.result as i32)
+    } else if done(PathOperation::Chdir) {
+        walk::working_directory(task)
+    } else if done(PathOperation::Chroot) {
+        walk::root(task)
     } else if text == 0 {
         walk::path_of_fd(task, path.fd)
     } else {
@@ -125,11 +129,19 @@ extern "C" fn path_returned(level: u64) -> u32 {
     } else {
         walk::base_at(scratch, task, path.fd)
     };
+    let target_place = walk::place(target);
+    // chdir and chroot change what their own text started from; that it was is not known any more.
+    let moved = done(PathOperation::Chdir) || done(PathOperation::Chroot);
+    let directory = if moved && directory.dentry == target_place.dentry {
+        Place::NOWHERE
+    } else {
+        directory
+    };
     if target == 0 && directory.is_nowhere() {
         // A bad descriptor: the call failed before it looked anything up.
         return 0;
     }
-    let key = key(scratch, walk::place(target), directory);
+    let key = key(scratch, target_place, directory);
     if emit::is_known(&key) {
         return 0;
     }

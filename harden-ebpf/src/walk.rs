@@ -221,6 +221,18 @@ fn file_of_fd(task: Address, fd: i32) -> Option<Address> {
     k::read_at(table + fd as u64 * 8).filter(|&file: &Address| file != 0)
 }
 
+/// Address of the `struct path` of the current directory of `task`; 0 if it has none.
+#[inline(always)]
+pub fn working_directory(task: Address) -> Address {
+    k::pointer(task, &k::TASK_FS).map_or(0, |fs| fs + u64::from(k::FS_PWD.load()))
+}
+
+/// The same of its root directory.
+#[inline(always)]
+pub fn root(task: Address) -> Address {
+    k::pointer(task, &k::TASK_FS).map_or(0, |fs| fs + u64::from(k::FS_ROOT.load()))
+}
+
 /// Where the text of `scratch` starts from: the task's root for an absolute path, else the current
 /// directory.
 #[inline(always)]
