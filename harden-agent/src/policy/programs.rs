@@ -84,10 +84,6 @@ pub(super) fn decide(
             reasons.push(format!("{name} stands for {}", paths.join(" and ")));
         }
     }
-    if items.is_empty() && reasons.is_empty() {
-        reasons
-            .push("no program in these directories was used, and the list cannot be empty".into());
-    }
     let mut items: Vec<Item> = items
         .into_iter()
         .map(|(name, evidence)| {
@@ -105,6 +101,10 @@ pub(super) fn decide(
             _ => {}
         }
         items.sort_by(|one, other| one.value.cmp(&other.value));
+    }
+    if items.is_empty() && reasons.is_empty() {
+        reasons
+            .push("no program in these directories was used, and the list cannot be empty".into());
     }
     let length: usize = items.iter().map(|item| item.value.len() + 1).sum();
     if "private-bin ".len() + length > super::syscalls::LINE {
@@ -227,6 +227,19 @@ mod tests {
         };
         let decided = decide(&places(&observation), &Coverage::of(&observation), &target);
         assert_eq!(names(&decided), ["/usr/bin/git"]);
+    }
+
+    #[test]
+    fn a_program_from_elsewhere_leaves_the_shell_alone() {
+        let observation = Fixture::new().executable("/opt/d/d").observation();
+        let through_shell = decide(
+            &places(&observation),
+            &Coverage::of(&observation),
+            &Target::default(),
+        );
+        assert_eq!(names(&through_shell), ["bash"]);
+        let direct = decided(Fixture::new().executable("/opt/d/d"));
+        assert!(direct.given().is_none());
     }
 
     #[test]
