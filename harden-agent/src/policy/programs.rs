@@ -11,21 +11,9 @@ use crate::observation::{Operation, Text};
 
 use super::coverage::Coverage;
 use super::evidence::{Decision, Evidence, Item};
-use super::paths::{as_element, below};
+use super::paths::{as_argument, as_element, below};
 use super::places::Place;
 use super::target::{Launch, Target};
-
-/// Firejail's own list (`paths` in `src/firejail/fs_bin.c`).
-const DIRECTORIES: [&[u8]; 8] = [
-    b"/usr/local/bin",
-    b"/usr/bin",
-    b"/bin",
-    b"/usr/games",
-    b"/usr/local/games",
-    b"/usr/local/sbin",
-    b"/usr/sbin",
-    b"/sbin",
-];
 
 /// Decides on the programs.
 pub(super) fn decide(
@@ -37,9 +25,11 @@ pub(super) fn decide(
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     // The files that a name stands for: two of them cannot share the one directory.
     let mut files: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
+    // By what paths each name was used.
+    let mut used: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
     for place in places {
-        for directory in DIRECTORIES {
-            if place.path == directory {
+        for directory in Target::BIN_DIRECTORIES {
+            if place.path == directory.as_bytes() {
                 of_directory(place, &mut reasons);
             }
         }
@@ -77,10 +67,19 @@ pub(super) fn decide(
                 .entry(element.to_owned())
                 .or_default()
                 .merge(&place.evidence());
-            files
-                .entry(element.to_owned())
-                .or_default()
-                .insert(&place.path);
+            // readlink(2) of a name is about the link, not about another file of that name: the copy
+            // has the link too.
+            if place
+                .uses
+                .iter()
+                .any(|one| one.operation != Operation::Readlink)
+            {
+                files
+                    .entry(element.to_owned())
+                    .or_default()
+                    .insert(&place.path);
+            }
+            used.entry(element.to_owned()).or_default().insert(name);
         }
     }
     for (name, paths) in files.iter().filter(|(_, paths)| paths.len() > 1) {
@@ -93,13 +92,12 @@ pub(super) fn decide(
             reasons.push(format!("{name} stands for {}", paths.join(" and ")));
         }
     }
-    if items.is_empty() && reasons.is_empty() {
-        reasons
-            .push("no program in these directories was used, and the list cannot be empty".into());
-    }
     let mut items: Vec<Item> = items
         .into_iter()
-        .map(|(name, evidence)| Item::new(name, evidence))
+        .map(|(name, evidence)| {
+            let paths = used.get(&name).into_iter().flatten().copied();
+            Item::new(spell(&name, paths, target), evidence)
+        })
         .collect();
     if let Launch::Shell(shell) = &target.launch {
         let name = in_directories(shell.as_bytes()).and_then(as_element);
@@ -112,11 +110,35 @@ pub(super) fn decide(
         }
         items.sort_by(|one, other| one.value.cmp(&other.value));
     }
+    if items.is_empty() && reasons.is_empty() {
+        reasons
+            .push("no program in these directories was used, and the list cannot be empty".into());
+    }
     let length: usize = items.iter().map(|item| item.value.len() + 1).sum();
     if "private-bin ".len() + length > super::syscalls::LINE {
         reasons.push("the list would be longer than a line that Firejail reads".into());
     }
     Decision::unless(reasons, items)
+}
+
+/// How the list names the program: by its name, or, where Firejail would find another file of that
+/// name first, by its path (which it takes as well: `valid_full_path_file`).
+fn spell<'a>(name: &str, paths: impl Iterator<Item = &'a [u8]>, target: &Target) -> String {
+    let there: BTreeSet<&str> = paths.filter_map(as_argument).collect();
+    let first = Target::BIN_DIRECTORIES
+        .iter()
+        .map(|directory| format!("{directory}/{name}"))
+        .find(|path| {
+            there.contains(path.as_str())
+                || target
+                    .programs
+                    .as_ref()
+                    .is_some_and(|programs| programs.contains(path))
+        });
+    match (first, there.first()) {
+        (Some(first), Some(path)) if !there.contains(first.as_str()) => (*path).to_owned(),
+        _ => name.to_owned(),
+    }
 }
 
 /// What the use of a bin directory itself means.
@@ -134,9 +156,9 @@ fn of_directory(place: &Place<'_>, reasons: &mut Vec<String>) {
 
 /// The part of `path` below one of the directories.
 fn in_directories(path: &[u8]) -> Option<&[u8]> {
-    DIRECTORIES
+    Target::BIN_DIRECTORIES
         .iter()
-        .find_map(|directory| below(path, directory))
+        .find_map(|directory| below(path, directory.as_bytes()))
 }
 
 /// Whether the file has rights of its own: Firejail copies to a mount without setuid.
@@ -201,6 +223,42 @@ mod tests {
             .file("/usr/games/x", Operation::Stat, "ENOENT")
             .executable("/usr/lib/helper");
         assert_eq!(names(&decided(fixture)), ["env", "python3.11", "tool"]);
+    }
+
+    #[test]
+    fn a_link_that_is_read_is_no_other_file() {
+        // python3 looks at its own link to find its library.
+        let fixture = Fixture::new()
+            .link("/usr/bin/python3", "python3.11")
+            .executable("/usr/bin/python3.11")
+            .invoked_as("/usr/bin/python3")
+            .file("/usr/bin/python3", Operation::Readlink, "ok");
+        assert_eq!(names(&decided(fixture)), ["python3", "python3.11"]);
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_does_not_take_its_place() {
+        let observation = Fixture::new().executable("/usr/bin/git").observation();
+        let target = Target {
+            launch: Launch::Direct,
+            programs: Some(["/usr/local/bin/git".to_owned()].into()),
+            ..Target::default()
+        };
+        let decided = decide(&places(&observation), &Coverage::of(&observation), &target);
+        assert_eq!(names(&decided), ["/usr/bin/git"]);
+    }
+
+    #[test]
+    fn a_program_from_elsewhere_leaves_the_shell_alone() {
+        let observation = Fixture::new().executable("/opt/d/d").observation();
+        let through_shell = decide(
+            &places(&observation),
+            &Coverage::of(&observation),
+            &Target::default(),
+        );
+        assert_eq!(names(&through_shell), ["bash"]);
+        let direct = decided(Fixture::new().executable("/opt/d/d"));
+        assert!(direct.given().is_none());
     }
 
     #[test]

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 pub enum BtfError {
     /// The file is missing: the kernel was built without `CONFIG_DEBUG_INFO_BTF`.
     #[error(
-        "{path} cannot be read ({source}): harden needs a kernel with CONFIG_DEBUG_INFO_BTF=y, which Debian has since 11, Ubuntu since 20.10, Fedora since 31"
+        "{path} cannot be read ({error}): harden needs a kernel with CONFIG_DEBUG_INFO_BTF=y, which Debian has since 11, Ubuntu since 20.10, Fedora since 31"
     )]
     Missing {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// Why. Not called `source`: the message has it already.
+        error: std::io::Error,
     },
     /// The file is not what the format says.
     #[error("the kernel's BTF cannot be understood: {0}")]
@@ -46,9 +46,9 @@ impl Btf {
     /// # Errors
     /// [`BtfError`] if it is missing or not understood.
     pub fn read(path: &Path) -> Result<Self, BtfError> {
-        let data = std::fs::read(path).map_err(|source| BtfError::Missing {
+        let data = std::fs::read(path).map_err(|error| BtfError::Missing {
             path: path.to_owned(),
-            source,
+            error,
         })?;
         Self::parse(data)
     }

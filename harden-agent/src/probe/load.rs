@@ -42,8 +42,8 @@ pub enum ProbeError {
     /// The hook that everything stands on was refused.
     #[error("system calls cannot be observed on this kernel: {0}")]
     NoSyscalls(String),
-    /// A map operation failed.
-    #[error("a BPF map cannot be used: {0}")]
+    /// A map operation failed; the cause says how.
+    #[error("a BPF map cannot be used")]
     Map(#[from] MapError),
     /// A system call of the set-up failed.
     #[error("{0}: {1}")]

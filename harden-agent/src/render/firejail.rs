@@ -333,7 +333,8 @@ mod tests {
             "caps.drop" => argument == "all",
             "caps.keep" | "protocol" => all(b"_,-"),
             "seccomp.keep" => all(b"_,-$"),
-            "private-bin" | "private-etc" => all(b"._-+@=:,") && !argument.contains(",,"),
+            "private-bin" => all(b"/._-+@=:,") && !argument.contains(",,"),
+            "private-etc" => all(b"._-+@=:,") && !argument.contains(",,"),
             "shell" => argument == "none",
             _ => false,
         }
@@ -401,8 +402,8 @@ whitelist /var/lib/d/state
 caps.drop all
 protocol inet
 seccomp.block-secondary
-seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getpgrp,mmap,mprotect,munmap,\
-newfstatat,openat,pread64,prlimit64,read,set_robust_list,set_tid_address
+seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getegid,geteuid,getgid,getpgrp,\
+getuid,mmap,mprotect,munmap,newfstatat,openat,pread64,prlimit64,read,set_robust_list,set_tid_address
 
 private-bin bash,d
 private-dev

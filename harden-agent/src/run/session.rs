@@ -82,12 +82,12 @@ pub enum RunError {
     #[error(transparent)]
     Probe(#[from] ProbeError),
     /// The command cannot be run.
-    #[error("{command}: {source}")]
+    #[error("{command}: {error}")]
     Command {
         /// The program as it was given.
         command: Text,
-        /// Why.
-        source: io::Error,
+        /// Why. Not called `source`: whoever prints the chain of causes would print it twice.
+        error: io::Error,
     },
     /// No cgroup for the command.
     #[error("no cgroup can be made for the command: {0}")]
@@ -120,9 +120,9 @@ pub async fn record(options: &Options, tell: impl Fn(&Progress)) -> Result<Recor
         &door,
         signals.mask_before(),
     )
-    .map_err(|source| RunError::Command {
+    .map_err(|error| RunError::Command {
         command: program(&options.command),
-        source,
+        error,
     })?;
     let mut session = Session {
         events,

@@ -1,0 +1,192 @@
+//! Nothing is missed: what harden records of a command is what strace says of it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context as _, Result};
+use harden_agent::observation::{Abi, Observation};
+use harden_tests::{
+    Scratch, harden, met,
+    programs::compile,
+    strace::{self, Calls},
+};
+
+/// Programs → calls, as the observation has them.
+fn observed(observation: &Observation) -> BTreeMap<&Path, Calls> {
+    let run = observation.runs.values().next().expect("one run");
+    assert_eq!(run.losses.len(), 0, "{:?}", run.losses);
+    let programs = run.executables.iter().map(|(path, facts)| {
+        let calls = facts.syscalls.iter().flat_map(|(abi, calls)| {
+            calls
+                .iter()
+                .map(|(name, seen)| ((*abi, name.as_str().to_owned()), seen.count.unwrap_or(0)))
+        });
+        (path.as_path(), calls.collect())
+    });
+    programs.collect()
+}
+
+/// Which calls are in one and not in the other.
+fn difference(command: &str, expected: &BTreeMap<&Path, Calls>, observed: &BTreeMap<&Path, Calls>) {
+    for (program, calls) in expected {
+        let none = Calls::new();
+        let recorded = observed.get(program).unwrap_or(&none);
+        let missed: Vec<_> = calls
+            .keys()
+            .filter(|call| !recorded.contains_key(call))
+            .collect();
+        let invented: Vec<_> = recorded
+            .keys()
+            .filter(|call| !calls.contains_key(call))
+            .collect();
+        assert!(
+            missed.is_empty() && invented.is_empty(),
+            "{command}: {}: missed {missed:?}, invented {invented:?}",
+            program.display()
+        );
+    }
+    let programs =
+        |of: &BTreeMap<&Path, Calls>| of.keys().map(|path| path.to_path_buf()).collect::<Vec<_>>();
+    assert_eq!(programs(expected), programs(observed), "{command}");
+}
+
+/// Records `command` and holds it against strace.
+fn same_calls(options: &[&str], command: &[&str]) -> Result<()> {
+    let shown = command.join(" ");
+    let expected = strace::trace(command).with_context(|| shown.clone())?;
+    let expected = expected
+        .iter()
+        .map(|(path, calls)| (path.as_path(), calls.clone()))
+        .collect();
+    let recorded = harden::record("command", options, command).with_context(|| shown.clone())?;
+    difference(&shown, &expected, &observed(&recorded.observation));
+    Ok(())
+}
+
+#[test]
+fn ordinary_commands() -> Result<()> {
+    if !met("ordinary_commands", &["strace", "gcc"]) {
+        return Ok(());
+    }
+    let tar = "cd /etc && tar --create --file - hostname passwd | tar --list --file - | sort --reverse | wc";
+    let commands: [&[&str]; 8] = [
+        &["/bin/true"],
+        &["/bin/cat", "/etc/hostname", "/nosuch"],
+        &["/bin/ls", "-l", "/usr"],
+        &[
+            "/bin/sh",
+            "-c",
+            "echo one | cat | cat; (exit 3); exec /bin/false",
+        ],
+        &["/bin/sh", "-c", tar],
+        &[
+            "/usr/bin/python3",
+            "-c",
+            "import subprocess; subprocess.run(['/bin/echo', 'x'])",
+        ],
+        &["/usr/bin/gcc", "--version"],
+        &[
+            "/usr/bin/env",
+            "--ignore-environment",
+            "/bin/sh",
+            "-c",
+            "kill -9 $$",
+        ],
+    ];
+    for command in commands {
+        same_calls(&[], command)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_way_to_make_a_task() -> Result<()> {
+    if !met("every_way_to_make_a_task", &["strace", "gcc"]) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/run"))?;
+    let tasks = compile("tasks", &[], &dir)?;
+    let tasks = tasks.to_str().context("a path in UTF-8")?;
+    same_calls(&[], &[tasks])?;
+    same_calls(&["--task-hash"], &[tasks])
+}
+
+#[test]
+fn a_32_bit_program_has_32_bit_names() -> Result<()> {
+    if !met("a_32_bit_program_has_32_bit_names", &["strace", "gcc"]) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/run"))?;
+    let tasks = compile("tasks", &["-m32", "-static"], &dir)?;
+    same_calls(&[], &[tasks.to_str().context("a path in UTF-8")?])
+}
+
+#[test]
+fn counts_are_exact() -> Result<()> {
+    if !met("counts_are_exact", &["strace"]) {
+        return Ok(());
+    }
+    // Single-threaded and of one mind: what is counted does not depend on time.
+    let command = [
+        "/bin/sh",
+        "-c",
+        "for i in 1 2 3; do /bin/cat /etc/hostname /nosuch; done",
+    ];
+    let expected = strace::trace(&command)?;
+    let recorded = harden::record("command", &[], &command)?;
+    for (program, calls) in observed(&recorded.observation) {
+        assert_eq!(&calls, &expected[program], "{}", program.display());
+    }
+    assert_eq!(expected.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn every_one_of_a_hundred_short_processes_is_seen() -> Result<()> {
+    if !met("every_one_of_a_hundred_short_processes_is_seen", &["sh"]) {
+        return Ok(());
+    }
+    let script = "i=0; while [ $i -lt 100 ]; do /bin/true & /bin/false; i=$((i + 1)); done; wait";
+    for options in [&[][..], &["--task-hash"]] {
+        let recorded = harden::record("command", options, &["/bin/sh", "-c", script])?;
+        let run = recorded.observation.runs.values().next().context("a run")?;
+        for name in ["/bin/true", "/bin/false"] {
+            let program = Path::new(name).canonicalize()?;
+            let facts = run
+                .executables
+                .iter()
+                .find(|(path, _)| path.as_path() == program);
+            let (_, facts) = facts.context(name)?;
+            let times: Vec<_> = facts
+                .invoked_as
+                .iter()
+                .map(|(as_what, seen)| (as_what.as_path(), seen.count))
+                .collect();
+            assert_eq!(times, [(Path::new(name), Some(100))]);
+            let exits = &facts.syscalls[&Abi::Native];
+            let exits = exits.iter().find(|(call, _)| call.as_str() == "exit_group");
+            assert_eq!(exits.and_then(|(_, seen)| seen.count), Some(100));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn five_thousand_opens_at_once_are_all_there() -> Result<()> {
+    if !met("five_thousand_opens_at_once_are_all_there", &["python3"]) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/run"))?;
+    let script =
+        "import os, sys\nfor i in range(5000): os.close(os.open(f'{sys.argv[1]}/{i}', os.O_CREAT))";
+    let path = dir.path().to_str().context("a path in UTF-8")?;
+    let recorded = harden::record("command", &[], &["/usr/bin/python3", "-c", script, path])?;
+    let run = recorded.observation.runs.values().next().context("a run")?;
+    assert_eq!(run.losses.len(), 0, "{:?}", run.losses);
+    let files = run
+        .executables
+        .values()
+        .flat_map(|facts| facts.files.keys());
+    let made = files.filter(|file| file.as_path().starts_with(dir.path()));
+    assert_eq!(made.count(), 5000);
+    Ok(())
+}
