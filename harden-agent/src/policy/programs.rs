@@ -67,10 +67,18 @@ pub(super) fn decide(
                 .entry(element.to_owned())
                 .or_default()
                 .merge(&place.evidence());
-            files
-                .entry(element.to_owned())
-                .or_default()
-                .insert(&place.path);
+            // readlink(2) of a name is about the link, not about another file of that name: the copy
+            // has the link too.
+            if place
+                .uses
+                .iter()
+                .any(|one| one.operation != Operation::Readlink)
+            {
+                files
+                    .entry(element.to_owned())
+                    .or_default()
+                    .insert(&place.path);
+            }
             used.entry(element.to_owned()).or_default().insert(name);
         }
     }
@@ -215,6 +223,17 @@ mod tests {
             .file("/usr/games/x", Operation::Stat, "ENOENT")
             .executable("/usr/lib/helper");
         assert_eq!(names(&decided(fixture)), ["env", "python3.11", "tool"]);
+    }
+
+    #[test]
+    fn a_link_that_is_read_is_no_other_file() {
+        // python3 looks at its own link to find its library.
+        let fixture = Fixture::new()
+            .link("/usr/bin/python3", "python3.11")
+            .executable("/usr/bin/python3.11")
+            .invoked_as("/usr/bin/python3")
+            .file("/usr/bin/python3", Operation::Readlink, "ok");
+        assert_eq!(names(&decided(fixture)), ["python3", "python3.11"]);
     }
 
     #[test]
