@@ -3,6 +3,7 @@
 //! A suite records a program with [`harden`], starts it again under the profile with [`firejail`],
 //! and takes lines out of the [`Profile`] to see the same work fail.
 
+pub mod compile;
 pub mod firejail;
 pub mod harden;
 pub mod network;
@@ -11,9 +12,11 @@ mod profile;
 mod requirements;
 mod scratch;
 mod skip;
+mod work;
 
 pub use process::Process;
 pub use profile::Profile;
 pub use requirements::met;
 pub use scratch::Scratch;
 pub use skip::skip;
+pub use work::{Known, Work};

@@ -38,6 +38,11 @@ impl Process {
         // A pipe and not a file: a program that asks what its output is would be recorded as a
         // user of that file.
         let (mut reader, writer) = std::io::pipe()?;
+        // Where the checkout lies, and what cargo says of it, is no part of what a program needs.
+        command
+            .current_dir("/")
+            .env("PWD", "/")
+            .env_remove("LD_LIBRARY_PATH");
         command
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)

@@ -34,8 +34,8 @@ pub struct Syscalls {
 /// dynamic program: with each left out in turn, these two and the loader's were missed (bash 5.2,
 /// glibc 2.36, Firejail 0.9.72); what else it asks for it can do without. But with some of its four
 /// identities and without the others it takes itself for a setuid program, says so, and tries to
-/// become its user.
-const SHELL: [&str; 22] = [
+/// become its user; and without getcwd it complains where PWD is not set, as under systemd.
+const SHELL: [&str; 23] = [
     "access",
     "arch_prctl",
     "brk",
@@ -43,6 +43,7 @@ const SHELL: [&str; 22] = [
     "execve",
     "exit_group",
     "futex",
+    "getcwd",
     "getegid",
     "geteuid",
     "getgid",

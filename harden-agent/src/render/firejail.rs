@@ -402,7 +402,7 @@ whitelist /var/lib/d/state
 caps.drop all
 protocol inet
 seccomp.block-secondary
-seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getegid,geteuid,getgid,getpgrp,\
+seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getcwd,getegid,geteuid,getgid,getpgrp,\
 getuid,mmap,mprotect,munmap,newfstatat,openat,pread64,prlimit64,read,set_robust_list,set_tid_address
 
 private-bin bash,d
