@@ -80,8 +80,9 @@ pub enum PathOperation {
 /// | 12–14 | index of the argument with flags or mode (open, access); 7: none |
 pub type PathArgument = u32;
 
-/// Entries of the tables below: native numbers, then a few shapes that only 32-bit calls have.
-pub const TABLE: usize = 544;
+/// Entries of the tables below: native numbers, then from 512 a few shapes that only 32-bit calls
+/// have. A power of two, so that the kernel side bounds an index by a mask.
+pub const TABLE: usize = 1024;
 /// The pseudo-number of the 32-bit `fanotify_mark`, whose mask takes two registers.
 pub const IA32_FANOTIFY_MARK: u32 = 512;
 /// The pseudo-number of the 32-bit `socketcall`.

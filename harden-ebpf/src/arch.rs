@@ -1,9 +1,15 @@
 //! Registers and calling conventions of x86-64: the only file that knows the machine.
 
-use aya_ebpf::{bindings::pt_regs, helpers::generated::bpf_get_current_task};
-use harden_common::{FACT_IA32, FACT_NATIVE, FACT_X32, NATIVE_OF_IA32, native_of_x32};
+use aya_ebpf::bindings::pt_regs;
+use harden_common::{
+    CLASSES, FACT_IA32, FACT_NATIVE, FACT_X32, NATIVE_OF_IA32, PATH_CALLS, TABLE, native_of_x32,
+};
 
-use crate::kernel::{self, Address, TASK_THREAD_STATUS};
+use crate::{
+    emit,
+    kernel::{self, Address},
+    task_state::{self, Task},
+};
 
 /// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): a 32-bit call is in progress; also set for
 /// `int 0x80` from a 64-bit program, whose code segment still says 64-bit.
@@ -25,15 +31,12 @@ pub struct Call {
 }
 
 impl Call {
-    /// The call with number `id` in progress in the current task.
+    /// The call with number `id` that `task`, the current one, is in.
     #[inline(always)]
-    pub fn current(id: i64) -> Self {
+    pub fn of(task: Task, id: i64) -> Self {
         // `id` is negative for a call that a tracer cancelled: no number matches it.
         let number = id as u32;
-        // SAFETY: the helper has no preconditions.
-        let task = unsafe { bpf_get_current_task() };
-        let status: u32 = kernel::read(task, &TASK_THREAD_STATUS).unwrap_or(0);
-        if status & TS_COMPAT != 0 {
+        if task_state::thread_status(task) & TS_COMPAT != 0 {
             let native = NATIVE_OF_IA32.get(number as usize).copied().unwrap_or(0);
             return Self {
                 native: u32::from(native),
@@ -56,7 +59,45 @@ impl Call {
             compat: false,
         }
     }
+
+    /// What the call is looked at for: bits of `harden_common::class`.
+    #[inline(always)]
+    pub fn class(self) -> u8 {
+        // SAFETY: the mask keeps the index inside the table.
+        unsafe { *CLASSES.get_unchecked(self.index()) }
+    }
+
+    /// Where its paths are: an entry of `PATH_CALLS`.
+    #[inline(always)]
+    pub fn paths(self) -> u32 {
+        // SAFETY: the mask keeps the index inside the table.
+        unsafe { *PATH_CALLS.get_unchecked(self.index()) }
+    }
+
+    #[inline(always)]
+    fn index(self) -> usize {
+        emit::masked::<{ TABLE as u64 - 1 }>(u64::from(self.native)) as usize
+    }
+
+    /// The call as one word, never 0, for [`Call::from_mark`].
+    #[inline(always)]
+    pub fn mark(self) -> u32 {
+        (self.native + 1) | if self.compat { MARK_COMPAT } else { 0 }
+    }
+
+    /// The call that `mark` stands for; what only its entry needs is not in it.
+    #[inline(always)]
+    pub fn from_mark(mark: u32) -> Self {
+        Self {
+            native: (mark & !MARK_COMPAT).saturating_sub(1),
+            fact: None,
+            compat: mark & MARK_COMPAT != 0,
+        }
+    }
 }
+
+/// Bit of a mark.
+const MARK_COMPAT: u32 = 1 << 31;
 
 /// The number of the call that is coming back: `orig_ax`.
 #[inline(always)]

@@ -7,7 +7,7 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
 use harden_common::{
     Argument, ExecutableId, Loss, PathOperation, SLOT_EXCLUDED, SlotKey, kind, path_flag,
 };
@@ -16,7 +16,7 @@ use crate::{
     emit::{self, lost},
     kernel::{self, Address},
     maps::{CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF, SLOTS},
-    scratch,
+    scratch::{self, Asked},
     task_state::{self, Task},
     walk,
 };
@@ -35,7 +35,7 @@ pub struct TaskState {
     pub slot: u32,
     /// The generation for which this holds.
     pub generation: u32,
-    /// The call in progress: native number + 1; 0 for none.
+    /// The call in progress, as [`crate::arch::Call::mark`] has it; 0 for none.
     pub call: u32,
     /// Bits of [`note`].
     pub notes: u32,
@@ -53,6 +53,8 @@ pub mod note {
 /// The current task's place.
 #[derive(Clone, Copy)]
 pub struct Current {
+    /// The task.
+    pub task: Task,
     /// The slot.
     pub slot: u32,
     /// The task's state; null where the kernel could not give it just now.
@@ -71,7 +73,7 @@ pub fn current() -> Option<Current> {
         let known = unsafe { &*state };
         if known.generation == generation && known.self_exec_id == task_state::self_exec_id(task) {
             let slot = known.slot;
-            return (slot != SLOT_EXCLUDED).then_some(Current { slot, state });
+            return (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state });
         }
     }
     let slot = intern(task, state, generation, 0);
@@ -79,6 +81,7 @@ pub fn current() -> Option<Current> {
         return None;
     }
     Some(Current {
+        task,
         slot,
         state: task_state::get(task),
     })
@@ -87,13 +90,14 @@ pub fn current() -> Option<Current> {
 /// The slot of the call that is coming back: that in which it was entered.
 #[inline(always)]
 pub fn returning() -> Option<Current> {
-    let state = task_state::get(task_state::current());
+    let task = task_state::current();
+    let state = task_state::get(task);
     if state.is_null() {
         return current();
     }
     // SAFETY: as in `current`.
     let slot = unsafe { (*state).slot };
-    (slot != SLOT_EXCLUDED).then_some(Current { slot, state })
+    (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state })
 }
 
 /// A task called exec.
@@ -200,7 +204,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
     }
     task_state::put(task, &state);
     if state.slot != SLOT_EXCLUDED && (execed || born) {
-        tell(task as Address, state.slot, binprm);
+        tell(state.slot, binprm);
     }
     state.slot
 }
@@ -270,33 +274,60 @@ fn executable(task: Address) -> Option<ExecutableId> {
 
 /// Sends which program the task runs now, and what exec was given.
 #[inline(always)]
-fn tell(task: Address, slot: u32, binprm: Address) {
-    scratch::with(|scratch| {
-        // SAFETY: the scratch is ours until we return.
-        let event = unsafe { &mut (*scratch).event };
-        walk::begin(event, kind::EXEC, slot, PathOperation::Execute);
-        let mut text = 0;
-        if let Some(name) =
-            kernel::pointer(binprm, &kernel::BINPRM_FILENAME).filter(|_| binprm != 0)
-        {
-            text = walk::kernel_text(scratch, name);
-        }
-        walk::start(scratch, text);
-        if let Some(file) = executable_file(task) {
-            let path = file + u64::from(kernel::FILE_PATH.load());
-            walk::target(scratch, path);
-            if event.inode.mode & 0o6000 != 0 {
-                emit::fact(slot, Argument::ExecSetid.fact());
+fn tell(slot: u32, binprm: Address) {
+    scratch::with(|level| {
+        if let Some(scratch) = scratch::at(level) {
+            // SAFETY: the scratch is ours until we return.
+            unsafe {
+                (*scratch).asked = Asked {
+                    slot,
+                    operation: PathOperation::Execute as u32,
+                    argument: 0,
+                    errno: 0,
+                    text: binprm,
+                    length: 0,
+                    fd: walk::CWD,
+                    result: 0,
+                };
             }
         }
-        if text > 0 {
-            walk::prefix(scratch, walk::base(scratch, task, 0));
-        }
-        if event.flags & path_flag::TRUNCATED != 0 {
-            lost(Loss::WalkTruncated);
-        }
-        if walk::send(scratch).is_err() {
-            lost(Loss::ExecRingFull);
-        }
+        program_began(level);
     });
+}
+
+/// A global function (see [`scratch::with`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn program_began(level: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    // SAFETY: the scratch is ours until we return.
+    let (event, asked) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
+    walk::begin(event, kind::EXEC, asked);
+    let mut text = 0;
+    if asked.text != 0
+        && let Some(name) = kernel::pointer(asked.text, &kernel::BINPRM_FILENAME)
+    {
+        text = walk::kernel_text(scratch, name);
+    }
+    walk::start(scratch, text);
+    if let Some(file) = executable_file(task) {
+        walk::target(scratch, file + u64::from(kernel::FILE_PATH.load()));
+        if event.inode.mode & 0o6000 != 0 {
+            emit::fact(asked.slot, Argument::ExecSetid.fact());
+        }
+    }
+    if text > 0 {
+        walk::prefix(scratch, walk::base(scratch, task, 0));
+    }
+    if event.flags & path_flag::TRUNCATED != 0 {
+        lost(Loss::WalkTruncated);
+    }
+    if walk::send(scratch).is_err() {
+        lost(Loss::ExecRingFull);
+    }
+    0
 }

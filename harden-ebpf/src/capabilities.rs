@@ -6,11 +6,10 @@ use aya_ebpf::{
     Global,
     helpers::generated::{bpf_get_current_task, bpf_get_stack},
 };
-use harden_common::{
-    CAPABILITIES, CAPABILITY_CHECKS, CLASSES, FACT_CAPABILITY, SlotRecord, check, class,
-};
+use harden_common::{CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, SlotRecord, check, class};
 
 use crate::{
+    arch::Call,
     attribution::{self, Current},
     emit,
     kernel::{self as k, Address},
@@ -69,11 +68,10 @@ fn call_class(current: Current) -> u8 {
         return 0;
     }
     // SAFETY: a whole value of the map.
-    let call = unsafe { (*current.state).call };
-    if call == 0 {
-        return 0;
+    match unsafe { (*current.state).call } {
+        0 => 0,
+        mark => Call::from_mark(mark).class(),
     }
-    CLASSES.get(call as usize - 1).copied().unwrap_or(0)
 }
 
 /// Whether the credentials checked are those that the task has, and not lent for the moment.

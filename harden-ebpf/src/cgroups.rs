@@ -7,7 +7,7 @@ use crate::{
     emit::{self, lost},
     kernel::{self as k, Address},
     maps::{CGROUPS, EVENTS},
-    scratch::{self, Scratch},
+    scratch,
 };
 
 /// The longest cgroup path sent.
@@ -59,7 +59,10 @@ fn id(cgroup: Address) -> Option<u64> {
 
 #[inline(always)]
 fn tell(kind: u32, cgroup: u64, parent: u64, path: Address) {
-    scratch::with(|scratch: *mut Scratch| {
+    scratch::with(|level| {
+        let Some(scratch) = scratch::at(level) else {
+            return;
+        };
         // SAFETY: the scratch is ours until we return; both the event and PATH_MAX bytes behind it
         // fit into `bytes`.
         let sent = unsafe {

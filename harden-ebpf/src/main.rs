@@ -89,6 +89,13 @@ pub fn cgroup_rmdir(ctx: RawTracePointContext) -> u32 {
     0
 }
 
+/// `sys_enter(struct pt_regs *regs, long id)`: does nothing. Only the benchmark loads it, as the
+/// price of the tracepoint itself.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn empty(_ctx: RawTracePointContext) -> u32 {
+    0
+}
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: no code path of a loaded program panics: the verifier would refuse the endless loop.

@@ -6,7 +6,10 @@ use aya_ebpf::{
 };
 use harden_common::{Counts, Loss, SlotKey, SlotRecord};
 
-use crate::{emit::OnceKey, scratch::Scratch};
+use crate::{
+    emit::OnceKey,
+    scratch::{LEVELS, Scratch},
+};
 
 /// Slot records, by slot number. The truth about every fact that has a byte.
 #[btf_map]
@@ -47,4 +50,4 @@ pub static LOSSES: PerCpuArray<u64, { Loss::COUNT as usize }> = PerCpuArray::new
 
 /// Room to build an event, too large for the stack.
 #[btf_map]
-pub static SCRATCH: PerCpuArray<[Scratch; crate::scratch::LEVELS], 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Scratch, LEVELS> = PerCpuArray::new();

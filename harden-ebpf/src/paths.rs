@@ -4,13 +4,13 @@
 //! lookups, the directory that the text starts from is walked and the text sent as given.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
-use harden_common::{Loss, PATH_CALLS, PathOperation, kind, path_flag};
+use harden_common::{Loss, PathOperation, kind, path_flag};
 
 use crate::{
     arch::{self, Call},
     emit::{self, OnceKey, lost},
     kernel::Address,
-    scratch::{self, Scratch},
+    scratch::{self, Asked, Scratch},
     walk::{self, Place},
 };
 
@@ -21,22 +21,10 @@ const CREAT: u32 = 85;
 const CREAT_FLAGS: u32 = 0o1101;
 const EFAULT: u32 = 14;
 
-/// A path argument of the call that is coming back.
-struct Path {
-    operation: u32,
-    /// Pointer into the task's memory; 0 for none.
-    text: Address,
-    /// Descriptor of the directory or of the file itself.
-    fd: i32,
-    argument: u32,
-}
-
 /// Looks at the one or two paths of `call`.
 #[inline(always)]
 pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
-    let Some(&entry) = PATH_CALLS.get(call.native as usize) else {
-        return;
-    };
+    let entry = call.paths();
     observe(regs, call, result, slot, entry & 0xffff);
     if entry >> 16 != 0 {
         observe(regs, call, result, slot, entry >> 16);
@@ -45,39 +33,45 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
 
 #[inline(always)]
 fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
-    let Some(path) = decode(regs, call, entry) else {
-        return;
-    };
-    scratch::with(|scratch| one(scratch, &path, result, slot));
-}
-
-#[inline(always)]
-fn decode(regs: Address, call: Call, entry: u32) -> Option<Path> {
     let (text, fd, argument) = (entry >> 6 & 7, entry >> 9 & 7, entry >> 12 & 7);
-    let mut path = Path {
-        operation: entry & 0x3f,
-        text: 0,
-        fd: -100,
-        argument: 0,
-    };
-    if text != NONE {
-        path.text = arch::argument(regs, call, text)?;
-    }
-    if fd != NONE {
-        path.fd = arch::argument(regs, call, fd)? as i32;
-    }
-    if argument != NONE {
-        let value = arch::argument(regs, call, argument)?;
-        path.argument = if call.native == OPENAT2 {
-            open_how(value)
+    let read = |index| {
+        if index == NONE {
+            0
         } else {
-            value as u32
-        };
+            arch::argument(regs, call, index).unwrap_or(0)
+        }
+    };
+    let (text, directory, mut argument) = (read(text), read(fd), read(argument) as u32);
+    if call.native == OPENAT2 {
+        argument = open_how(read(2));
+    } else if call.native == CREAT {
+        argument = CREAT_FLAGS;
     }
-    if call.native == CREAT {
-        path.argument = CREAT_FLAGS;
-    }
-    Some(path)
+    let asked = Asked {
+        slot,
+        operation: entry & 0x3f,
+        argument,
+        errno: if (-4095..0).contains(&result) {
+            -result as u32
+        } else {
+            0
+        },
+        text,
+        length: 0,
+        fd: if fd == NONE {
+            walk::CWD
+        } else {
+            directory as i32
+        },
+        result,
+    };
+    scratch::with(|level| {
+        if let Some(scratch) = scratch::at(level) {
+            // SAFETY: the scratch is ours until we return.
+            unsafe { (*scratch).asked = asked };
+        }
+        path_returned(level);
+    });
 }
 
 /// `struct open_how` begins with the flags, a u64 (include/uapi/linux/openat2.h).
@@ -89,36 +83,38 @@ fn open_how(how: Address) -> u32 {
     flags as u32
 }
 
+/// A global function (see [`scratch::with`]).
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn one(scratch: *mut Scratch, path: &Path, result: i64, slot: u32) {
+extern "C" fn path_returned(level: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
     // SAFETY: the scratch is ours until we return.
-    let event = unsafe { &mut (*scratch).event };
-    walk::begin(event, kind::PATH, slot, PathOperation::Open);
-    event.operation = path.operation;
-    event.argument = path.argument;
-    event.errno = if (-4095..0).contains(&result) {
-        -result as u32
-    } else {
-        0
-    };
+    let (event, path) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
+    walk::begin(event, kind::PATH, path);
 
     let mut text = 0;
-    if path.text != 0 {
+    if path.text == 0 {
+        walk::hash(scratch, 0);
+    } else {
         match walk::user_text(scratch, path.text) {
             Some(length) => text = length,
             // The call itself could not read it either, or somebody changed the memory since.
-            None if event.errno == EFAULT => return,
-            None => return lost(Loss::TextUnreadable),
+            None => {
+                if path.errno != EFAULT {
+                    lost(Loss::TextUnreadable);
+                }
+                return 0;
+            }
         }
-    } else {
-        walk::hash(scratch, 0);
     }
 
-    let done = |operation: PathOperation| path.operation == operation as u32 && event.errno == 0;
+    let done = |operation: PathOperation| path.operation == operation as u32 && path.errno == 0;
     let target = if done(PathOperation::Open) {
-        walk::path_of_fd(task, result as i32)
+        walk::path_of_fd(task, path.result as i32)
     } else if done(PathOperation::Chdir) {
         walk::working_directory(task)
     } else if done(PathOperation::Chroot) {
@@ -143,11 +139,11 @@ fn one(scratch: *mut Scratch, path: &Path, result: i64, slot: u32) {
     };
     if target == 0 && directory.is_nowhere() {
         // A bad descriptor: the call failed before it looked anything up.
-        return;
+        return 0;
     }
     let key = key(scratch, target_place, directory);
     if emit::is_known(&key) {
-        return;
+        return 0;
     }
     walk::start(scratch, text);
     walk::target(scratch, target);
@@ -159,6 +155,7 @@ fn one(scratch: *mut Scratch, path: &Path, result: i64, slot: u32) {
         Ok(()) => emit::remember(&key),
         Err(()) => lost(Loss::PathRingFull),
     }
+    0
 }
 
 /// The key of the event that `scratch` is being filled with.

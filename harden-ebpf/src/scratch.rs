@@ -5,21 +5,41 @@
 //! several, each with a count of its users that is raised before it is looked at: whoever finds
 //! itself not alone goes on to the next.
 
-use core::{
-    intrinsics::{AtomicOrdering, atomic_xadd},
-    ptr,
-};
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use harden_common::{BYTES_MAX, Loss, PathEvent};
 
 use crate::{emit::lost, maps::SCRATCH};
 
 /// Buffers per CPU.
-pub const LEVELS: usize = 3;
+pub const LEVELS: usize = 4;
 
 /// The longest single name in a path, its NUL included, and the slack it needs after the last
 /// position where one may begin.
 pub const NAME_MAX: usize = 256;
+
+/// What an event is about: handed over in memory, as a function that the verifier checks on its own
+/// takes at most five numbers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// The slot.
+    pub slot: u32,
+    /// A `PathOperation` as number.
+    pub operation: u32,
+    /// Flags of open, mode of access, or 0.
+    pub argument: u32,
+    /// 0 or the errno.
+    pub errno: u32,
+    /// Where the path or address is; 0 for none.
+    pub text: u64,
+    /// Bytes of an address.
+    pub length: u32,
+    /// Descriptor of the directory or of the file itself.
+    pub fd: i32,
+    /// What the call returned.
+    pub result: i64,
+}
 
 /// One buffer.
 #[repr(C)]
@@ -36,6 +56,8 @@ pub struct Scratch {
     pub position: u64,
     /// Hash of the text.
     pub hash: u64,
+    /// What the event is about.
+    pub asked: Asked,
     /// The event, directly before its bytes.
     pub event: PathEvent,
     /// Text and walks.
@@ -49,44 +71,47 @@ fn add(counter: *mut u64, value: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
 }
 
-/// Runs `work` with a buffer of its own, or counts that there was none.
+/// Runs `work` with the index of a buffer of its own, which [`at`] takes, or counts that there was
+/// none.
+///
+/// An index and not a pointer: `work` ends in a global function, which the verifier checks once and
+/// on its own, and which cannot be given a pointer (5.10 takes numbers only).
 #[inline(always)]
-pub fn with(work: impl Fn(*mut Scratch)) {
-    let Some(levels) = SCRATCH.get_ptr_mut(0) else {
-        return;
-    };
-    let mut taken = ptr::null_mut::<Scratch>();
-    for level in 0..LEVELS {
-        // SAFETY: `level` is inside the array.
-        let scratch = unsafe { levels.cast::<Scratch>().add(level) };
+pub fn with(work: impl Fn(u64)) {
+    let level = scratch_take();
+    if level >= LEVELS as u64 {
+        return lost(Loss::ScratchBusy);
+    }
+    work(level);
+    if let Some(scratch) = at(level) {
         // SAFETY: the field lies in the map value.
-        let users = unsafe { &raw mut (*scratch).users };
-        add(users, 1);
-        // SAFETY: as above; volatile, as a preempting task changes it.
-        if unsafe { users.read_volatile() } == 1 {
-            // SAFETY: as above.
-            unsafe { (*scratch).level = level as u64 };
-            taken = scratch;
-            break;
-        }
-        add(users, u64::MAX);
+        add(unsafe { &raw mut (*scratch).users }, u64::MAX);
     }
-    if taken.is_null() {
-        lost(Loss::ScratchBusy);
-        return;
-    }
-    work(taken);
-    // SAFETY: as above.
-    add(unsafe { &raw mut (*taken).users }, u64::MAX);
 }
 
-/// The buffer at `level`, for a function that the verifier checks on its own and that therefore
-/// cannot be given a pointer (5.10 takes numbers only).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn scratch_take() -> u64 {
+    for level in 0..LEVELS as u64 {
+        let Some(scratch) = at(level) else { break };
+        // SAFETY: the field lies in the map value; volatile, as a preempting task changes it.
+        unsafe {
+            let users = &raw mut (*scratch).users;
+            add(users, 1);
+            if users.read_volatile() == 1 {
+                (*scratch).level = level;
+                return level;
+            }
+            add(users, u64::MAX);
+        }
+    }
+    LEVELS as u64
+}
+
+/// The buffer with index `level`.
 #[inline(always)]
 pub fn at(level: u64) -> Option<*mut Scratch> {
-    let levels = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: the bound is checked.
-    (level < LEVELS as u64).then(|| unsafe { levels.cast::<Scratch>().add(level as usize) })
+    SCRATCH.get_ptr_mut(level as u32)
 }
 
 impl Scratch {

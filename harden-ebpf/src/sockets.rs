@@ -8,8 +8,8 @@ use crate::{
     emit::{self, OnceKey, lost},
     kernel::Address,
     maps::EVENTS,
-    paths, scratch,
-    scratch::Scratch,
+    paths,
+    scratch::{self, Asked},
     walk::{self, Place},
 };
 
@@ -30,15 +30,6 @@ struct SocketCall {
     native: u32,
     compat: bool,
     arguments: [u64; 6],
-}
-
-/// An address that a call was given.
-struct Given {
-    slot: u32,
-    operation: PathOperation,
-    pointer: Address,
-    length: u32,
-    errno: u32,
 }
 
 /// Looks at what `call` did with sockets.
@@ -67,14 +58,23 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
         if call.native == SENDMMSG && result > 1 {
             lost(Loss::MessagesSkipped);
         }
-        let given = Given {
+        let asked = Asked {
             slot,
-            operation,
-            pointer,
-            length,
+            operation: operation as u32,
+            argument: 0,
             errno,
+            text: pointer,
+            length,
+            fd: walk::CWD,
+            result,
         };
-        scratch::with(|scratch| send(scratch, &given));
+        scratch::with(|level| {
+            if let Some(scratch) = scratch::at(level) {
+                // SAFETY: the scratch is ours until we return.
+                unsafe { (*scratch).asked = asked };
+            }
+            address_given(level);
+        });
     }
 }
 
@@ -163,24 +163,28 @@ fn message(call: &SocketCall, header: Address) -> (Address, u32) {
     }
 }
 
+/// A global function (see [`scratch::with`]).
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn send(scratch: *mut Scratch, given: &Given) {
-    let length = given.length.min(ADDRESS_MAX);
+extern "C" fn address_given(level: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
     // SAFETY: the scratch is ours until we return.
-    let event = unsafe { &mut (*scratch).event };
-    walk::begin(event, kind::ADDRESS, given.slot, given.operation);
-    event.errno = given.errno;
+    let (event, given) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
+    let length = given.length.min(ADDRESS_MAX);
+    walk::begin(event, kind::ADDRESS, given);
     // SAFETY: `length` is at most ADDRESS_MAX, less than the size of `bytes`.
     let (failed, family) = unsafe {
         let bytes = (&raw mut (*scratch).bytes).cast::<u8>();
-        let failed = bpf_probe_read_user(bytes.cast(), length, given.pointer as *const _);
+        let failed = bpf_probe_read_user(bytes.cast(), length, given.text as *const _);
         (failed, bytes.cast::<u16>().read_unaligned())
     };
     if failed != 0 {
         if given.errno == 0 {
             lost(Loss::TextUnreadable);
         }
-        return;
+        return 0;
     }
     walk::hash(scratch, length);
     // A path begins behind the family; an abstract name with a NUL, an unnamed address ends there.
@@ -192,7 +196,7 @@ fn send(scratch: *mut Scratch, given: &Given) {
     };
     let key = paths::key(scratch, Place::NOWHERE, directory);
     if emit::is_known(&key) {
-        return;
+        return 0;
     }
     walk::start(scratch, length);
     walk::prefix(scratch, directory);
@@ -203,4 +207,5 @@ fn send(scratch: *mut Scratch, given: &Given) {
         Ok(()) => emit::remember(&key),
         Err(()) => lost(Loss::SocketRingFull),
     }
+    0
 }

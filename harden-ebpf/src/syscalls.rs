@@ -1,12 +1,13 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{CLASSES, Loss, class};
+use harden_common::{Argument, Loss, class};
 
 use aya_ebpf::Global;
 
 use crate::{
     arch::{self, Call},
-    arguments, attribution,
+    arguments,
+    attribution::{self, Current},
     emit::{self, lost},
     kernel::Address,
     maps::{COUNTS, SLOTS},
@@ -23,11 +24,11 @@ pub fn enter(regs: Address, id: i64) {
     let Some(current) = attribution::current() else {
         return;
     };
-    let call = Call::current(id);
+    let call = Call::of(current.task, id);
     if !current.state.is_null() {
         // SAFETY: a whole value of the map, written by its own task only.
         unsafe {
-            (*current.state).call = call.native + 1;
+            (*current.state).call = call.mark();
             (*current.state).notes = attribution::note::ENTERED;
         }
     }
@@ -42,7 +43,7 @@ pub fn enter(regs: Address, id: i64) {
     if current.slot < COUNTED_SLOTS.load() && fact < harden_common::CALLS {
         count(current.slot, fact);
     }
-    if class_of(call) & class::ARGUMENTS != 0 {
+    if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
     }
 }
@@ -61,22 +62,10 @@ pub fn exit(regs: Address, result: i64) {
     let Some(current) = attribution::returning() else {
         return;
     };
-    let Some(id) = arch::number(regs) else { return };
-    let call = Call::current(id);
-    let mut refused = false;
-    if !current.state.is_null() {
-        // SAFETY: a whole value of the map, written by its own task only.
-        unsafe {
-            refused = (*current.state).call == 0
-                && (*current.state).notes & attribution::note::ENTERED != 0;
-            (*current.state).call = 0;
-        }
-    }
-    // A tracer's skip and rt_sigreturn come back with number -1 on x86.
-    if refused && id >= 0 {
-        emit::fact(current.slot, harden_common::Argument::CallRefused.fact());
-    }
-    let class = class_of(call);
+    let Some(call) = call_of(regs, current) else {
+        return;
+    };
+    let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {
         return;
     }
@@ -88,7 +77,27 @@ pub fn exit(regs: Address, result: i64) {
     }
 }
 
+/// The call that is coming back, by the mark that its entry left.
 #[inline(always)]
-fn class_of(call: Call) -> u8 {
-    CLASSES.get(call.native as usize).copied().unwrap_or(0)
+fn call_of(regs: Address, current: Current) -> Option<Call> {
+    let mut entered = false;
+    if !current.state.is_null() {
+        // SAFETY: a whole value of the map, written by its own task only.
+        let (mark, notes) = unsafe {
+            let mark = (*current.state).call;
+            (*current.state).call = 0;
+            (mark, (*current.state).notes)
+        };
+        if mark != 0 {
+            return Some(Call::from_mark(mark));
+        }
+        entered = notes & attribution::note::ENTERED != 0;
+    }
+    // Begun before we looked; or refused by a filter or tracer, if this task's entries are seen.
+    // A tracer's skip and rt_sigreturn come back with number -1 on x86.
+    let id = arch::number(regs)?;
+    if entered && id >= 0 {
+        emit::fact(current.slot, Argument::CallRefused.fact());
+    }
+    Some(Call::of(current.task, id))
 }

@@ -17,7 +17,7 @@ mod store {
     };
 
     use super::{Task, TaskState};
-    use crate::kernel::{TASK_GROUP_LEADER, TASK_SELF_EXEC_ID};
+    use crate::kernel::{TASK_GROUP_LEADER, TASK_SELF_EXEC_ID, TASK_THREAD_STATUS};
 
     /// The map definition as the loader reads it from BTF; aya-ebpf 0.2 has no type for it.
     #[repr(C)]
@@ -111,6 +111,18 @@ mod store {
         }
     }
 
+    /// `thread_info.status` of the task.
+    #[inline(always)]
+    pub fn thread_status(task: Task) -> u32 {
+        // SAFETY: see `of_leader`.
+        unsafe {
+            task.cast::<u8>()
+                .add(TASK_THREAD_STATUS.load() as usize)
+                .cast::<u32>()
+                .read_volatile()
+        }
+    }
+
     /// Not needed: storage belongs to its task.
     #[inline(always)]
     pub fn start(_: Task) -> u64 {
@@ -130,6 +142,7 @@ mod store {
         emit::lost,
         kernel::{
             self, Address, TASK_GROUP_LEADER, TASK_PID, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
+            TASK_THREAD_STATUS,
         },
     };
 
@@ -184,6 +197,11 @@ mod store {
     #[inline(always)]
     pub fn self_exec_id(task: Task) -> u64 {
         kernel::read(task as Address, &TASK_SELF_EXEC_ID).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn thread_status(task: Task) -> u32 {
+        kernel::read(task as Address, &TASK_THREAD_STATUS).unwrap_or(0)
     }
 
     #[inline(always)]

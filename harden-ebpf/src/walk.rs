@@ -6,21 +6,19 @@ use core::mem::offset_of;
 use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel_str, bpf_probe_read_user_str, bpf_ringbuf_output,
 };
-use harden_common::{
-    BYTES_MAX, ExecutableId, InodeRecord, Loss, PathEvent, PathOperation, TEXT_MAX, path_flag,
-};
+use harden_common::{BYTES_MAX, ExecutableId, InodeRecord, Loss, PathEvent, TEXT_MAX, path_flag};
 
 use crate::{
     emit::{self, lost},
     kernel::{self as k, Address},
     maps::EVENTS,
-    scratch::{self, NAME_MAX, Scratch},
+    scratch::{self, Asked, NAME_MAX, Scratch},
 };
 
 /// The most names and mount points that a walk passes.
-const STEPS: u32 = 256;
+const STEPS: u32 = 128;
 /// `AT_FDCWD`
-const CWD: i32 = -100;
+pub const CWD: i32 = -100;
 
 /// A place in a tree of mounts.
 ///
@@ -48,10 +46,10 @@ impl Place {
     }
 }
 
-/// Fills in the header and clears the rest.
+/// Fills in the header and what was asked, and clears the rest.
 #[inline(always)]
-pub fn begin(event: &mut PathEvent, kind: u32, slot: u32, operation: PathOperation) {
-    event.header = emit::header(kind, slot);
+pub fn begin(event: &mut PathEvent, kind: u32, asked: &Asked) {
+    event.header = emit::header(kind, asked.slot);
     event.inode = InodeRecord {
         id: ExecutableId {
             inode: 0,
@@ -64,9 +62,9 @@ pub fn begin(event: &mut PathEvent, kind: u32, slot: u32, operation: PathOperati
         uid: 0,
         gid: 0,
     };
-    event.operation = operation as u32;
-    event.errno = 0;
-    event.argument = 0;
+    event.operation = asked.operation;
+    event.errno = asked.errno;
+    event.argument = asked.argument;
     event.flags = 0;
     event.text_length = 0;
     event.target_length = 0;
@@ -314,7 +312,7 @@ enum Step {
 
 /// Appends the names from the dentry in the scratch upward. Returns path flags.
 ///
-/// A global function: the verifier checks it once, and not again for each way that leads here.
+/// A global function (see [`scratch::with`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk(level: u64) -> u32 {

@@ -1,5 +1,6 @@
 //! Set-up, build, run and test of harden: `cargo xtask VERB`. One file a verb.
 
+mod bench;
 mod build;
 mod demo;
 mod process;
@@ -30,6 +31,8 @@ enum Verb {
     Run(run::Args),
     /// Record a small web server, show its Firejail profile and run it again under that profile
     Demo,
+    /// Build, then measure what observing costs, beside what other tools cost
+    Bench,
     /// Build, then check formatting, lints and documentation and run all tests
     Test(test::Args),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::main(&args),
         Verb::Run(args) => run::main(&args),
         Verb::Demo => demo::main(),
+        Verb::Bench => bench::main(),
         Verb::Test(args) => test::main(&args),
     };
     let Err(error) = result else {

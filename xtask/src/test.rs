@@ -122,20 +122,8 @@ fn end_to_end() -> Result<Command> {
     let mut cargo = process::cargo();
     cargo.args(["test", "--package", "harden-tests", "--no-fail-fast"]);
     cargo.env("HARDEN_BIN", workspace::harden(false));
-    if !process::is_root() {
-        // Only what was compiled runs as root, so that cargo leaves no root's files in `target`.
-        cargo.env(runner_variable()?, "sudo -E");
-    }
+    process::run_built_as_root(&mut cargo)?;
     Ok(cargo)
-}
-
-/// The variable that tells cargo how to run programs of this machine's target.
-fn runner_variable() -> Result<String> {
-    let text = process::output(process::cargo().arg("-vV"))?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("`cargo -vV` does not name the host")?;
-    let host = host.to_uppercase().replace(['-', '.'], "_");
-    Ok(format!("CARGO_TARGET_{host}_RUNNER"))
 }
 
 /// Runs a `cargo test`, shows its output as it comes and adds its results up. Did all go well?

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Text, Word};
+use crate::observation::{Observation, Run, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
 pub(super) const FACTS: [&str; 3] = ["syscalls", "capabilities", "files"];
@@ -38,7 +38,7 @@ impl Coverage {
         let blind = FACTS
             .iter()
             .map(|fact| {
-                let without = runs.clone().filter(|run| !run.hooks.contains_key(*fact));
+                let without = runs.clone().filter(|run| !is_seen(run, fact));
                 ((*fact).to_owned(), without.count())
             })
             .filter(|(_, count)| *count > 0)
@@ -69,5 +69,40 @@ impl Coverage {
                 self.runs
             )
         })
+    }
+}
+
+/// Whether some hook supplied `fact`: one that could not be had is `none (REASON)`.
+fn is_seen(run: &Run, fact: &str) -> bool {
+    run.hooks
+        .get(fact)
+        .is_some_and(|hook| !hook.starts_with("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn a_hook_that_could_not_be_had_sees_nothing() {
+        let mut fixture = Fixture::new();
+        let hooks = &mut fixture.run().hooks;
+        hooks.insert("files".to_owned(), "none (refused)".to_owned());
+        let coverage = Coverage::of(&fixture.observation());
+        assert!(coverage.blind("files").is_some());
+        assert!(coverage.blind("syscalls").is_none());
+    }
+
+    #[test]
+    fn losses_add_up_and_zeroes_are_none() {
+        let mut fixture = Fixture::new();
+        let kind = |name| Word::new(name).unwrap();
+        fixture.run().losses.insert(kind("ring-full"), 2);
+        fixture.run().losses.insert(kind("other"), 0);
+        let mut fixture = fixture.next_run();
+        fixture.run().losses.insert(kind("ring-full"), u64::MAX);
+        let coverage = Coverage::of(&fixture.observation());
+        assert_eq!(coverage.losses, [(kind("ring-full"), u64::MAX)].into());
     }
 }

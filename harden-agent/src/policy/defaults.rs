@@ -98,6 +98,12 @@ pub(super) fn decide(
             defaults.noblacklist.push(Item::new(directory, evidence));
         }
     }
+    if let Some(evidence) = used(&[b"/sys/fs", b"/sys/kernel/tracing"], places) {
+        defaults.warnings.push(format!(
+            "what is mounted below /sys was used ({evidence}): Firejail mounts a new /sys, without \
+             the control groups, bpf and tracing file systems"
+        ));
+    }
     for directory in EMPTIED {
         let lived_with = tmp::decide(directory, observation, places, coverage);
         if let (Some(evidence), None) = (used(&[directory], places), lived_with.given()) {

@@ -8,7 +8,7 @@ use crate::observation::{
 };
 
 use super::evidence::Evidence;
-use super::paths::{Links, is_within};
+use super::paths::{Links, Walk, components, is_within, parent};
 
 /// What one executable did with one path in one run.
 pub(super) struct Place<'a> {
@@ -128,6 +128,14 @@ pub(super) fn changes_entry(operation: Operation) -> bool {
     )
 }
 
+/// Whether `operation` is on the directory entry: a symbolic link there is not followed.
+fn is_of_entry(operation: Operation) -> bool {
+    use Operation as O;
+    // With O_CREAT a link is followed; so it is by those who chown, set times or stat, mostly.
+    changes_entry(operation) && operation != O::Create
+        || matches!(operation, O::Readlink | O::LinkFrom)
+}
+
 /// All places of all runs.
 pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
     let mut all = Vec::new();
@@ -164,7 +172,12 @@ struct Source<'a, 'l> {
 impl<'a> Source<'a, '_> {
     fn collect(&self, all: &mut Vec<Place<'a>>) {
         for (path, file) in &self.executable.files {
-            all.push(self.file(path, file));
+            let [entry, target] = self.file(path, file);
+            all.extend(
+                [entry, target]
+                    .into_iter()
+                    .filter(|one| !one.uses.is_empty()),
+            );
         }
         let ran = |seen: &Seen| use_of(Operation::Execute, Answer::Ok, seen);
         let mut own = self.place(self.path.as_bytes());
@@ -203,31 +216,63 @@ impl<'a> Source<'a, '_> {
         }
     }
 
-    fn file(&self, path: &'a Text, file: &'a File) -> Place<'a> {
-        let mut place = self.place(path.as_bytes());
-        if file.resolved {
-            // The kernel walked it: the links, as they were at the end of the run, cannot be in it.
-            place.path = path.as_bytes().to_vec();
-            place.names.clear();
-            place.links.clear();
-        }
-        for name in &file.asked_as {
-            if let Some(walk) = self.links.walk(name.as_bytes()) {
-                place.links.extend(walk.links.iter().cloned());
-                place.names.extend(walk.links);
-                place.names.insert(walk.path);
+    /// The uses of the directory entry itself, and those of what it leads to.
+    fn file(&self, path: &'a Text, file: &'a File) -> [Place<'a>; 2] {
+        [true, false].map(|of_entry| {
+            let walk = |name: &[u8]| {
+                if of_entry {
+                    self.walk_entry(name)
+                } else {
+                    self.links.walk(name)
+                }
+            };
+            let mut place = self.place_at(path.as_bytes(), walk(path.as_bytes()));
+            if file.resolved {
+                // The kernel walked it: the links, as they were at the end of the run, cannot be
+                // in it.
+                place.path = path.as_bytes().to_vec();
+                place.names.clear();
+                place.links.clear();
             }
-            place.names.insert(name.as_bytes().to_vec());
+            for name in &file.asked_as {
+                if let Some(walk) = walk(name.as_bytes()) {
+                    place.links.extend(walk.links.iter().cloned());
+                    place.names.extend(walk.links);
+                    place.names.insert(walk.path);
+                }
+                place.names.insert(name.as_bytes().to_vec());
+            }
+            for (operation, outcomes) in &file.operations {
+                if of_entry == is_of_entry(*operation) {
+                    place.uses.extend(uses(*operation, outcomes));
+                }
+            }
+            place.inodes.extend(&file.inodes);
+            place
+        })
+    }
+
+    /// Follows all of `name` but its last component.
+    fn walk_entry(&self, name: &[u8]) -> Option<Walk> {
+        let last = components(name).next_back()?;
+        if last == b"." || last == b".." {
+            return self.links.walk(name);
         }
-        for (operation, outcomes) in &file.operations {
-            place.uses.extend(uses(*operation, outcomes));
+        let end = name.iter().rposition(|&byte| byte != b'/')? + 1;
+        let mut walk = self.links.walk(parent(&name[..end]))?;
+        if walk.path != b"/" {
+            walk.path.push(b'/');
         }
-        place.inodes.extend(&file.inodes);
-        place
+        walk.path.extend_from_slice(last);
+        Some(walk)
     }
 
     fn place(&self, name: &[u8]) -> Place<'a> {
-        let (path, links) = match self.links.walk(name) {
+        self.place_at(name, self.links.walk(name))
+    }
+
+    fn place_at(&self, name: &[u8], walk: Option<Walk>) -> Place<'a> {
+        let (path, links) = match walk {
             Some(walk) => (walk.path, walk.links),
             None => (name.to_vec(), Vec::new()),
         };
@@ -264,5 +309,37 @@ fn use_of(operation: Operation, result: Answer, seen: &Seen) -> Use {
         operation,
         result,
         seen: seen.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_unless_it_is_the_link_that_is_used() {
+        let mut observation = Fixture::new()
+            .link("/etc/localtime", "/usr/share/zoneinfo/UTC")
+            .executable("/a")
+            .file("/etc/localtime", Operation::Readlink, "ok")
+            .file("/etc/localtime", Operation::Stat, "ok")
+            .observation();
+        for run in observation.runs.values_mut() {
+            for executable in run.executables.values_mut() {
+                for file in executable.files.values_mut() {
+                    file.resolved = false;
+                }
+            }
+        }
+        let places = places(&observation);
+        let at = |path: &[u8], operation| {
+            places
+                .iter()
+                .any(|place| place.path == path && place.did(operation))
+        };
+        assert!(at(b"/etc/localtime", Operation::Readlink));
+        assert!(at(b"/usr/share/zoneinfo/UTC", Operation::Stat));
+        assert!(!at(b"/etc/localtime", Operation::Stat));
     }
 }

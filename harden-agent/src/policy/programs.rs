@@ -11,21 +11,9 @@ use crate::observation::{Operation, Text};
 
 use super::coverage::Coverage;
 use super::evidence::{Decision, Evidence, Item};
-use super::paths::{as_element, below};
+use super::paths::{as_argument, as_element, below};
 use super::places::Place;
 use super::target::{Launch, Target};
-
-/// Firejail's own list (`paths` in `src/firejail/fs_bin.c`).
-const DIRECTORIES: [&[u8]; 8] = [
-    b"/usr/local/bin",
-    b"/usr/bin",
-    b"/bin",
-    b"/usr/games",
-    b"/usr/local/games",
-    b"/usr/local/sbin",
-    b"/usr/sbin",
-    b"/sbin",
-];
 
 /// Decides on the programs.
 pub(super) fn decide(
@@ -37,9 +25,11 @@ pub(super) fn decide(
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     // The files that a name stands for: two of them cannot share the one directory.
     let mut files: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
+    // By what paths each name was used.
+    let mut used: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
     for place in places {
-        for directory in DIRECTORIES {
-            if place.path == directory {
+        for directory in Target::BIN_DIRECTORIES {
+            if place.path == directory.as_bytes() {
                 of_directory(place, &mut reasons);
             }
         }
@@ -81,6 +71,7 @@ pub(super) fn decide(
                 .entry(element.to_owned())
                 .or_default()
                 .insert(&place.path);
+            used.entry(element.to_owned()).or_default().insert(name);
         }
     }
     for (name, paths) in files.iter().filter(|(_, paths)| paths.len() > 1) {
@@ -99,7 +90,10 @@ pub(super) fn decide(
     }
     let mut items: Vec<Item> = items
         .into_iter()
-        .map(|(name, evidence)| Item::new(name, evidence))
+        .map(|(name, evidence)| {
+            let paths = used.get(&name).into_iter().flatten().copied();
+            Item::new(spell(&name, paths, target), evidence)
+        })
         .collect();
     if let Launch::Shell(shell) = &target.launch {
         let name = in_directories(shell.as_bytes()).and_then(as_element);
@@ -119,6 +113,26 @@ pub(super) fn decide(
     Decision::unless(reasons, items)
 }
 
+/// How the list names the program: by its name, or, where Firejail would find another file of that
+/// name first, by its path (which it takes as well: `valid_full_path_file`).
+fn spell<'a>(name: &str, paths: impl Iterator<Item = &'a [u8]>, target: &Target) -> String {
+    let there: BTreeSet<&str> = paths.filter_map(as_argument).collect();
+    let first = Target::BIN_DIRECTORIES
+        .iter()
+        .map(|directory| format!("{directory}/{name}"))
+        .find(|path| {
+            there.contains(path.as_str())
+                || target
+                    .programs
+                    .as_ref()
+                    .is_some_and(|programs| programs.contains(path))
+        });
+    match (first, there.first()) {
+        (Some(first), Some(path)) if !there.contains(first.as_str()) => (*path).to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
 /// What the use of a bin directory itself means.
 fn of_directory(place: &Place<'_>, reasons: &mut Vec<String>) {
     let path = Text::from(&place.path);
@@ -134,9 +148,9 @@ fn of_directory(place: &Place<'_>, reasons: &mut Vec<String>) {
 
 /// The part of `path` below one of the directories.
 fn in_directories(path: &[u8]) -> Option<&[u8]> {
-    DIRECTORIES
+    Target::BIN_DIRECTORIES
         .iter()
-        .find_map(|directory| below(path, directory))
+        .find_map(|directory| below(path, directory.as_bytes()))
 }
 
 /// Whether the file has rights of its own: Firejail copies to a mount without setuid.
@@ -201,6 +215,18 @@ mod tests {
             .file("/usr/games/x", Operation::Stat, "ENOENT")
             .executable("/usr/lib/helper");
         assert_eq!(names(&decided(fixture)), ["env", "python3.11", "tool"]);
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_does_not_take_its_place() {
+        let observation = Fixture::new().executable("/usr/bin/git").observation();
+        let target = Target {
+            launch: Launch::Direct,
+            programs: Some(["/usr/local/bin/git".to_owned()].into()),
+            ..Target::default()
+        };
+        let decided = decide(&places(&observation), &Coverage::of(&observation), &target);
+        assert_eq!(names(&decided), ["/usr/bin/git"]);
     }
 
     #[test]

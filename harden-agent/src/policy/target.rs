@@ -96,8 +96,25 @@ pub struct Target {
     pub syscalls: Option<BTreeSet<String>>,
     /// The capability names it knows (`--debug-caps`); `None` if it could not be asked.
     pub capabilities: Option<BTreeSet<String>>,
+    /// The files in Firejail's bin directories (`/usr/bin/env`); `None` if they are not known.
+    pub programs: Option<BTreeSet<String>>,
     /// How the program is started.
     pub launch: Launch,
+}
+
+impl Target {
+    /// The directories that `private-bin` replaces, in the order in which Firejail looks a name
+    /// up (`paths` in `src/firejail/fs_bin.c`).
+    pub const BIN_DIRECTORIES: [&'static str; 8] = [
+        "/usr/local/bin",
+        "/usr/bin",
+        "/bin",
+        "/usr/games",
+        "/usr/local/games",
+        "/usr/local/sbin",
+        "/usr/sbin",
+        "/sbin",
+    ];
 }
 
 impl Default for Target {
@@ -106,6 +123,7 @@ impl Default for Target {
             version: Version::default(),
             syscalls: None,
             capabilities: None,
+            programs: None,
             launch: Launch::Shell("/bin/bash".to_owned()),
         }
     }

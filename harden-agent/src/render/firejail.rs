@@ -333,7 +333,8 @@ mod tests {
             "caps.drop" => argument == "all",
             "caps.keep" | "protocol" => all(b"_,-"),
             "seccomp.keep" => all(b"_,-$"),
-            "private-bin" | "private-etc" => all(b"._-+@=:,") && !argument.contains(",,"),
+            "private-bin" => all(b"/._-+@=:,") && !argument.contains(",,"),
+            "private-etc" => all(b"._-+@=:,") && !argument.contains(",,"),
             "shell" => argument == "none",
             _ => false,
         }

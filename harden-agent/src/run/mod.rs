@@ -7,5 +7,6 @@ mod host;
 mod session;
 mod signals;
 
+pub use cgroup::Cgroup;
 pub use child::{User, UserError};
 pub use session::{Options, Progress, Recording, RunError, record};

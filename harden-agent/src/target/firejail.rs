@@ -48,6 +48,7 @@ pub fn ask(version: Option<Version>, launch: Launch) -> Asked {
             version,
             syscalls: names("--debug-syscalls"),
             capabilities: names("--debug-caps"),
+            programs: Some(programs()),
             launch,
         },
         warnings,
@@ -59,6 +60,16 @@ fn installed_version() -> io::Result<Version> {
     text.split_whitespace()
         .find_map(|word| word.parse().ok())
         .ok_or_else(|| io::Error::other("its answer holds no version"))
+}
+
+/// The files in the bin directories; one that cannot be listed holds nothing for Firejail either.
+fn programs() -> BTreeSet<String> {
+    Target::BIN_DIRECTORIES
+        .iter()
+        .filter_map(|directory| std::fs::read_dir(directory).ok())
+        .flatten()
+        .filter_map(|entry| entry.ok()?.path().into_os_string().into_string().ok())
+        .collect()
 }
 
 /// The names in lines such as `9\t- mmap`.
