@@ -1,5 +1,21 @@
 //! What the end-to-end suites share.
+//!
+//! A suite records a program with [`harden`], starts it again under the profile with [`firejail`],
+//! and takes lines out of the [`Profile`] to see the same work fail.
 
+pub mod firejail;
+pub mod harden;
+pub mod network;
+mod process;
+mod profile;
+pub mod programs;
+mod requirements;
+mod scratch;
 mod skip;
+pub mod strace;
 
+pub use process::Process;
+pub use profile::Profile;
+pub use requirements::met;
+pub use scratch::Scratch;
 pub use skip::skip;

@@ -1,0 +1,229 @@
+//! A program in the background, of which nothing stays behind.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// How long anything may take to come about. Only a failure waits this long.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A running program, killed with all its descendants when dropped.
+pub struct Process {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+    patience: Duration,
+}
+
+impl Process {
+    /// Starts `command` with nothing to read. What it prints is kept, standard output and error
+    /// in one.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        // A pipe and not a file: a program that asks what its output is would be recorded as a
+        // user of that file.
+        let (mut reader, writer) = std::io::pipe()?;
+        command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        let child = command
+            .spawn()
+            .with_context(|| format!("could not start {command:?}"))?;
+        // The command holds the writing ends, and the reader would wait for them for ever.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&output);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                sink.extend_from_slice(&buffer[..length]);
+            }
+        });
+        Ok(Self {
+            child,
+            output,
+            patience: PATIENCE,
+        })
+    }
+
+    /// Waits no longer than `patience` for anything.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// What it printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&output).into_owned()
+    }
+
+    /// Tries until `attempt` succeeds; fails with its last error when time is up, and at once when
+    /// the program has ended.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn until<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            // Asked before the attempt: what the program did last still counts.
+            let ended = self.child.try_wait()?;
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    if let Some(status) = ended {
+                        return Err(error.context(format!("the program has ended: {status}")));
+                    }
+                    if Instant::now() > deadline {
+                        return Err(error);
+                    }
+                }
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// The process identifier.
+    #[must_use]
+    pub fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Sends a signal to the program itself.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(self.id(), signal)?)
+    }
+
+    /// The descendants whose command line holds `title`, wherever in the tree: a daemon sits below
+    /// the sandbox, or below the recorder. In no particular order.
+    #[must_use]
+    pub fn descendants(&self, title: &str) -> Vec<Pid> {
+        let mut found = descendants(self.id());
+        found.retain(|pid| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+                String::from_utf8_lossy(&line)
+                    .replace('\0', " ")
+                    .contains(title)
+            })
+        });
+        found
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + self.patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(POLL);
+        }
+        bail!("it does not end")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A sandbox has a process that is the first of its PID namespace: with that one killed, the
+        // kernel ends all of it, processes born meanwhile too. The rest goes one by one.
+        for pid in descendants(self.id()) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All processes below `root`.
+fn descendants(root: Pid) -> Vec<Pid> {
+    let parents: BTreeMap<Pid, Pid> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Some((Pid::from_raw(pid), parent(pid)?))
+        })
+        .collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&above) = found.get(next) {
+        next += 1;
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| **parent == above)
+                .map(|(child, _)| *child),
+        );
+    }
+    found.split_off(1)
+}
+
+fn parent(pid: i32) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok().map(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_stays_behind() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 1000 & echo started; sleep 1000"]);
+        let mut process = Process::start(&mut command).unwrap();
+        let sleeping = |process: &Process| process.descendants("sleep 1000");
+        for _ in 0..1000 {
+            if sleeping(&process).len() == 2 {
+                break;
+            }
+            thread::sleep(POLL);
+        }
+        let sleeps = sleeping(&process);
+        assert_eq!(sleeps.len(), 2);
+        assert!(process.until(|| Ok(())).is_ok());
+        assert_eq!(process.output(), "started\n");
+        drop(process);
+        for pid in sleeps {
+            // Not gone before its new parent has noticed, but dead.
+            let status = fs::read_to_string(format!("/proc/{pid}/status"));
+            let dead = |text: String| text.contains("State:\tZ") || text.contains("State:\tX");
+            assert!(status.is_err() || kill(pid, None).is_err() || status.is_ok_and(dead));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_program_ends_the_waiting() {
+        let mut process = Process::start(&mut Command::new("/bin/false")).unwrap();
+        let error = process.until(|| -> Result<()> { bail!("not ready") });
+        assert!(format!("{:#}", error.unwrap_err()).contains("has ended"));
+        assert!(!process.wait().unwrap().success());
+    }
+}
