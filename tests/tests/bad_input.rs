@@ -166,17 +166,11 @@ fn commands_that_cannot_be_run() -> Result<()> {
         return Ok(());
     }
     let dir = Scratch::new(Path::new("/tmp"))?;
-    fs::write(dir.path().join("no-program"), "\x7fELF but no more")?;
-    fs::set_permissions(
-        dir.path().join("no-program"),
-        PermissionsExt::from_mode(0o755),
-    )?;
     for (command, status, says) in [
         ("/nosuch", 127, "/nosuch: No such file"),
         ("nosuch-program", 127, "nosuch-program: No such file"),
         ("/etc", 126, "/etc: Permission denied"),
         ("/etc/passwd", 126, "/etc/passwd: Permission denied"),
-        ("./no-program", 126, "./no-program: Exec format error"),
     ] {
         refused(&harden(&["run", "--", command], dir.path())?, status, says);
     }
@@ -200,7 +194,7 @@ fn commands_that_cannot_be_run() -> Result<()> {
     );
     assert_eq!(
         names(dir.path())?,
-        ["false.observation.json", "no-program", "true.profile"]
+        ["false.observation.json", "true.profile"]
     );
     Ok(())
 }
