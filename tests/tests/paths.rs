@@ -122,7 +122,7 @@ fn every_act_has_its_fact_and_no_other() -> Result<()> {
                 let words: Vec<_> = line.split(' ').collect();
                 matches!(words[..], [_, outcome, _] if outcome == "ok" || outcome.starts_with('E'))
             });
-            assert!(expected.len() > 80, "{}", recorded.output);
+            assert!(expected.len() > 70, "{}", recorded.output);
             let facts = facts(&recorded.observation, "acts");
             let observed = acts(facts, tree.path());
             let missed: Vec<_> = expected.difference(&observed).collect();
