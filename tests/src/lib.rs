@@ -6,6 +6,8 @@
 pub mod compile;
 pub mod firejail;
 pub mod harden;
+pub mod http;
+pub mod mutation;
 pub mod network;
 mod process;
 mod profile;
