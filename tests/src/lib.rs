@@ -9,9 +9,11 @@ pub mod harden;
 pub mod network;
 mod process;
 mod profile;
+pub mod programs;
 mod requirements;
 mod scratch;
 mod skip;
+pub mod strace;
 mod work;
 
 pub use process::Process;
