@@ -3,7 +3,6 @@
 //! A suite records a program with [`harden`], starts it again under the profile with [`firejail`],
 //! and takes lines out of the [`Profile`] to see the same work fail.
 
-pub mod compile;
 pub mod firejail;
 pub mod harden;
 pub mod http;
