@@ -16,7 +16,7 @@ mod scratch;
 mod skip;
 mod work;
 
-pub use process::Process;
+pub use process::{Process, is_alive};
 pub use profile::Profile;
 pub use requirements::met;
 pub use scratch::Scratch;
