@@ -122,7 +122,7 @@ fn start<S: AsRef<OsStr> + Debug>(
         .arg("--")
         .args(command);
     // Loading the programs and ending a daemon takes its time on a busy machine.
-    Ok(Process::start(&mut harden)?.patience(Duration::from_secs(60)))
+    Ok(Process::start(&mut harden)?.patience(Duration::from_mins(1)))
 }
 
 fn read(name: &str, dir: Scratch, process: &Process, status: Option<i32>) -> Result<Recorded> {

@@ -3,7 +3,6 @@
 //! A suite records a program with [`harden`], starts it again under the profile with [`firejail`],
 //! and takes lines out of the [`Profile`] to see the same work fail.
 
-pub mod compile;
 pub mod firejail;
 pub mod harden;
 pub mod http;
@@ -11,9 +10,11 @@ pub mod mutation;
 pub mod network;
 mod process;
 mod profile;
+pub mod programs;
 mod requirements;
 mod scratch;
 mod skip;
+pub mod strace;
 mod work;
 
 pub use process::{Process, is_alive};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::{Process, Profile, Scratch, harden, harden::Recorded};
 
 /// Nothing here takes a tenth of this, but on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What Firejail prints when the sandbox stands and only the program is left to start. A mutated
 /// profile that it refuses would fail any work, and show nothing.

@@ -69,6 +69,11 @@ fn a_script_of_applets() -> Result<()> {
         result: &|| made(dir),
     };
     let known = work.record()?;
+    for run in known.recorded.observation.runs.values() {
+        for (path, executable) in &run.executables {
+            assert!(executable.interpreters.is_empty(), "{path} is not static");
+        }
+    }
     let profile = known.profile();
     assert_eq!(profile.list("caps.keep"), ["chown"]);
     assert!(profile.has("seccomp.block-secondary"));

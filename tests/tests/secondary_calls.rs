@@ -1,35 +1,13 @@
 //! Calls of the 32-bit ABI, which Firejail can refuse altogether or not at all.
 
+#![cfg(target_arch = "x86_64")]
+
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use harden_tests::{Known, Scratch, Work, compile, met};
+use harden_tests::{Known, Scratch, Work, met, programs};
 
 const BLOCK: &str = "seccomp.block-secondary";
-
-/// Writes a file, and reads it.
-const FILES: &str = r#"
-#include <stdio.h>
-int main(int count, char **words) {
-    char line[16] = "";
-    FILE *file = fopen(count > 1 ? words[1] : "", "w");
-    if (!file || fputs("done\n", file) < 0 || fclose(file) != 0) return 1;
-    file = fopen(words[1], "r");
-    return !file || !fgets(line, sizeof line, file) || line[0] != 'd';
-}
-"#;
-
-/// Writes a file; with a further argument makes getpid's call of the 32-bit ABI before.
-const MIXED: &str = r#"
-#include <stdio.h>
-int main(int count, char **words) {
-    long result = 20;
-    if (count > 2) __asm__ volatile("int $0x80" : "+a"(result) : : "memory");
-    if (result <= 0) return 1;
-    FILE *file = fopen(count > 1 ? words[1] : "", "w");
-    return !file || fputs("done\n", file) < 0 || fclose(file) != 0;
-}
-"#;
 
 fn needs(test: &str) -> bool {
     met(test, &["gcc"])
@@ -66,7 +44,7 @@ fn a_32_bit_program() -> Result<()> {
         return Ok(());
     }
     let dir = Scratch::new(Path::new("/opt"))?;
-    let program = compile::c(dir.path(), "narrow", FILES, &["-m32"])?;
+    let program = programs::compile("files", &["-m32"], &dir)?;
     recorded("narrow", &program, &[], |known| {
         assert!(!known.profile().has(BLOCK));
         assert!(known.profile().has("caps.drop all"));
@@ -87,7 +65,7 @@ fn a_64_bit_program_that_makes_a_32_bit_call() -> Result<()> {
         return Ok(());
     }
     let dir = Scratch::new(Path::new("/tmp"))?;
-    let program = compile::c(dir.path(), "mixed", MIXED, &[])?;
+    let program = programs::compile("mixed", &[], &dir)?;
     recorded("mixed", &program, &["32"], |known| {
         assert!(!known.profile().has(BLOCK));
         assert!(known.recorded.output.contains("32-bit or x32 calls"));
@@ -104,7 +82,7 @@ fn a_64_bit_program_cannot_make_32_bit_calls() -> Result<()> {
         return Ok(());
     }
     let dir = Scratch::new(Path::new("/tmp"))?;
-    let program = compile::c(dir.path(), "wide", MIXED, &[])?;
+    let program = programs::compile("mixed", &[], &dir)?;
     recorded("wide", &program, &[], |known| {
         assert!(known.profile().has(BLOCK));
         known.passes()?;

@@ -217,3 +217,67 @@ fn numbered(name: Option<&str>, prefix: &'static str, number: u32) -> Word {
     name.and_then(|name| Word::new(name).ok())
         .unwrap_or_else(|| Word::numbered(prefix, number))
 }
+
+#[cfg(test)]
+mod tests {
+    use harden_common::{NATIVE_OF_IA32, native_of_x32};
+
+    use super::{native, x32};
+
+    /// 32-bit calls that have another name than the native call with the same arguments.
+    const RENAMED: [(&str, &str); 20] = [
+        ("oldstat", "stat"),
+        ("oldlstat", "lstat"),
+        ("oldfstat", "fstat"),
+        ("umount", "umount2"),
+        ("mmap2", "mmap"),
+        ("truncate64", "truncate"),
+        ("ftruncate64", "ftruncate"),
+        ("stat64", "stat"),
+        ("lstat64", "lstat"),
+        ("fstat64", "fstat"),
+        ("fstatat64", "newfstatat"),
+        ("statfs64", "statfs"),
+        ("fstatfs64", "fstatfs"),
+        ("lchown32", "lchown"),
+        ("fchown32", "fchown"),
+        ("chown32", "chown"),
+        ("utimensat_time64", "utimensat"),
+        ("mmap", "old mmap"),
+        ("socketcall", "socketcall"),
+        ("fanotify_mark", "fanotify_mark"),
+    ];
+
+    #[test]
+    fn calls_of_32_bits_are_taken_for_native_ones_with_the_same_arguments() {
+        let mut compared = 0;
+        for (number, &to) in NATIVE_OF_IA32.iter().enumerate() {
+            let Some(name) = syscalls::x86::Sysno::new(number).map(|call| call.name()) else {
+                continue;
+            };
+            // 512 and above: shapes that only 32-bit calls have. 0: not looked at.
+            let to = u32::from(to);
+            if to == 0 || to >= 512 {
+                continue;
+            }
+            let native = native(to).unwrap_or_default();
+            assert!(
+                name == native || RENAMED.contains(&(name, native)),
+                "{name} ({number}) is taken for {native} ({to})"
+            );
+            compared += 1;
+        }
+        assert!(compared > 80, "{compared}");
+    }
+
+    #[test]
+    fn calls_of_x32_are_taken_for_native_ones_of_the_same_name() {
+        for number in 0..548 {
+            let to = native_of_x32(number);
+            assert!(
+                to == 0 || x32(number) == native(to),
+                "{number} is taken for {to}"
+            );
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Paths, addresses and arguments are recorded as what they are, and nothing beside.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use harden_agent::observation::{AddressOperation, Executable, Observation, Operation, Run};
+use harden_tests::{Scratch, harden, met, programs::compile};
+
+fn run(observation: &Observation) -> &Run {
+    let run = observation.runs.values().next().expect("one run");
+    assert_eq!(run.losses.len(), 0, "{:?}", run.losses);
+    run
+}
+
+/// What the program whose file is called `name` did.
+fn facts<'a>(observation: &'a Observation, name: &str) -> &'a Executable {
+    let mut programs = run(observation).executables.iter();
+    let found =
+        programs.find(|(path, _)| path.as_path().file_name().is_some_and(|file| file == name));
+    found.unwrap_or_else(|| panic!("{name} was not seen")).1
+}
+
+/// `OPERATION OUTCOME PATH` of everything in `directory`, the paths relative to it.
+fn acts(facts: &Executable, directory: &Path) -> BTreeSet<String> {
+    let mut acts = BTreeSet::new();
+    for (path, file) in &facts.files {
+        let Ok(path) = path.as_path().strip_prefix(directory) else {
+            continue;
+        };
+        let path = match path.to_str().expect("a name in UTF-8") {
+            "" => ".",
+            path => path,
+        };
+        for (operation, outcomes) in &file.operations {
+            let operation = name(*operation);
+            acts.extend(
+                outcomes
+                    .keys()
+                    .map(|outcome| format!("{operation} {} {path}", outcome.0)),
+            );
+        }
+    }
+    acts
+}
+
+/// The operation's name, as the file has it.
+fn name(operation: Operation) -> String {
+    let json = serde_json::to_string(&operation).expect("a name");
+    json.trim_matches('"').to_owned()
+}
+
+/// The lines that a program printed, without those of harden, which are indented or have a colon
+/// or file in them.
+fn printed(output: &str, is_fact: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    output
+        .lines()
+        .filter(|line| is_fact(line))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The tree that `acts.c` works on.
+fn furnish(directory: &Path) -> Result<()> {
+    fs::create_dir(directory.join("dir"))?;
+    for file in [
+        "a",
+        "dir/chained",
+        "dir/fstatat",
+        "dir/inner",
+        "dir/linked",
+        "dir/relative",
+        "dir/through",
+        "hour",
+        "how",
+        "listed",
+        "located",
+        "lstat",
+        "removed",
+        "sibling",
+        "stat",
+        "statx",
+    ] {
+        fs::write(directory.join(file), "")?;
+    }
+    for (link, target) in [
+        ("chain", "chained"),
+        ("chained", "dir/chained"),
+        ("dangling", "nowhere"),
+        ("dirlink", "dir"),
+        ("link", "dir/linked"),
+        ("loop", "loop"),
+    ] {
+        symlink(target, directory.join(link))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_act_has_its_fact_and_no_other() -> Result<()> {
+    if !met("every_act_has_its_fact_and_no_other", &["gcc"]) {
+        return Ok(());
+    }
+    let bin = Scratch::new(Path::new("/run"))?;
+    let program = compile("acts", &[], &bin)?;
+    for options in [&[][..], &["--task-hash"]] {
+        // The places differ in file system; both are no places of harden's own.
+        for parent in ["/var/tmp", "/dev/shm"] {
+            let tree = Scratch::new(Path::new(parent))?;
+            furnish(tree.path())?;
+            let recorded = harden::record(
+                "acts",
+                options,
+                &[program.as_os_str(), tree.path().as_os_str()],
+            )?;
+            assert_eq!(recorded.status, 0, "{}", recorded.output);
+            let expected = printed(&recorded.output, |line| {
+                let words: Vec<_> = line.split(' ').collect();
+                matches!(words[..], [_, outcome, _] if outcome == "ok" || outcome.starts_with('E'))
+            });
+            assert!(expected.len() > 70, "{}", recorded.output);
+            let facts = facts(&recorded.observation, "acts");
+            let observed = acts(facts, tree.path());
+            let missed: Vec<_> = expected.difference(&observed).collect();
+            let invented: Vec<_> = observed.difference(&expected).collect();
+            assert!(
+                missed.is_empty() && invented.is_empty(),
+                "missed {missed:#?}, invented {invented:#?}"
+            );
+            links(run(&recorded.observation), facts, tree.path());
+            owners(facts, tree.path())?;
+            addresses(facts, tree.path());
+        }
+    }
+    Ok(())
+}
+
+/// What was opened by a link is there under its own name, with the links that led there.
+fn links(run: &Run, facts: &Executable, tree: &Path) {
+    let file = |name: &str| {
+        let path = tree.join(name);
+        let found = facts.files.iter().find(|(file, _)| file.as_path() == path);
+        found.unwrap_or_else(|| panic!("{name}")).1
+    };
+    let asked = |name: &str| -> Vec<_> {
+        let names = file(name).asked_as.iter();
+        names
+            .map(|asked| asked.as_path().strip_prefix(tree).expect("below the tree"))
+            .collect()
+    };
+    assert_eq!(asked("dir/linked"), [Path::new("link")]);
+    assert_eq!(asked("dir/chained"), [Path::new("chain")]);
+    assert_eq!(asked("dir/through"), [Path::new("dirlink/through")]);
+    assert_eq!(asked("sibling"), [Path::new("dir/../sibling")]);
+    assert!(file("dir/linked").resolved);
+    assert!(!file("missing").resolved);
+    for (link, text) in [
+        ("link", "dir/linked"),
+        ("chain", "chained"),
+        ("chained", "dir/chained"),
+        ("dirlink", "dir"),
+        ("loop", "loop"),
+    ] {
+        let link = tree.join(link);
+        let found = run.symlinks.iter().find(|(path, _)| path.as_path() == link);
+        assert_eq!(found.map(|(_, text)| text.as_path()), Some(Path::new(text)));
+    }
+}
+
+/// Device, number, mode and owner are those that stat gives.
+fn owners(facts: &Executable, tree: &Path) -> Result<()> {
+    for name in ["b", "data", "dir", "dir/inner"] {
+        let path = tree.join(name);
+        let status = fs::metadata(&path)?;
+        let (_, file) = facts
+            .files
+            .iter()
+            .find(|(file, _)| file.as_path() == path)
+            .context(name)?;
+        let same = |inode: &&harden_agent::observation::Inode| {
+            (inode.device, inode.number, inode.mode, inode.uid, inode.gid)
+                == (
+                    status.dev(),
+                    status.ino(),
+                    status.mode(),
+                    status.uid(),
+                    status.gid(),
+                )
+        };
+        assert!(
+            file.inodes.iter().any(|inode| same(&inode)),
+            "{name}: {:?} {status:?}",
+            file.inodes
+        );
+    }
+    Ok(())
+}
+
+fn addresses(facts: &Executable, tree: &Path) {
+    let observed: BTreeSet<_> = facts
+        .addresses
+        .iter()
+        .flat_map(|(operation, addresses)| {
+            addresses
+                .keys()
+                .map(move |address| (*operation, address.to_string()))
+        })
+        .collect();
+    let unix = |name: &str| format!("unix {}", tree.join(name).display());
+    for (operation, address) in [
+        (AddressOperation::Bind, unix("socket")),
+        (AddressOperation::Connect, unix("socket")),
+        (AddressOperation::Connect, unix("nosocket")),
+        (AddressOperation::Send, unix("nodgram")),
+    ] {
+        assert!(
+            observed.contains(&(operation, address.clone())),
+            "{address}: {observed:?}"
+        );
+    }
+}
+
+#[test]
+fn addresses_that_are_no_files() -> Result<()> {
+    if !met("addresses_that_are_no_files", &["python3"]) {
+        return Ok(());
+    }
+    let script = "
+import socket as s
+a = s.socket(s.AF_UNIX); a.bind(b'\\0abstract'); a.listen()
+s.socket(s.AF_UNIX).connect(b'\\0abstract')
+b = s.socket(); b.bind(('127.0.0.1', 45681)); b.listen()
+s.socket().connect(('127.0.0.1', 45681))
+c = s.socket(s.AF_INET6, s.SOCK_DGRAM); c.bind(('::1', 45682))
+s.socket(s.AF_INET6, s.SOCK_DGRAM).sendto(b'x', ('::1', 45682))
+d = s.socket(s.AF_NETLINK, s.SOCK_RAW, 0); d.bind((0, 1))
+e = s.socket(); e.connect_ex(('127.0.0.1', 45683))
+";
+    let recorded = harden::record("addresses", &[], &["/usr/bin/python3", "-c", script])?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    let run = run(&recorded.observation);
+    let facts = run.executables.values().next().context("python")?;
+    let mut observed = Vec::new();
+    for (operation, addresses) in &facts.addresses {
+        for (address, outcomes) in addresses {
+            let outcomes = outcomes.keys().map(|outcome| outcome.0.as_str());
+            observed.push(format!(
+                "{operation:?} {address} {}",
+                outcomes.collect::<Vec<_>>().join(" ")
+            ));
+        }
+    }
+    assert_eq!(
+        observed,
+        [
+            "Bind inet 127.0.0.1:45681 ok",
+            "Bind inet6 [::1]:45682 ok",
+            "Bind netlink groups 0x1 ok",
+            "Bind unix @abstract ok",
+            "Connect inet 127.0.0.1:45681 ok",
+            "Connect inet 127.0.0.1:45683 ECONNREFUSED",
+            "Connect unix @abstract ok",
+            "Send inet6 [::1]:45682 ok",
+        ]
+    );
+    let families: Vec<_> = facts
+        .families
+        .keys()
+        .map(harden_agent::observation::Word::as_str)
+        .collect();
+    assert_eq!(families, ["inet", "inet6", "netlink", "unix"]);
+    assert_eq!(
+        recorded.profile.list("protocol"),
+        ["unix", "inet", "inet6", "netlink"]
+    );
+    Ok(())
+}
+
+#[test]
+fn arguments_with_a_rule_of_their_own() -> Result<()> {
+    if !met("arguments_with_a_rule_of_their_own", &["gcc"]) {
+        return Ok(());
+    }
+    let bin = Scratch::new(Path::new("/run"))?;
+    let program = compile("arguments", &[], &bin)?;
+    let recorded = harden::record("arguments", &[], &[program.as_os_str()])?;
+    let expected = printed(&recorded.output, |line| {
+        !line.contains([' ', ':']) && line.contains('-')
+    });
+    let facts = facts(&recorded.observation, "arguments");
+    let observed: BTreeSet<_> = facts
+        .arguments
+        .keys()
+        .map(|fact| fact.as_str().to_owned())
+        .collect();
+    assert_eq!(observed, expected);
+    assert!(expected.len() > 15);
+    Ok(())
+}
+
+#[test]
+fn a_path_is_the_same_whatever_the_mounts() -> Result<()> {
+    if !met(
+        "a_path_is_the_same_whatever_the_mounts",
+        &["unshare", "chroot"],
+    ) {
+        return Ok(());
+    }
+    let tree = Scratch::new(Path::new("/var/tmp"))?;
+    for name in ["source", "bound", "lower", "upper", "work", "over", "jail"] {
+        fs::create_dir(tree.path().join(name))?;
+    }
+    fs::write(tree.path().join("source/file"), "")?;
+    fs::write(tree.path().join("lower/below"), "")?;
+    // tmpfs: not every file system can be the upper layer.
+    let script = "
+cd \"$1\" && mount --bind source bound && cat bound/file &&
+mount -t tmpfs none work && mkdir work/up work/work &&
+mount -t overlay -o lowerdir=lower,upperdir=work/up,workdir=work/work none over &&
+cat over/below && echo >over/new &&
+mount --rbind / jail && chroot jail /bin/cat /etc/hostname";
+    let path = tree.path().to_str().context("a path in UTF-8")?;
+    let recorded = harden::record(
+        "mounts",
+        &[],
+        &[
+            "/usr/bin/unshare",
+            "--mount",
+            "/bin/sh",
+            "-c",
+            script,
+            "sh",
+            path,
+        ],
+    )?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    let read = acts(facts(&recorded.observation, "cat"), tree.path());
+    for act in [
+        "read ok bound/file",
+        "read ok over/below",
+        "read ok jail/etc/hostname",
+    ] {
+        assert!(read.contains(act), "{act}: {read:#?}");
+    }
+    let shell = facts(&recorded.observation, "dash");
+    assert!(acts(shell, tree.path()).contains("create ok over/new"));
+    let jailed = acts(facts(&recorded.observation, "chroot"), tree.path());
+    assert!(jailed.contains("chroot ok jail"), "{jailed:#?}");
+    Ok(())
+}
+
+#[test]
+fn no_capability_that_was_only_wondered_about() -> Result<()> {
+    if !met("no_capability_that_was_only_wondered_about", &["cat", "ls"]) {
+        return Ok(());
+    }
+    for command in [&["/bin/cat", "/etc/hostname"], &["/bin/ls", "/usr"]] {
+        let recorded = harden::record("plain", &[], command)?;
+        assert!(recorded.profile.has("caps.drop all"), "{command:?}");
+        assert_eq!(recorded.profile.list("caps.keep"), [""; 0], "{command:?}");
+    }
+    Ok(())
+}
