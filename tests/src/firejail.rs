@@ -9,7 +9,7 @@ use crate::{Process, Profile, Scratch};
 
 /// A program that is denied something may wait for ever for it. What works takes a fraction of
 /// this.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE_WITH_FAILURE: Duration = Duration::from_secs(4);
 
 /// Starts `command` under `profile` as the profile says it wants to be started, lets `work` have its
 /// way with it, and ends it.
@@ -21,6 +21,29 @@ pub fn run<S: AsRef<OsStr> + Debug>(
     command: &[S],
     work: impl FnOnce(&mut Process) -> Result<()>,
 ) -> Result<()> {
+    under(profile, command, work, |process| process)
+}
+
+/// As [`run`], for work that is about to fail: waits no longer than that takes to be sure.
+///
+/// # Errors
+/// As expected.
+pub fn run_to_fail<S: AsRef<OsStr> + Debug>(
+    profile: &Profile,
+    command: &[S],
+    work: impl FnOnce(&mut Process) -> Result<()>,
+) -> Result<()> {
+    under(profile, command, work, |process| {
+        process.patience(PATIENCE_WITH_FAILURE)
+    })
+}
+
+fn under<S: AsRef<OsStr> + Debug>(
+    profile: &Profile,
+    command: &[S],
+    work: impl FnOnce(&mut Process) -> Result<()>,
+    adjust: impl FnOnce(Process) -> Process,
+) -> Result<()> {
     let dir = Scratch::new(Path::new("/run"))?;
     let file = dir.path().join("under-test.profile");
     profile.write(&file)?;
@@ -30,11 +53,10 @@ pub fn run<S: AsRef<OsStr> + Debug>(
         firejail.arg("--");
     }
     firejail.args(command);
-    let mut process = Process::start(&mut firejail)?.patience(PATIENCE);
-    let result = work(&mut process);
-    // As an administrator would. That `work` succeeded says nothing about an orderly end, and what
-    // does not heed the signal is killed.
+    let mut process = adjust(Process::start(&mut firejail)?);
+    work(&mut process).with_context(|| process.output())?;
+    // As an administrator would, so that the daemon can save what it holds.
     let _ = process.signal(Signal::SIGTERM);
     let _ = process.wait();
-    result.with_context(|| process.output())
+    Ok(())
 }

@@ -17,7 +17,7 @@ mod skip;
 pub mod strace;
 mod work;
 
-pub use process::Process;
+pub use process::{Process, is_alive};
 pub use profile::Profile;
 pub use requirements::met;
 pub use scratch::Scratch;

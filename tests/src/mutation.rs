@@ -22,7 +22,7 @@ pub fn assert_each_is_needed<S: AsRef<OsStr> + Debug>(
     for (directive, item) in items {
         let mutated = profile.without(directive, item);
         prepare().expect("no first start");
-        let Err(error) = firejail::run(&mutated, command, &work) else {
+        let Err(error) = firejail::run_to_fail(&mutated, command, &work) else {
             panic!("the work is done without {item} in {directive}");
         };
         println!("without {item} in {directive}: {:#}", error.root_cause());

@@ -18,6 +18,8 @@ use nix::{
 
 /// How long anything may take to come about. Only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a program may take to tidy up when it is no longer wanted.
+const TIDYING: Duration = Duration::from_secs(5);
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -121,8 +123,9 @@ impl Process {
         Ok(kill(self.id(), signal)?)
     }
 
-    /// The descendants whose command line holds `title`, wherever in the tree: a daemon sits below
-    /// the sandbox, or below the recorder. In no particular order.
+    /// The descendants whose command line begins with `title`, wherever in the tree: a daemon sits
+    /// below the sandbox, or below the recorder, which have its name among their arguments. In no
+    /// particular order.
     #[must_use]
     pub fn descendants(&self, title: &str) -> Vec<Pid> {
         let mut found = descendants(self.id());
@@ -130,7 +133,7 @@ impl Process {
             fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
                 String::from_utf8_lossy(&line)
                     .replace('\0', " ")
-                    .contains(title)
+                    .starts_with(title)
             })
         });
         found
@@ -154,12 +157,19 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // A sandbox has a process that is the first of its PID namespace: with that one killed, the
         // kernel ends all of it, processes born meanwhile too. The rest goes one by one.
         let below = descendants(self.id());
+        let _ = self.signal(Signal::SIGTERM);
         for pid in &below {
             let _ = kill(*pid, Signal::SIGKILL);
         }
+        // Firejail and harden tidy up after what they ran, if they are let.
+        self.patience = TIDYING;
+        let _ = self.wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
         // Killed is not dead yet, and until then it may write into a directory about to be removed.
@@ -201,7 +211,8 @@ fn parent(pid: i32) -> Option<Pid> {
 }
 
 /// Not gone, and no zombie that waits to be noticed.
-fn is_alive(pid: Pid) -> bool {
+#[must_use]
+pub fn is_alive(pid: Pid) -> bool {
     field(pid, "State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
