@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
 pub use error::WriteError;
@@ -24,6 +25,18 @@ pub use ours::{MARKER_PREFIX, Ours};
 
 /// Owner and group: a profile tells an intruder where the gaps are.
 const MODE: Mode = Mode::from_raw_mode(0o640);
+
+/// Who called `sudo harden`: the files are theirs, or they could not read what they asked for. The
+/// variables are sudo's own (sudo(8)); they mean nothing to a process that is not root.
+fn sudo_caller() -> Option<(Uid, Gid)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let (user, group) = (number("SUDO_UID")?, number("SUDO_GID")?);
+    // The kernel takes (uid_t) -1 for "leave it"; rustix refuses it by a panic.
+    (user != u32::MAX && group != u32::MAX).then(|| (Uid::from_raw(user), Gid::from_raw(group)))
+}
 
 /// One file to write.
 #[derive(Clone, Debug)]
@@ -199,6 +212,9 @@ impl Temporary {
             name: output.name.clone(),
             replaces,
         };
+        if let Some((user, group)) = sudo_caller() {
+            rustix::fs::fchown(&file, Some(user), Some(group)).map_err(|error| io(error.into()))?;
+        }
         // fchmod, because the umask has its say in what open is asked for.
         rustix::fs::fchmod(&file, MODE).map_err(|error| io(error.into()))?;
         file.write_all(&output.content).map_err(io)?;

@@ -25,10 +25,11 @@ pub fn run<S: AsRef<OsStr> + Debug>(
     let file = dir.path().join("under-test.profile");
     profile.write(&file)?;
     let mut firejail = Command::new("firejail");
-    firejail
-        .arg(format!("--profile={}", file.display()))
-        .arg("--")
-        .args(command);
+    firejail.arg(format!("--profile={}", file.display()));
+    if !profile.starts_directly() {
+        firejail.arg("--");
+    }
+    firejail.args(command);
     let mut process = Process::start(&mut firejail)?.patience(PATIENCE);
     let result = work(&mut process);
     // As an administrator would. That `work` succeeded says nothing about an orderly end, and what

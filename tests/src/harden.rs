@@ -35,11 +35,10 @@ pub struct Recorded {
 pub fn binary() -> PathBuf {
     env::var_os("HARDEN_BIN").map_or_else(
         || {
-            let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
-                || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
-                PathBuf::from,
-            );
-            target.join("release/harden")
+            // A relative directory is one of the checkout's, wherever the tests run.
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+            root.join(target).join("release/harden")
         },
         PathBuf::from,
     )
@@ -72,6 +71,29 @@ pub fn record_daemon<S: AsRef<OsStr> + Debug>(
     work: impl FnOnce(&mut Process) -> Result<()>,
 ) -> Result<Recorded> {
     let dir = Scratch::new(Path::new("/run"))?;
+    record_into(dir, name, options, command, work)
+}
+
+/// Records one more run, with `--append`: the profile is then for all of them.
+///
+/// # Errors
+/// As [`record_daemon`].
+pub fn record_again<S: AsRef<OsStr> + Debug>(
+    earlier: Recorded,
+    command: &[S],
+    work: impl FnOnce(&mut Process) -> Result<()>,
+) -> Result<Recorded> {
+    let name = earlier.observation.name.to_string();
+    record_into(earlier.dir, &name, &["--append"], command, work)
+}
+
+fn record_into<S: AsRef<OsStr> + Debug>(
+    dir: Scratch,
+    name: &str,
+    options: &[&str],
+    command: &[S],
+    work: impl FnOnce(&mut Process) -> Result<()>,
+) -> Result<Recorded> {
     let mut process = start(name, options, command, &dir)?;
     work(&mut process).with_context(|| process.output())?;
     // If it has ended already, the status tells how.
@@ -100,7 +122,7 @@ fn start<S: AsRef<OsStr> + Debug>(
         .arg("--")
         .args(command);
     // Loading the programs and ending a daemon takes its time on a busy machine.
-    Ok(Process::start(&mut harden)?.patience(Duration::from_secs(60)))
+    Ok(Process::start(&mut harden)?.patience(Duration::from_mins(1)))
 }
 
 fn read(name: &str, dir: Scratch, process: &Process, status: Option<i32>) -> Result<Recorded> {

@@ -5,6 +5,8 @@
 
 pub mod firejail;
 pub mod harden;
+pub mod http;
+pub mod mutation;
 pub mod network;
 mod process;
 mod profile;
@@ -13,9 +15,11 @@ mod requirements;
 mod scratch;
 mod skip;
 pub mod strace;
+mod work;
 
 pub use process::Process;
 pub use profile::Profile;
 pub use requirements::met;
 pub use scratch::Scratch;
 pub use skip::skip;
+pub use work::{Known, Work};

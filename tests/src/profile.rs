@@ -42,6 +42,22 @@ impl Profile {
         self.rules().any(|line| line == rule)
     }
 
+    /// Is it made for `firejail PROGRAM`, rather than for `firejail -- PROGRAM`?
+    #[must_use]
+    pub fn starts_directly(&self) -> bool {
+        self.text
+            .lines()
+            .any(|line| line == "# Start it with: firejail --profile=FILE PROGRAM")
+    }
+
+    /// The same with one more line.
+    #[must_use]
+    pub fn with(&self, line: &str) -> Self {
+        Self {
+            text: format!("{}{line}\n", self.text),
+        }
+    }
+
     /// The arguments of every line of `directive`.
     #[must_use]
     pub fn arguments(&self, directive: &str) -> Vec<&str> {

@@ -20,6 +20,8 @@ pub fn main() -> Result<()> {
     let server = workspace::root().join("xtask/src/demo/server.py");
     let program = ["/usr/bin/python3".as_ref(), server.as_os_str()];
     let directory = workspace::demo();
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("could not make {}", directory.display()))?;
 
     println!("\n== recording a small web server");
     let mut record = process::as_root(workspace::harden(false));

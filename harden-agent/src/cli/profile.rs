@@ -21,13 +21,36 @@ pub enum Start {
     Direct,
 }
 
-impl From<Start> for Launch {
-    fn from(start: Start) -> Self {
-        match start {
-            Start::Shell => Self::Shell("/bin/bash".to_owned()),
-            Start::Direct => Self::Direct,
-        }
+/// How to start what `observation` tells of. Firejail's shell is the user's login shell: one that
+/// lets nobody in runs nothing, and what others than bash need is not known.
+fn launch(asked: Option<Start>, observation: &Observation) -> Launch {
+    let shell = observation
+        .runs
+        .values()
+        .map(|run| login_shell(run.uid))
+        .find(|shell| !is_bash(shell))
+        .unwrap_or_else(|| BASH.to_owned());
+    match asked {
+        Some(Start::Direct) => Launch::Direct,
+        None if !is_bash(&shell) => Launch::Direct,
+        _ => Launch::Shell(shell),
     }
+}
+
+const BASH: &str = "/bin/bash";
+
+fn is_bash(shell: &str) -> bool {
+    shell.ends_with("/bash")
+}
+
+/// The login shell of `uid`; bash for a user that this machine does not know: it was recorded
+/// on another, and bash is what most have.
+fn login_shell(uid: u32) -> String {
+    nix::unistd::User::from_uid(uid.into())
+        .ok()
+        .flatten()
+        .and_then(|user| user.shell.into_os_string().into_string().ok())
+        .unwrap_or_else(|| BASH.to_owned())
 }
 
 /// What a profile is written for, and where to.
@@ -39,9 +62,9 @@ pub struct ProfileArgs {
     /// Write for this Firejail instead of the installed one
     #[arg(long, value_name = "VERSION")]
     pub firejail_version: Option<Version>,
-    /// How the program will be started
-    #[arg(long, value_enum, default_value_t = Start::Shell)]
-    pub start: Start,
+    /// How the program will be started [default: shell where that is bash, else direct]
+    #[arg(long, value_enum)]
+    pub start: Option<Start>,
     /// Rules and warnings only, without the evidence
     #[arg(long)]
     pub bare: bool,
@@ -61,7 +84,7 @@ pub struct Profile {
 impl ProfileArgs {
     /// Decides and renders. Warnings about the target go to standard error.
     pub fn render(&self, observation: &Observation) -> Profile {
-        let asked = target::firejail::ask(self.firejail_version, self.start.into());
+        let asked = target::firejail::ask(self.firejail_version, launch(self.start, observation));
         for warning in &asked.warnings {
             eprintln!("warning: {warning}");
         }
@@ -72,5 +95,32 @@ impl ProfileArgs {
             ours: Ours::Marker,
         };
         Profile { policy, output }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::observation::SCHEMA;
+
+    #[test]
+    fn asked_for_nothing_a_stranger_starts_through_bash() {
+        let nobody_yet = Observation {
+            schema: SCHEMA,
+            name: "d".into(),
+            runs: BTreeMap::new(),
+        };
+        assert_eq!(launch(None, &nobody_yet), Launch::Shell(BASH.to_owned()));
+        assert_eq!(launch(Some(Start::Direct), &nobody_yet), Launch::Direct);
+        assert_eq!(login_shell(u32::MAX - 7), BASH);
+    }
+
+    #[test]
+    fn a_shell_that_lets_nobody_in_is_passed_by() {
+        assert!(!is_bash("/usr/sbin/nologin"));
+        assert!(!is_bash(""));
+        assert!(is_bash("/usr/bin/bash"));
     }
 }

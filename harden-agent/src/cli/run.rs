@@ -25,6 +25,10 @@ use crate::{
 /// The exit status is the command's own, 128 + n if signal n ended it. 127: there is no such
 /// command; 126: it cannot be run; 125: harden failed, and says how.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Run {
     /// The name of the profile [default: the program's file name]
     #[arg(long)]
@@ -91,7 +95,7 @@ impl Run {
         let live = Live::new(self);
         let recording = runtime
             .block_on(record(&options, |progress| live.show(progress)))
-            .map_err(|error| self.explain(error))?;
+            .map_err(Self::explain)?;
         live.finish();
 
         let status = recording.run.status;
@@ -149,7 +153,7 @@ impl Run {
     }
 
     /// Adds the way out to an error of the recording.
-    fn explain(&self, error: RunError) -> anyhow::Error {
+    fn explain(error: RunError) -> anyhow::Error {
         let needs_root = matches!(error, RunError::Probe(ProbeError::Privilege(_)))
             && !nix::unistd::geteuid().is_root();
         let error = anyhow::Error::from(error);

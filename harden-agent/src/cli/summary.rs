@@ -99,13 +99,14 @@ pub fn text(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> St
     table.add_row(["events lost".to_owned(), summary.losses.to_string()]);
     let mut text = format!("{table}\n");
     for warning in summary.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        text.extend(["warning: ", warning, "\n"]);
     }
     for file in summary.files {
-        text.push_str(&format!(
-            "wrote {}\n",
-            Text::from(file.as_os_str().as_encoded_bytes())
-        ));
+        let file = Text::from(file.as_os_str().as_encoded_bytes()).to_string();
+        text.extend([
+            "wrote ", &file, "
+",
+        ]);
     }
     text
 }

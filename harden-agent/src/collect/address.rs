@@ -41,8 +41,10 @@ pub fn parse(bytes: &[u8], base: &[u8]) -> Option<Address> {
             Some(plain(&format!("{name} groups {groups:#x}")))
         }
         _ => {
-            let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-            Some(plain(&format!("{name} {hex}")))
+            // The unread rest, in hexadecimal.
+            let number = rest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let hex = number.filter_map(|digit| char::from_digit(digit.into(), 16));
+            Some(plain(&format!("{name} {}", hex.collect::<String>())))
         }
     }
 }

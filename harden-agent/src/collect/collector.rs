@@ -263,7 +263,7 @@ impl Collector {
                 // The same path twice: an upgrade, or a second cgroup. Counts add up, as these are
                 // different processes; the join would take the larger.
                 std::collections::btree_map::Entry::Occupied(mut entry) => {
-                    add(entry.get_mut(), slot.facts)
+                    add(entry.get_mut(), slot.facts);
                 }
             }
         }
@@ -335,7 +335,7 @@ fn insert(facts: &mut Executable, fact: Fact, seen: Seen) {
     match fact {
         Fact::Syscall(abi, name) => join(facts.syscalls.entry(abi).or_default(), name, seen),
         Fact::Capability(name, check) => {
-            join(facts.capabilities.entry(name).or_default(), check, seen)
+            join(facts.capabilities.entry(name).or_default(), check, seen);
         }
         Fact::Family(name) => join(&mut facts.families, name, seen),
         Fact::SocketType(name) => join(&mut facts.socket_types, name, seen),

@@ -59,7 +59,7 @@ fn native(call: u32) -> Option<&'static str> {
     syscalls::x86_64::Sysno::new(call as usize).map(|call| call.name())
 }
 
-/// Calls of x32 alone have numbers from 512 (arch/x86/entry/syscalls/syscall_64.tbl, Linux 6.18).
+/// Calls of x32 alone have numbers from 512 (`arch/x86/entry/syscalls/syscall_64.tbl`, Linux 6.18).
 const X32: [&str; 36] = [
     "rt_sigaction",
     "rt_sigreturn",

@@ -39,14 +39,14 @@ impl Symlinks {
                 Component::ParentDir => {
                     at.pop();
                 }
-                Component::Normal(name) => at = self.step(at, name, budget),
+                Component::Normal(name) => at = self.step(&at, name, budget),
                 _ => {}
             }
         }
         at
     }
 
-    fn step(&mut self, directory: PathBuf, name: &OsStr, budget: &mut u32) -> PathBuf {
+    fn step(&mut self, directory: &Path, name: &OsStr, budget: &mut u32) -> PathBuf {
         let entry = directory.join(name);
         let link = self
             .known

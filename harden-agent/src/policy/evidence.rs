@@ -52,7 +52,8 @@ impl Evidence {
     }
 }
 
-/// `nginx, sh; 2 runs; first 2026-11-23T08:00:02Z; 311 times`.
+/// `nginx, sh; 2 runs; 311 times`. Without the time, which would make each recording of the same
+/// work another file.
 impl fmt::Display for Evidence {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMES: usize = 3;
@@ -67,9 +68,6 @@ impl fmt::Display for Evidence {
             0 => {}
             1 => out.write_str("; 1 run")?,
             runs => write!(out, "; {runs} runs")?,
-        }
-        if let Some(first) = self.first {
-            write!(out, "; first {first:.0}")?;
         }
         match self.count {
             None => {}

@@ -67,10 +67,18 @@ pub(super) fn decide(
                 .entry(element.to_owned())
                 .or_default()
                 .merge(&place.evidence());
-            files
-                .entry(element.to_owned())
-                .or_default()
-                .insert(&place.path);
+            // readlink(2) of a name is about the link, not about another file of that name: the copy
+            // has the link too.
+            if place
+                .uses
+                .iter()
+                .any(|one| one.operation != Operation::Readlink)
+            {
+                files
+                    .entry(element.to_owned())
+                    .or_default()
+                    .insert(&place.path);
+            }
             used.entry(element.to_owned()).or_default().insert(name);
         }
     }
@@ -83,10 +91,6 @@ pub(super) fn decide(
         if !same_after_merge(&paths) {
             reasons.push(format!("{name} stands for {}", paths.join(" and ")));
         }
-    }
-    if items.is_empty() && reasons.is_empty() {
-        reasons
-            .push("no program in these directories was used, and the list cannot be empty".into());
     }
     let mut items: Vec<Item> = items
         .into_iter()
@@ -105,6 +109,10 @@ pub(super) fn decide(
             _ => {}
         }
         items.sort_by(|one, other| one.value.cmp(&other.value));
+    }
+    if items.is_empty() && reasons.is_empty() {
+        reasons
+            .push("no program in these directories was used, and the list cannot be empty".into());
     }
     let length: usize = items.iter().map(|item| item.value.len() + 1).sum();
     if "private-bin ".len() + length > super::syscalls::LINE {
@@ -218,6 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_is_read_is_no_other_file() {
+        // python3 looks at its own link to find its library.
+        let fixture = Fixture::new()
+            .link("/usr/bin/python3", "python3.11")
+            .executable("/usr/bin/python3.11")
+            .invoked_as("/usr/bin/python3")
+            .file("/usr/bin/python3", Operation::Readlink, "ok");
+        assert_eq!(names(&decided(fixture)), ["python3", "python3.11"]);
+    }
+
+    #[test]
     fn another_file_of_the_same_name_does_not_take_its_place() {
         let observation = Fixture::new().executable("/usr/bin/git").observation();
         let target = Target {
@@ -227,6 +246,19 @@ mod tests {
         };
         let decided = decide(&places(&observation), &Coverage::of(&observation), &target);
         assert_eq!(names(&decided), ["/usr/bin/git"]);
+    }
+
+    #[test]
+    fn a_program_from_elsewhere_leaves_the_shell_alone() {
+        let observation = Fixture::new().executable("/opt/d/d").observation();
+        let through_shell = decide(
+            &places(&observation),
+            &Coverage::of(&observation),
+            &Target::default(),
+        );
+        assert_eq!(names(&through_shell), ["bash"]);
+        let direct = decided(Fixture::new().executable("/opt/d/d"));
+        assert!(direct.given().is_none());
     }
 
     #[test]

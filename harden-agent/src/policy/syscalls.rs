@@ -32,8 +32,10 @@ pub struct Syscalls {
 
 /// What bash needs between Firejail's filters and its exec of the program, beside what loads any
 /// dynamic program: with each left out in turn, these two and the loader's were missed (bash 5.2,
-/// glibc 2.36, Firejail 0.9.72); what else it asks for it can do without.
-const SHELL: [&str; 18] = [
+/// glibc 2.36, Firejail 0.9.72); what else it asks for it can do without. But with some of its four
+/// identities and without the others it takes itself for a setuid program, says so, and tries to
+/// become its user; and without getcwd it complains where PWD is not set, as under systemd.
+const SHELL: [&str; 23] = [
     "access",
     "arch_prctl",
     "brk",
@@ -41,7 +43,12 @@ const SHELL: [&str; 18] = [
     "execve",
     "exit_group",
     "futex",
+    "getcwd",
+    "getegid",
+    "geteuid",
+    "getgid",
     "getpgrp",
+    "getuid",
     "mmap",
     "mprotect",
     "munmap",
@@ -261,6 +268,19 @@ mod tests {
         let coverage = Coverage::of(&observation);
         let syscalls = decide(&observation, &coverage, &Target::default());
         assert!(values(&syscalls.keep).contains(&"getpgrp"));
+    }
+
+    #[test]
+    fn the_shell_sees_all_of_its_identities_or_none() {
+        let observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["getuid"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let kept = decide(&observation, &coverage, &Target::default()).keep;
+        for call in ["getuid", "geteuid", "getgid", "getegid"] {
+            assert!(values(&kept).contains(&call), "{call}");
+        }
     }
 
     #[test]

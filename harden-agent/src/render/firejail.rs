@@ -402,8 +402,8 @@ whitelist /var/lib/d/state
 caps.drop all
 protocol inet
 seccomp.block-secondary
-seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getpgrp,mmap,mprotect,munmap,\
-newfstatat,openat,pread64,prlimit64,read,set_robust_list,set_tid_address
+seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getcwd,getegid,geteuid,getgid,getpgrp,\
+getuid,mmap,mprotect,munmap,newfstatat,openat,pread64,prlimit64,read,set_robust_list,set_tid_address
 
 private-bin bash,d
 private-dev
