@@ -72,14 +72,15 @@ impl Stage {
         for made in ["bin", "srv"] {
             fs::create_dir(at(made))?;
         }
-        let hex = |name: &Vec<u8>| {
-            name.iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
+        let hex =
+            |name: &Vec<u8>| -> Vec<_> { name.iter().map(|byte| format!("{byte:02x}")).collect() };
         fs::write(
             at("srv/names"),
-            names.iter().map(hex).collect::<Vec<_>>().join("\n"),
+            names
+                .iter()
+                .map(|name| hex(name).concat())
+                .collect::<Vec<_>>()
+                .join("\n"),
         )?;
         fs::write(at("srv/actor.py"), ACTOR)?;
         for name in names {
