@@ -125,7 +125,7 @@ fn number(call: &str) -> Option<usize> {
         "open_tree_attr" => return Some(467),
         other => other,
     };
-    Some(name.parse::<syscalls::x86_64::Sysno>().ok()?.id() as usize)
+    usize::try_from(name.parse::<syscalls::x86_64::Sysno>().ok()?.id()).ok()
 }
 
 /// Whether the table has `argument` as a path of call `number`.

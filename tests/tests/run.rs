@@ -80,14 +80,17 @@ impl Running {
         Ok((self.0.wait()?.code(), said))
     }
 
+    /// The directories of its cgroup.
+    fn cgroups(&self) -> String {
+        let name = format!("harden-{}", self.0.id());
+        let mut find = Command::new("find");
+        find.args(["/sys/fs/cgroup", "-name", &name]);
+        String::from_utf8_lossy(&find.output().expect("find").stdout).into_owned()
+    }
+
     /// Its cgroup is gone, and with it whatever ran there.
     fn left_nothing(&self) {
-        let name = format!("harden-{}", self.0.id());
-        let found = Command::new("find")
-            .args(["/sys/fs/cgroup", "-name", &name])
-            .output()
-            .expect("find");
-        assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+        assert_eq!(self.cgroups(), "");
     }
 }
 
@@ -316,6 +319,7 @@ fn signalled(script: &str, signals: &[Signal]) -> Result<(Option<i32>, Scratch)>
         &dir,
     ))?;
     until("the command", || dir.path().join("ready").exists())?;
+    assert_ne!(running.cgroups(), "");
     for signal in signals {
         kill(running.pid(), *signal)?;
         thread::sleep(Duration::from_millis(300));

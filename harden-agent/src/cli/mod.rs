@@ -20,6 +20,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a command, record what it does, and write a profile under which it still works
+    ///
+    /// The exit status is the command's own, 128 + n if signal n ended it. 127: there is no such
+    /// command; 126: it cannot be run; 125: harden failed, and says how.
     Run(run::Run),
     /// Write a profile from a recorded observation; needs no root
     Render(render::Render),

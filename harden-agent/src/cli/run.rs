@@ -21,9 +21,6 @@ use crate::{
 };
 
 /// `harden run`
-///
-/// The exit status is the command's own, 128 + n if signal n ended it. 127: there is no such
-/// command; 126: it cannot be run; 125: harden failed, and says how.
 #[derive(Debug, Args)]
 #[expect(
     clippy::struct_excessive_bools,

@@ -1,6 +1,6 @@
 //! What a program's file says about itself.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, os::unix::fs::OpenOptionsExt, path::Path};
 
 use object::{
     Endianness, ReadCache, ReadRef,
@@ -14,7 +14,13 @@ use crate::observation::Text;
 /// runs, in the parent's slot. `None` for a static program, a script, or no file.
 #[must_use]
 pub fn interpreter(program: &Path) -> Option<Text> {
-    let file = File::open(program).ok()?;
+    // Whatever lies there by now: a FIFO must not make us wait, a terminal not become ours.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(program)
+        .ok()?;
     if !file.metadata().ok()?.is_file() {
         return None;
     }

@@ -162,9 +162,13 @@ fn a_directory_that_takes_no_files_is_named() {
     );
 }
 
-/// Runs the ignored test `name` on a tmpfs in a mount namespace of its own, with a umask that
-/// allows nothing.
-fn on_a_tmpfs(options: &str, name: &str) {
+/// Runs `work` in a tmpfs in a mount namespace of its own, with a umask that allows nothing: the
+/// test `name`, which calls this, starts itself again there.
+fn on_a_tmpfs(name: &str, options: &str, work: impl Fn(&Path)) {
+    const DIRECTORY: &str = "HARDEN_TEST_DIRECTORY";
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return work(Path::new(&directory));
+    }
     let directory = tempfile::tempdir().unwrap();
     let user: &[&str] = if rustix::process::geteuid().is_root() {
         &["--mount"]
@@ -172,71 +176,58 @@ fn on_a_tmpfs(options: &str, name: &str) {
         &["--mount", "--user", "--map-root-user"]
     };
     let script = "mount -t tmpfs -o \"$2\" tmpfs \"$HARDEN_TEST_DIRECTORY\" &&
-        umask 0777 && exec \"$0\" --exact --ignored \"$1\"";
+        umask 0777 && exec \"$0\" --exact \"$1\"";
     let output = Command::new("unshare")
         .args(user)
         .args(["sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
         .arg(format!("output::tests::{name}"))
         .arg(options)
-        .env("HARDEN_TEST_DIRECTORY", directory.path())
+        .env(DIRECTORY, directory.path())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     if output.status.code() != Some(0) && complained.contains("Operation not permitted") {
-        eprintln!("skipped, no mount namespace for this user: {complained}");
+        eprintln!("SKIPPED {name}: no mount namespace for this user: {complained}");
         return;
     }
     assert!(said.contains("1 passed"), "{said}{complained}");
 }
 
-fn tmpfs() -> PathBuf {
-    PathBuf::from(std::env::var_os("HARDEN_TEST_DIRECTORY").unwrap())
-}
-
 #[test]
 fn a_full_disk_is_named_and_leaves_no_file() {
-    on_a_tmpfs("size=64k", "full_disk");
-}
-
-#[test]
-#[ignore = "runs in the namespace that a_full_disk_is_named_and_leaves_no_file makes"]
-fn full_disk() {
-    let directory = tmpfs();
-    let outputs = [profile("a", ""), profile("b", &"x".repeat(1 << 20))];
-    let message = refusal(&directory, &outputs, false);
-    assert!(message.contains("/b: No space left on device"), "{message}");
-    assert!(message.contains("free some space"), "{message}");
-    assert!(names(&directory).is_empty());
+    on_a_tmpfs(
+        "a_full_disk_is_named_and_leaves_no_file",
+        "size=64k",
+        |directory| {
+            let outputs = [profile("a", ""), profile("b", &"x".repeat(1 << 20))];
+            let message = refusal(directory, &outputs, false);
+            assert!(message.contains("/b: No space left on device"), "{message}");
+            assert!(message.contains("free some space"), "{message}");
+            assert!(names(directory).is_empty());
+        },
+    );
 }
 
 #[test]
 fn the_mode_does_not_depend_on_the_umask() {
-    on_a_tmpfs("size=64k", "umask");
-}
-
-#[test]
-#[ignore = "runs in the namespace that the_mode_does_not_depend_on_the_umask makes"]
-fn umask() {
-    write(&tmpfs(), &[profile("a", "")], false).unwrap();
-    let mode = fs::metadata(tmpfs().join("a"))
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o7777, 0o640);
+    on_a_tmpfs(
+        "the_mode_does_not_depend_on_the_umask",
+        "size=64k",
+        |directory| {
+            write(directory, &[profile("a", "")], false).unwrap();
+            let metadata = fs::metadata(directory.join("a")).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
+        },
+    );
 }
 
 #[test]
 fn a_read_only_file_system_is_named() {
-    on_a_tmpfs("ro", "read_only");
-}
-
-#[test]
-#[ignore = "runs in the namespace that a_read_only_file_system_is_named makes"]
-fn read_only() {
-    let directory = tmpfs();
-    let message = refusal(&directory, &[profile("a", "")], false);
-    assert!(message.contains("/a: Read-only file system"), "{message}");
-    assert!(names(&directory).is_empty());
+    on_a_tmpfs("a_read_only_file_system_is_named", "ro", |directory| {
+        let message = refusal(directory, &[profile("a", "")], false);
+        assert!(message.contains("/a: Read-only file system"), "{message}");
+        assert!(names(directory).is_empty());
+    });
 }

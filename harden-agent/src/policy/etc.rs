@@ -92,22 +92,13 @@ fn against(place: &Place<'_>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::fixture::{Fixture, names};
     use super::super::places::places;
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Vec<Item>> {
         let observation = fixture.observation();
         decide(&places(&observation), &Coverage::of(&observation))
-    }
-
-    fn names(decision: &Decision<Vec<Item>>) -> Vec<&str> {
-        decision
-            .given()
-            .unwrap()
-            .iter()
-            .map(|item| item.value.as_str())
-            .collect()
     }
 
     #[test]

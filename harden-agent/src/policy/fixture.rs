@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::evidence::{Decision, Item};
 use crate::observation::{
     Abi, AddressOperation, CapabilityCheck, Executable, Host, Inode, Observation, Operation,
     Outcome, Run, SCHEMA, Seen, Socket, Text, Word,
@@ -171,4 +172,10 @@ impl Fixture {
                 .collect(),
         }
     }
+}
+
+/// The names that a rule lists, in order. Panics if there is no rule.
+pub(crate) fn names(decision: &Decision<Vec<Item>>) -> Vec<&str> {
+    let items = decision.given().unwrap();
+    items.iter().map(|item| item.value.as_str()).collect()
 }

@@ -181,7 +181,7 @@ fn same_after_merge(paths: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::fixture::{Fixture, names};
     use super::super::places::places;
     use super::*;
 
@@ -192,15 +192,6 @@ mod tests {
             ..Target::default()
         };
         decide(&places(&observation), &Coverage::of(&observation), &target)
-    }
-
-    fn names(decision: &Decision<Vec<Item>>) -> Vec<&str> {
-        decision
-            .given()
-            .unwrap()
-            .iter()
-            .map(|item| item.value.as_str())
-            .collect()
     }
 
     #[test]

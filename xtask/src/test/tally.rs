@@ -47,11 +47,18 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Tests that did not run: those that said so, and those that are marked `#[ignore]`.
+    pub fn skipped(&self) -> usize {
+        self.ignored + self.skips.len()
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // To the test harness a test that skips itself has passed.
         let passed = self.passed.saturating_sub(self.skips.len());
-        let skipped = self.ignored + self.skips.len();
+        let skipped = self.skipped();
         write!(
             f,
             "{passed} passed, {} failed, {skipped} skipped",

@@ -1,0 +1,249 @@
+//! Whatever a file is called, no line of the profile says what its name wants it to say.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, Result};
+use harden_agent::observation;
+use harden_tests::{Profile, Scratch, harden, met};
+
+/// Names that mean something to Firejail, to a shell, to a terminal or to whoever reads a list.
+const HOSTILE: [&[u8]; 24] = [
+    b"new\nline",
+    b"x\nnoblacklist ${HOME}\nwhitelist \nignore seccomp\n",
+    b"# comment",
+    b"a#b",
+    b"a,b",
+    b"*",
+    b"?[a-z]",
+    b"%50",
+    b"${HOME}",
+    b"$(reboot)",
+    b"\"quoted\"",
+    b"it's",
+    b"a b  c",
+    b" leading",
+    b"trailing ",
+    b"tab\tname",
+    b"cr\rname",
+    b"\\x2f",
+    b"-dash",
+    b"~tilde",
+    b"a;b|c&d<e>f!g^h{i}",
+    b"\x01\x1b[31m\x7f",
+    "\u{202e}rtl\u{2028}".as_bytes(),
+    &[0xff; 255],
+];
+
+/// Uses each name in /etc, in a directory for programs, and elsewhere. It is given the names in
+/// hexadecimal, so that the command line is harmless.
+const ACTOR: &str = r#"
+import os, socket, subprocess, sys
+names = [bytes.fromhex(line) for line in open(sys.argv[1])]
+for name in names:
+    for directory in (b"/etc/", b"/srv/", b"/srv/" + name[:100] + b".d/"):
+        open(directory + name).read()
+    open(b"/srv/" + name, "a").write("x")
+    subprocess.run([b"/usr/local/bin/" + name], check=True)
+    os.chdir("/srv")
+    socket.socket(socket.AF_UNIX).bind(name[:90] + b".s")
+    os.unlink(name[:90] + b".s")
+"#;
+
+/// Records the actor with `names`, in a mount namespace where they can be anywhere.
+struct Stage {
+    dir: Scratch,
+}
+
+impl Stage {
+    fn new(names: &[Vec<u8>]) -> Result<Self> {
+        let dir = Scratch::new(Path::new("/run"))?;
+        let at = |name: &str| dir.path().join(name);
+        let copied = Command::new("cp")
+            .args(["-a", "/etc"])
+            .arg(at("etc"))
+            .status()?;
+        assert!(copied.success());
+        for made in ["bin", "srv"] {
+            fs::create_dir(at(made))?;
+        }
+        let hex =
+            |name: &Vec<u8>| -> Vec<_> { name.iter().map(|byte| format!("{byte:02x}")).collect() };
+        fs::write(
+            at("srv/names"),
+            names
+                .iter()
+                .map(|name| hex(name).concat())
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )?;
+        fs::write(at("srv/actor.py"), ACTOR)?;
+        for name in names {
+            let path = |directory: &str| at(directory).join(file(name));
+            fs::write(path("etc"), "")?;
+            fs::write(path("srv"), "")?;
+            fs::copy("/bin/true", path("bin"))?;
+            let below = at("srv").join(file(&[&name[..name.len().min(100)], b".d"].concat()));
+            fs::create_dir(&below)?;
+            fs::write(below.join(file(name)), "")?;
+        }
+        Ok(Self { dir })
+    }
+
+    /// Runs `command` where /etc, /srv and /usr/local/bin are this stage's.
+    fn run(&self, command: &[&str]) -> Result<Output> {
+        let script = "cd \"$0\" && mount --bind etc /etc && mount --bind srv /srv && mount --bind bin /usr/local/bin && exec \"$@\"";
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(["--mount", "sh", "-c", script])
+            .arg(self.dir.path())
+            .args(command);
+        Ok(unshare.output()?)
+    }
+
+    fn record(&self) -> Result<Profile> {
+        let binary = harden::binary();
+        let binary = binary.to_str().context("a path in UTF-8")?;
+        let output = self.run(&[
+            binary,
+            "run",
+            "--quiet",
+            "--name",
+            "actor",
+            "--",
+            "/usr/bin/python3",
+            "/srv/actor.py",
+            "/srv/names",
+        ])?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let observation = observation::read(&self.dir.path().join("actor.observation.json"))?;
+        for run in observation.runs.values() {
+            assert_eq!(run.losses.len(), 0, "{:?}", run.losses);
+        }
+        Profile::read(&self.dir.path().join("actor.profile"))
+    }
+}
+
+fn file(name: &[u8]) -> &std::ffi::OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(name)
+}
+
+/// Everything that a profile does: each rule, lists by their items.
+fn items(profile: &Profile) -> BTreeSet<(String, String)> {
+    let rules = profile.rules().flat_map(|rule| {
+        let (directive, argument) = rule.split_once(' ').unwrap_or((rule, ""));
+        let items = argument.split(',');
+        items.map(move |item| (directive.to_owned(), item.to_owned()))
+    });
+    rules.collect()
+}
+
+/// Means itself, wherever in a rule it is. (Firejail takes `~` for the home directory only where an
+/// argument begins with it.)
+fn safe(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-, +@:=~".contains(c)
+}
+
+#[test]
+fn no_name_becomes_a_rule() -> Result<()> {
+    if !met("no_name_becomes_a_rule", &["python3", "unshare"]) {
+        return Ok(());
+    }
+    let hostile = Stage::new(&HOSTILE.map(<[u8]>::to_vec))?;
+    let benign: Vec<_> = (0..HOSTILE.len())
+        .map(|at| format!("benign{at}").into_bytes())
+        .collect();
+    let benign = Stage::new(&benign)?;
+    let profile = hostile.record()?;
+    let wanted = items(&benign.record()?);
+    let given = items(&profile);
+    let extra: Vec<_> = given.difference(&wanted).collect();
+    assert!(extra.is_empty(), "{extra:#?}");
+    // What is dropped bore a name, or is a list that would lack one: then all of it has to go.
+    let named: BTreeSet<_> = wanted
+        .iter()
+        .filter(|(_, item)| item.contains("benign"))
+        .map(|(directive, _)| directive)
+        .collect();
+    let dropped: Vec<_> = wanted
+        .difference(&given)
+        .filter(|(directive, _)| !named.contains(directive))
+        .collect();
+    assert!(dropped.is_empty(), "{dropped:#?}");
+    assert!(!named.is_empty(), "{wanted:#?}");
+
+    let text = fs::read_to_string(hostile.dir.path().join("actor.profile"))?;
+    for line in text.lines() {
+        assert!(
+            !line.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'),
+            "{line:?}"
+        );
+        assert!(
+            line.starts_with('#') || line.chars().all(safe) && !line.contains(" ~"),
+            "{line:?}"
+        );
+    }
+
+    // What the profile leaves out it leaves open: the same work succeeds under it.
+    for stage in [&hostile, &benign] {
+        let output = stage.run(&[
+            "firejail",
+            "--profile=actor.profile",
+            "--",
+            "/usr/bin/python3",
+            "/srv/actor.py",
+            "/srv/names",
+        ])?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && !said.contains("Error"),
+            "{said}\n{text}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn no_command_name_becomes_a_rule() -> Result<()> {
+    if !met("no_command_name_becomes_a_rule", &[]) {
+        return Ok(());
+    }
+    for name in HOSTILE {
+        let dir = Scratch::new(Path::new("/srv"))?;
+        let program = dir.path().join(file(name));
+        fs::copy("/bin/true", &program)?;
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
+        let out = Scratch::new(Path::new("/run"))?;
+        let output = Command::new(harden::binary())
+            .args(["run", "--quiet", "--out"])
+            .arg(out.path())
+            .arg("--")
+            .arg(&program)
+            .output()?;
+        assert!(
+            output.status.success(),
+            "{name:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for entry in fs::read_dir(out.path())? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "profile")
+            {
+                let profile = Profile::read(&path)?;
+                for rule in profile.rules() {
+                    assert!(rule.chars().all(safe), "{name:?}: {rule:?}");
+                }
+            }
+        }
+        assert_eq!(fs::read_dir(out.path())?.count(), 2, "{name:?}");
+    }
+    Ok(())
+}
