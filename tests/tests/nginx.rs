@@ -3,9 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use harden_tests::{
     Process, Scratch, firejail, harden, http, met, mutation::assert_each_is_needed, network,
 };
@@ -130,10 +132,14 @@ impl Site {
 
 /// To the master, which under the sandbox as under the recorder is somewhere below the process that
 /// was started; its own process identifier file holds a number of another namespace.
-fn signal(server: &mut Process, signal: Signal) -> Result<()> {
-    let masters = server.descendants("nginx: master");
-    let [master] = masters[..] else {
-        anyhow::bail!("not one master: {masters:?}");
+fn signal(server: &Process, signal: Signal) -> Result<()> {
+    // A worker just forked has its master's title for a moment.
+    let master = loop {
+        match server.descendants("nginx: master")[..] {
+            [master] => break master,
+            [] => bail!("no master"),
+            _ => thread::sleep(Duration::from_millis(10)),
+        }
     };
     Ok(kill(master, signal)?)
 }
@@ -150,8 +156,6 @@ fn nginx_reloads_and_rotates() -> Result<()> {
         let recorded = harden::record_daemon("nginx", &[], &command, work)?;
         assert_eq!(recorded.status, 0, "{}", recorded.output);
         let profile = recorded.profile;
-        println!("{}", profile.rules().collect::<Vec<_>>().join("\n"));
-
         site.empty()?;
         firejail::run(&profile, &command, work)?;
 
