@@ -168,8 +168,8 @@ pub fn key(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
         what: event.header.kind << 16 | event.operation,
         argument: event.argument,
         errno: event.errno,
-        target: target.dentry,
-        directory: directory.dentry,
+        target: walk::mark(target.dentry),
+        directory: walk::mark(directory.dentry),
         mount: target.vfsmount ^ directory.vfsmount.rotate_left(1),
         text: hash,
     }

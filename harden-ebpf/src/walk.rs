@@ -162,6 +162,19 @@ pub fn inode_of(dentry: Address) -> Address {
     k::pointer(dentry, &k::DENTRY_INODE).unwrap_or(0)
 }
 
+/// What tells the file at `dentry` from others: its address alone does not, as the next directory
+/// may be given the memory of one that was removed.
+#[inline(always)]
+pub fn mark(dentry: Address) -> u64 {
+    if dentry == 0 {
+        return 0;
+    }
+    let inode = inode_of(dentry);
+    let number: u64 = k::read(inode, &k::INODE_INO).unwrap_or(0);
+    let generation: u32 = k::read(inode, &k::INODE_GENERATION).unwrap_or(0);
+    dentry ^ number.rotate_left(48) ^ u64::from(generation).rotate_left(24)
+}
+
 /// Which file `inode` is.
 #[inline(always)]
 pub fn inode_id(inode: Address) -> Option<ExecutableId> {

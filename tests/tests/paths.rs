@@ -365,3 +365,27 @@ fn no_capability_that_was_only_wondered_about() -> Result<()> {
     }
     Ok(())
 }
+
+/// The kernel gives a new directory the memory of one that was removed.
+#[test]
+fn short_lived_directories_are_told_apart() -> Result<()> {
+    if !met("short_lived_directories_are_told_apart", &["python3"]) {
+        return Ok(());
+    }
+    let script = "
+import os, sys
+for i in range(300):
+    d = f'{sys.argv[1]}/{i}'; os.mkdir(d); os.chdir(d)
+    os.close(os.open('f', os.O_CREAT)); os.unlink('f'); os.chdir('/'); os.rmdir(d)
+";
+    let tree = Scratch::new(Path::new("/dev/shm"))?;
+    let path = tree.path().to_str().context("a path in UTF-8")?;
+    let recorded = harden::record("short", &[], &["/usr/bin/python3", "-c", script, path])?;
+    let mut programs = run(&recorded.observation).executables.values();
+    let acts = acts(programs.next().context("python")?, tree.path());
+    for act in ["create ok", "unlink ok", "rmdir ok"] {
+        let times = acts.iter().filter(|line| line.starts_with(act)).count();
+        assert_eq!(times, 300, "{act}");
+    }
+    Ok(())
+}

@@ -100,7 +100,7 @@ pub struct Executable {
     #[serde(deserialize_with = "strict::unique")]
     pub sockets: BTreeMap<Socket, BTreeMap<Outcome, Seen>>,
     /// Socket addresses: operation → address as text (`inet 127.0.0.1:80`, `inet6 [::1]:80`,
-    /// `unix @name` for abstract ones, `unix /path`, `netlink 9` …) → outcome.
+    /// `unix @name` for abstract ones, `unix /path`, `netlink groups 0x1` …) → outcome.
     #[serde(deserialize_with = "strict::unique")]
     pub addresses: BTreeMap<AddressOperation, BTreeMap<Text, BTreeMap<Outcome, Seen>>>,
     /// Facts about arguments (`mmap-write-exec`, `namespace-user`): see
