@@ -14,7 +14,7 @@ pub(super) const FACTS: [&str; 3] = ["syscalls", "capabilities", "files"];
 pub struct Coverage {
     /// How many runs.
     pub runs: usize,
-    /// How many of them ended with another status than 0: they may have stopped half-way.
+    /// How many of them failed: they may have stopped half-way.
     pub failed: usize,
     /// The executables seen.
     pub executables: BTreeSet<Text>,
@@ -45,7 +45,7 @@ impl Coverage {
             .collect();
         Self {
             runs: observation.runs.len(),
-            failed: runs.clone().filter(|run| run.status != 0).count(),
+            failed: runs.clone().filter(|run| failed(run.status)).count(),
             executables: runs
                 .clone()
                 .flat_map(|run| run.executables.keys().cloned())
@@ -79,6 +79,14 @@ fn is_seen(run: &Run, fact: &str) -> bool {
         .is_some_and(|hook| !hook.starts_with("none"))
 }
 
+/// Whether `status` tells of a failure. A daemon that is asked to end, at a terminal or by
+/// whoever recorded it, ends by SIGINT or SIGTERM: that is no failure.
+fn failed(status: i32) -> bool {
+    const SIGINT: i32 = 128 + 2;
+    const SIGTERM: i32 = 128 + 15;
+    !matches!(status, 0 | SIGINT | SIGTERM)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
@@ -92,6 +100,19 @@ mod tests {
         let coverage = Coverage::of(&fixture.observation());
         assert!(coverage.blind("files").is_some());
         assert!(coverage.blind("syscalls").is_none());
+    }
+
+    #[test]
+    fn a_daemon_that_was_asked_to_end_has_not_failed() {
+        for (status, failed) in [(0, 0), (143, 0), (130, 0), (1, 1), (139, 1)] {
+            let mut fixture = Fixture::new();
+            fixture.run().status = status;
+            assert_eq!(
+                Coverage::of(&fixture.observation()).failed,
+                failed,
+                "{status}"
+            );
+        }
     }
 
     #[test]
