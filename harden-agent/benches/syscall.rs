@@ -84,14 +84,19 @@ impl Worker {
 enum Condition {
     Nothing,
     Empty,
+    EmptyTwice,
     Unobserved,
     Observed,
     ObservedAndCounted,
 }
 
-const CONDITIONS: [(Condition, &str); 5] = [
+const CONDITIONS: [(Condition, &str); 6] = [
     (Condition::Nothing, "nothing attached"),
     (Condition::Empty, "an empty program on sys_enter"),
+    (
+        Condition::EmptyTwice,
+        "an empty program on sys_enter and sys_exit",
+    ),
     (Condition::Unobserved, "harden, task not observed"),
     (Condition::Observed, "harden, task observed"),
     (
@@ -110,7 +115,7 @@ enum Attached {
 fn attach(condition: Condition, cgroup: &Cgroup) -> Result<Attached> {
     match condition {
         Condition::Nothing => Ok(Attached::Nothing),
-        Condition::Empty => {
+        Condition::Empty | Condition::EmptyTwice => {
             let object = Path::new(env!("OUT_DIR")).join("harden.bpf.o");
             let mut ebpf = EbpfLoader::new()
                 .allow_unsupported_maps()
@@ -121,6 +126,9 @@ fn attach(condition: Condition, cgroup: &Cgroup) -> Result<Attached> {
                 .try_into()?;
             program.load()?;
             program.attach("sys_enter")?;
+            if condition == Condition::EmptyTwice {
+                program.attach("sys_exit")?;
+            }
             Ok(Attached::Empty(ebpf))
         }
         _ => {

@@ -389,3 +389,30 @@ for i in range(300):
     }
     Ok(())
 }
+
+/// cat looks at its standard output; only the shell, which opened that file, needs its path.
+#[test]
+fn a_descriptor_that_was_handed_over_needs_no_path() -> Result<()> {
+    if !met(
+        "a_descriptor_that_was_handed_over_needs_no_path",
+        &["sh", "cat"],
+    ) {
+        return Ok(());
+    }
+    let tree = Scratch::new(Path::new("/dev/shm"))?;
+    let script = format!(
+        "/bin/cat /etc/hostname > {}/out; true",
+        tree.path().display()
+    );
+    let recorded = harden::record("handed", &[], &["/bin/sh", "-c", &script])?;
+    let used = |end: &str| {
+        let programs = &run(&recorded.observation).executables;
+        let program = programs
+            .iter()
+            .find(|(path, _)| path.to_string().ends_with(end));
+        program.map(|(_, facts)| acts(facts, tree.path()))
+    };
+    assert_eq!(used("/cat"), Some(BTreeSet::new()));
+    assert!(used("sh").context("the shell")?.contains("create ok out"));
+    Ok(())
+}

@@ -211,13 +211,24 @@ impl Collector {
             return;
         };
         let facts = &mut self.slots.entry(event.header.slot).or_default().facts;
+        let operations = operations(event.operation, event.argument);
+        // To look at a descriptor takes no path. If this program opened it, that is recorded; if it
+        // was handed the descriptor (its standard output, say), it needs the path for nothing.
+        let looks = |operation: &Operation| {
+            use Operation::{Stat, Statfs, XattrRead};
+            matches!(operation, Stat | Statfs | XattrRead)
+        };
+        if bytes.text.is_empty() && operations.iter().all(looks) && !facts.files.contains_key(&path)
+        {
+            return;
+        }
         let file = facts.files.entry(path.clone()).or_default();
         if own.is_some() {
             file.resolved = true;
             file.inodes.extend(inode(&event.inode));
             file.asked_as.extend(asked.filter(|asked| *asked != path));
         }
-        for operation in operations(event.operation, event.argument) {
+        for operation in operations {
             let outcomes = file.operations.entry(operation).or_default();
             join(outcomes, names::outcome(event.errno), seen.clone());
         }
