@@ -11,6 +11,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// All of it, comments included.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Reads one.
     ///
     /// # Errors

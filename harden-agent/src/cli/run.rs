@@ -16,7 +16,7 @@ use super::{profile::ProfileArgs, summary};
 use crate::{
     observation::{self, Join, Observation, SCHEMA, Text},
     output::{self, Ours, Output, file_stem},
-    probe::ProbeError,
+    probe::{ProbeError, Sizes},
     run::{Options, Progress, RunError, User, record},
 };
 
@@ -51,6 +51,12 @@ pub struct Run {
     /// Keep task state in a hash, as kernels before 5.13 need it
     #[arg(long, hide = true)]
     pub task_hash: bool,
+    /// Bytes of the ring buffer: a power of two, at least a page
+    #[arg(long, hide = true, value_name = "BYTES")]
+    pub ring: Option<u32>,
+    /// Programs told apart
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub slots: Option<u32>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -140,7 +146,11 @@ impl Run {
     }
 
     fn options(&self) -> anyhow::Result<Options> {
+        let mut sizes = Sizes::default();
+        sizes.ring = self.ring.unwrap_or(sizes.ring);
+        sizes.slots = self.slots.unwrap_or(sizes.slots);
         Ok(Options {
+            sizes,
             command: self.command.clone(),
             user: self.user.as_deref().map(User::find).transpose()?,
             duration: self.duration,
