@@ -155,7 +155,6 @@ impl Run {
             user: self.user.as_deref().map(User::find).transpose()?,
             duration: self.duration,
             task_hash: self.task_hash,
-            ..Options::default()
         })
     }
 
