@@ -96,8 +96,14 @@ impl Run {
             .enable_all()
             .build()?;
         let live = Live::new(self);
+        let show = |progress: &Progress| live.show(progress);
+        let tell: Option<&dyn Fn(&Progress)> = if live.bar.is_some() {
+            Some(&show)
+        } else {
+            None
+        };
         let recording = runtime
-            .block_on(record(&options, |progress| live.show(progress)))
+            .block_on(record(&options, tell))
             .map_err(Self::explain)?;
         live.finish();
 

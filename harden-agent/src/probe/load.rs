@@ -6,7 +6,6 @@ use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, Queue, RingBuf},
     programs::{BtfTracePoint, Program, ProgramError, RawTracePoint},
-    util::nr_cpus,
 };
 use harden_common::{Counts, Loss, SlotRecord};
 
@@ -53,7 +52,7 @@ pub enum ProbeError {
 /// How large the maps are. Each limit, when hit, is counted as a loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Slots: one for each executable in each cgroup and run; 2,192 bytes each.
+    /// Slots: one for each executable in each cgroup and run; 2,088 bytes each.
     pub slots: u32,
     /// Cgroups observed at once.
     pub cgroups: u32,
@@ -297,12 +296,6 @@ impl Probe {
         }
         losses.retain(|_, count| *count > 0);
         Ok(losses)
-    }
-
-    /// CPUs that the kernel may use: the factor of every per-CPU map.
-    #[must_use]
-    pub fn cpus() -> usize {
-        nr_cpus().unwrap_or(1)
     }
 }
 

@@ -97,11 +97,15 @@ pub enum RunError {
     System(&'static str, io::Error),
 }
 
-/// Runs the command and records it. Must be called while the process has one thread.
+/// Runs the command and records it; tells how far it is, four times a second, to whoever wants to know.
+/// Must be called while the process has one thread.
 ///
 /// # Errors
 /// [`RunError`]; nothing of the command is left running.
-pub async fn record(options: &Options, tell: impl Fn(&Progress)) -> Result<Recording, RunError> {
+pub async fn record(
+    options: &Options,
+    tell: Option<&dyn Fn(&Progress)>,
+) -> Result<Recording, RunError> {
     let mut probe = if options.task_hash {
         Probe::load_with_task_hash(&options.sizes)?
     } else {
@@ -249,7 +253,7 @@ impl Session {
         &mut self,
         options: &Options,
         signals: &Signals,
-        tell: impl Fn(&Progress),
+        tell: Option<&dyn Fn(&Progress)>,
     ) -> Result<i32, RunError> {
         let exited = self.exit_descriptor()?;
         let deadline = options.duration.map(|duration| Instant::now() + duration);
@@ -278,11 +282,13 @@ impl Session {
                     self.cgroup.signal(Signal::SIGKILL);
                     self.ending = Some(Instant::now() + GRACE);
                 }
-                _ = tick.tick() => tell(&Progress {
+                _ = tick.tick(), if tell.is_some() => if let Some(tell) = tell {
+                    tell(&Progress {
                     totals: self.collector.totals(),
                     quiet: self.collector.last_new().elapsed(),
                     command_ended: self.status.is_some(),
-                }),
+                });
+                },
             }
         }
     }
