@@ -14,7 +14,7 @@ pub use self::tally::Tally;
 use crate::{
     build, process, programs,
     setup::{self, Scope, Toolchain},
-    workspace,
+    vm, workspace,
 };
 
 /// Arguments of `cargo xtask test`.
@@ -33,6 +33,9 @@ pub fn main(args: &Args) -> Result<()> {
         Scope::Tests
     };
     let toolchain = setup::provide(scope)?;
+    if !args.quick {
+        vm::fetch()?;
+    }
     build::build(&toolchain, false)?;
     formatting()?;
     lints(&toolchain)?;
@@ -98,6 +101,8 @@ fn tests(quick: bool) -> Result<()> {
     } else {
         headline("end-to-end tests");
         good &= count(&mut end_to_end()?, &mut tally)?;
+        headline("end-to-end tests on other kernels");
+        good &= vm::all(&mut tally)?;
     }
 
     let text = fs::read_to_string(&skipped)

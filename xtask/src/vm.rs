@@ -91,7 +91,24 @@ pub fn all(tally: &mut Tally) -> Result<bool> {
     suites(&select("all")?, None, "", tally)
 }
 
-/// Fetches and makes everything that comes from elsewhere.
+/// What [`fetch`] has to do, a line each.
+pub fn to_fetch() -> Result<Vec<String>> {
+    let kernels = KERNELS.iter().filter(|kernel| !kernel.is_here());
+    let mut lines: Vec<_> = kernels
+        .map(|kernel| {
+            format!(
+                "fetch the kernel of Debian {} into target/vm",
+                kernel.release
+            )
+        })
+        .collect();
+    if !debian::image_file()?.is_file() {
+        lines.push("make a root file system of Debian in target/vm, as root".to_owned());
+    }
+    Ok(lines)
+}
+
+/// Fetches and makes what virtual machines need, once; the runs need no network.
 pub fn fetch() -> Result<()> {
     for kernel in KERNELS {
         kernel.fetch()?;

@@ -52,16 +52,22 @@ echo harden-vm >"$1/etc/hostname"
 echo 127.0.0.1 localhost harden-vm >"$1/etc/hosts"
 "#;
 
-/// The disk image, made unless it is there.
-pub fn image() -> Result<PathBuf> {
+/// Where the disk image is, or will be: the name changes with the recipe.
+pub fn image_file() -> Result<PathBuf> {
     let release = release()?;
     let mut hasher = DefaultHasher::new();
     (release, PACKAGES, UNIT, FURNISH).hash(&mut hasher);
-    let directory = workspace::vm().join("debian");
-    let image = directory.join(format!("{release}-{:016x}.ext4", hasher.finish()));
+    let name = format!("{release}-{:016x}.ext4", hasher.finish());
+    Ok(workspace::vm().join("debian").join(name))
+}
+
+/// The disk image, made unless it is there.
+pub fn image() -> Result<PathBuf> {
+    let image = image_file()?;
     if !image.is_file() {
+        let release = release()?;
         println!("vm: making a root file system of Debian {release}");
-        fs::create_dir_all(&directory)?;
+        fs::create_dir_all(workspace::vm().join("debian"))?;
         make(release, &image).context("could not make the root file system")?;
     }
     Ok(image)

@@ -56,10 +56,19 @@ const MODULES: &[&str] = &[
 ];
 
 impl Kernel {
+    fn directory(&self) -> PathBuf {
+        workspace::vm().join("kernels").join(self.name)
+    }
+
+    /// Has it been fetched?
+    pub fn is_here(&self) -> bool {
+        self.directory().is_dir()
+    }
+
     /// Fetches and unpacks it, unless that is done.
     pub fn fetch(&self) -> Result<Unpacked> {
-        let directory = workspace::vm().join("kernels").join(self.name);
-        if !directory.is_dir() {
+        let directory = self.directory();
+        if !self.is_here() {
             println!(
                 "vm: fetching kernel {} from Debian {}",
                 self.name, self.release

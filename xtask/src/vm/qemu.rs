@@ -1,7 +1,7 @@
 //! A virtual machine: started, listened to, and ended whatever happens in it.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -117,7 +117,7 @@ impl Machine {
 
     /// The last of what the kernel said.
     pub fn console_end(&self) -> String {
-        let text = std::fs::read(&self.console).unwrap_or_default();
+        let text = fs::read(&self.console).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
@@ -135,14 +135,24 @@ impl Drop for Killed {
     }
 }
 
-/// Does the kernel here run virtual machines? A device that is there need not work.
+/// Does the kernel here run virtual machines? The device can be there, and open, on processors that
+/// cannot; a guest hangs then.
 fn kvm() -> bool {
     let device = Path::new("/dev/kvm");
-    OpenOptions::new()
+    let opens = OpenOptions::new()
         .read(true)
         .write(true)
         .open(device)
-        .is_ok()
+        .is_ok();
+    opens && virtualizes(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+fn virtualizes(cpuinfo: &str) -> bool {
+    let mut flags = cpuinfo.lines().filter(|line| line.starts_with("flags"));
+    flags.any(|line| {
+        line.split_whitespace()
+            .any(|flag| flag == "vmx" || flag == "svm")
+    })
 }
 
 /// Says how a boot ended that did not end well.
@@ -157,4 +167,15 @@ pub fn explain(end: &End, machine: &Machine, patience: Duration) -> Result<()> {
         machine.console.display(),
         machine.console_end()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_say_whether_they_virtualize() {
+        assert!(virtualizes("flags\t\t: fpu vmx sse\n"));
+        assert!(!virtualizes("flags\t\t: fpu vmmcall\nbugs\t: svm\n"));
+    }
 }
