@@ -17,10 +17,12 @@ use super::{
     tiers::{Fact, Hook, TIERS},
 };
 
-static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
-static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
+pub(super) static STORAGE_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
+pub(super) static HASH_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
 
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Why nothing can be observed.
 #[derive(Debug, thiserror::Error)]
@@ -119,30 +121,8 @@ impl Probe {
         sizes: &Sizes,
         offsets: &[(&'static str, u32)],
     ) -> Result<Self, ProbeError> {
-        let callers = kallsyms::noaudit_callers();
         let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf));
-        // aya 0.14 does not know task storage; only the kernel side uses it.
-        loader.allow_unsupported_maps();
-        for (name, offset) in offsets {
-            // Each object lacks the constants that only the other uses.
-            loader.override_global(name, offset, false);
-        }
-        loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
-        loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
-        for (map, entries) in [
-            ("SLOTS", sizes.slots),
-            ("SLOT_OF", sizes.slots),
-            ("FREE_SLOTS", sizes.slots),
-            ("CGROUPS", sizes.cgroups),
-            ("ONCE", sizes.once),
-            ("EVENTS", sizes.ring),
-            ("COUNTS", sizes.counted_slots.max(1)),
-        ] {
-            loader.map_max_entries(map, entries);
-        }
-        let ebpf = loader.load(object).map_err(refused)?;
+        let ebpf = open(object, sizes, offsets, &btf)?;
         let mut probe = Self {
             ebpf,
             hooks: BTreeMap::new(),
@@ -276,6 +256,38 @@ impl Probe {
         losses.retain(|_, count| *count > 0);
         Ok(losses)
     }
+}
+
+/// Makes the maps of `object` and its programs ready to be loaded.
+pub(super) fn open(
+    object: &[u8],
+    sizes: &Sizes,
+    offsets: &[(&'static str, u32)],
+    btf: &AyaBtf,
+) -> Result<Ebpf, ProbeError> {
+    let callers = kallsyms::noaudit_callers();
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    // aya 0.14 does not know task storage; only the kernel side uses it.
+    loader.allow_unsupported_maps();
+    for (name, offset) in offsets {
+        // Each object lacks the constants that only the other uses.
+        loader.override_global(name, offset, false);
+    }
+    loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
+    loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
+    for (map, entries) in [
+        ("SLOTS", sizes.slots),
+        ("SLOT_OF", sizes.slots),
+        ("FREE_SLOTS", sizes.slots),
+        ("CGROUPS", sizes.cgroups),
+        ("ONCE", sizes.once),
+        ("EVENTS", sizes.ring),
+        ("COUNTS", sizes.counted_slots.max(1)),
+    ] {
+        loader.map_max_entries(map, entries);
+    }
+    loader.load(object).map_err(refused)
 }
 
 /// `recursion_misses` of a loaded program, from its descriptor's fdinfo (5.12); 0 where unknown.
