@@ -31,33 +31,6 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-impl Refusal {
-    /// The object that holds the program was refused, in what came before the program itself.
-    pub(super) fn of_object(name: &str, error: &(dyn Error + 'static)) -> Self {
-        Self {
-            errno: errno(error),
-            ..Self::unheard(name, error.to_string())
-        }
-    }
-
-    /// The kernel was not even asked.
-    pub(super) fn unheard(hook: &str, reason: String) -> Self {
-        Self {
-            hook: hook.to_owned(),
-            errno: None,
-            reason,
-            log: String::new(),
-        }
-    }
-}
-
-/// Instructions that the verifier went through for the loaded program of `hook`; `None` before
-/// kernel 5.16 (commit aba64c7da98330141dcdadd5612f088043a83696).
-pub fn verified_instructions(ebpf: &Ebpf, hook: Hook) -> Option<u32> {
-    let program = ebpf.program(hook.point)?;
-    program.info().ok()?.verified_instruction_count()
-}
-
 /// Loads and attaches the program of `hook`. It stays attached until `ebpf` is dropped, or the
 /// program is unloaded.
 ///
@@ -102,8 +75,12 @@ fn with_program(
     act: impl FnOnce(&mut Program) -> Result<(), ProgramError>,
 ) -> Result<(), Refusal> {
     let Some(program) = ebpf.program_mut(hook.point) else {
-        let reason = format!("the object has no program {}", hook.point);
-        return Err(Refusal::unheard(&hook.name(), reason));
+        return Err(Refusal {
+            hook: hook.name(),
+            errno: None,
+            reason: format!("the object has no program {}", hook.point),
+            log: String::new(),
+        });
     };
     act(program).map_err(|error| refusal(hook, &error))
 }

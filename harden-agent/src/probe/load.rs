@@ -17,12 +17,10 @@ use super::{
     tiers::{Fact, Hook, TIERS},
 };
 
-pub(super) static STORAGE_OBJECT: &[u8] =
-    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
-pub(super) static HASH_OBJECT: &[u8] =
-    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
+static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
+static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
 
-pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Why nothing can be observed.
 #[derive(Debug, thiserror::Error)]
@@ -115,14 +113,51 @@ impl Probe {
         Self::load_object(HASH_OBJECT, "task-hash", sizes, &offsets::resolve(&btf)?)
     }
 
+    /// Loads the variant that keeps task state in the kernel's task storage, and no other.
+    ///
+    /// # Errors
+    /// As [`Probe::load`].
+    pub(super) fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
+        let btf = Btf::read(Path::new(VMLINUX))?;
+        let offsets = offsets::resolve(&btf)?;
+        Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &offsets)
+    }
+
+    /// The programs, to try others of the same object.
+    pub(super) fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
     fn load_object(
         object: &[u8],
         attribution: &'static str,
         sizes: &Sizes,
         offsets: &[(&'static str, u32)],
     ) -> Result<Self, ProbeError> {
+        let callers = kallsyms::noaudit_callers();
         let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
-        let ebpf = open(object, sizes, offsets, &btf)?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf));
+        // aya 0.14 does not know task storage; only the kernel side uses it.
+        loader.allow_unsupported_maps();
+        for (name, offset) in offsets {
+            // Each object lacks the constants that only the other uses.
+            loader.override_global(name, offset, false);
+        }
+        loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
+        loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
+        for (map, entries) in [
+            ("SLOTS", sizes.slots),
+            ("SLOT_OF", sizes.slots),
+            ("FREE_SLOTS", sizes.slots),
+            ("CGROUPS", sizes.cgroups),
+            ("ONCE", sizes.once),
+            ("EVENTS", sizes.ring),
+            ("COUNTS", sizes.counted_slots.max(1)),
+        ] {
+            loader.map_max_entries(map, entries);
+        }
+        let ebpf = loader.load(object).map_err(refused)?;
         let mut probe = Self {
             ebpf,
             hooks: BTreeMap::new(),
@@ -256,38 +291,6 @@ impl Probe {
         losses.retain(|_, count| *count > 0);
         Ok(losses)
     }
-}
-
-/// Makes the maps of `object` and its programs ready to be loaded.
-pub(super) fn open(
-    object: &[u8],
-    sizes: &Sizes,
-    offsets: &[(&'static str, u32)],
-    btf: &AyaBtf,
-) -> Result<Ebpf, ProbeError> {
-    let callers = kallsyms::noaudit_callers();
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf));
-    // aya 0.14 does not know task storage; only the kernel side uses it.
-    loader.allow_unsupported_maps();
-    for (name, offset) in offsets {
-        // Each object lacks the constants that only the other uses.
-        loader.override_global(name, offset, false);
-    }
-    loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
-    loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
-    for (map, entries) in [
-        ("SLOTS", sizes.slots),
-        ("SLOT_OF", sizes.slots),
-        ("FREE_SLOTS", sizes.slots),
-        ("CGROUPS", sizes.cgroups),
-        ("ONCE", sizes.once),
-        ("EVENTS", sizes.ring),
-        ("COUNTS", sizes.counted_slots.max(1)),
-    ] {
-        loader.map_max_entries(map, entries);
-    }
-    loader.load(object).map_err(refused)
 }
 
 /// `recursion_misses` of a loaded program, from its descriptor's fdinfo (5.12); 0 where unknown.

@@ -1,19 +1,14 @@
 //! Every hook of every tier tried for real, and what the kernel makes of it. Nothing is observed
 //! meanwhile, and nothing is left attached.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use aya::{Btf as AyaBtf, Ebpf};
+use aya::{Btf as AyaBtf, Ebpf, programs::Program};
 
 use super::{
-    attach::{self, Refusal},
-    btf::Btf,
-    load::{self, HASH_OBJECT, Probe, ProbeError, STORAGE_OBJECT, Sizes},
-    offsets,
-    tiers::{Fact, Hook, TIERS},
+    attach::{Refusal, attach_one},
+    load::{Probe, ProbeError, Sizes},
+    tiers::{Hook, TIERS},
 };
 
 /// What the kernel takes, of all that harden has to offer.
@@ -31,7 +26,7 @@ pub struct Survey {
 pub struct Tiers {
     /// The fact's name in the observation.
     pub fact: &'static str,
-    /// What a recording would use; the text of the observation if that is none.
+    /// What a recording would use, or why it would use nothing.
     pub chosen: Result<String, String>,
     /// Each way, tried.
     pub attempts: Vec<Attempt>,
@@ -46,12 +41,13 @@ pub struct Attempt {
     pub result: Result<Loaded, Refusal>,
 }
 
-/// A program that the kernel took.
+/// What the kernel took.
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded {
-    /// Instructions that the verifier went through; kernels before 5.16 do not tell.
+    /// Instructions that the verifier went through, over all programs of the hook; kernels before
+    /// 5.16 do not tell (commit aba64c7da983).
     pub verified_instructions: Option<u32>,
-    /// How long loading it took: the verifier and the compiler.
+    /// How long loading and attaching took.
     pub load: Duration,
 }
 
@@ -59,41 +55,41 @@ pub struct Loaded {
 const ATTRIBUTION: &str = "attribution";
 
 impl Survey {
-    /// Tries everything, then loads what a recording would. Takes a few hundred milliseconds.
+    /// Loads what a recording would, then tries everything else. Takes about a second.
     ///
     /// # Errors
     /// [`ProbeError`] if not even calls can be observed.
     pub fn take(sizes: &Sizes) -> Result<Self, ProbeError> {
         let started = Instant::now();
-        let probe = Probe::load(sizes)?;
+        let mut probe = Probe::load(sizes)?;
         let load = started.elapsed();
         let chosen = probe.hooks();
+        let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
+        let mut tiers: Vec<Tiers> = TIERS
+            .iter()
+            .filter_map(|hooks| {
+                let fact = hooks.first()?.fact.name();
+                let ebpf = probe.ebpf_mut();
+                Some(Tiers {
+                    fact,
+                    chosen: said(chosen.get(fact)),
+                    attempts: hooks
+                        .iter()
+                        .map(|hook| attempt(ebpf, *hook, &btf))
+                        .collect(),
+                })
+            })
+            .collect();
         drop(probe);
-
-        let kernel = Kernel::read()?;
-        let storage = kernel.variant(STORAGE_OBJECT, "task-storage", sizes);
-        let hash = kernel.variant(HASH_OBJECT, "task-hash", sizes);
-        let object = match &storage.result {
-            Ok(_) => STORAGE_OBJECT,
-            Err(_) => HASH_OBJECT,
-        };
-        let mut ebpf = kernel.open(object, sizes)?;
-        let mut tiers = vec![Tiers {
+        let attribution = Tiers {
             fact: ATTRIBUTION,
             chosen: said(chosen.get(ATTRIBUTION)),
-            attempts: vec![storage, hash],
-        }];
-        tiers.extend(TIERS.iter().filter_map(|hooks| {
-            let fact = hooks.first()?.fact.name();
-            Some(Tiers {
-                fact,
-                chosen: said(chosen.get(fact)),
-                attempts: hooks
-                    .iter()
-                    .map(|hook| kernel.attempt(&mut ebpf, *hook))
-                    .collect(),
-            })
-        }));
+            attempts: vec![
+                variant("task-storage", || Probe::load_with_task_storage(sizes)),
+                variant("task-hash", || Probe::load_with_task_hash(sizes)),
+            ],
+        };
+        tiers.insert(0, attribution);
         Ok(Self { tiers, load })
     }
 }
@@ -110,58 +106,64 @@ fn said(text: Option<&String>) -> Result<String, String> {
     }
 }
 
-/// What is known of the kernel before anything is loaded.
-struct Kernel {
-    btf: AyaBtf,
-    offsets: Vec<(&'static str, u32)>,
+/// Whether the kernel takes one of the two objects.
+fn variant(name: &str, load: impl FnOnce() -> Result<Probe, ProbeError>) -> Attempt {
+    let started = Instant::now();
+    let result = load().map(|probe| {
+        drop(probe);
+        Loaded {
+            verified_instructions: None,
+            load: started.elapsed(),
+        }
+    });
+    Attempt {
+        hook: name.to_owned(),
+        result: result.map_err(|error| Refusal {
+            hook: name.to_owned(),
+            errno: None,
+            reason: error.to_string(),
+            log: String::new(),
+        }),
+    }
 }
 
-impl Kernel {
-    fn read() -> Result<Self, ProbeError> {
-        Ok(Self {
-            offsets: offsets::resolve(&Btf::read(Path::new(load::VMLINUX))?)?,
-            btf: AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?,
+/// Loads and attaches one hook, then takes it out again: another fact may use the same program.
+fn attempt(ebpf: &mut Ebpf, hook: Hook, btf: &AyaBtf) -> Attempt {
+    programs(hook).for_each(|name| unload(ebpf, name));
+    let started = Instant::now();
+    let result = attach_one(ebpf, hook, btf);
+    let load = started.elapsed();
+    let verified_instructions = programs(hook)
+        .map(|name| {
+            ebpf.program(name)?
+                .info()
+                .ok()?
+                .verified_instruction_count()
         })
+        .sum();
+    programs(hook).for_each(|name| unload(ebpf, name));
+    Attempt {
+        hook: hook.name(),
+        result: result.map(|()| Loaded {
+            verified_instructions,
+            load,
+        }),
     }
+}
 
-    fn open(&self, object: &[u8], sizes: &Sizes) -> Result<Ebpf, ProbeError> {
-        load::open(object, sizes, &self.offsets, &self.btf)
-    }
+fn programs(hook: Hook) -> impl Iterator<Item = &'static str> {
+    std::iter::once(hook.point)
+}
 
-    /// Whether the kernel takes an object: its maps, and the program that uses all of them.
-    fn variant(&self, object: &[u8], name: &'static str, sizes: &Sizes) -> Attempt {
-        let calls = TIERS.iter().copied().flatten();
-        let calls: Vec<_> = calls.filter(|hook| hook.fact == Fact::Syscalls).collect();
-        let result = match self.open(object, sizes) {
-            Err(error) => Err(Refusal::of_object(name, &error)),
-            Ok(mut ebpf) => match calls.first() {
-                Some(hook) => self.attempt(&mut ebpf, **hook).result,
-                None => Err(Refusal::unheard(name, "no hook for calls".to_owned())),
-            },
-        };
-        Attempt {
-            hook: name.to_owned(),
-            result,
-        }
-    }
-
-    /// Loads and attaches one hook. It stays attached until `ebpf` is dropped, and idle: no cgroup
-    /// is observed.
-    fn attempt(&self, ebpf: &mut Ebpf, hook: Hook) -> Attempt {
-        let started = Instant::now();
-        let result = attach::load(ebpf, hook, &self.btf).and_then(|()| {
-            let load = started.elapsed();
-            attach::attach(ebpf, hook)?;
-            Ok(Loaded {
-                verified_instructions: attach::verified_instructions(ebpf, hook),
-                load,
-            })
-        });
-        Attempt {
-            hook: hook.name(),
-            result,
-        }
-    }
+fn unload(ebpf: &mut Ebpf, name: &str) {
+    // That it was not loaded is no matter.
+    let _ = match ebpf.program_mut(name) {
+        Some(Program::RawTracePoint(program)) => program.unload(),
+        Some(Program::BtfTracePoint(program)) => program.unload(),
+        Some(Program::Lsm(program)) => program.unload(),
+        Some(Program::FExit(program)) => program.unload(),
+        _ => Ok(()),
+    };
 }
 
 #[cfg(test)]
@@ -170,14 +172,9 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_from_a_name() {
-        assert_eq!(
-            said(Some(&"none (a: b (c))".to_owned())),
-            Err("a: b (c)".to_owned())
-        );
-        assert_eq!(
-            said(Some(&"raw_tp:x".to_owned())),
-            Ok("raw_tp:x".to_owned())
-        );
+        let some = |text: &str| said(Some(&text.to_owned()));
+        assert_eq!(some("none (a: b (c))"), Err("a: b (c)".to_owned()));
+        assert_eq!(some("raw_tp:x"), Ok("raw_tp:x".to_owned()));
         assert_eq!(said(None), Err(String::new()));
     }
 }
