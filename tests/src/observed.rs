@@ -90,3 +90,31 @@ pub fn assert_same(expected: &BTreeSet<String>, observed: &BTreeSet<String>) {
         "missed {missed:#?}, invented {invented:#?}"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(lines: &[&str]) -> BTreeSet<String> {
+        lines.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_printed_is_told_from_what_harden_says() {
+        let output = "harden: 3 calls\nread ok file\n  read ok indented\nwrite EACCES other\n";
+        let acts = printed_acts(output);
+        assert_same(&set(&["read ok file", "write EACCES other"]), &acts);
+    }
+
+    #[test]
+    #[should_panic(expected = "missed [\n    \"read ok file\"")]
+    fn a_fact_that_lacks_is_a_failure() {
+        assert_same(&set(&["read ok file"]), &set(&[]));
+    }
+
+    #[test]
+    #[should_panic(expected = "invented [\n    \"read ok file\"")]
+    fn a_fact_too_many_is_a_failure() {
+        assert_same(&set(&[]), &set(&["read ok file"]));
+    }
+}
