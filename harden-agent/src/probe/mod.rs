@@ -5,9 +5,11 @@ mod btf;
 mod kallsyms;
 mod load;
 mod offsets;
+mod survey;
 mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
 pub use load::{Probe, ProbeError, Sizes};
+pub use survey::{Attempt, Loaded, Survey, Tiers};
 pub use tiers::{Fact, Hook};
