@@ -128,7 +128,7 @@ fn proxies() -> Result<String> {
     let lines = text
         .lines()
         .filter(|line| keys.iter().any(|key| line.starts_with(key)));
-    Ok(lines.map(|line| format!("{line}\n")).collect())
+    Ok(lines.flat_map(|line| [line, "\n"]).collect())
 }
 
 fn remove(root: &Path) -> Result<()> {

@@ -143,7 +143,10 @@ impl Unpacked {
             let Some(file) = found.lines().find(|file| is_module(file, name)) else {
                 continue;
             };
-            let content = if file.ends_with(".xz") {
+            let content = if Path::new(file)
+                .extension()
+                .is_some_and(|ending| ending == "xz")
+            {
                 let mut xz = Command::new("xz");
                 let output = xz.args(["--decompress", "--stdout", file]).output();
                 output.context("xz cannot be run")?.stdout

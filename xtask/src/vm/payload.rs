@@ -55,7 +55,10 @@ impl Payload {
             let (name, file) =
                 found.with_context(|| format!("harden-tests has no suite `{}`", suite.name))?;
             archive.copy(file, format!("/harden/tests/{name}"))?;
-            list.push_str(&format!("{name} {}\n", suite.seconds));
+            list += name;
+            list += " ";
+            list += &suite.seconds.to_string();
+            list.push('\n');
             programs.push(file.clone());
         }
         archive.file("/harden/suites", 0o644, list.as_bytes());

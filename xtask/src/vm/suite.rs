@@ -30,7 +30,7 @@ const fn small(name: &'static str) -> Suite {
         image: Image::Small,
         parameter: "",
         kernels: &[],
-        seconds: 240,
+        seconds: 300,
     }
 }
 
@@ -45,6 +45,11 @@ const fn debian(name: &'static str) -> Suite {
 pub const SUITES: &[Suite] = &[
     small("paths"),
     small("path_calls"),
+    small("files"),
+    small("exec"),
+    small("namespaces"),
+    small("cgroups"),
+    small("io_uring"),
     small("losses"),
     small("secondary_calls"),
     small("syscalls"),
