@@ -41,6 +41,7 @@ pub fn add(archive: &mut Archive) -> Result<()> {
         ("/sbin", "usr/sbin"),
         ("/lib", "usr/lib"),
         ("/lib64", "usr/lib64"),
+        ("/lib32", "usr/lib32"),
     ] {
         archive.symlink(link, target);
     }
