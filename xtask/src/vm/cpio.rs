@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -27,7 +30,7 @@ impl Archive {
     pub fn directory(&mut self, path: impl AsRef<Path>) {
         let path = path.as_ref();
         if self.take(path) {
-            self.entry(path, DIRECTORY | 0o755, &[]);
+            self.entry(path, DIRECTORY | 0o755, 0, &[]);
         }
     }
 
@@ -35,7 +38,7 @@ impl Archive {
     pub fn file(&mut self, path: impl AsRef<Path>, mode: u32, content: &[u8]) {
         let path = path.as_ref();
         if self.take(path) {
-            self.entry(path, FILE | (mode & 0o7777), content);
+            self.entry(path, FILE | (mode & 0o7777), 0, content);
         }
     }
 
@@ -44,7 +47,7 @@ impl Archive {
         let path = path.as_ref();
         if self.take(path) {
             let target = target.as_ref().as_os_str().as_bytes();
-            self.entry(path, SYMLINK | 0o777, target);
+            self.entry(path, SYMLINK | 0o777, 0, target);
         }
     }
 
@@ -82,14 +85,18 @@ impl Archive {
                 self.host_at(&entry?.path())?;
             }
         } else if metadata.is_file() {
-            self.file(&path, metadata.permissions().mode(), &fs::read(&path)?);
+            // Python compiles anew what does not have the time that it knows.
+            let mode = FILE | (metadata.permissions().mode() & 0o7777);
+            if self.take(&path) {
+                self.entry(&path, mode, metadata.mtime(), &fs::read(&path)?);
+            }
         }
         Ok(())
     }
 
     /// The archive, complete.
     pub fn finish(mut self) -> Vec<u8> {
-        self.entry(Path::new("TRAILER!!!"), 0, &[]);
+        self.entry(Path::new("TRAILER!!!"), 0, 0, &[]);
         self.bytes
     }
 
@@ -104,7 +111,7 @@ impl Archive {
         true
     }
 
-    fn entry(&mut self, path: &Path, mode: u32, content: &[u8]) {
+    fn entry(&mut self, path: &Path, mode: u32, time: i64, content: &[u8]) {
         let name = path
             .strip_prefix("/")
             .unwrap_or(path)
@@ -119,7 +126,7 @@ impl Archive {
             0,
             0,
             1,
-            0,
+            usize::try_from(time).unwrap_or(0),
             content.len(),
             0,
             0,

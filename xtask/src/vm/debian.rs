@@ -13,7 +13,7 @@ use super::apt;
 use crate::{process, workspace};
 
 /// What is installed besides the essential packages.
-const PACKAGES: &str = "busybox-static,curl,dbus,firejail,iproute2,kmod,nginx-light,procps,python3,redis-server,\
+const PACKAGES: &str = "busybox-static,curl,dbus,firejail,iproute2,kmod,libc6-i386,nginx-light,procps,python3,redis-server,\
                         redis-tools,strace,systemd,systemd-sysv,util-linux";
 
 /// Releases and the C library of each, oldest first: what the host builds runs on the same or a newer

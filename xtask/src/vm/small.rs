@@ -21,6 +21,7 @@ const FILES: &[&str] = &[
     "/etc/alternatives/awk",
     "/etc/firejail",
     "/etc/ld.so.cache",
+    "/etc/login.defs",
     "/usr/lib/x86_64-linux-gnu/firejail",
     "/usr/lib/x86_64-linux-gnu/libnss_files.so.2",
 ];
@@ -32,13 +33,15 @@ const GROUP: &str = "root:x:0:\ndaemon:x:1:\ntty:x:5:\nnogroup:x:65534:\n";
 /// Puts the system into the archive.
 pub fn add(archive: &mut Archive) -> Result<()> {
     for directory in [
-        "/root", "/home", "/srv", "/var/lib", "/var/tmp", "/etc", "/mnt", "/opt",
+        "/root", "/home", "/srv", "/var/lib", "/var/tmp", "/var/log", "/etc", "/mnt", "/opt",
     ] {
         archive.directory(directory);
     }
     for (link, target) in [
         ("/bin", "usr/bin"),
         ("/sbin", "usr/sbin"),
+        ("/var/run", "/run"),
+        ("/var/lock", "/run/lock"),
         ("/lib", "usr/lib"),
         ("/lib64", "usr/lib64"),
         ("/lib32", "usr/lib32"),

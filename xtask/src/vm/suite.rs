@@ -51,12 +51,12 @@ pub const SUITES: &[Suite] = &[
     small("cgroups"),
     small("io_uring"),
     small("losses"),
-    small("secondary_calls"),
     small("syscalls"),
     debian("run"),
     debian("pipeline"),
     debian("nginx"),
     debian("redis"),
+    debian("secondary_calls"),
     debian("nothing_stays_behind"),
 ];
 
