@@ -48,6 +48,8 @@ pub struct TaskState {
 pub mod note {
     /// `sys_enter` has run for this task: an exit without an entry is a refused call.
     pub const ENTERED: u32 = 1;
+    /// It has run for the call in progress, and its copy has not.
+    pub const FRESH: u32 = 2;
 }
 
 /// The current task's place.
@@ -288,6 +290,7 @@ fn tell(slot: u32, binprm: Address) {
                     length: 0,
                     fd: walk::CWD,
                     result: 0,
+                    place: walk::Place::NOWHERE,
                 };
             }
         }

@@ -64,6 +64,7 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
             directory as i32
         },
         result,
+        place: Place::NOWHERE,
     };
     scratch::with(|level| {
         if let Some(scratch) = scratch::at(level) {

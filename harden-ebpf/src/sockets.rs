@@ -67,6 +67,7 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
             length,
             fd: walk::CWD,
             result,
+            place: Place::NOWHERE,
         };
         scratch::with(|level| {
             if let Some(scratch) = scratch::at(level) {

@@ -24,6 +24,7 @@ pub const CWD: i32 = -100;
 ///
 /// No `Option` around it: LLVM would copy the parts of a `None`, which nobody wrote, and the
 /// verifier refuses that.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Place {
     /// Its dentry; 0 for no place at all.
@@ -277,7 +278,12 @@ pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32) -> Place {
 /// Adds the target: its inode and its walk.
 #[inline(always)]
 pub fn target(scratch: *mut Scratch, path: Address) {
-    let place = place(path);
+    target_at(scratch, place(path));
+}
+
+/// The same for a place.
+#[inline(always)]
+pub fn target_at(scratch: *mut Scratch, place: Place) {
     if place.is_nowhere() {
         return;
     }
@@ -288,6 +294,33 @@ pub fn target(scratch: *mut Scratch, path: Address) {
     }
     event.flags |= path_flag::TARGET;
     event.target_length = walk_from(scratch, place, path_flag::UNMOUNTED);
+}
+
+/// Adds the target: its inode, and the path of `length` bytes that `bpf_d_path` has written where
+/// the walks begin.
+#[inline(always)]
+pub fn target_written(scratch: *mut Scratch, place: Place, length: u32) {
+    // SAFETY: the scratch is the caller's own.
+    unsafe {
+        let event = &mut (*scratch).event;
+        if let Some(inode) = inode_record(inode_of(place.dentry)) {
+            event.inode = inode;
+        }
+        event.flags |= path_flag::TARGET | path_flag::TARGET_IS_PATH;
+        event.target_length = length;
+        (*scratch).position = u64::from(length);
+    }
+}
+
+/// Whether the root directory of `task` is that of its mount namespace: the walk from it finds no
+/// name. To be asked before anything is written to `scratch`.
+#[inline(always)]
+pub fn is_rooted_at_the_top(scratch: *mut Scratch, task: Address) -> bool {
+    start(scratch, 0);
+    let names = walk_from(scratch, place(root(task)), 0);
+    // SAFETY: the scratch is the caller's own.
+    unsafe { (*scratch).event.flags &= !path_flag::TRUNCATED };
+    names == 0
 }
 
 /// Adds the walk of the directory that the text starts from.
