@@ -5,15 +5,16 @@ use std::{collections::BTreeMap, fs, io, os::fd::AsRawFd, path::Path};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, Queue, RingBuf},
-    programs::{BtfTracePoint, Program, ProgramError, RawTracePoint},
+    programs::Program,
 };
 use harden_common::{Counts, Loss, SlotRecord};
 
 use super::{
+    attach::attach_one,
     btf::{Btf, BtfError},
     kallsyms,
     offsets::{self, MissingMember},
-    tiers::{Attach, Fact, Hook, TIERS},
+    tiers::{Fact, Hook, TIERS},
 };
 
 static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
@@ -163,44 +164,22 @@ impl Probe {
 
     fn attach(&mut self, btf: &AyaBtf) -> Result<(), ProbeError> {
         for tier in TIERS.iter().rev() {
-            let mut reasons = Vec::new();
-            let attached = tier.iter().find(|hook| match self.attach_one(**hook, btf) {
-                Ok(()) => true,
-                Err(error) => {
-                    reasons.push(format!("{}: {}", hook.name(), reason(&error)));
-                    false
-                }
+            let mut refusals = Vec::new();
+            let attached = tier.iter().find(|hook| {
+                attach_one(&mut self.ebpf, **hook, btf)
+                    .map_err(|refusal| refusals.push(refusal.to_string()))
+                    .is_ok()
             });
             let Some(fact) = tier.first().map(|hook| hook.fact) else {
                 continue;
             };
             self.hooks
-                .insert(fact, attached.copied().ok_or_else(|| reasons.join("; ")));
+                .insert(fact, attached.copied().ok_or_else(|| refusals.join("; ")));
         }
         match self.hooks.get(&Fact::Syscalls) {
             Some(Err(reason)) => Err(ProbeError::NoSyscalls(reason.clone())),
             _ => Ok(()),
         }
-    }
-
-    fn attach_one(&mut self, hook: Hook, btf: &AyaBtf) -> Result<(), ProgramError> {
-        let program = self
-            .ebpf
-            .program_mut(hook.point)
-            .ok_or(ProgramError::NotLoaded)?;
-        match hook.attach {
-            Attach::RawTracepoint => {
-                let program: &mut RawTracePoint = program.try_into()?;
-                program.load()?;
-                program.attach(hook.point)?;
-            }
-            Attach::BtfTracepoint => {
-                let program: &mut BtfTracePoint = program.try_into()?;
-                program.load(hook.point, btf)?;
-                program.attach()?;
-            }
-        }
-        Ok(())
     }
 
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
@@ -349,32 +328,5 @@ fn refused(error: EbpfError) -> ProbeError {
     match denied {
         Some(cause) => ProbeError::Privilege(cause),
         None => ProbeError::Load(error),
-    }
-}
-
-/// What the kernel said of a program, with the verifier's last words.
-fn reason(error: &ProgramError) -> String {
-    match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => {
-            let log = verifier_log.to_string();
-            // The complaint is the last line before the statistics.
-            let statistics = ["verification time", "stack depth", "processed"];
-            let complaint = log
-                .lines()
-                .rfind(|line| !statistics.iter().any(|start| line.starts_with(start)));
-            format!("{io_error}, {}", complaint.unwrap_or("no verifier log"))
-        }
-        other => {
-            let mut text = other.to_string();
-            let mut cause = std::error::Error::source(other);
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
-            text
-        }
     }
 }

@@ -1,11 +1,13 @@
 //! The kernel side: what is loaded and attached, by which tier, and what it lost.
 
+mod attach;
 mod btf;
 mod kallsyms;
 mod load;
 mod offsets;
 mod tiers;
 
+pub use attach::Refusal;
 pub use btf::BtfError;
 pub use load::{Probe, ProbeError, Sizes};
 pub use tiers::{Fact, Hook};

@@ -1,0 +1,149 @@
+//! One hook: loading its program, attaching it, and what the kernel says when it refuses.
+
+use std::{error::Error, fmt, io};
+
+use anyhow::Chain;
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, Program, ProgramError, RawTracePoint},
+};
+
+use super::tiers::{Attach, Hook};
+
+/// The kernel did not take a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The hook's name, as [`Hook::name`] has it.
+    pub hook: String,
+    /// The error number, where a system call failed.
+    pub errno: Option<i32>,
+    /// What the kernel said, in one line.
+    pub reason: String,
+    /// The verifier's whole log; empty where it never ran.
+    pub log: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.hook, self.reason)
+    }
+}
+
+impl Error for Refusal {}
+
+/// Loads and attaches the program of `hook`. It stays attached until `ebpf` is dropped, or the
+/// program is unloaded.
+///
+/// # Errors
+/// [`Refusal`] with what the kernel said.
+pub fn attach_one(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Refusal> {
+    load(ebpf, hook, btf)?;
+    attach(ebpf, hook)
+}
+
+/// Has the kernel verify the program of `hook`, without attaching it.
+///
+/// # Errors
+/// [`Refusal`] with what the verifier said.
+pub fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Refusal> {
+    with_program(ebpf, hook, |program| match hook.attach {
+        Attach::RawTracepoint => TryInto::<&mut RawTracePoint>::try_into(program)?.load(),
+        Attach::BtfTracepoint => {
+            TryInto::<&mut BtfTracePoint>::try_into(program)?.load(hook.point, btf)
+        }
+    })
+}
+
+/// Attaches the program of `hook`, which was loaded before.
+///
+/// # Errors
+/// [`Refusal`] with what the kernel said.
+pub fn attach(ebpf: &mut Ebpf, hook: Hook) -> Result<(), Refusal> {
+    with_program(ebpf, hook, |program| match hook.attach {
+        Attach::RawTracepoint => TryInto::<&mut RawTracePoint>::try_into(program)?
+            .attach(hook.point)
+            .map(drop),
+        Attach::BtfTracepoint => TryInto::<&mut BtfTracePoint>::try_into(program)?
+            .attach()
+            .map(drop),
+    })
+}
+
+fn with_program(
+    ebpf: &mut Ebpf,
+    hook: Hook,
+    act: impl FnOnce(&mut Program) -> Result<(), ProgramError>,
+) -> Result<(), Refusal> {
+    let Some(program) = ebpf.program_mut(hook.point) else {
+        return Err(Refusal {
+            hook: hook.name(),
+            errno: None,
+            reason: format!("the object has no program {}", hook.point),
+            log: String::new(),
+        });
+    };
+    act(program).map_err(|error| refusal(hook, &error))
+}
+
+fn refusal(hook: Hook, error: &ProgramError) -> Refusal {
+    let log = match error {
+        ProgramError::LoadError { verifier_log, .. } => verifier_log.to_string(),
+        _ => String::new(),
+    };
+    let reason = match error {
+        ProgramError::LoadError { io_error, .. } => {
+            format!(
+                "{io_error}, {}",
+                complaint(&log).unwrap_or("no verifier log")
+            )
+        }
+        other => chain(other),
+    };
+    Refusal {
+        hook: hook.name(),
+        errno: errno(error),
+        reason,
+        log,
+    }
+}
+
+/// The verifier's complaint: the last line before the statistics.
+fn complaint(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["verification time", "stack depth", "processed"];
+    log.lines()
+        .rfind(|line| !STATISTICS.iter().any(|start| line.starts_with(start)))
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let texts: Vec<String> = Chain::new(error).map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
+fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    Chain::new(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .find_map(io::Error::raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{chain, complaint, errno};
+    use std::io;
+
+    #[test]
+    fn the_complaint_stands_before_the_statistics() {
+        let log = "0: r0 = 1\nR1 invalid mem access\nverification time 5 usec\nprocessed 1 insns";
+        assert_eq!(complaint(log), Some("R1 invalid mem access"));
+        assert_eq!(complaint(""), None);
+    }
+
+    #[test]
+    fn the_number_is_found_behind_other_errors() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] io::Error);
+        let error = Outer(io::Error::from_raw_os_error(libc::EPERM));
+        assert_eq!(errno(&error), Some(libc::EPERM));
+        assert_eq!(chain(&error), format!("outer: {}", error.0));
+    }
+}
