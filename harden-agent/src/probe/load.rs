@@ -14,11 +14,15 @@ use super::{
     btf::{Btf, BtfError},
     kallsyms,
     offsets::{self, MissingMember},
-    tiers::{Fact, Hook, TIERS},
+    preemption,
+    tiers::{self, Fact, Forced, Hook},
 };
 
 static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
 static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
+
+/// Why the copy of `sys_enter` is not attached at first.
+const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -42,6 +46,9 @@ pub enum ProbeError {
     /// The hook that everything stands on was refused.
     #[error("system calls cannot be observed on this kernel: {0}")]
     NoSyscalls(String),
+    /// A tier that was asked for was refused.
+    #[error("the kernel refuses {0}, which --tier asks for: {1}")]
+    Forced(String, String),
     /// A map operation failed; the cause says how.
     #[error("a BPF map cannot be used")]
     Map(#[from] MapError),
@@ -92,13 +99,13 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
     /// [`Probe::hooks`] with its reason.
-    pub fn load(sizes: &Sizes) -> Result<Self, ProbeError> {
+    pub fn load(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
         let btf = Btf::read(Path::new(VMLINUX))?;
         let offsets = offsets::resolve(&btf)?;
         // A kernel without task storage for tracing programs refuses the first object's sys_enter.
-        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &offsets) {
+        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, forced, &offsets) {
             Err(ProbeError::NoSyscalls(_) | ProbeError::Load(_)) => {
-                Self::load_object(HASH_OBJECT, "task-hash", sizes, &offsets)
+                Self::load_object(HASH_OBJECT, "task-hash", sizes, forced, &offsets)
             }
             other => other,
         }
@@ -108,15 +115,17 @@ impl Probe {
     ///
     /// # Errors
     /// As [`Probe::load`].
-    pub fn load_with_task_hash(sizes: &Sizes) -> Result<Self, ProbeError> {
+    pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
         let btf = Btf::read(Path::new(VMLINUX))?;
-        Self::load_object(HASH_OBJECT, "task-hash", sizes, &offsets::resolve(&btf)?)
+        let offsets = offsets::resolve(&btf)?;
+        Self::load_object(HASH_OBJECT, "task-hash", sizes, forced, &offsets)
     }
 
     fn load_object(
         object: &[u8],
         attribution: &'static str,
         sizes: &Sizes,
+        forced: &[Forced],
         offsets: &[(&'static str, u32)],
     ) -> Result<Self, ProbeError> {
         let callers = kallsyms::noaudit_callers();
@@ -129,6 +138,7 @@ impl Probe {
             // Each object lacks the constants that only the other uses.
             loader.override_global(name, offset, false);
         }
+        loader.override_global("PATHS_AT_EXIT", &u32::from(paths_at_exit(forced)), true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
         loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
         for (map, entries) in [
@@ -150,7 +160,7 @@ impl Probe {
             generation: 0,
         };
         probe.fill_slots(sizes.slots)?;
-        probe.attach(&btf)?;
+        probe.attach(forced, &btf)?;
         Ok(probe)
     }
 
@@ -162,24 +172,58 @@ impl Probe {
         Ok(())
     }
 
-    fn attach(&mut self, btf: &AyaBtf) -> Result<(), ProbeError> {
-        for tier in TIERS.iter().rev() {
-            let mut refusals = Vec::new();
-            let attached = tier.iter().find(|hook| {
-                attach_one(&mut self.ebpf, **hook, btf)
-                    .map_err(|refusal| refusals.push(refusal.to_string()))
-                    .is_ok()
-            });
-            let Some(fact) = tier.first().map(|hook| hook.fact) else {
-                continue;
+    fn attach(&mut self, forced: &[Forced], btf: &AyaBtf) -> Result<(), ProbeError> {
+        let is_forced = |fact| forced.iter().any(|forced| forced.fact == fact);
+        for (fact, hooks) in tiers::plan(forced).iter().rev() {
+            let supplied = if *fact == Fact::SkippedCalls
+                && !is_forced(*fact)
+                && !preemption::skips_programs()
+            {
+                Err(NOT_SKIPPED.to_owned())
+            } else {
+                self.attach_first(hooks, btf)
             };
-            self.hooks
-                .insert(fact, attached.copied().ok_or_else(|| refusals.join("; ")));
+            if let (Err(reason), Some(hook), true) = (&supplied, hooks.first(), is_forced(*fact)) {
+                return Err(ProbeError::Forced(hook.name(), reason.clone()));
+            }
+            self.hooks.insert(*fact, supplied);
         }
         match self.hooks.get(&Fact::Syscalls) {
             Some(Err(reason)) => Err(ProbeError::NoSyscalls(reason.clone())),
             _ => Ok(()),
         }
+    }
+
+    /// The first of `hooks` that the kernel takes, or why it took none.
+    fn attach_first(&mut self, hooks: &[Hook], btf: &AyaBtf) -> Result<Hook, String> {
+        let mut refusals = Vec::new();
+        for hook in hooks {
+            match attach_one(&mut self.ebpf, *hook, btf) {
+                Ok(()) => return Ok(*hook),
+                Err(refusal) => refusals.push(refusal.to_string()),
+            }
+        }
+        Err(if hooks.is_empty() {
+            "turned off".to_owned()
+        } else {
+            refusals.join("; ")
+        })
+    }
+
+    /// Looks whether the kernel has skipped `sys_enter`, and attaches its copy if it has. To be called
+    /// now and then.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the kernel's types cannot be read.
+    pub fn attend_to_skips(&mut self) -> Result<(), ProbeError> {
+        let waiting = matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SKIPPED);
+        let skipped = || self.ebpf.program("sys_enter").map_or(0, recursion_misses);
+        if waiting && skipped() > 0 {
+            let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
+            let supplied = self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf);
+            self.hooks.insert(Fact::SkippedCalls, supplied);
+        }
+        Ok(())
     }
 
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
@@ -289,6 +333,20 @@ fn recursion_misses(program: &Program) -> u64 {
     text.lines()
         .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
         .unwrap_or(0)
+}
+
+/// Whether paths are to be looked at when calls come back. They are not if they come from other hooks
+/// and nobody wants them as they were asked for.
+fn paths_at_exit(forced: &[Forced]) -> bool {
+    let elsewhere = |fact| {
+        forced
+            .iter()
+            .rfind(|forced| forced.fact == fact)
+            .is_some_and(|forced| forced.hook.is_none_or(|hook| hook.short != "sys_exit"))
+    };
+    ![Fact::Lookups, Fact::Files, Fact::PathOperations]
+        .into_iter()
+        .all(elsewhere)
 }
 
 /// Waits until every program that runs now has ended: `membarrier(MEMBARRIER_CMD_GLOBAL)` is
