@@ -114,11 +114,14 @@ fn start<S: AsRef<OsStr> + Debug>(
         "there is no {}: run `cargo xtask build`, or name the binary in HARDEN_BIN",
         binary.display()
     );
+    // Such as `--tier FACT=NAME`: the same suites, and another way to record.
+    let everywhere = env::var("HARDEN_TEST_OPTIONS").unwrap_or_default();
     let mut harden = Command::new(binary);
     harden
         .args(["run", "--name", name, "--out"])
         .arg(dir.path())
         .args(options)
+        .args(everywhere.split_ascii_whitespace())
         .arg("--")
         .args(command);
     // Loading the programs and ending a daemon takes its time on a busy machine.

@@ -6,7 +6,7 @@ use std::{
     io::Read as _,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,8 @@ use nix::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a program may take to tidy up when it is no longer wanted.
 const TIDYING: Duration = Duration::from_secs(5);
+/// How long its output may take to arrive once it has ended.
+const DRAINING: Duration = Duration::from_secs(1);
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -27,6 +29,7 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct Process {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
     patience: Duration,
 }
 
@@ -56,7 +59,7 @@ impl Process {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let output = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&output);
-        thread::spawn(move || {
+        let output_reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(length @ 1..) = reader.read(&mut buffer) {
                 let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,6 +69,7 @@ impl Process {
         Ok(Self {
             child,
             output,
+            reader: output_reader,
             patience: PATIENCE,
         })
     }
@@ -139,7 +143,7 @@ impl Process {
         found
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and for what was printed before it.
     ///
     /// # Errors
     /// It does not come.
@@ -147,11 +151,20 @@ impl Process {
         let deadline = Instant::now() + self.patience;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
+                self.drain();
                 return Ok(status);
             }
             thread::sleep(POLL);
         }
         bail!("it does not end")
+    }
+
+    /// Waits until its output is read; not for long, as a descendant may hold the pipe open.
+    fn drain(&self) {
+        let deadline = Instant::now() + DRAINING;
+        while !self.reader.is_finished() && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
     }
 }
 

@@ -12,9 +12,7 @@ use harden_tests::{Scratch, harden, met};
 
 /// An observation that can be read: the one in the format's own description.
 fn observation() -> Result<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/observation.md");
-    let page = fs::read_to_string(page)?;
-    let example = page
+    let example = include_str!("../../docs/observation.md")
         .split("```json\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next());

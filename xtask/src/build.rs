@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    process,
+    process, programs,
     setup::{self, Scope, Toolchain},
     workspace,
 };
@@ -16,6 +16,9 @@ pub struct Args {
     /// Build `harden` without optimisation; the kernel programs are always optimised
     #[arg(long)]
     debug: bool,
+    /// Also build the small programs that the end-to-end suites run
+    #[arg(long)]
+    tests: bool,
 }
 
 /// The kernel objects: file and the features it is built with. Kernels without task storage refuse an
@@ -27,7 +30,15 @@ const OBJECTS: [(&str, &[&str]); 2] = [
 
 /// `cargo xtask build`
 pub fn main(args: &Args) -> Result<()> {
-    build(&setup::provide(Scope::Build)?, args.debug)?;
+    let scope = if args.tests {
+        Scope::Tests
+    } else {
+        Scope::Build
+    };
+    build(&setup::provide(scope)?, args.debug)?;
+    if args.tests {
+        programs::build()?;
+    }
     println!("built {}", workspace::harden(args.debug).display());
     Ok(())
 }

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod process;
+mod programs;
 mod run;
 mod setup;
 mod test;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::tally::Tally;
 use crate::{
-    build, process,
+    build, process, programs,
     setup::{self, Scope, Toolchain},
     workspace,
 };
@@ -121,9 +121,11 @@ fn tests(quick: bool) -> Result<()> {
 
 /// The end-to-end suites, their test programs run as root.
 fn end_to_end() -> Result<Command> {
+    programs::build()?;
     let mut cargo = process::cargo();
     cargo.args(["test", "--package", "harden-tests", "--no-fail-fast"]);
     cargo.env("HARDEN_BIN", workspace::harden(false));
+    cargo.env("HARDEN_TEST_PROGRAMS", workspace::test_programs());
     process::run_built_as_root(&mut cargo)?;
     Ok(cargo)
 }

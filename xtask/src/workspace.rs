@@ -36,6 +36,11 @@ pub fn demo() -> PathBuf {
     output().join("demo")
 }
 
+/// The programs that the tests run, built from `tests/programs`.
+pub fn test_programs() -> PathBuf {
+    output().join("test-programs")
+}
+
 /// Where tests that cannot run leave their names and reasons.
 pub fn skipped() -> PathBuf {
     output().join("skipped-tests")
