@@ -58,6 +58,13 @@ pub fn sys_exit(ctx: RawTracePointContext) -> u32 {
     0
 }
 
+/// The same as [`sys_exit`], for the calls that it is skipped for.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn sys_exit_again(ctx: RawTracePointContext) -> u32 {
+    syscalls::exit_again(ctx.arg(0), ctx.arg(1));
+    0
+}
+
 /// `task_newtask(struct task_struct *task, unsigned long clone_flags)`, include/trace/events/task.h;
 /// all supported kernels (6.17 made the flags a u64). At the end of `copy_process`, in the parent,
 /// before the child can run; also for `io_uring` workers, which `sched_process_fork` misses.

@@ -97,18 +97,38 @@ pub fn exit(regs: Address, result: i64) {
     let Some(current) = attribution::returning() else {
         return;
     };
-    let Some(call) = call_of(regs, current) else {
+    if let Some(call) = call_of(regs, current) {
+        returned(regs, call, result, current.slot);
+    }
+}
+
+/// `sys_exit` once more, in a copy of the program: the first takes the mark of the call away.
+#[inline(always)]
+pub fn exit_again(regs: Address, result: i64) {
+    let Some(current) = attribution::returning() else {
         return;
     };
+    // SAFETY: a whole value of the map.
+    if current.state.is_null() || unsafe { (*current.state).call } == 0 {
+        return;
+    }
+    if let Some(call) = call_of(regs, current) {
+        returned(regs, call, result, current.slot);
+    }
+}
+
+/// Looks at what a call has done.
+#[inline(always)]
+fn returned(regs: Address, call: Call, result: i64, slot: u32) {
     let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {
         return;
     }
     if class & class::PATH != 0 && PATHS_AT_EXIT.load() != 0 {
-        paths::returned(regs, call, result, current.slot);
+        paths::returned(regs, call, result, slot);
     }
     if class & class::SOCKET != 0 {
-        sockets::returned(regs, call, result, current.slot);
+        sockets::returned(regs, call, result, slot);
     }
 }
 

@@ -16,7 +16,7 @@ use super::{profile::ProfileArgs, summary};
 use crate::{
     observation::{self, Join, Observation, SCHEMA, Text},
     output::{self, Ours, Output, file_stem},
-    probe::{ProbeError, Sizes},
+    probe::{Forced, ProbeError, Sizes},
     run::{Options, Progress, RunError, User, record},
 };
 
@@ -48,6 +48,10 @@ pub struct Run {
     /// What for, and where to
     #[command(flatten)]
     pub profile: ProfileArgs,
+    /// Take this hook for a kind of fact, or none: files=raw_tp:sys_exit, lookups=none. What there is
+    /// tells `harden doctor` [default: the best that the kernel allows]
+    #[arg(long = "tier", value_name = "FACT=NAME")]
+    pub tiers: Vec<Forced>,
     /// Keep task state in a hash, as kernels before 5.13 need it
     #[arg(long, hide = true)]
     pub task_hash: bool,
@@ -160,6 +164,7 @@ impl Run {
             command: self.command.clone(),
             user: self.user.as_deref().map(User::find).transpose()?,
             duration: self.duration,
+            tiers: self.tiers.clone(),
             task_hash: self.task_hash,
         })
     }

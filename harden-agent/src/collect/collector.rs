@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use harden_common::{
-    FactEvent, InodeRecord, PathEvent, PathOperation, SocketEvent, kind, path_flag,
+    ERRNO_UNKNOWN, FactEvent, InodeRecord, PathEvent, PathOperation, SocketEvent, kind, path_flag,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -202,10 +202,15 @@ impl Collector {
         let asked = (!bytes.text.is_empty() && has(path_flag::PREFIX))
             .then(|| path::joined(&path::walked(bytes.prefix), bytes.text));
         let is_open = event.operation == PathOperation::Open as u32;
-        // The file of O_TMPFILE has no name: what was used is the directory.
-        let unnamed = is_open && event.argument & O_TMPFILE != 0;
-        let own = (has(path_flag::TARGET) && !has(path_flag::UNMOUNTED) && !unnamed)
-            .then(|| Text::from(path::walked(bytes.target)));
+        // The file of O_TMPFILE has no name: what was used is the directory. A security hook gives that.
+        let unnamed = is_open && event.argument & O_TMPFILE != 0 && event.errno != ERRNO_UNKNOWN;
+        let own = (has(path_flag::TARGET) && !has(path_flag::UNMOUNTED) && !unnamed).then(|| {
+            Text::from(if has(path_flag::TARGET_IS_PATH) {
+                bytes.target.to_vec()
+            } else {
+                path::walked(bytes.target)
+            })
+        });
         let Some(path) = own.clone().or_else(|| asked.clone()) else {
             // A pipe, socket or memfd: it has no path.
             return;
@@ -255,6 +260,7 @@ impl Collector {
             if number < counted_slots {
                 count(&mut slot.facts, &probe.counts(number)?);
             }
+            forget_tries(&mut slot.facts);
             let id = record.key.executable;
             let path = slot.path.unwrap_or_else(|| {
                 // Its exec event was lost; the loss is counted.
@@ -304,6 +310,18 @@ fn symlinks(executables: &BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
         }
     }
     links.into_map()
+}
+
+/// A hook that stands before the outcome says nothing more where another hook has seen it.
+fn forget_tries(facts: &mut Executable) {
+    let tried = names::outcome(ERRNO_UNKNOWN);
+    for file in facts.files.values_mut() {
+        for outcomes in file.operations.values_mut() {
+            if outcomes.len() > 1 {
+                outcomes.remove(&tried);
+            }
+        }
+    }
 }
 
 /// Joins `other` into `facts`, but adds the counts.
@@ -396,7 +414,7 @@ fn opened(flags: u32) -> Vec<Operation> {
     operations
 }
 
-const OPERATIONS: [(PathOperation, Operation); 26] = [
+const OPERATIONS: [(PathOperation, Operation); 27] = [
     (PathOperation::Execute, Operation::Execute),
     (PathOperation::Stat, Operation::Stat),
     (PathOperation::Access, Operation::Access),
@@ -423,6 +441,7 @@ const OPERATIONS: [(PathOperation, Operation); 26] = [
     (PathOperation::Mount, Operation::Mount),
     (PathOperation::Unmount, Operation::Unmount),
     (PathOperation::Administer, Operation::Administer),
+    (PathOperation::Bind, Operation::Bind),
 ];
 
 /// `None` if the kernel had no inode at hand.

@@ -98,9 +98,7 @@ pub fn attach(ebpf: &mut Ebpf, hook: Hook, point: Point) -> Result<(), Refusal> 
             .attach()
             .map(drop),
         Attach::Lsm => TryInto::<&mut Lsm>::try_into(program)?.attach().map(drop),
-        Attach::Fexit => TryInto::<&mut FExit>::try_into(program)?
-            .attach()
-            .map(drop),
+        Attach::Fexit => TryInto::<&mut FExit>::try_into(program)?.attach().map(drop),
     })
 }
 

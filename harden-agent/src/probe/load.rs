@@ -21,6 +21,9 @@ use super::{
 static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
 static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
 
+/// What the name of a program's copy ends with.
+const AGAIN: &str = "_again";
+
 /// Why the copy of `sys_enter` is not attached at first.
 const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
 
@@ -128,6 +131,7 @@ impl Probe {
         forced: &[Forced],
         offsets: &[(&'static str, u32)],
     ) -> Result<Self, ProbeError> {
+        let paths = u32::from(paths_at_exit(forced));
         let callers = kallsyms::noaudit_callers();
         let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
         let mut loader = EbpfLoader::new();
@@ -138,7 +142,7 @@ impl Probe {
             // Each object lacks the constants that only the other uses.
             loader.override_global(name, offset, false);
         }
-        loader.override_global("PATHS_AT_EXIT", &u32::from(paths_at_exit(forced)), true);
+        loader.override_global("PATHS_AT_EXIT", &paths, true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
         loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
         for (map, entries) in [
@@ -210,20 +214,24 @@ impl Probe {
         })
     }
 
-    /// Looks whether the kernel has skipped `sys_enter`, and attaches its copy if it has. To be called
-    /// now and then.
+    /// Looks whether the kernel has skipped `sys_enter` or `sys_exit`, and attaches their copies if it
+    /// has. To be called now and then.
     ///
     /// # Errors
     /// [`ProbeError`] if the kernel's types cannot be read.
     pub fn attend_to_skips(&mut self) -> Result<(), ProbeError> {
         let waiting = matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SKIPPED);
-        let skipped = || self.ebpf.program("sys_enter").map_or(0, recursion_misses);
-        if waiting && skipped() > 0 {
+        let skipped = |name| self.ebpf.program(name).map_or(0, recursion_misses);
+        if waiting && skipped("sys_enter") + skipped("sys_exit") > 0 {
             let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
             let supplied = self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf);
             self.hooks.insert(Fact::SkippedCalls, supplied);
         }
         Ok(())
+    }
+
+    fn is_attached(&self, fact: Fact) -> bool {
+        matches!(self.hooks.get(&fact), Some(Ok(_)))
     }
 
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
@@ -314,8 +322,19 @@ impl Probe {
             let sum = counters.get(&(loss as u32), 0)?.iter().sum();
             losses.insert(name.to_owned(), sum);
         }
+        let skipped = |name: &str| self.ebpf.program(name).map(recursion_misses);
         for (name, program) in self.ebpf.programs() {
-            losses.insert(format!("skipped-{name}"), recursion_misses(program));
+            // What a copy has seen is not lost; what both were skipped for is at most the smaller.
+            let is_copy = name.ends_with(AGAIN);
+            let is_watched = self.is_attached(Fact::SkippedCalls);
+            let copy = skipped(&format!("{name}{AGAIN}")).filter(|_| is_watched);
+            if !is_copy {
+                let own = recursion_misses(program);
+                losses.insert(
+                    format!("skipped-{name}"),
+                    copy.map_or(own, |copy| copy.min(own)),
+                );
+            }
         }
         losses.retain(|_, count| *count > 0);
         Ok(losses)

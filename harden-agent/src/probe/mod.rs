@@ -4,10 +4,12 @@ mod attach;
 mod btf;
 mod kallsyms;
 mod load;
+mod lsm;
 mod offsets;
+mod preemption;
 mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
 pub use load::{Probe, ProbeError, Sizes};
-pub use tiers::{Fact, Hook};
+pub use tiers::{Fact, Forced, Hook};

@@ -47,7 +47,11 @@ mod tests {
     fn the_mode_in_force_decides_where_it_is_told() {
         assert!(is_preemptive("none voluntary (full)\n", "", ""));
         assert!(is_preemptive("full (lazy)\n", "", ""));
-        assert!(!is_preemptive("none (voluntary) full\n", "preempt=full", ""));
+        assert!(!is_preemptive(
+            "none (voluntary) full\n",
+            "preempt=full",
+            ""
+        ));
     }
 
     #[test]
@@ -55,8 +59,16 @@ mod tests {
         let version = "Linux version 6.12.0 (a@b) #1 SMP PREEMPT_DYNAMIC Debian";
         assert!(!is_preemptive("", "quiet", version));
         assert!(is_preemptive("", "quiet preempt=full", version));
-        assert!(is_preemptive("", "", "Linux version 7.2.1 (a@b) #1 SMP PREEMPT_DYNAMIC"));
-        assert!(is_preemptive("", "", "Linux version 6.1.0 (a@b) #1 SMP PREEMPT Mon"));
+        assert!(is_preemptive(
+            "",
+            "",
+            "Linux version 7.2.1 (a@b) #1 SMP PREEMPT_DYNAMIC"
+        ));
+        assert!(is_preemptive(
+            "",
+            "",
+            "Linux version 6.1.0 (a@b) #1 SMP PREEMPT Mon"
+        ));
         assert!(!is_preemptive("", "", ""));
     }
 }

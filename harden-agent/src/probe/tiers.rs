@@ -160,12 +160,21 @@ macro_rules! family {
 /// which nobody needs the path, from stat. access and readlink have no hook with a path.
 pub const TIERS: &[&[Hook]] = &[
     &[hook!(Syscalls, RawTracepoint, "sys_enter")],
-    &[hook!(
-        SkippedCalls,
-        RawTracepoint,
-        "sys_enter",
-        "sys_enter_again"
-    )],
+    &[Hook {
+        fact: Fact::SkippedCalls,
+        attach: Attach::RawTracepoint,
+        short: "sys_enter+sys_exit",
+        points: &[
+            Point {
+                target: "sys_enter",
+                program: "sys_enter_again",
+            },
+            Point {
+                target: "sys_exit",
+                program: "sys_exit_again",
+            },
+        ],
+    }],
     &[hook!(Lookups, RawTracepoint, "sys_exit")],
     &[hook!(Addresses, RawTracepoint, "sys_exit")],
     &[
@@ -254,7 +263,9 @@ impl FromStr for Forced {
         let fact = Fact::ALL
             .into_iter()
             .find(|known| known.name() == fact)
-            .ok_or_else(|| UnknownTier::Fact(fact.to_owned(), Fact::ALL.map(Fact::name).join(", ")))?;
+            .ok_or_else(|| {
+                UnknownTier::Fact(fact.to_owned(), Fact::ALL.map(Fact::name).join(", "))
+            })?;
         if name == "none" {
             return match fact {
                 Fact::Syscalls => Err(UnknownTier::Needed),

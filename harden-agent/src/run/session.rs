@@ -31,14 +31,14 @@ use super::{
 use crate::{
     collect::{Collector, Totals},
     observation::{Run, Text, Word},
-    probe::{Probe, ProbeError, Sizes},
+    probe::{Forced, Probe, ProbeError, Sizes},
 };
 
 /// How long processes have between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often the cgroup is looked at once the command itself has ended.
 const POLL: Duration = Duration::from_millis(20);
-/// How often progress is told.
+/// How often progress is told, and skipped programs are looked for.
 const TICK: Duration = Duration::from_millis(250);
 
 /// What to record.
@@ -52,6 +52,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Sizes of the maps.
     pub sizes: Sizes,
+    /// Hooks to use instead of the best.
+    pub tiers: Vec<Forced>,
     /// Keep task state in a hash even if the kernel has task storage.
     pub task_hash: bool,
 }
@@ -107,9 +109,9 @@ pub async fn record(
     tell: Option<&dyn Fn(&Progress)>,
 ) -> Result<Recording, RunError> {
     let mut probe = if options.task_hash {
-        Probe::load_with_task_hash(&options.sizes)?
+        Probe::load_with_task_hash(&options.sizes, &options.tiers)?
     } else {
-        Probe::load(&options.sizes)?
+        Probe::load(&options.sizes, &options.tiers)?
     };
     let events = Events::new(probe.take_events()?)?;
     let cgroup = Cgroup::create().map_err(RunError::Cgroup)?;
@@ -137,7 +139,7 @@ pub async fn record(
         ending: None,
         interrupts: 0,
     };
-    let status = session.follow(options, &signals, tell).await?;
+    let status = session.follow(&mut probe, options, &signals, tell).await?;
     let ended = Timestamp::now();
     session.events.drain(&mut session.collector);
 
@@ -251,6 +253,7 @@ impl Session {
     /// Until the command has ended and its cgroup is empty. Returns the command's status.
     async fn follow(
         &mut self,
+        probe: &mut Probe,
         options: &Options,
         signals: &Signals,
         tell: Option<&dyn Fn(&Progress)>,
@@ -282,14 +285,21 @@ impl Session {
                     self.cgroup.signal(Signal::SIGKILL);
                     self.ending = Some(Instant::now() + GRACE);
                 }
-                _ = tick.tick(), if tell.is_some() => if let Some(tell) = tell {
-                    tell(&Progress {
-                    totals: self.collector.totals(),
-                    quiet: self.collector.last_new().elapsed(),
-                    command_ended: self.status.is_some(),
-                });
-                },
+                _ = tick.tick() => {
+                    probe.attend_to_skips()?;
+                    if let Some(tell) = tell {
+                        tell(&self.progress());
+                    }
+                }
             }
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            totals: self.collector.totals(),
+            quiet: self.collector.last_new().elapsed(),
+            command_ended: self.status.is_some(),
         }
     }
 
