@@ -48,7 +48,7 @@ pub struct Run {
     /// What for, and where to
     #[command(flatten)]
     pub profile: ProfileArgs,
-    /// Take this hook for a kind of fact, or none: files=raw_tp:sys_exit, lookups=none. What there is
+    /// Take this hook for a kind of fact, or none: `files=raw_tp:sys_exit`, `lookups=none`. What there is
     /// tells `harden doctor` [default: the best that the kernel allows]
     #[arg(long = "tier", value_name = "FACT=NAME")]
     pub tiers: Vec<Forced>,

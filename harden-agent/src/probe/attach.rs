@@ -62,7 +62,9 @@ pub fn attach_one(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Refusal>
         attach(ebpf, hook, *point)
     });
     if result.is_err() {
-        new.iter().for_each(|point| unload(ebpf, *point));
+        for point in new {
+            unload(ebpf, point);
+        }
     }
     result
 }

@@ -10,7 +10,7 @@ const LSM_ID_BPF: u64 = 109;
 const LSM_LIST_MODULES: libc::c_long = 461;
 
 /// Whether programs on LSM hooks are called. Where the module `bpf` is not active they load and
-/// attach all the same, and never run (kernel/bpf/bpf_lsm.c): so this is asked before.
+/// attach all the same, and never run (`kernel/bpf/bpf_lsm.c`): so this is asked before.
 ///
 /// # Errors
 /// Why not, or why it cannot be known.
