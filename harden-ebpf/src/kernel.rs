@@ -70,6 +70,8 @@ offsets! {
     DENTRY_PARENT;
     /// `dentry.d_name.name`
     DENTRY_NAME;
+    /// `dentry.d_name.hash_len`: hash and length of the name.
+    DENTRY_NAME_HASH;
     /// `dentry.d_inode`
     DENTRY_INODE;
     /// `dentry.d_hash.pprev`: NULL for a dentry that no lookup finds.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The most names and mount points that a walk passes.
-const STEPS: u32 = 128;
+const STEPS: u32 = 512;
 /// `AT_FDCWD`
 pub const CWD: i32 = -100;
 
@@ -163,8 +163,9 @@ pub fn inode_of(dentry: Address) -> Address {
     k::pointer(dentry, &k::DENTRY_INODE).unwrap_or(0)
 }
 
-/// What tells the file at `dentry` from others: its address alone does not, as the next directory
-/// may be given the memory of one that was removed.
+/// What tells the file at `dentry`, under its present name, from others: its address alone does not,
+/// as the next directory may be given the memory of one that was removed, and a rename leaves a file
+/// its dentry.
 #[inline(always)]
 pub fn mark(dentry: Address) -> u64 {
     if dentry == 0 {
@@ -173,7 +174,13 @@ pub fn mark(dentry: Address) -> u64 {
     let inode = inode_of(dentry);
     let number: u64 = k::read(inode, &k::INODE_INO).unwrap_or(0);
     let generation: u32 = k::read(inode, &k::INODE_GENERATION).unwrap_or(0);
-    dentry ^ number.rotate_left(48) ^ u64::from(generation).rotate_left(24)
+    let parent: Address = k::read(dentry, &k::DENTRY_PARENT).unwrap_or(0);
+    let name: u64 = k::read(dentry, &k::DENTRY_NAME_HASH).unwrap_or(0);
+    dentry
+        ^ number.rotate_left(48)
+        ^ u64::from(generation).rotate_left(24)
+        ^ parent.rotate_left(8)
+        ^ name.rotate_left(16)
 }
 
 /// Which file `inode` is.
@@ -264,15 +271,19 @@ pub fn base(scratch: *mut Scratch, task: Address, text: u32) -> Place {
     place(fs + u64::from(offset))
 }
 
-/// The same for a path relative to descriptor `fd`, which may be `AT_FDCWD`.
+/// The same for a path relative to descriptor `fd`, which may be `AT_FDCWD`. `in_root`: an absolute
+/// path is relative to it too.
 #[inline(always)]
-pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32) -> Place {
+pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32, in_root: bool) -> Place {
     // SAFETY: the scratch is the caller's own.
     let absolute = unsafe { (*scratch).bytes[0] } == b'/';
-    if absolute || fd == CWD {
-        return base(scratch, task, 0);
-    }
-    place(path_of_fd(task, fd))
+    place(if absolute && !in_root {
+        root(task)
+    } else if fd == CWD {
+        working_directory(task)
+    } else {
+        path_of_fd(task, fd)
+    })
 }
 
 /// Adds the target: its inode and its walk.
@@ -348,12 +359,16 @@ fn walk_from(scratch: *mut Scratch, place: Place, unmounted: u32) -> u32 {
     }
 }
 
-/// One turn's outcome.
-enum Step {
-    Up,
-    Root,
-    Detached,
-    Full,
+/// What one step of a walk came to.
+mod step {
+    /// A name or a mount point was passed.
+    pub const UP: u32 = 0;
+    /// This is the root of the mount namespace.
+    pub const ROOT: u32 = 1;
+    /// This lies in no mounted tree.
+    pub const DETACHED: u32 = 2;
+    /// There is no room for another name, or the kernel's memory could not be read.
+    pub const CUT: u32 = 3;
 }
 
 /// Appends the names from the dentry in the scratch upward. Returns path flags.
@@ -362,22 +377,29 @@ enum Step {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk(level: u64) -> u32 {
-    let Some(scratch) = scratch::at(level) else {
-        return path_flag::TRUNCATED;
-    };
     for _ in 0..STEPS {
-        match step(scratch) {
-            Some(Step::Up) => {}
-            Some(Step::Root) => return 0,
-            Some(Step::Detached) => return path_flag::UNMOUNTED,
-            Some(Step::Full) | None => return path_flag::TRUNCATED,
+        match walk_step(level) {
+            step::UP => {}
+            step::ROOT => return 0,
+            step::DETACHED => return path_flag::UNMOUNTED,
+            _ => return path_flag::TRUNCATED,
         }
     }
     path_flag::TRUNCATED
 }
 
+/// A global function too: verified once, not at each turn of the loop.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_step(level: u64) -> u32 {
+    match scratch::at(level) {
+        Some(scratch) => take_step(scratch).unwrap_or(step::CUT),
+        None => step::CUT,
+    }
+}
+
 #[inline(always)]
-fn step(scratch: *mut Scratch) -> Option<Step> {
+fn take_step(scratch: *mut Scratch) -> Option<u32> {
     // SAFETY: the scratch is the caller's own; volatile, so that the loop's state stays in memory.
     unsafe {
         let dentry = (&raw const (*scratch).dentry).read_volatile();
@@ -388,18 +410,18 @@ fn step(scratch: *mut Scratch) -> Option<Step> {
             let above: Address = k::read(mount, &k::MOUNT_PARENT)?;
             if above == mount {
                 // The namespace's root; a kernel-internal mount (pipefs, memfd) has a file there.
-                return Some(Step::Root);
+                return Some(step::ROOT);
             }
             (&raw mut (*scratch).dentry).write_volatile(k::read(mount, &k::MOUNT_MOUNTPOINT)?);
             (&raw mut (*scratch).mount).write_volatile(above);
-            return Some(Step::Up);
+            return Some(step::UP);
         }
         if dentry == parent {
-            return Some(Step::Detached);
+            return Some(step::DETACHED);
         }
         let position = (&raw const (*scratch).position).read_volatile();
         if position > (BYTES_MAX - NAME_MAX) as u64 {
-            return Some(Step::Full);
+            return Some(step::CUT);
         }
         let name = k::pointer(dentry, &k::DENTRY_NAME)?;
         let at = (&raw mut (*scratch).bytes)
@@ -412,7 +434,7 @@ fn step(scratch: *mut Scratch) -> Option<Step> {
         (&raw mut (*scratch).position).write_volatile(position + read as u64);
         (&raw mut (*scratch).dentry).write_volatile(parent);
     }
-    Some(Step::Up)
+    Some(step::UP)
 }
 
 /// Sends the event with as many bytes as were filled.

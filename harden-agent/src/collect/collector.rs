@@ -153,8 +153,12 @@ impl Collector {
     fn exec(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
         let mut seen = self.clock.seen(event.header.time);
         let slot = self.slots.entry(event.header.slot).or_default();
-        if event.flags & path_flag::TARGET != 0 {
+        // A memfd has no path.
+        let named = event.flags & path_flag::UNMOUNTED == 0;
+        if event.flags & path_flag::TARGET != 0 && named {
             slot.path = Some(Text::from(path::walked(bytes.target)));
+        }
+        if event.flags & path_flag::TARGET != 0 {
             slot.facts.inodes.extend(inode(&event.inode));
         }
         if !bytes.text.is_empty() {
@@ -263,7 +267,7 @@ impl Collector {
             forget_tries(&mut slot.facts);
             let id = record.key.executable;
             let path = slot.path.unwrap_or_else(|| {
-                // Its exec event was lost; the loss is counted.
+                // It has no path, or its exec event was lost and that is counted.
                 Text::from(format!(
                     "/unknown program, inode {} of device {}",
                     id.inode,

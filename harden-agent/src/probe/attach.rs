@@ -63,7 +63,7 @@ pub fn attach_one(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Refusal>
     });
     if result.is_err() {
         for point in new {
-            unload(ebpf, point);
+            unload(ebpf, point.program);
         }
     }
     result
@@ -109,8 +109,9 @@ fn is_loaded(ebpf: &Ebpf, point: Point) -> bool {
         .is_some_and(|program| program.fd().is_ok())
 }
 
-fn unload(ebpf: &mut Ebpf, point: Point) {
-    let Some(program) = ebpf.program_mut(point.program) else {
+/// Takes a program out again.
+pub fn unload(ebpf: &mut Ebpf, program: &str) {
+    let Some(program) = ebpf.program_mut(program) else {
         return;
     };
     // That it was not loaded is no matter.

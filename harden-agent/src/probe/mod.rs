@@ -7,9 +7,11 @@ mod load;
 mod lsm;
 mod offsets;
 mod preemption;
+mod survey;
 mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
 pub use load::{Probe, ProbeError, Sizes};
+pub use survey::{Attempt, Loaded, Survey, Tiers};
 pub use tiers::{Fact, Forced, Hook};

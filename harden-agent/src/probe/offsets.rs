@@ -3,7 +3,7 @@
 use super::btf::Btf;
 
 /// (constant, structure, member), in the order of the kernel side.
-const OFFSETS: [(&str, &str, &str); 47] = [
+const OFFSETS: [(&str, &str, &str); 48] = [
     ("TASK_SELF_EXEC_ID", "task_struct", "self_exec_id"),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
     ("TASK_REAL_CRED", "task_struct", "real_cred"),
@@ -32,6 +32,7 @@ const OFFSETS: [(&str, &str, &str); 47] = [
     ("VFSMOUNT_ROOT", "vfsmount", "mnt_root"),
     ("DENTRY_PARENT", "dentry", "d_parent"),
     ("DENTRY_NAME", "dentry", "d_name.name"),
+    ("DENTRY_NAME_HASH", "dentry", "d_name.hash_len"),
     ("DENTRY_INODE", "dentry", "d_inode"),
     ("DENTRY_HASHED", "dentry", "d_hash.pprev"),
     ("INODE_MODE", "inode", "i_mode"),
