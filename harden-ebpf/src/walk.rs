@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The most names and mount points that a walk passes.
-const STEPS: u32 = 512;
+const STEPS: u32 = 256;
 /// `AT_FDCWD`
 pub const CWD: i32 = -100;
 
@@ -129,6 +129,9 @@ pub fn hash(scratch: *mut Scratch, length: u32) {
     hash_at(Scratch::level(scratch), u64::from(length));
 }
 
+/// Bytes that [`hash_block`] takes.
+const BLOCK: u64 = 128;
+
 /// A global function, as [`walk`] is.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -137,19 +140,46 @@ extern "C" fn hash_at(level: u64, length: u64) -> u32 {
     let Some(scratch) = scratch::at(level) else {
         return 0;
     };
-    let length = emit::masked::<{ TEXT_MAX as u64 - 1 }>(length) as usize;
-    // SAFETY: the scratch is the caller's own; `length` < TEXT_MAX, so the clearing word and all
-    // words of the loop lie inside `bytes`, which is larger, and words are aligned.
+    let length = emit::masked::<{ TEXT_MAX as u64 - 1 }>(length);
+    // SAFETY: the scratch is the caller's own; `length` < TEXT_MAX, so the clearing word lies inside
+    // `bytes`, which is larger.
     unsafe {
         let bytes = (&raw mut (*scratch).bytes).cast::<u8>();
-        bytes.add(length).cast::<[u8; 8]>().write_volatile([0; 8]);
+        bytes
+            .add(length as usize)
+            .cast::<[u8; 8]>()
+            .write_volatile([0; 8]);
         (*scratch).hash = 0xcbf2_9ce4_8422_2325;
+    }
+    for block in 0..TEXT_MAX as u64 / BLOCK {
+        if block * BLOCK >= length {
+            break;
+        }
+        hash_block(level, block * BLOCK, length);
+    }
+    0
+}
+
+/// A global function too: verified once, not for each block.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hash_block(level: u64, from: u64, length: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
+    let from = emit::masked::<{ TEXT_MAX as u64 - BLOCK }>(from);
+    // SAFETY: `from` + BLOCK <= TEXT_MAX, less than the size of `bytes`; words are aligned.
+    unsafe {
+        let words = (&raw mut (*scratch).bytes)
+            .cast::<u8>()
+            .add(from as usize)
+            .cast::<u64>();
         let hash = &raw mut (*scratch).hash;
-        for word in 0..TEXT_MAX / 8 {
-            if word * 8 >= length {
+        for word in 0..BLOCK / 8 {
+            if from + word * 8 >= length {
                 break;
             }
-            let value = bytes.cast::<u64>().add(word).read_volatile();
+            let value = words.add(word as usize).read_volatile();
             let mixed = (hash.read_volatile() ^ value).wrapping_mul(0x0100_0000_01b3);
             hash.write_volatile(mixed ^ (mixed >> 32));
         }
