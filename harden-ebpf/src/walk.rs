@@ -196,8 +196,11 @@ pub fn inode_of(dentry: Address) -> Address {
 /// What tells the file at `dentry`, under its present name, from others: its address alone does not,
 /// as the next directory may be given the memory of one that was removed, and a rename leaves a file
 /// its dentry.
-#[inline(always)]
-pub fn mark(dentry: Address) -> u64 {
+///
+/// A global function: verified once, and its many outcomes are one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn mark(dentry: Address) -> u64 {
     if dentry == 0 {
         return 0;
     }
@@ -236,6 +239,21 @@ fn inode_record(inode: Address) -> Option<InodeRecord> {
         uid: k::read(inode, &k::INODE_UID)?,
         gid: k::read(inode, &k::INODE_GID)?,
     })
+}
+
+/// Fills in what the kernel knows of the file at `dentry`.
+///
+/// A global function: verified once, whatever cannot be read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn describe(level: u64, dentry: Address) -> u32 {
+    if let Some(scratch) = scratch::at(level)
+        && let Some(inode) = inode_record(inode_of(dentry))
+    {
+        // SAFETY: the scratch is the caller's own.
+        unsafe { (*scratch).event.inode = inode };
+    }
+    0
 }
 
 /// What the `struct path` at `path` says; nowhere if that is 0.
@@ -330,9 +348,7 @@ pub fn target_at(scratch: *mut Scratch, place: Place) {
     }
     // SAFETY: the scratch is the caller's own.
     let event = unsafe { &mut (*scratch).event };
-    if let Some(inode) = inode_record(inode_of(place.dentry)) {
-        event.inode = inode;
-    }
+    describe(Scratch::level(scratch), place.dentry);
     event.flags |= path_flag::TARGET;
     event.target_length = walk_from(scratch, place, path_flag::UNMOUNTED);
 }
@@ -344,9 +360,7 @@ pub fn target_written(scratch: *mut Scratch, place: Place, length: u32) {
     // SAFETY: the scratch is the caller's own.
     unsafe {
         let event = &mut (*scratch).event;
-        if let Some(inode) = inode_record(inode_of(place.dentry)) {
-            event.inode = inode;
-        }
+        describe(Scratch::level(scratch), place.dentry);
         event.flags |= path_flag::TARGET | path_flag::TARGET_IS_PATH;
         event.target_length = length;
         (*scratch).position = u64::from(length);
@@ -376,14 +390,27 @@ pub fn prefix(scratch: *mut Scratch, place: Place) {
     event.prefix_length = walk_from(scratch, place, 0);
 }
 
+/// Appends the walk from `place`, and returns how long it is.
 #[inline(always)]
 fn walk_from(scratch: *mut Scratch, place: Place, unmounted: u32) -> u32 {
+    let level = Scratch::level(scratch);
+    append_walk(level, place.dentry, place.vfsmount, u64::from(unmounted))
+}
+
+/// A global function, as [`walk`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn append_walk(level: u64, dentry: u64, vfsmount: u64, unmounted: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
+    let unmounted = unmounted as u32;
     // SAFETY: the scratch is the caller's own.
     unsafe {
         let before = (*scratch).position;
-        (*scratch).dentry = place.dentry;
-        (*scratch).mount = place.vfsmount - u64::from(k::MOUNT_VFSMOUNT.load());
-        let flags = walk(Scratch::level(scratch));
+        (*scratch).dentry = dentry;
+        (*scratch).mount = vfsmount - u64::from(k::MOUNT_VFSMOUNT.load());
+        let flags = walk(level);
         (*scratch).event.flags |= flags & (path_flag::TRUNCATED | unmounted);
         ((*scratch).position - before) as u32
     }
