@@ -15,7 +15,7 @@ use harden_common::{
 use crate::{
     emit::{self, lost},
     kernel::{self, Address},
-    maps::{CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF, SLOTS},
+    maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
     scratch::{self, Asked},
     task_state::{self, Task},
     walk,
@@ -87,7 +87,8 @@ pub fn current() -> Option<Current> {
     })
 }
 
-/// The slot of the call that is coming back: that in which it was entered.
+/// The slot of the call that is coming back: that in which it was entered, whatever run has begun
+/// since. Where that slot was freed meanwhile, the one that the task has now.
 #[inline(always)]
 pub fn returning() -> Option<Current> {
     let task = task_state::current();
@@ -96,8 +97,31 @@ pub fn returning() -> Option<Current> {
         return current();
     }
     // SAFETY: as in `current`.
-    let slot = unsafe { (*state).slot };
-    (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state })
+    let (slot, known) = unsafe { ((*state).slot, (*state).generation) };
+    if slot == SLOT_EXCLUDED {
+        return None;
+    }
+    if known != generation() && !is_in_use(slot) {
+        return current();
+    }
+    Some(Current { task, slot, state })
+}
+
+/// Whether `slot` still is what its record's key stands for. The agent takes the key away before it
+/// raises the generation and waits for programs that run: so if it is there now, the slot is not
+/// freed before we return.
+#[inline(always)]
+fn is_in_use(slot: u32) -> bool {
+    let Some(record) = maps::record(slot) else {
+        return false;
+    };
+    // SAFETY: pointers into the maps. A key that is being written is that of another owner.
+    unsafe {
+        match SLOT_OF.get_ptr(&(*record).key) {
+            Some(owner) => *owner == slot,
+            None => false,
+        }
+    }
 }
 
 /// A task called exec.
@@ -124,15 +148,12 @@ pub fn inherit(child: Task) {
 #[inline(always)]
 pub fn exit() {
     let task = task_state::current();
-    let state = task_state::get(task);
-    if !state.is_null() {
-        // SAFETY: as in `current`.
-        let slot = unsafe { (*state).slot };
-        let code: u32 = kernel::read(task as Address, &kernel::TASK_EXIT_CODE).unwrap_or(0);
-        // The low seven bits are the signal (wait(2)); 31 is SIGSYS.
-        if slot != SLOT_EXCLUDED && code & 0x7f == 31 {
-            emit::fact(slot, Argument::KilledBySeccomp.fact());
-        }
+    let code: u32 = kernel::read(task as Address, &kernel::TASK_EXIT_CODE).unwrap_or(0);
+    // The low seven bits are the signal (wait(2)); 31 is SIGSYS.
+    if code & 0x7f == 31
+        && let Some(current) = returning()
+    {
+        emit::fact(current.slot, Argument::KilledBySeccomp.fact());
     }
     task_state::forget(task);
 }
@@ -190,6 +211,15 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             state.executable = (*known).executable;
         }
     }
+    if !known.is_null() && CGROUPS.get_ptr(state.cgroup).is_none() {
+        // Its cgroup is gone, so the task has left it: its slot was the last to know of it.
+        // SAFETY: as in `current`; the helper has no preconditions.
+        unsafe {
+            if (*known).slot != SLOT_EXCLUDED {
+                state.cgroup = bpf_get_current_cgroup_id();
+            }
+        }
+    }
     let mut born = false;
     if let Some(&run) = CGROUPS.get_ptr(state.cgroup).map(|run| {
         // SAFETY: a pointer into the map; a run number is one word.
@@ -234,7 +264,7 @@ fn slot(key: &SlotKey) -> (u32, bool) {
         lost(Loss::SlotsExhausted);
         return (SLOT_EXCLUDED, false);
     };
-    let Some(record) = SLOTS.get_ptr_mut(slot) else {
+    let Some(record) = maps::record(slot) else {
         lost(Loss::MapUpdate);
         return (SLOT_EXCLUDED, false);
     };

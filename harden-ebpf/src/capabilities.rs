@@ -13,7 +13,7 @@ use crate::{
     attribution::{self, Current},
     emit,
     kernel::{self as k, Address},
-    maps::SLOTS,
+    maps,
 };
 
 /// Frames looked at: the asking function is at most this far above the hook.
@@ -43,7 +43,7 @@ pub fn checked(
     let Some(current) = attribution::current() else {
         return;
     };
-    let Some(record) = SLOTS.get_ptr_mut(current.slot) else {
+    let Some(record) = maps::record(current.slot) else {
         return;
     };
     let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;
