@@ -5,9 +5,11 @@ mod btf;
 mod kallsyms;
 mod load;
 mod offsets;
+mod slots;
 mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
-pub use load::{Probe, ProbeError, Sizes};
+pub use load::{Probe, ProbeError, Sizes, grace_period};
+pub use slots::Record;
 pub use tiers::{Fact, Hook};
