@@ -41,6 +41,8 @@ pub struct Collector {
     finished: BTreeMap<Text, Executable>,
     /// Paths of programs, for slots whose exec event was lost.
     programs: HashMap<ExecutableId, Text>,
+    /// Programs of which one slot at least was not counted: sums of the others would say too little.
+    uncounted: BTreeSet<Text>,
     /// Hashes of the paths so far, to count different ones.
     paths: HashSet<u64>,
     hasher: RandomState,
@@ -81,6 +83,7 @@ impl Default for Collector {
             slots: BTreeMap::new(),
             finished: BTreeMap::new(),
             programs: HashMap::new(),
+            uncounted: BTreeSet::new(),
             paths: HashSet::new(),
             hasher: RandomState::new(),
             cgroups_gone: 0,
@@ -311,6 +314,9 @@ impl Collector {
                     device(id.device)
                 ))
             });
+        if counts.is_none() {
+            self.uncounted.insert(path.clone());
+        }
         match self.finished.entry(path) {
             btree_map::Entry::Vacant(entry) => {
                 entry.insert(facts);
@@ -330,6 +336,15 @@ impl Collector {
             facts
                 .interpreters
                 .extend(program::interpreter(path.as_path()));
+        }
+        for path in &self.uncounted {
+            let facts = self.finished.get_mut(path);
+            let calls = facts
+                .into_iter()
+                .flat_map(|facts| facts.syscalls.values_mut());
+            calls
+                .flat_map(BTreeMap::values_mut)
+                .for_each(|seen| seen.count = None);
         }
         Facts {
             symlinks: symlinks(&self.finished),
