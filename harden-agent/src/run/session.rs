@@ -232,7 +232,7 @@ struct Events {
     /// It was left before it was empty.
     is_more: bool,
     /// No more events than this are in it at once.
-    capacity: u32,
+    capacity: usize,
 }
 
 impl Events {
@@ -241,7 +241,7 @@ impl Events {
         Ok(Self {
             ring: descriptor.map_err(system("the ring buffer cannot be waited for"))?,
             is_more: false,
-            capacity: bytes / size_of::<Header>() as u32,
+            capacity: bytes as usize / size_of::<Header>(),
         })
     }
 

@@ -96,7 +96,7 @@ fn errors_name_line_column_and_the_fault() {
             "\"uid\": 0, \"gid\": 0",
             "unknown field `gid`",
         ),
-        ("\"openat\": ", "\"openat\\nshell none\": ", "is not a name"),
+        ("\"openat\":", "\"openat\\nshell none\":", "is not a name"),
         (
             "\"/etc/nginx/nginx.conf\": ",
             "\"nginx.conf\": ",
