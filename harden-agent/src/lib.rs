@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod collect;
+pub mod doctor;
 pub mod observation;
 pub mod output;
 pub mod policy;

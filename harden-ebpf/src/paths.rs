@@ -3,6 +3,8 @@
 //! An opened file is walked: its path is the file's own. For the other calls, and for failed
 //! lookups, the directory that the text starts from is walked and the text sent as given.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 use harden_common::{Loss, PathOperation, kind, path_flag};
 
@@ -19,6 +21,7 @@ const OPENAT2: u32 = 437;
 const CREAT: u32 = 85;
 /// `O_CREAT | O_WRONLY | O_TRUNC`, which creat(2) stands for.
 const CREAT_FLAGS: u32 = 0o1101;
+const RESOLVE_IN_ROOT: u64 = 0x10;
 const EFAULT: u32 = 14;
 
 /// Looks at the one or two paths of `call`.
@@ -42,8 +45,9 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
         }
     };
     let (text, directory, mut argument) = (read(text), read(fd), read(argument) as u32);
+    let mut in_root = 0;
     if call.native == OPENAT2 {
-        argument = open_how(read(2));
+        (argument, in_root) = open_how(read(2));
     } else if call.native == CREAT {
         argument = CREAT_FLAGS;
     }
@@ -57,7 +61,7 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
             0
         },
         text,
-        length: 0,
+        length: in_root,
         fd: if fd == NONE {
             walk::CWD
         } else {
@@ -74,13 +78,17 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
     });
 }
 
-/// `struct open_how` begins with the flags, a u64 (include/uapi/linux/openat2.h).
+/// The flags in `struct open_how`, and whether the directory is the root of the lookup. The struct is
+/// flags, mode and resolve, a u64 each (include/uapi/linux/openat2.h).
 #[inline(always)]
-fn open_how(how: Address) -> u32 {
-    let mut flags = 0u64;
-    // SAFETY: the helper writes 8 bytes to our stack, or fails.
-    unsafe { bpf_probe_read_user((&raw mut flags).cast(), 8, how as *const _) };
-    flags as u32
+fn open_how(how: Address) -> (u32, u32) {
+    let mut fields = MaybeUninit::<[u64; 3]>::uninit();
+    // SAFETY: the helper writes 24 bytes to our stack, zeroes if it cannot read.
+    let [flags, _, resolve] = unsafe {
+        bpf_probe_read_user(fields.as_mut_ptr().cast(), 24, how as *const _);
+        fields.assume_init()
+    };
+    (flags as u32, u32::from(resolve & RESOLVE_IN_ROOT != 0))
 }
 
 /// A global function (see [`scratch::with`]).
@@ -127,7 +135,7 @@ extern "C" fn path_returned(level: u64) -> u32 {
     let directory = if text == 0 {
         Place::NOWHERE
     } else {
-        walk::base_at(scratch, task, path.fd)
+        walk::base_at(scratch, task, path.fd, path.length != 0)
     };
     let target_place = walk::place(target);
     // chdir and chroot change what their own text started from; that it was is not known any more.

@@ -33,7 +33,7 @@ pub struct Asked {
     pub errno: u32,
     /// Where the path or address is; 0 for none.
     pub text: u64,
-    /// Bytes of an address.
+    /// Bytes of an address; of a path, 1 if it begins at the descriptor even where it is absolute.
     pub length: u32,
     /// Descriptor of the directory or of the file itself.
     pub fd: i32,

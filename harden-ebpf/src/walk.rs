@@ -263,15 +263,19 @@ pub fn base(scratch: *mut Scratch, task: Address, text: u32) -> Place {
     place(fs + u64::from(offset))
 }
 
-/// The same for a path relative to descriptor `fd`, which may be `AT_FDCWD`.
+/// The same for a path relative to descriptor `fd`, which may be `AT_FDCWD`. `in_root`: an absolute
+/// path is relative to it too.
 #[inline(always)]
-pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32) -> Place {
+pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32, in_root: bool) -> Place {
     // SAFETY: the scratch is the caller's own.
     let absolute = unsafe { (*scratch).bytes[0] } == b'/';
-    if absolute || fd == CWD {
-        return base(scratch, task, 0);
-    }
-    place(path_of_fd(task, fd))
+    place(if absolute && !in_root {
+        root(task)
+    } else if fd == CWD {
+        working_directory(task)
+    } else {
+        path_of_fd(task, fd)
+    })
 }
 
 /// Adds the target: its inode and its walk.

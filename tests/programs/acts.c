@@ -1,13 +1,9 @@
-/* Does one thing after another with paths, and prints for each what has to be in the observation:
- * OPERATION OUTCOME PATH, the path relative to the directory given. What it prints is all it does
+/* Does one thing after another with paths, in the directory given. What it prints is all it does
  * there: facts beyond it are as wrong as facts that lack. */
 #define _GNU_SOURCE
-#include <errno.h>
+#include "acts.h"
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,24 +13,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 #include <utime.h>
-
-/* `facts`: OPERATION:PATH, separated by spaces. */
-static long act(const char *facts, long result)
-{
-	const char *outcome = result >= 0 ? "ok" : strerrorname_np(errno);
-	char copy[4096];
-	snprintf(copy, sizeof copy, "%s", facts);
-	for (char *fact = strtok(copy, " "); fact; fact = strtok(NULL, " ")) {
-		char *path = strchr(fact, ':');
-		*path++ = 0;
-		printf("%s %s %s\n", fact, outcome, path);
-	}
-	return result;
-}
-
-static char base[2048];
 
 static const char *absolute(const char *name)
 {
@@ -154,9 +133,7 @@ static void sockets(void)
 
 int main(int count, char **arguments)
 {
-	if (count != 2 || chdir(arguments[1]) || !getcwd(base, sizeof base))
-		return 1;
-	printf("chdir ok .\n");
+	begin(count, arguments);
 	opens();
 	changes();
 	sockets();

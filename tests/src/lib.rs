@@ -8,6 +8,7 @@ pub mod harden;
 pub mod http;
 pub mod mutation;
 pub mod network;
+pub mod observed;
 mod process;
 mod profile;
 pub mod programs;

@@ -8,61 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use harden_agent::observation::{AddressOperation, Executable, Observation, Operation, Run};
-use harden_tests::{Scratch, harden, met, programs::install};
-
-fn run(observation: &Observation) -> &Run {
-    let run = observation.runs.values().next().expect("one run");
-    assert_eq!(run.losses.len(), 0, "{:?}", run.losses);
-    run
-}
-
-/// What the program whose file is called `name` did.
-fn facts<'a>(observation: &'a Observation, name: &str) -> &'a Executable {
-    let mut programs = run(observation).executables.iter();
-    let found =
-        programs.find(|(path, _)| path.as_path().file_name().is_some_and(|file| file == name));
-    found.unwrap_or_else(|| panic!("{name} was not seen")).1
-}
-
-/// `OPERATION OUTCOME PATH` of everything in `directory`, the paths relative to it.
-fn acts(facts: &Executable, directory: &Path) -> BTreeSet<String> {
-    let mut acts = BTreeSet::new();
-    for (path, file) in &facts.files {
-        let Ok(path) = path.as_path().strip_prefix(directory) else {
-            continue;
-        };
-        let path = match path.to_str().expect("a name in UTF-8") {
-            "" => ".",
-            path => path,
-        };
-        for (operation, outcomes) in &file.operations {
-            let operation = name(*operation);
-            acts.extend(
-                outcomes
-                    .keys()
-                    .map(|outcome| format!("{operation} {} {path}", outcome.0)),
-            );
-        }
-    }
-    acts
-}
-
-/// The operation's name, as the file has it.
-fn name(operation: Operation) -> String {
-    let json = serde_json::to_string(&operation).expect("a name");
-    json.trim_matches('"').to_owned()
-}
-
-/// The lines that a program printed, without those of harden, which are indented or have a colon
-/// or file in them.
-fn printed(output: &str, is_fact: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    output
-        .lines()
-        .filter(|line| is_fact(line))
-        .map(str::to_owned)
-        .collect()
-}
+use harden_agent::observation::{AddressOperation, Executable, Run};
+use harden_tests::{
+    Scratch, harden, met,
+    observed::{acts, assert_same, facts, printed, printed_acts, run},
+    programs::install,
+};
 
 /// The tree that `acts.c` works on.
 fn furnish(directory: &Path) -> Result<()> {
@@ -118,19 +69,11 @@ fn every_act_has_its_fact_and_no_other() -> Result<()> {
                 &[program.as_os_str(), tree.path().as_os_str()],
             )?;
             assert_eq!(recorded.status, 0, "{}", recorded.output);
-            let expected = printed(&recorded.output, |line| {
-                let words: Vec<_> = line.split(' ').collect();
-                matches!(words[..], [_, outcome, _] if outcome == "ok" || outcome.starts_with('E'))
-            });
+            let expected = printed_acts(&recorded.output);
             assert!(expected.len() > 70, "{}", recorded.output);
             let facts = facts(&recorded.observation, "acts");
             let observed = acts(facts, tree.path());
-            let missed: Vec<_> = expected.difference(&observed).collect();
-            let invented: Vec<_> = observed.difference(&expected).collect();
-            assert!(
-                missed.is_empty() && invented.is_empty(),
-                "missed {missed:#?}, invented {invented:#?}"
-            );
+            assert_same(&expected, &observed);
             links(run(&recorded.observation), facts, tree.path());
             owners(facts, tree.path())?;
             addresses(facts, tree.path());

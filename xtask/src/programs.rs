@@ -1,6 +1,11 @@
 //! The C programs of `tests/programs`, built ahead: where the suites run there may be no compiler.
 
-use std::{fs, path::Path, process::Command, time::SystemTime};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -15,25 +20,37 @@ const VARIANTS: &[(&str, &str, &[&str])] = &[
     ("tasks-32", "tasks", &["-m32", "-static"]),
 ];
 
-/// Builds what is missing or older than its source: each file under its own name, and the variants.
+/// Builds what is missing or older than the sources: each file under its own name, and the variants.
 pub fn build() -> Result<()> {
     let sources = workspace::root().join("tests/programs");
     fs::create_dir_all(workspace::test_programs())?;
-    let entries = fs::read_dir(&sources).with_context(|| sources.display().to_string())?;
-    for entry in entries {
-        let source = entry?.path();
-        let name = source.file_stem().unwrap_or_default().to_string_lossy();
-        compile(&name, &source, &[])?;
+    let files: Vec<PathBuf> = fs::read_dir(&sources)
+        .with_context(|| sources.display().to_string())?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    // Any of them, as they may include each other.
+    let changed = files.iter().filter_map(|file| modified(file)).max();
+    for file in files
+        .iter()
+        .filter(|file| file.extension() == Some("c".as_ref()))
+    {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        compile(&name, file, &[], changed)?;
     }
     for (name, file, options) in VARIANTS {
-        compile(name, &sources.join(file).with_extension("c"), options)?;
+        compile(
+            name,
+            &sources.join(file).with_extension("c"),
+            options,
+            changed,
+        )?;
     }
     Ok(())
 }
 
-fn compile(name: &str, source: &Path, options: &[&str]) -> Result<()> {
+fn compile(name: &str, source: &Path, options: &[&str], changed: Option<SystemTime>) -> Result<()> {
     let program = workspace::test_programs().join(name);
-    if modified(&program).is_ok_and(|built| modified(source).is_ok_and(|source| source < built)) {
+    if modified(&program) > changed {
         return Ok(());
     }
     let mut gcc = Command::new("gcc");
@@ -44,6 +61,6 @@ fn compile(name: &str, source: &Path, options: &[&str]) -> Result<()> {
     process::run(&mut gcc).context("a program that the tests run cannot be built")
 }
 
-fn modified(file: &Path) -> Result<SystemTime> {
-    Ok(fs::metadata(file)?.modified()?)
+fn modified(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).ok()?.modified().ok()
 }

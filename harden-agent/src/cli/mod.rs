@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod doctor;
 mod profile;
 pub mod render;
 pub mod run;
@@ -26,6 +27,10 @@ pub enum Command {
     Run(run::Run),
     /// Write a profile from a recorded observation; needs no root
     Render(render::Render),
+    /// Say what this machine lets harden do, and what to do about the rest
+    ///
+    /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
+    Doctor(doctor::Doctor),
 }
 
 impl Cli {
@@ -37,6 +42,7 @@ impl Cli {
         match &self.command {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| 0),
+            Command::Doctor(doctor) => doctor.run(),
         }
     }
 
@@ -46,7 +52,7 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Render(_) => 1,
+            Command::Render(_) | Command::Doctor(_) => 1,
         }
     }
 }

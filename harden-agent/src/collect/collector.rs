@@ -195,10 +195,14 @@ impl Collector {
     fn exec(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
         let mut seen = self.clock.seen(event.header.time);
         let slot = self.slots.entry(event.header.slot).or_default();
-        if event.flags & path_flag::TARGET != 0 {
+        // A memfd has no path.
+        let named = event.flags & path_flag::UNMOUNTED == 0;
+        if event.flags & path_flag::TARGET != 0 && named {
             let path = Text::from(path::walked(bytes.target));
             self.programs.insert(event.inode.id, path.clone());
             slot.path = Some(path);
+        }
+        if event.flags & path_flag::TARGET != 0 {
             slot.facts.inodes.extend(inode(&event.inode));
         }
         if !bytes.text.is_empty() {
@@ -307,7 +311,7 @@ impl Collector {
         let path = path
             .or_else(|| self.programs.get(&id).cloned())
             .unwrap_or_else(|| {
-                // No exec event of it arrived; the loss is counted.
+                // It has no path, or no exec event of it arrived and that is counted.
                 Text::from(format!(
                     "/unknown program, inode {} of device {}",
                     id.inode,

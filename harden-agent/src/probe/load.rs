@@ -121,6 +121,21 @@ impl Probe {
         Self::load_object(HASH_OBJECT, TASK_HASH, sizes, &offsets::resolve(&btf)?)
     }
 
+    /// Loads the variant that keeps task state in the kernel's task storage, and no other.
+    ///
+    /// # Errors
+    /// As [`Probe::load`].
+    pub(super) fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
+        let btf = Btf::read(Path::new(VMLINUX))?;
+        let offsets = offsets::resolve(&btf)?;
+        Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &offsets)
+    }
+
+    /// The programs, to try others of the same object.
+    pub(super) fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
     fn load_object(
         object: &[u8],
         attribution: &'static str,

@@ -6,10 +6,12 @@ mod kallsyms;
 mod load;
 mod offsets;
 mod slots;
+mod survey;
 mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
 pub use load::{Probe, ProbeError, Sizes, grace_period};
 pub use slots::Record;
+pub use survey::{Attempt, Loaded, Survey, Tiers};
 pub use tiers::{Fact, Hook};

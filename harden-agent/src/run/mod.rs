@@ -1,9 +1,9 @@
 //! `harden run`: one command, observed from its first exec until its cgroup is empty.
 
 mod cgroup;
-mod child;
+pub(crate) mod child;
 mod descriptor;
-mod host;
+pub(crate) mod host;
 mod session;
 mod signals;
 

@@ -1,0 +1,50 @@
+//! `harden doctor`: what this machine lets harden do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::doctor::{Questions, Report};
+
+/// `harden doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Say it in JSON, as one object
+    #[arg(long)]
+    pub json: bool,
+    /// Show the end of the verifier's log of each refused program
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Look whether these processes run under a filter already: a systemd unit, a cgroup's path
+    /// that begins with a slash, or a process number
+    #[arg(long, value_name = "NAME")]
+    pub unit: Vec<String>,
+    /// Programs, to see whether capabilities can be set on their files [default: harden, /usr/bin]
+    #[arg(value_name = "PROGRAM")]
+    pub programs: Vec<PathBuf>,
+}
+
+impl Doctor {
+    /// Looks, and prints what there is. Returns the exit status.
+    ///
+    /// # Errors
+    /// The report cannot be printed.
+    pub fn run(&self) -> anyhow::Result<u8> {
+        use std::io::Write;
+        let report = Report::make(&Questions {
+            units: &self.unit,
+            programs: &self.programs,
+        });
+        let text = if self.json {
+            format!("{}\n", serde_json::to_string_pretty(&report)?)
+        } else {
+            report.text(self.verbose)
+        };
+        match std::io::stdout().write_all(text.as_bytes()) {
+            // Whoever read has read enough: harden doctor | head.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            other => other?,
+        }
+        Ok(u8::from(!report.ready))
+    }
+}

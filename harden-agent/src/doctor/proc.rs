@@ -1,0 +1,112 @@
+//! Files of /proc/PID.
+
+use std::{fs, path::PathBuf};
+
+use serde::Serialize;
+
+/// What `/proc/PID/status` tells of a process's confinement (Documentation/filesystems/proc.rst).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The process's name; whatever the process likes.
+    #[serde(skip)]
+    pub name: String,
+    /// The process above.
+    pub parent: u32,
+    /// 0 none, 1 strict, 2 filter.
+    pub seccomp: u32,
+    /// How many filters; `None` before kernel 5.9.
+    pub seccomp_filters: Option<u32>,
+    /// No file gives it privileges any more.
+    pub no_new_privileges: bool,
+    /// The bounding set, a bit a capability.
+    #[serde(skip)]
+    pub bounding: u64,
+    /// The effective set, a bit a capability.
+    #[serde(skip)]
+    pub effective: u64,
+}
+
+/// The status of process `pid`, or `None` if there is none.
+pub fn status(pid: &str) -> Option<Status> {
+    // A process may have any bytes in its name.
+    let bytes = fs::read(format!("/proc/{pid}/status")).ok()?;
+    Some(parse(&String::from_utf8_lossy(&bytes)))
+}
+
+fn parse(text: &str) -> Status {
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
+    };
+    let number = |name| field(name).and_then(|value| value.parse().ok());
+    let set = |name| field(name).and_then(|value| u64::from_str_radix(value, 16).ok());
+    Status {
+        name: field("Name").unwrap_or_default().to_owned(),
+        parent: number("PPid").unwrap_or_default(),
+        seccomp: number("Seccomp").unwrap_or_default(),
+        seccomp_filters: number("Seccomp_filters"),
+        no_new_privileges: number("NoNewPrivs") == Some(1),
+        bounding: set("CapBnd").unwrap_or_default(),
+        effective: set("CapEff").unwrap_or_default(),
+    }
+}
+
+/// The program that process `pid` runs; `None` without the right to know.
+pub fn executable(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Every process there is.
+pub fn all() -> Vec<u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// A number in a file of one line, as those below /proc/sys are.
+pub fn number(path: &str) -> Option<i64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Names of the capabilities in `set`; numbers for those newer than this harden.
+pub fn capability_names(set: u64) -> Vec<String> {
+    let known: Vec<_> = caps::all().into_iter().collect();
+    (0..64u8)
+        .filter(|bit| set >> bit & 1 == 1)
+        .map(|bit| {
+            known
+                .iter()
+                .find(|capability| capability.index() == bit)
+                .map_or_else(|| bit.to_string(), ToString::to_string)
+        })
+        .collect()
+}
+
+/// Whether `capability` is in `set`.
+pub fn has(set: u64, capability: caps::Capability) -> bool {
+    set & capability.bitmask() != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{capability_names, parse};
+
+    #[test]
+    fn a_status_is_read() {
+        let text = "Name:\tnginx: w\nPPid:\t12\nCapEff:\t0000000000000400\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
+        let status = parse(text);
+        assert_eq!(status.name, "nginx: w");
+        assert_eq!((status.parent, status.seccomp), (12, 2));
+        assert_eq!(status.seccomp_filters, Some(3));
+        assert!(status.no_new_privileges);
+        assert_eq!(capability_names(status.effective), ["CAP_NET_BIND_SERVICE"]);
+    }
+
+    #[test]
+    fn nonsense_is_nothing() {
+        assert_eq!(parse("Seccomp: x\nCapEff: -1\n\0"), parse(""));
+        assert_eq!(capability_names(1 << 63), ["63"]);
+    }
+}

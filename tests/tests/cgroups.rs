@@ -1,0 +1,111 @@
+//! A task belongs where it was when it last called exec, whatever cgroup it is moved to.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use harden_tests::{
+    Process, Scratch, harden, met,
+    observed::{acts, facts, run},
+};
+
+/// Where the version 2 hierarchy is mounted.
+fn hierarchy() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mounts = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>());
+    let mut places = mounts.filter(|words| words.get(2) == Some(&"cgroup2"));
+    let words = places.next().context("no cgroup file system is mounted")?;
+    Ok(PathBuf::from(words[1]))
+}
+
+/// A cgroup beside that of the recording, removed when dropped.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn create(name: &str) -> Result<Self> {
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let name = format!("harden-test-{name}-{}", std::process::id());
+        let path = hierarchy()?.join(own.context("no cgroup")?).join(name);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn moved_out_it_is_still_observed_until_it_calls_exec() -> Result<()> {
+    if !met(
+        "moved_out_it_is_still_observed_until_it_calls_exec",
+        &["sh", "cat"],
+    ) {
+        return Ok(());
+    }
+    let outside = Cgroup::create("outside")?;
+    let tree = Scratch::new(Path::new("/var/tmp"))?;
+    fs::write(tree.path().join("read"), "")?;
+    let script = "
+: > \"$1/before\"; /bin/cat \"$1/read\"
+echo $$ > \"$2/cgroup.procs\" || exit; : > \"$1/after\"; /usr/bin/head \"$1/read\"; : > \"$1/last\"";
+    let [path, cgroup] = [tree.path(), &outside.0].map(|path| path.to_str().expect("UTF-8"));
+    let command = ["/bin/sh", "-c", script, "sh", path, cgroup];
+    let recorded = harden::record("out", &[], &command)?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    let shell = acts(facts(&recorded.observation, "dash"), tree.path());
+    for act in ["create ok before", "create ok after", "create ok last"] {
+        assert!(shell.contains(act), "{act}: {shell:?}");
+    }
+    // What is begun inside is observed, and what is begun outside is not.
+    let inside = acts(facts(&recorded.observation, "cat"), tree.path());
+    assert!(inside.contains("read ok read"), "{inside:?}");
+    let mut programs = run(&recorded.observation).executables.keys();
+    assert!(!programs.any(|path| path.as_path().ends_with("head")));
+    Ok(())
+}
+
+#[test]
+fn moved_in_it_is_observed_once_it_calls_exec() -> Result<()> {
+    if !met(
+        "moved_in_it_is_observed_once_it_calls_exec",
+        &["sh", "cat", "sed"],
+    ) {
+        return Ok(());
+    }
+    let tree = Scratch::new(Path::new("/var/tmp"))?;
+    fs::write(tree.path().join("seen"), "x\n")?;
+    let path = tree.path().to_str().context("a path in UTF-8")?;
+    let script = "
+while [ ! -e \"$1/go\" ]; do sleep 0.05; done
+: > \"$1/unseen\"; exec /bin/cat \"$1/seen\" > \"$1/out\"";
+    let mut stranger = Command::new("/bin/sh");
+    stranger.args(["-c", script, "sh", path]);
+    let stranger = Process::start(&mut stranger)?;
+
+    // It has done something under observation before it is moved: it is known to be no part of this.
+    let script = "
+own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+sleep 0.5; echo \"$2\" > \"$3$own/cgroup.procs\" || exit
+: > \"$1/go\"; while [ ! -s \"$1/out\" ]; do sleep 0.05; done";
+    let (id, hierarchy) = (stranger.id().to_string(), hierarchy()?);
+    let hierarchy = hierarchy.to_str().context("a path in UTF-8")?;
+    let command = ["/bin/sh", "-c", script, "sh", path, &id, hierarchy];
+    let recorded = harden::record("in", &[], &command)?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    let shell = acts(facts(&recorded.observation, "dash"), tree.path());
+    assert!(shell.contains("create ok go"), "{shell:?}");
+    assert!(tree.path().join("unseen").exists());
+    assert!(!shell.contains("create ok unseen"), "{shell:?}");
+    let cat = acts(facts(&recorded.observation, "cat"), tree.path());
+    assert!(cat.contains("read ok seen"), "{cat:?}");
+    Ok(())
+}
