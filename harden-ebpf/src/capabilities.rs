@@ -15,7 +15,7 @@ use crate::{
     attribution::{self, Current},
     emit,
     kernel::{self as k, Address},
-    maps::SLOTS,
+    maps,
 };
 
 /// Frames looked at: the asking function is at most this far above the hook.
@@ -74,7 +74,7 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
     let Some(current) = attribution::current() else {
         return;
     };
-    let Some(record) = SLOTS.get_ptr_mut(current.slot) else {
+    let Some(record) = maps::record(current.slot) else {
         return;
     };
     let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;

@@ -1,6 +1,6 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{Argument, Loss, class};
+use harden_common::{Argument, Loss, SLOT_INDEX, class};
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task};
 
@@ -10,7 +10,7 @@ use crate::{
     attribution::{self, Current, note},
     emit::{self, lost},
     kernel::{self, Address},
-    maps::{COUNTS, SLOTS},
+    maps::{self, COUNTS},
     paths, sockets,
 };
 
@@ -71,12 +71,13 @@ fn record(regs: Address, call: Call, current: Current) {
         lost(Loss::UnknownCall);
         return;
     };
-    let Some(record) = SLOTS.get_ptr_mut(current.slot) else {
+    let Some(record) = maps::record(current.slot) else {
         return;
     };
     emit::set(record, current.slot, fact);
-    if current.slot < COUNTED_SLOTS.load() && fact < harden_common::CALLS {
-        count(current.slot, fact);
+    let index = current.slot & SLOT_INDEX;
+    if index < COUNTED_SLOTS.load() && fact < harden_common::CALLS {
+        count(index, fact);
     }
     if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
@@ -84,8 +85,8 @@ fn record(regs: Address, call: Call, current: Current) {
 }
 
 #[inline(always)]
-fn count(slot: u32, call: u32) {
-    if let Some(counts) = COUNTS.get_ptr_mut(slot) {
+fn count(index: u32, call: u32) {
+    if let Some(counts) = COUNTS.get_ptr_mut(index) {
         // SAFETY: `call` is below CALLS, the array's length; the entry is this CPU's own.
         unsafe { *counts.cast::<u64>().add(call as usize) += 1 };
     }

@@ -216,15 +216,34 @@ pub extern "C" fn mark(dentry: Address) -> u64 {
         ^ name.rotate_left(16)
 }
 
-/// Which file `inode` is.
+/// Which file `inode` is; zeros for what cannot be read.
 #[inline(always)]
-pub fn inode_id(inode: Address) -> Option<ExecutableId> {
-    let sb = k::pointer(inode, &k::INODE_SB).filter(|_| inode != 0)?;
-    Some(ExecutableId {
-        inode: k::read(inode, &k::INODE_INO)?,
-        device: k::read(sb, &k::SB_DEV)?,
-        generation: k::read(inode, &k::INODE_GENERATION)?,
-    })
+pub fn inode_id(inode: Address) -> ExecutableId {
+    ExecutableId {
+        inode: inode_number(inode),
+        device: inode_device(inode) as u32,
+        generation: inode_generation(inode) as u32,
+    }
+}
+
+/// Global functions, these three: verified once, and one number each to their callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn inode_number(inode: Address) -> u64 {
+    k::read(inode, &k::INODE_INO).unwrap_or(0)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn inode_device(inode: Address) -> u64 {
+    let sb = k::pointer(inode, &k::INODE_SB).unwrap_or(0);
+    u64::from(k::read::<u32>(sb, &k::SB_DEV).unwrap_or(0))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn inode_generation(inode: Address) -> u64 {
+    u64::from(k::read::<u32>(inode, &k::INODE_GENERATION).unwrap_or(0))
 }
 
 #[inline(always)]
@@ -232,7 +251,7 @@ fn inode_record(inode: Address) -> Option<InodeRecord> {
     let sb = k::pointer(inode, &k::INODE_SB).filter(|_| inode != 0)?;
     let mode: u16 = k::read(inode, &k::INODE_MODE)?;
     Some(InodeRecord {
-        id: inode_id(inode)?,
+        id: inode_id(inode),
         magic: k::read(sb, &k::SB_MAGIC)?,
         rdev: k::read(inode, &k::INODE_RDEV)?,
         mode: u32::from(mode),

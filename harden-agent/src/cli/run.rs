@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::Args;
+use harden_common::SLOTS_MAX;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{profile::ProfileArgs, summary};
@@ -59,8 +60,17 @@ pub struct Run {
     #[arg(long, hide = true, value_name = "BYTES")]
     pub ring: Option<u32>,
     /// Programs told apart
-    #[arg(long, hide = true, value_name = "COUNT")]
+    #[arg(long, hide = true, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     pub slots: Option<u32>,
+    /// Paths, sockets and addresses remembered as sent
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub once: Option<u32>,
+    /// Cgroups observed at once
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub cgroups: Option<u32>,
+    /// Tasks whose state is kept, with --task-hash
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub tasks: Option<u32>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -159,6 +169,9 @@ impl Run {
         let mut sizes = Sizes::default();
         sizes.ring = self.ring.unwrap_or(sizes.ring);
         sizes.slots = self.slots.unwrap_or(sizes.slots);
+        sizes.once = self.once.unwrap_or(sizes.once);
+        sizes.cgroups = self.cgroups.unwrap_or(sizes.cgroups);
+        sizes.tasks = self.tasks.unwrap_or(sizes.tasks);
         Ok(Options {
             sizes,
             command: self.command.clone(),

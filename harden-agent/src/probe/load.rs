@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, Queue, RingBuf},
     programs::Program,
 };
-use harden_common::{Counts, Loss, SlotRecord};
+use harden_common::Loss;
 
 use super::{
     attach::attach_one,
@@ -26,6 +26,9 @@ const AGAIN: &str = "_again";
 
 /// Why the copy of `sys_enter` is not attached at first.
 const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
+
+/// How tasks are attributed by the second object.
+const TASK_HASH: &str = "task-hash";
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -63,7 +66,8 @@ pub enum ProbeError {
 /// How large the maps are. Each limit, when hit, is counted as a loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Slots: one for each executable in each cgroup and run; 2,088 bytes each.
+    /// Slots: one for each executable in each cgroup and run, at most [`harden_common::SLOTS_MAX`];
+    /// 2,088 bytes each.
     pub slots: u32,
     /// Cgroups observed at once.
     pub cgroups: u32,
@@ -73,6 +77,8 @@ pub struct Sizes {
     pub ring: u32,
     /// Slots whose calls are counted, 4 KiB each on each CPU; 0 turns counting off.
     pub counted_slots: u32,
+    /// Tasks whose state is kept, where the kernel has no task storage.
+    pub tasks: u32,
 }
 
 impl Default for Sizes {
@@ -83,17 +89,19 @@ impl Default for Sizes {
             once: 65_536,
             ring: 8 << 20,
             counted_slots: 256,
+            tasks: 65_536,
         }
     }
 }
 
 /// The programs in the kernel. They are gone when this is dropped.
 pub struct Probe {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     /// What supplies each kind of fact, or why nothing does.
     hooks: BTreeMap<Fact, Result<Hook, String>>,
     attribution: &'static str,
     generation: u32,
+    pub(super) counted_slots: u32,
 }
 
 impl Probe {
@@ -108,7 +116,7 @@ impl Probe {
         // A kernel without task storage for tracing programs refuses the first object's sys_enter.
         match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, forced, &offsets) {
             Err(ProbeError::NoSyscalls(_) | ProbeError::Load(_)) => {
-                Self::load_object(HASH_OBJECT, "task-hash", sizes, forced, &offsets)
+                Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &offsets)
             }
             other => other,
         }
@@ -121,7 +129,7 @@ impl Probe {
     pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
         let btf = Btf::read(Path::new(VMLINUX))?;
         let offsets = offsets::resolve(&btf)?;
-        Self::load_object(HASH_OBJECT, "task-hash", sizes, forced, &offsets)
+        Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &offsets)
     }
 
     /// Loads the variant that keeps task state in the kernel's task storage, and no other.
@@ -171,12 +179,16 @@ impl Probe {
         ] {
             loader.map_max_entries(map, entries);
         }
+        if attribution == TASK_HASH {
+            loader.map_max_entries("TASKS", sizes.tasks);
+        }
         let ebpf = loader.load(object).map_err(refused)?;
         let mut probe = Self {
             ebpf,
             hooks: BTreeMap::new(),
             attribution,
             generation: 0,
+            counted_slots: sizes.counted_slots,
         };
         probe.fill_slots(sizes.slots)?;
         probe.attach(forced, &btf)?;
@@ -272,12 +284,18 @@ impl Probe {
         let mut cgroups: HashMap<_, u64, u64> =
             HashMap::try_from(map_mut(&mut self.ebpf, "CGROUPS")?)?;
         cgroups.insert(cgroup, run, 0)?;
-        self.generation += 1;
+        self.raise_generation()?;
+        // Programs that had read the old number have ended after a grace period.
+        grace_period()
+    }
+
+    /// From its next call on each task looks for its slot anew.
+    pub(super) fn raise_generation(&mut self) -> Result<(), ProbeError> {
+        self.generation = self.generation.wrapping_add(1);
         let mut generation: Array<_, u32> =
             Array::try_from(map_mut(&mut self.ebpf, "GENERATION")?)?;
         generation.set(0, self.generation, 0)?;
-        // Programs that had read the old number have ended after a grace period.
-        grace_period()
+        Ok(())
     }
 
     /// The ring buffer; can be taken once.
@@ -290,39 +308,6 @@ impl Probe {
             .take_map("EVENTS")
             .ok_or_else(|| missing("EVENTS"))?;
         Ok(RingBuf::try_from(map)?)
-    }
-
-    /// Every slot in use: its number and record, as raw bytes of a [`SlotRecord`].
-    ///
-    /// # Errors
-    /// [`ProbeError`] if a map cannot be read.
-    pub fn slots(&self) -> Result<Vec<(u32, [u8; size_of::<SlotRecord>()])>, ProbeError> {
-        let slot_of: HashMap<_, [u8; size_of::<harden_common::SlotKey>()], u32> =
-            HashMap::try_from(map(&self.ebpf, "SLOT_OF")?)?;
-        let records: Array<_, [u8; size_of::<SlotRecord>()]> =
-            Array::try_from(map(&self.ebpf, "SLOTS")?)?;
-        slot_of
-            .iter()
-            .map(|entry| {
-                let (_, slot) = entry?;
-                Ok((slot, records.get(&slot, 0)?))
-            })
-            .collect()
-    }
-
-    /// How often each native call was made in `slot`, over all CPUs.
-    ///
-    /// # Errors
-    /// [`ProbeError`] if the map cannot be read.
-    pub fn counts(&self, slot: u32) -> Result<Counts, ProbeError> {
-        let counts: PerCpuArray<_, Counts> = PerCpuArray::try_from(map(&self.ebpf, "COUNTS")?)?;
-        let mut sum = [0; harden_common::CALLS as usize];
-        for cpu in counts.get(&slot, 0)?.iter() {
-            for (sum, count) in sum.iter_mut().zip(cpu) {
-                *sum += count;
-            }
-        }
-        Ok(sum)
     }
 
     /// What was lost so far, by kind; kinds with no loss are left out. Skipped programs are among
@@ -384,8 +369,11 @@ fn paths_at_exit(forced: &[Forced]) -> bool {
 }
 
 /// Waits until every program that runs now has ended: `membarrier(MEMBARRIER_CMD_GLOBAL)` is
-/// `synchronize_rcu` (kernel/sched/membarrier.c).
-fn grace_period() -> Result<(), ProbeError> {
+/// `synchronize_rcu` (kernel/sched/membarrier.c). It takes some ten milliseconds.
+///
+/// # Errors
+/// [`ProbeError`] if the kernel refuses.
+pub fn grace_period() -> Result<(), ProbeError> {
     // SAFETY: the call takes no pointers.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result < 0 {
@@ -394,11 +382,14 @@ fn grace_period() -> Result<(), ProbeError> {
     Ok(())
 }
 
-fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a aya::maps::Map, ProbeError> {
+pub(super) fn map<'a>(
+    ebpf: &'a Ebpf,
+    name: &'static str,
+) -> Result<&'a aya::maps::Map, ProbeError> {
     ebpf.map(name).ok_or_else(|| missing(name))
 }
 
-fn map_mut<'a>(
+pub(super) fn map_mut<'a>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
 ) -> Result<&'a mut aya::maps::Map, ProbeError> {
