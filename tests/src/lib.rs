@@ -18,7 +18,7 @@ mod skip;
 pub mod strace;
 mod work;
 
-pub use process::{Process, is_alive};
+pub use process::{Process, as_patient, is_alive};
 pub use profile::Profile;
 pub use requirements::met;
 pub use scratch::Scratch;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     io::Read as _,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -24,6 +24,13 @@ const TIDYING: Duration = Duration::from_secs(5);
 const DRAINING: Duration = Duration::from_secs(1);
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(10);
+
+/// `patience`, times what `HARDEN_TEST_PATIENCE` says: an emulated machine is many times as slow.
+#[must_use]
+pub fn as_patient(patience: Duration) -> Duration {
+    let times = env::var("HARDEN_TEST_PATIENCE").ok();
+    patience * times.and_then(|times| times.parse().ok()).unwrap_or(1)
+}
 
 /// A running program, killed with all its descendants when dropped.
 pub struct Process {
@@ -94,7 +101,7 @@ impl Process {
     /// # Errors
     /// As said.
     pub fn until<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + as_patient(self.patience);
         loop {
             // Asked before the attempt: what the program did last still counts.
             let ended = self.child.try_wait()?;
@@ -148,7 +155,7 @@ impl Process {
     /// # Errors
     /// It does not come.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + as_patient(self.patience);
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
                 self.drain();
@@ -161,7 +168,7 @@ impl Process {
 
     /// Waits until its output is read; not for long, as a descendant may hold the pipe open.
     fn drain(&self) {
-        let deadline = Instant::now() + DRAINING;
+        let deadline = Instant::now() + as_patient(DRAINING);
         while !self.reader.is_finished() && Instant::now() < deadline {
             thread::sleep(POLL);
         }
@@ -186,7 +193,7 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         // Killed is not dead yet, and until then it may write into a directory about to be removed.
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + as_patient(self.patience);
         while below.iter().any(|pid| is_alive(*pid)) && Instant::now() < deadline {
             thread::sleep(POLL);
         }

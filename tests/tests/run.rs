@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{self, Observation};
-use harden_tests::{Scratch, harden, met};
+use harden_tests::{Scratch, as_patient, harden, met};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -43,7 +43,7 @@ fn scratch() -> Result<Scratch> {
 
 /// Waits for what has to come true.
 fn until(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + as_patient(Duration::from_secs(20));
     while !condition() {
         ensure!(Instant::now() < deadline, "waited in vain for: {what}");
         thread::sleep(Duration::from_millis(10));

@@ -8,6 +8,7 @@ mod programs;
 mod run;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Verb {
     Bench,
     /// Build, then check formatting, lints and documentation and run all tests
     Test(test::Args),
+    /// Build, then run the suites on other kernels, in virtual machines
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::main(),
         Verb::Bench => bench::main(),
         Verb::Test(args) => test::main(&args),
+        Verb::Vm(args) => vm::main(&args),
     };
     let Err(error) = result else {
         return ExitCode::SUCCESS;

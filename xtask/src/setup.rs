@@ -16,7 +16,7 @@ use self::{
     plan::{Facts, Lists, Plan, Step, plan},
 };
 pub use self::{needs::Scope, toolchain::Toolchain};
-use crate::{process, workspace};
+use crate::{process, vm, workspace};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
@@ -40,6 +40,9 @@ pub fn main(args: &Args) -> Result<()> {
         return dry_run(scope);
     }
     provide(scope)?;
+    if args.tests {
+        vm::fetch()?;
+    }
     println!("setup: everything is there");
     Ok(())
 }
@@ -78,7 +81,14 @@ fn dry_run(scope: Scope) -> Result<()> {
     let (_toolchain, plan) = Machine::default().look(scope)?;
     refuse_missing(&plan)?;
     announce(&plan);
-    if plan.steps.is_empty() {
+    let images = match scope {
+        Scope::Tests => vm::to_fetch()?,
+        Scope::Build | Scope::Demo => Vec::new(),
+    };
+    for line in &images {
+        println!("setup: to do: {line}");
+    }
+    if plan.steps.is_empty() && images.is_empty() {
         println!("setup: everything is there");
     }
     Ok(())

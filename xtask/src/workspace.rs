@@ -41,6 +41,11 @@ pub fn test_programs() -> PathBuf {
     output().join("test-programs")
 }
 
+/// Kernels, images and results of the virtual machines.
+pub fn vm() -> PathBuf {
+    output().join("vm")
+}
+
 /// Where tests that cannot run leave their names and reasons.
 pub fn skipped() -> PathBuf {
     output().join("skipped-tests")

@@ -17,7 +17,7 @@ pub enum Scope {
     Build,
     /// And what the demonstration runs.
     Demo,
-    /// And what the tests run.
+    /// And what the tests run, the virtual machines among it.
     Tests,
 }
 
@@ -112,4 +112,23 @@ pub const PROGRAMS: &[Need] = &[
         "an independent witness of the calls made",
         false,
     ),
+    need(
+        &["qemu-system-x86"],
+        "qemu-system-x86_64",
+        "runs the tests on other kernels",
+        false,
+    ),
+    need(
+        &["mmdebstrap"],
+        "mmdebstrap",
+        "makes the root file system of the virtual machines",
+        false,
+    ),
+    need(
+        &["debian-archive-keyring"],
+        "",
+        "checks what the virtual machines are made of",
+        false,
+    ),
+    need(&["xz-utils"], "xz", "unpacks kernel modules", false),
 ];

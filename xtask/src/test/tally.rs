@@ -1,6 +1,8 @@
 //! Adding up what the test programs say.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, env, fmt};
+
+use anyhow::{Result, bail};
 
 /// The sum over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,16 @@ impl Tally {
 }
 
 impl Tally {
+    /// Fails with CI=true when tests did not run.
+    pub fn refuse_skips(&self) -> Result<()> {
+        if env::var("CI").is_ok_and(|ci| ci == "true") && self.skipped() > 0 {
+            bail!(
+                "tests were skipped, which counts as a failure with CI=true: see SKIPPED, or 'ignored', above"
+            );
+        }
+        Ok(())
+    }
+
     /// Tests that did not run: those that said so, and those that are marked `#[ignore]`.
     pub fn skipped(&self) -> usize {
         self.ignored + self.skips.len()

@@ -1,0 +1,268 @@
+//! `cargo xtask vm`: the suites on other kernels, each in a virtual machine.
+
+mod apt;
+mod cpio;
+mod debian;
+mod kernel;
+mod payload;
+mod qemu;
+mod results;
+mod small;
+mod suite;
+
+use std::{
+    fs,
+    io::{Write as _, stdout},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use self::{
+    cpio::Archive,
+    kernel::{KERNELS, Kernel, Unpacked},
+    payload::Payload,
+    qemu::Machine,
+    results::{Heard, Results},
+    suite::{Boot, Image, SUITES},
+};
+use crate::{
+    build,
+    setup::{self, Scope},
+    test::Tally,
+    workspace,
+};
+
+const INIT: &str = include_str!("vm/guest/init");
+
+/// A guest that is not up by then hangs.
+const BOOT: Duration = Duration::from_mins(3);
+
+/// Arguments of `cargo xtask vm`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The kernel: 5.10, 6.1, 6.12, newest (that of Debian unstable) or all
+    #[arg(long, default_value = "all")]
+    kernel: String,
+    /// Run this suite only
+    #[arg(long, value_name = "NAME")]
+    test: Option<String>,
+    /// A root shell in the Debian image instead of the suites, or in the image of --test
+    #[arg(long)]
+    shell: bool,
+    /// Arguments for the suites, such as the name of one test
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// `cargo xtask vm`
+pub fn main(args: &Args) -> Result<()> {
+    let kernels = select(&args.kernel)?;
+    if let Some(name) = &args.test {
+        let mut names = SUITES.iter().map(|suite| suite.name);
+        ensure!(
+            names.any(|known| known == name),
+            "no suite `{name}` runs in a virtual machine: see xtask/src/vm/suite.rs"
+        );
+    }
+    build::build(&setup::provide(Scope::Tests)?, false)?;
+    let only = args.test.as_deref();
+    if args.shell {
+        let kernel = kernels[0];
+        let mut boots = suite::boots(kernel.name, only);
+        let boot = boots.pop().context("no suite runs on this kernel")?;
+        let machine = prepare(&Payload::build()?, kernel, &boot, "")?;
+        println!("vm: `exit` ends it");
+        return machine.shell();
+    }
+    let mut tally = Tally::default();
+    let good = suites(&kernels, only, &args.arguments.join(" "), &mut tally);
+    for line in tally.skips() {
+        println!("SKIPPED {line}");
+    }
+    println!("{tally}");
+    ensure!(good?, "suites failed: see above");
+    tally.refuse_skips()
+}
+
+/// Runs all suites on all kernels. Did all go well?
+pub fn all(tally: &mut Tally) -> Result<bool> {
+    suites(&select("all")?, None, "", tally)
+}
+
+/// What [`fetch`] has to do, a line each.
+pub fn to_fetch() -> Result<Vec<String>> {
+    let kernels = KERNELS.iter().filter(|kernel| !kernel.is_here());
+    let mut lines: Vec<_> = kernels
+        .map(|kernel| {
+            format!(
+                "fetch the kernel of Debian {} into target/vm",
+                kernel.release
+            )
+        })
+        .collect();
+    if !debian::image_file()?.is_file() {
+        lines.push("make a root file system of Debian in target/vm, as root".to_owned());
+    }
+    Ok(lines)
+}
+
+/// Fetches and makes what virtual machines need, once; the runs need no network.
+pub fn fetch() -> Result<()> {
+    for kernel in KERNELS {
+        kernel.fetch()?;
+    }
+    debian::image()?;
+    Ok(())
+}
+
+fn select(name: &str) -> Result<Vec<&'static Kernel>> {
+    let wanted = |kernel: &&Kernel| name == "all" || name == kernel.name;
+    let kernels: Vec<_> = KERNELS.iter().filter(wanted).collect();
+    if kernels.is_empty() {
+        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+        bail!(
+            "no kernel `{name}`: there are {}, and all",
+            names.join(", ")
+        );
+    }
+    Ok(kernels)
+}
+
+fn suites(
+    kernels: &[&Kernel],
+    only: Option<&str>,
+    arguments: &str,
+    tally: &mut Tally,
+) -> Result<bool> {
+    let payload = Payload::build()?;
+    let mut failed = Vec::new();
+    for kernel in kernels {
+        for boot in suite::boots(kernel.name, only) {
+            let place = place(kernel, &boot);
+            println!("\n== {place}");
+            // The next kernel is worth trying when this one does not even boot.
+            match run(&payload, kernel, &boot, arguments, tally) {
+                Ok(results) => {
+                    let names = results.failed.iter();
+                    failed.extend(names.map(|name| format!("{place}: {name}")));
+                }
+                Err(error) => {
+                    println!("vm: {error:#}");
+                    failed.push(format!(
+                        "{place}: {}",
+                        error.root_cause().to_string().lines().next().unwrap_or("")
+                    ));
+                }
+            }
+        }
+    }
+    for line in &failed {
+        println!("FAILED {line}");
+    }
+    Ok(failed.is_empty())
+}
+
+fn place(kernel: &Kernel, boot: &Boot) -> String {
+    let image = match boot.image {
+        Image::Small => "small",
+        Image::Debian => "debian",
+    };
+    format!("{} {image} {}", kernel.name, boot.parameter)
+        .trim_end()
+        .to_owned()
+}
+
+/// Collects what a boot needs into one archive.
+fn prepare(payload: &Payload, kernel: &Kernel, boot: &Boot, arguments: &str) -> Result<Machine> {
+    let unpacked: Unpacked = kernel.fetch()?;
+    let mut archive = Archive::default();
+    archive.file("/init", 0o755, INIT.as_bytes());
+    archive.host(&payload::find("busybox")?)?;
+    unpacked.add_modules(&mut archive)?;
+    let programs = payload.add(&mut archive, boot, arguments)?;
+    let mut parameters = boot.parameter.to_owned();
+    let mut disk = None;
+    match boot.image {
+        Image::Small => {
+            small::add(&mut archive)?;
+            for program in programs {
+                payload::add_libraries(&mut archive, &program)?;
+            }
+        }
+        Image::Debian => {
+            disk = Some(debian::image()?);
+            parameters.push_str(" harden.image=debian");
+        }
+    }
+    let name = place(kernel, boot).replace([' ', '='], "-");
+    let file = |ending: &str| -> PathBuf { workspace::vm().join(format!("{name}.{ending}")) };
+    let initramfs = file("cpio");
+    fs::write(&initramfs, archive.finish())
+        .with_context(|| format!("could not write {}", initramfs.display()))?;
+    Ok(Machine {
+        kernel: unpacked.image,
+        initramfs,
+        disk,
+        parameters,
+        console: file("console"),
+    })
+}
+
+fn run(
+    payload: &Payload,
+    kernel: &Kernel,
+    boot: &Boot,
+    arguments: &str,
+    tally: &mut Tally,
+) -> Result<Results> {
+    let place = place(kernel, boot);
+    let begin = Instant::now();
+    let machine = prepare(payload, kernel, boot, arguments)?;
+    println!(
+        "vm: {place}: prepared in {:.1} s",
+        begin.elapsed().as_secs_f32()
+    );
+
+    let begin = Instant::now();
+    let patience = BOOT
+        + boot
+            .suites
+            .iter()
+            .map(|suite| Duration::from_secs(suite.seconds))
+            .sum::<Duration>();
+    let mut results = Results::default();
+    let mut up = None;
+    let end = machine.run(patience, |line| {
+        match results.read(line, &place, tally) {
+            Heard::Output => {
+                println!("{line}");
+                stdout().flush()?;
+            }
+            Heard::Start(release) => {
+                let seconds = begin.elapsed().as_secs_f32();
+                println!("vm: {place}: Linux {release} is up after {seconds:.1} s");
+                up = Some(seconds);
+            }
+            Heard::Suite(name) => println!("\nvm: {place}: suite {name}"),
+            Heard::Noted => {}
+            Heard::End => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    qemu::explain(&end, &machine, patience)?;
+    println!("vm: {place}: {:.1} s in all", begin.elapsed().as_secs_f32());
+    ensure!(
+        results.ended == boot.suites.len(),
+        "only {} of {} suites ran",
+        results.ended,
+        boot.suites.len()
+    );
+    if let Some(report) = results.files.get("doctor.json") {
+        let directory = workspace::vm().join("results");
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(format!("{}.json", kernel.name)), report)?;
+    }
+    Ok(results)
+}

@@ -1,0 +1,117 @@
+//! Which suites run in which image.
+
+/// What is booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Image {
+    /// A few programs in memory: boots in seconds.
+    Small,
+    /// Debian, with systemd as the first process.
+    Debian,
+}
+
+/// A test target of the package `harden-tests`, in one image.
+#[derive(Debug)]
+pub struct Suite {
+    /// The test target.
+    pub name: &'static str,
+    /// Where it runs.
+    pub image: Image,
+    /// What the kernel's command line has for it; suites with the same share a boot.
+    pub parameter: &'static str,
+    /// The kernels that it runs on; all, where none is named.
+    pub kernels: &'static [&'static str],
+    /// After so many seconds it hangs.
+    pub seconds: u64,
+}
+
+const fn small(name: &'static str) -> Suite {
+    Suite {
+        name,
+        image: Image::Small,
+        parameter: "",
+        kernels: &[],
+        seconds: 300,
+    }
+}
+
+const fn debian(name: &'static str) -> Suite {
+    Suite {
+        image: Image::Debian,
+        ..small(name)
+    }
+}
+
+/// All of them, in the order in which they run.
+pub const SUITES: &[Suite] = &[
+    small("paths"),
+    small("path_calls"),
+    small("files"),
+    small("exec"),
+    small("namespaces"),
+    small("cgroups"),
+    small("io_uring"),
+    small("losses"),
+    small("syscalls"),
+    debian("run"),
+    debian("pipeline"),
+    debian("nginx"),
+    debian("redis"),
+    debian("secondary_calls"),
+    debian("nothing_stays_behind"),
+];
+
+/// Suites that one boot serves.
+#[derive(Debug)]
+pub struct Boot {
+    /// What is booted.
+    pub image: Image,
+    /// What the kernel's command line has besides.
+    pub parameter: &'static str,
+    /// What runs there.
+    pub suites: Vec<&'static Suite>,
+}
+
+/// The boots that a kernel needs, for all suites or for one.
+pub fn boots(kernel: &str, only: Option<&str>) -> Vec<Boot> {
+    let mut boots: Vec<Boot> = Vec::new();
+    let wanted = SUITES
+        .iter()
+        .filter(|suite| suite.kernels.is_empty() || suite.kernels.contains(&kernel))
+        .filter(|suite| only.is_none_or(|name| name == suite.name));
+    for suite in wanted {
+        let same = boots
+            .iter_mut()
+            .find(|boot| boot.image == suite.image && boot.parameter == suite.parameter);
+        match same {
+            Some(boot) => boot.suites.push(suite),
+            None => boots.push(Boot {
+                image: suite.image,
+                parameter: suite.parameter,
+                suites: vec![suite],
+            }),
+        }
+    }
+    boots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_of_one_image_share_a_boot() {
+        for boot in boots("6.1", None) {
+            for suite in boot.suites {
+                assert_eq!(suite.image, boot.image);
+                assert_eq!(suite.parameter, boot.parameter);
+            }
+        }
+    }
+
+    #[test]
+    fn one_suite_alone() {
+        let boots = boots("6.1", Some("paths"));
+        assert_eq!(boots.len(), 1);
+        assert_eq!(boots[0].suites.len(), 1);
+    }
+}
