@@ -137,10 +137,11 @@ fn attach(condition: Condition, cgroup: &Cgroup) -> Result<Attached> {
             } else {
                 0
             };
-            let mut probe = Probe::load(&Sizes {
+            let sizes = Sizes {
                 counted_slots,
                 ..Sizes::default()
-            })?;
+            };
+            let mut probe = Probe::load(&sizes, &[])?;
             if condition != Condition::Unobserved {
                 probe.observe(cgroup.id(), 1)?;
             }

@@ -97,7 +97,7 @@ pub struct PathEvent {
     pub inode: InodeRecord,
     /// A [`crate::PathOperation`] as number.
     pub operation: u32,
-    /// 0 or the errno.
+    /// 0, the errno, or [`ERRNO_UNKNOWN`].
     pub errno: u32,
     /// Flags of open; mode of access; else 0.
     pub argument: u32,
@@ -123,7 +123,12 @@ pub mod path_flag {
     pub const UNMOUNTED: u32 = 4;
     /// A walk reached its bounds: the path begins in the middle.
     pub const TRUNCATED: u32 = 8;
+    /// The target is no walk but a path as `bpf_d_path` writes it.
+    pub const TARGET_IS_PATH: u32 = 16;
 }
+
+/// [`PathEvent::errno`] from a hook that stands before the outcome, as security hooks do.
+pub const ERRNO_UNKNOWN: u32 = u32::MAX;
 
 /// A cgroup was made below an observed one, or removed. The path follows the struct:
 /// `path_length` bytes, relative to the cgroup root.

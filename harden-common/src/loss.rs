@@ -24,13 +24,19 @@ pub enum Loss {
     UnknownCall = 8,
     /// An array of messages whose addresses past the first were not read.
     MessagesSkipped = 9,
-    /// A map refused an update: slot keys, cgroups or task state.
+    /// A map refused an update for another reason than being full.
     MapUpdate = 10,
+    /// The table of cgroups was full: a cgroup below an observed one went unobserved.
+    CgroupsFull = 11,
+    /// The table of tasks was full (only where the kernel has no task storage): the task was
+    /// attributed by its own cgroup and program at each call, which is slow, and wrong between fork
+    /// and exec.
+    TasksFull = 12,
 }
 
 impl Loss {
     /// Every kind with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 13] = [
         (Self::PathRingFull, "path-ring-full"),
         (Self::ExecRingFull, "exec-ring-full"),
         (Self::SocketRingFull, "socket-ring-full"),
@@ -42,6 +48,8 @@ impl Loss {
         (Self::UnknownCall, "unknown-call"),
         (Self::MessagesSkipped, "messages-skipped"),
         (Self::MapUpdate, "map-update"),
+        (Self::CgroupsFull, "cgroups-full"),
+        (Self::TasksFull, "tasks-full"),
     ];
 
     /// Entries of the counter array.

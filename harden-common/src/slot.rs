@@ -27,7 +27,8 @@ pub struct SlotKey {
 }
 
 /// One slot. A byte of `facts` is 0 or 1; it is set by a plain store, which two CPUs may do at
-/// once, and never cleared while the slot is in use.
+/// once, and never cleared while the slot is in use: the agent frees a slot when no task can hold its
+/// number any more.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SlotRecord {
@@ -41,6 +42,21 @@ pub struct SlotRecord {
 
 /// The slot number of tasks that nobody observes.
 pub const SLOT_EXCLUDED: u32 = u32::MAX;
+
+/// The bits of a slot number that are its index in the array of records. Those above count how often
+/// the record was given to a new owner, so that an event or a dedupe key of the former owner is never
+/// taken for the new one's. The count begins anew after 65,536 owners: by then the dedupe table,
+/// which forgets what is oldest, has nothing left of the first.
+pub const SLOT_INDEX: u32 = 0xffff;
+/// The most slots that there can be: the last index is in no slot number, as all bits set stand for
+/// [`SLOT_EXCLUDED`].
+pub const SLOTS_MAX: u32 = SLOT_INDEX;
+
+/// The number under which the record of `slot` is given to its next owner.
+#[must_use]
+pub const fn next_owner(slot: u32) -> u32 {
+    slot.wrapping_add(SLOT_INDEX + 1)
+}
 
 /// How often each native call was made in one slot on one CPU.
 pub type Counts = [u64; crate::CALLS as usize];

@@ -105,11 +105,20 @@ pub fn number(regs: Address) -> Option<i64> {
     kernel::read_at(regs + core::mem::offset_of!(pt_regs, orig_rax) as u64)
 }
 
-/// Argument `index` (0–5) of the call. `struct pt_regs` is a user-space ABI: its offsets are fixed.
+/// Argument `index` (0–5) of the call; 0 if it cannot be read.
 #[inline(always)]
-pub fn argument(regs: Address, call: Call, index: u32) -> Option<u64> {
+pub fn argument(regs: Address, call: Call, index: u32) -> u64 {
+    argument_at(regs, u64::from(call.compat), u64::from(index))
+}
+
+/// A global function: verified once, and both outcomes are one number to its callers.
+///
+/// `struct pt_regs` is a user-space ABI: its offsets are fixed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn argument_at(regs: Address, compat: u64, index: u64) -> u64 {
     use core::mem::offset_of;
-    let offset = if call.compat {
+    let offset = if compat != 0 {
         match index {
             0 => offset_of!(pt_regs, rbx),
             1 => offset_of!(pt_regs, rcx),
@@ -128,10 +137,10 @@ pub fn argument(regs: Address, call: Call, index: u32) -> Option<u64> {
             _ => offset_of!(pt_regs, r9),
         }
     };
-    let value: u64 = kernel::read_at(regs + offset as u64)?;
-    Some(if call.compat {
+    let value: u64 = kernel::read_at(regs + offset as u64).unwrap_or(0);
+    if compat != 0 {
         value & 0xffff_ffff
     } else {
         value
-    })
+    }
 }

@@ -58,7 +58,7 @@ impl Facts {
 #[inline(never)]
 pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) -> u32 {
     let facts = Facts { record, slot };
-    let argument = |index| arch::argument(regs, call, index).unwrap_or(0);
+    let argument = |index| arch::argument(regs, call, index);
     match call.native {
         // mmap, mprotect, pkey_mprotect
         9 => protection(facts, argument(2)),

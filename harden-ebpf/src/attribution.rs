@@ -15,7 +15,7 @@ use harden_common::{
 use crate::{
     emit::{self, lost},
     kernel::{self, Address},
-    maps::{CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF, SLOTS},
+    maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
     scratch::{self, Asked},
     task_state::{self, Task},
     walk,
@@ -48,6 +48,8 @@ pub struct TaskState {
 pub mod note {
     /// `sys_enter` has run for this task: an exit without an entry is a refused call.
     pub const ENTERED: u32 = 1;
+    /// It has run for the call in progress, and its copy has not.
+    pub const FRESH: u32 = 2;
 }
 
 /// The current task's place.
@@ -87,7 +89,8 @@ pub fn current() -> Option<Current> {
     })
 }
 
-/// The slot of the call that is coming back: that in which it was entered.
+/// The slot of the call that is coming back: that in which it was entered, whatever run has begun
+/// since. Where that slot was freed meanwhile, the one that the task has now.
 #[inline(always)]
 pub fn returning() -> Option<Current> {
     let task = task_state::current();
@@ -96,8 +99,31 @@ pub fn returning() -> Option<Current> {
         return current();
     }
     // SAFETY: as in `current`.
-    let slot = unsafe { (*state).slot };
-    (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state })
+    let (slot, known) = unsafe { ((*state).slot, (*state).generation) };
+    if slot == SLOT_EXCLUDED {
+        return None;
+    }
+    if known != generation() && !is_in_use(slot) {
+        return current();
+    }
+    Some(Current { task, slot, state })
+}
+
+/// Whether `slot` still is what its record's key stands for. The agent takes the key away before it
+/// raises the generation and waits for programs that run: so if it is there now, the slot is not
+/// freed before we return.
+#[inline(always)]
+fn is_in_use(slot: u32) -> bool {
+    let Some(record) = maps::record(slot) else {
+        return false;
+    };
+    // SAFETY: pointers into the maps. A key that is being written is that of another owner.
+    unsafe {
+        match SLOT_OF.get_ptr(&(*record).key) {
+            Some(owner) => *owner == slot,
+            None => false,
+        }
+    }
 }
 
 /// A task called exec.
@@ -124,15 +150,12 @@ pub fn inherit(child: Task) {
 #[inline(always)]
 pub fn exit() {
     let task = task_state::current();
-    let state = task_state::get(task);
-    if !state.is_null() {
-        // SAFETY: as in `current`.
-        let slot = unsafe { (*state).slot };
-        let code: u32 = kernel::read(task as Address, &kernel::TASK_EXIT_CODE).unwrap_or(0);
-        // The low seven bits are the signal (wait(2)); 31 is SIGSYS.
-        if slot != SLOT_EXCLUDED && code & 0x7f == 31 {
-            emit::fact(slot, Argument::KilledBySeccomp.fact());
-        }
+    let code: u32 = kernel::read(task as Address, &kernel::TASK_EXIT_CODE).unwrap_or(0);
+    // The low seven bits are the signal (wait(2)); 31 is SIGSYS.
+    if code & 0x7f == 31
+        && let Some(current) = returning()
+    {
+        emit::fact(current.slot, Argument::KilledBySeccomp.fact());
     }
     task_state::forget(task);
 }
@@ -180,14 +203,21 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
     if known.is_null() {
         // SAFETY: the helper has no preconditions.
         state.cgroup = unsafe { bpf_get_current_cgroup_id() };
-        if let Some(id) = executable(task as Address) {
-            state.executable = id;
-        }
+        state.executable = walk::inode_id(executable_inode(task as Address));
     } else {
         // SAFETY: as in `current`.
         unsafe {
             state.cgroup = (*known).cgroup;
             state.executable = (*known).executable;
+        }
+    }
+    if !known.is_null() && CGROUPS.get_ptr(state.cgroup).is_none() {
+        // Its cgroup is gone, so the task has left it: its slot was the last to know of it.
+        // SAFETY: as in `current`; the helper has no preconditions.
+        unsafe {
+            if (*known).slot != SLOT_EXCLUDED {
+                state.cgroup = bpf_get_current_cgroup_id();
+            }
         }
     }
     let mut born = false;
@@ -234,7 +264,7 @@ fn slot(key: &SlotKey) -> (u32, bool) {
         lost(Loss::SlotsExhausted);
         return (SLOT_EXCLUDED, false);
     };
-    let Some(record) = SLOTS.get_ptr_mut(slot) else {
+    let Some(record) = maps::record(slot) else {
         lost(Loss::MapUpdate);
         return (SLOT_EXCLUDED, false);
     };
@@ -265,11 +295,17 @@ fn executable_file(task: Address) -> Option<Address> {
     kernel::pointer(mm, &kernel::MM_EXE_FILE)
 }
 
-#[inline(always)]
-fn executable(task: Address) -> Option<ExecutableId> {
-    let file = executable_file(task)?;
-    let path = file + u64::from(kernel::FILE_PATH.load());
-    walk::inode_id(walk::inode_of(kernel::pointer(path, &kernel::PATH_DENTRY)?))
+/// Its inode, 0 if there is none.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn executable_inode(task: Address) -> u64 {
+    let dentry = executable_file(task).and_then(|file| {
+        let path = file + u64::from(kernel::FILE_PATH.load());
+        kernel::pointer(path, &kernel::PATH_DENTRY)
+    });
+    dentry.map_or(0, walk::inode_of)
 }
 
 /// Sends which program the task runs now, and what exec was given.
@@ -288,6 +324,7 @@ fn tell(slot: u32, binprm: Address) {
                     length: 0,
                     fd: walk::CWD,
                     result: 0,
+                    place: walk::Place::NOWHERE,
                 };
             }
         }

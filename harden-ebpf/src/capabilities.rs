@@ -6,14 +6,16 @@ use aya_ebpf::{
     Global,
     helpers::generated::{bpf_get_current_task, bpf_get_stack},
 };
-use harden_common::{CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, SlotRecord, check, class};
+use harden_common::{
+    CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, SlotRecord, check as kinds, class,
+};
 
 use crate::{
     arch::Call,
     attribution::{self, Current},
     emit,
     kernel::{self as k, Address},
-    maps::SLOTS,
+    maps,
 };
 
 /// Frames looked at: the asking function is at most this far above the hook.
@@ -27,15 +29,44 @@ const CAP_SYS_ADMIN: u32 = 21;
 #[unsafe(no_mangle)]
 static NOAUDIT_CALLERS: Global<[[u64; 2]; FUNCTIONS]> = Global::new([[0; 2]; FUNCTIONS]);
 
-/// A check of `capability` for `credentials` in `namespace` had result `result`.
+/// `CAP_OPT_NOAUDIT` (include/linux/security.h): the asker only wants to know.
+const NOAUDIT: u32 = 2;
+
+/// A check of a capability.
+pub struct Check {
+    /// For whom, a `struct cred *`.
+    pub credentials: *const c_void,
+    /// Where, a `struct user_namespace *`.
+    pub namespace: *const c_void,
+    /// Its number.
+    pub capability: i32,
+    /// 0 for granted.
+    pub result: i32,
+}
+
+/// A check was made, seen by a hook that has its options.
 #[inline(always)]
-pub fn checked(
-    ctx: *mut c_void,
-    credentials: *const c_void,
-    namespace: *const c_void,
-    capability: i32,
-    result: i32,
-) {
+pub fn checked_with(check: &Check, options: u32) {
+    look(check, |_, _, _| options & NOAUDIT != 0);
+}
+
+/// A check was made, seen by a hook that does not have its options.
+#[inline(always)]
+pub fn checked(ctx: *mut c_void, check: &Check) {
+    let capability = check.capability as u32;
+    look(check, |record, first, class| {
+        is_question(ctx, record, first, class, capability)
+    });
+}
+
+#[inline(always)]
+fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
+    let &Check {
+        credentials,
+        namespace,
+        capability,
+        result,
+    } = check;
     let capability = capability as u32;
     if capability >= CAPABILITIES {
         return;
@@ -43,7 +74,7 @@ pub fn checked(
     let Some(current) = attribution::current() else {
         return;
     };
-    let Some(record) = SLOTS.get_ptr_mut(current.slot) else {
+    let Some(record) = maps::record(current.slot) else {
         return;
     };
     let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;
@@ -51,13 +82,13 @@ pub fn checked(
     let denied = u32::from(result != 0);
     let level: u32 = k::read(namespace as Address, &k::USER_NS_LEVEL).unwrap_or(0);
     let check = if level != 0 {
-        check::CHILD_USER_NAMESPACE
+        kinds::CHILD_USER_NAMESPACE
     } else if class & class::ACCESS == 0 && !is_own(credentials as Address) {
-        check::OVERRIDDEN_CREDENTIALS
-    } else if is_question(ctx, record, first, class, capability) {
-        check::GRANTED_NOAUDIT + denied
+        kinds::OVERRIDDEN_CREDENTIALS
+    } else if is_question(record, first, class) {
+        kinds::GRANTED_NOAUDIT + denied
     } else {
-        check::GRANTED + denied
+        kinds::GRANTED + denied
     };
     emit::set(record, current.slot, first + check);
 }
@@ -82,6 +113,15 @@ fn is_own(credentials: Address) -> bool {
     k::read::<Address>(task, &k::TASK_REAL_CRED) == Some(credentials)
 }
 
+/// Whether the current task acts under credentials that are not its own, as overlayfs lets it for
+/// the files below (fs/overlayfs, `ovl_override_creds`).
+#[inline(always)]
+pub fn are_credentials_lent() -> bool {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    k::read::<Address>(task, &k::TASK_CRED) != k::read(task, &k::TASK_REAL_CRED)
+}
+
 /// Whether the kernel only asked, with no consequence but a number (`CAP_OPT_NOAUDIT`).
 ///
 /// The tracepoint does not have the options, so the stack tells. Memory calls ask for
@@ -99,8 +139,8 @@ fn is_question(
         return true;
     }
     // Needed already, and asked already: nothing to learn.
-    if emit::is_set(record, first + check::GRANTED)
-        && emit::is_set(record, first + check::GRANTED_NOAUDIT)
+    if emit::is_set(record, first + kinds::GRANTED)
+        && emit::is_set(record, first + kinds::GRANTED_NOAUDIT)
     {
         return false;
     }

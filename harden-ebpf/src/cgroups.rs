@@ -24,7 +24,7 @@ pub fn born(cgroup: Address, path: Address) {
     };
     // SAFETY: a pointer into the map, to one word.
     if CGROUPS.insert(id, unsafe { *run }, 0).is_err() {
-        return lost(Loss::MapUpdate);
+        return lost(Loss::CgroupsFull);
     }
     tell(kind::CGROUP_BORN, id, parent, path);
 }

@@ -5,13 +5,13 @@ use core::arch::asm;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use harden_common::{FactEvent, Header, Loss, SlotRecord, kind};
 
-use crate::maps::{EVENTS, LOSSES, ONCE, SLOTS};
+use crate::maps::{EVENTS, LOSSES, ONCE, record};
 
 /// What makes a path, socket or address the same as one already sent.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct OnceKey {
-    /// Slot: so that a new run sends everything again.
+    /// Slot: so that a new run, or the next owner of the record, sends everything again.
     pub slot: u32,
     /// Event kind << 16 | operation.
     pub what: u32,
@@ -55,7 +55,7 @@ pub fn header(kind: u32, slot: u32) -> Header {
 /// Sets the byte of `fact` in `slot`, and hints at it if this was the first time.
 #[inline(always)]
 pub fn fact(slot: u32, fact: u32) {
-    let Some(record) = SLOTS.get_ptr_mut(slot) else {
+    let Some(record) = record(slot) else {
         return;
     };
     set(record, slot, fact);

@@ -20,6 +20,10 @@ offsets! {
     TASK_GROUP_LEADER;
     /// `task_struct.real_cred`
     TASK_REAL_CRED;
+    /// `task_struct.cred`: other credentials than `real_cred` are lent for a moment.
+    TASK_CRED;
+    /// `task_struct.seccomp.mode`: 0 for a task without a filter.
+    TASK_SECCOMP_MODE;
     /// `task_struct.mm`
     TASK_MM;
     /// `task_struct.fs`
@@ -48,6 +52,8 @@ offsets! {
     FDTABLE_FD;
     /// `file.f_path`
     FILE_PATH;
+    /// `file.f_flags`
+    FILE_FLAGS;
     /// `path.mnt`
     PATH_MNT;
     /// `path.dentry`
@@ -64,8 +70,12 @@ offsets! {
     DENTRY_PARENT;
     /// `dentry.d_name.name`
     DENTRY_NAME;
+    /// `dentry.d_name.hash_len`: hash and length of the name.
+    DENTRY_NAME_HASH;
     /// `dentry.d_inode`
     DENTRY_INODE;
+    /// `dentry.d_hash.pprev`: NULL for a dentry that no lookup finds.
+    DENTRY_HASHED;
     /// `inode.i_mode`
     INODE_MODE;
     /// `inode.i_uid`

@@ -12,6 +12,7 @@ mod attribution;
 mod capabilities;
 mod cgroups;
 mod emit;
+mod files;
 mod kernel;
 mod maps;
 mod paths;
@@ -21,11 +22,19 @@ mod syscalls;
 mod task_state;
 mod walk;
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
-    macros::{btf_tracepoint, raw_tracepoint},
-    programs::{BtfTracePointContext, RawTracePointContext},
+    macros::{btf_tracepoint, fexit, lsm, raw_tracepoint},
+    programs::{BtfTracePointContext, FExitContext, LsmContext, RawTracePointContext},
 };
+use harden_common::PathOperation;
+
+use crate::{capabilities::Check, kernel::Address};
+
+/// A pointer to a kernel structure among a program's arguments.
+type Pointer = *mut c_void;
 
 /// `sys_enter(struct pt_regs *regs, long id)`, include/trace/events/syscalls.h; all supported kernels.
 /// Fires after ptrace and seccomp.
@@ -35,10 +44,24 @@ pub fn sys_enter(ctx: RawTracePointContext) -> u32 {
     0
 }
 
+/// The same as [`sys_enter`], for the calls that it is skipped for.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn sys_enter_again(ctx: RawTracePointContext) -> u32 {
+    syscalls::enter_again(ctx.arg(0), ctx.arg(1));
+    0
+}
+
 /// `sys_exit(struct pt_regs *regs, long ret)`, include/trace/events/syscalls.h; all supported kernels.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> u32 {
     syscalls::exit(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// The same as [`sys_exit`], for the calls that it is skipped for.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn sys_exit_again(ctx: RawTracePointContext) -> u32 {
+    syscalls::exit_again(ctx.arg(0), ctx.arg(1));
     0
 }
 
@@ -71,7 +94,147 @@ pub fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
 /// const struct user_namespace *capable_ns, int cap, int ret)`, include/trace/events/capability.h; 6.14.
 #[btf_tracepoint(function = "cap_capable")]
 pub fn cap_capable(ctx: BtfTracePointContext) -> i32 {
-    capabilities::checked(ctx.as_ptr(), ctx.arg(0), ctx.arg(1), ctx.arg(3), ctx.arg(4));
+    let check = Check {
+        credentials: ctx.arg(0),
+        namespace: ctx.arg(1),
+        capability: ctx.arg(3),
+        result: ctx.arg(4),
+    };
+    capabilities::checked(ctx.as_ptr(), &check);
+    0
+}
+
+/// LSM hook `capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`,
+/// `include/linux/lsm_hook_defs.h`; 5.7. Called for what the module `capability`, which stands before
+/// all others, has granted.
+#[lsm(hook = "capable")]
+pub fn capable(ctx: LsmContext) -> i32 {
+    let check = Check {
+        credentials: ctx.arg(0),
+        namespace: ctx.arg(1),
+        capability: ctx.arg(2),
+        result: 0,
+    };
+    capabilities::checked_with(&check, ctx.arg(3));
+    0
+}
+
+/// `int cap_capable(const struct cred *cred, struct user_namespace *target_ns, int cap,
+/// unsigned int opts)`, security/commoncap.c; all supported kernels.
+#[fexit(function = "cap_capable")]
+pub fn cap_capable_done(ctx: FExitContext) -> i32 {
+    let check = Check {
+        credentials: ctx.arg(0),
+        namespace: ctx.arg(1),
+        capability: ctx.arg(2),
+        result: ctx.arg(4),
+    };
+    capabilities::checked_with(&check, ctx.arg(3));
+    0
+}
+
+/// LSM hook `file_open(struct file *file)`, `include/linux/lsm_hook_defs.h`; 5.7, with `bpf_d_path`
+/// 5.11. Called by `do_dentry_open`, not for `O_PATH`.
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    files::opening(ctx.arg(0));
+    0
+}
+
+/// `int security_file_open(struct file *file)`, security/security.c; all supported kernels.
+#[fexit(function = "security_file_open")]
+pub fn security_file_open(ctx: FExitContext) -> i32 {
+    if ctx.arg::<i32>(1) == 0 {
+        files::opening(ctx.arg(0));
+    }
+    0
+}
+
+/// A program for an LSM hook `NAME(const struct path *dir, struct dentry *dentry, …)`,
+/// `include/linux/lsm_hook_defs.h`; 5.7, `CONFIG_SECURITY_PATH`.
+macro_rules! in_directory {
+    ($name:ident, $hook:literal, $operation:ident) => {
+        #[lsm(hook = $hook)]
+        pub fn $name(ctx: LsmContext) -> i32 {
+            let (directory, dentry): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
+            files::trying(
+                PathOperation::$operation,
+                dentry as Address,
+                directory as Address,
+            );
+            0
+        }
+    };
+}
+
+in_directory!(path_mkdir, "path_mkdir", Mkdir);
+in_directory!(path_rmdir, "path_rmdir", Rmdir);
+in_directory!(path_unlink, "path_unlink", Unlink);
+in_directory!(path_symlink, "path_symlink", Symlink);
+
+/// A program for an LSM hook `NAME(const struct path *path, …)`, as above.
+macro_rules! on_path {
+    ($name:ident, $hook:literal, $operation:ident) => {
+        #[lsm(hook = $hook)]
+        pub fn $name(ctx: LsmContext) -> i32 {
+            let path = ctx.arg::<Pointer>(0) as Address;
+            files::trying(PathOperation::$operation, files::dentry_of(path), path);
+            0
+        }
+    };
+}
+
+on_path!(path_chmod, "path_chmod", Chmod);
+on_path!(path_chown, "path_chown", Chown);
+on_path!(path_chroot, "path_chroot", Chroot);
+
+/// LSM hook `path_truncate(const struct path *path)`, as above.
+#[lsm(hook = "path_truncate")]
+pub fn path_truncate(ctx: LsmContext) -> i32 {
+    let path = ctx.arg::<Pointer>(0) as Address;
+    files::trying_truncate(files::dentry_of(path), path);
+    0
+}
+
+/// LSM hook `path_mknod(const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`,
+/// as above.
+#[lsm(hook = "path_mknod")]
+pub fn path_mknod(ctx: LsmContext) -> i32 {
+    let (directory, dentry): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
+    files::trying_mknod(dentry as Address, directory as Address, ctx.arg(2));
+    0
+}
+
+/// LSM hook `path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)`,
+/// as above. Both names are in one mount (fs/namei.c, `do_linkat`).
+#[lsm(hook = "path_link")]
+pub fn path_link(ctx: LsmContext) -> i32 {
+    let (old, directory, new): (Pointer, Pointer, Pointer) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    files::trying(
+        PathOperation::LinkFrom,
+        old as Address,
+        directory as Address,
+    );
+    files::trying(PathOperation::LinkTo, new as Address, directory as Address);
+    0
+}
+
+/// LSM hook `path_rename(const struct path *old_dir, struct dentry *old_dentry,
+/// const struct path *new_dir, struct dentry *new_dentry)` (5.19 added `unsigned int flags`), as above.
+#[lsm(hook = "path_rename")]
+pub fn path_rename(ctx: LsmContext) -> i32 {
+    let (from, old): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
+    let (to, new): (Pointer, Pointer) = (ctx.arg(2), ctx.arg(3));
+    files::trying(PathOperation::RenameFrom, old as Address, from as Address);
+    files::trying(PathOperation::RenameTo, new as Address, to as Address);
+    0
+}
+
+/// `void audit_seccomp(unsigned long syscall, long signr, int code)`, kernel/auditsc.c; all supported
+/// kernels with `CONFIG_AUDITSYSCALL`. Called for what a filter asks to have logged, and for kills.
+#[fexit(function = "audit_seccomp")]
+pub fn audit_seccomp(ctx: FExitContext) -> i32 {
+    syscalls::refused(ctx.arg(2));
     0
 }
 

@@ -4,7 +4,7 @@ use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
     macros::btf_map,
 };
-use harden_common::{Counts, Loss, SlotKey, SlotRecord};
+use harden_common::{Counts, Loss, SLOT_INDEX, SlotKey, SlotRecord};
 
 use crate::{
     emit::OnceKey,
@@ -13,9 +13,15 @@ use crate::{
 
 /// Slot records, by slot number. The truth about every fact that has a byte.
 #[btf_map]
-pub static SLOTS: Array<SlotRecord, 1024> = Array::new();
+static SLOTS: Array<SlotRecord, 1024> = Array::new();
 
-/// Slot numbers by key.
+/// The record of a slot.
+#[inline(always)]
+pub fn record(slot: u32) -> Option<*mut SlotRecord> {
+    SLOTS.get_ptr_mut(slot & SLOT_INDEX)
+}
+
+/// Slot numbers by key. What is not in here has no slot, whatever its record says.
 #[btf_map]
 pub static SLOT_OF: HashMap<SlotKey, u32, 1024> = HashMap::new();
 

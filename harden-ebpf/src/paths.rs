@@ -41,7 +41,7 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
         if index == NONE {
             0
         } else {
-            arch::argument(regs, call, index).unwrap_or(0)
+            arch::argument(regs, call, index)
         }
     };
     let (text, directory, mut argument) = (read(text), read(fd), read(argument) as u32);
@@ -68,6 +68,7 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
             directory as i32
         },
         result,
+        place: Place::NOWHERE,
     };
     scratch::with(|level| {
         if let Some(scratch) = scratch::at(level) {

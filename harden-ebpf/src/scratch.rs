@@ -9,7 +9,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use harden_common::{BYTES_MAX, Loss, PathEvent};
 
-use crate::{emit::lost, maps::SCRATCH};
+use crate::{emit::lost, maps::SCRATCH, walk::Place};
 
 /// Buffers per CPU.
 pub const LEVELS: usize = 4;
@@ -39,6 +39,8 @@ pub struct Asked {
     pub fd: i32,
     /// What the call returned.
     pub result: i64,
+    /// The file itself, where the hook has it in hand.
+    pub place: Place,
 }
 
 /// One buffer.

@@ -67,6 +67,7 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
             length,
             fd: walk::CWD,
             result,
+            place: Place::NOWHERE,
         };
         scratch::with(|level| {
             if let Some(scratch) = scratch::at(level) {
@@ -81,7 +82,7 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
 /// Unfolds the 32-bit `socketcall(int call, unsigned long *args)` (net/compat.c).
 #[inline(always)]
 fn normalise(regs: Address, call: Call) -> Option<SocketCall> {
-    let argument = |index| arch::argument(regs, call, index).unwrap_or(0);
+    let argument = |index| arch::argument(regs, call, index);
     if call.native != IA32_SOCKETCALL {
         return Some(SocketCall {
             native: call.native,

@@ -1,16 +1,16 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{Argument, Loss, class};
+use harden_common::{Argument, Loss, SLOT_INDEX, class};
 
-use aya_ebpf::Global;
+use aya_ebpf::{Global, helpers::generated::bpf_get_current_task};
 
 use crate::{
     arch::{self, Call},
     arguments,
-    attribution::{self, Current},
+    attribution::{self, Current, note},
     emit::{self, lost},
-    kernel::Address,
-    maps::{COUNTS, SLOTS},
+    kernel::{self, Address},
+    maps::{self, COUNTS},
     paths, sockets,
 };
 
@@ -18,30 +18,66 @@ use crate::{
 #[unsafe(no_mangle)]
 static COUNTED_SLOTS: Global<u32> = Global::new(0);
 
+/// `SECCOMP_RET_LOG` (include/uapi/linux/seccomp.h): the call goes on.
+const SECCOMP_RET_LOG: u32 = 0x7ffc_0000;
+
+/// 0 where paths are wanted from other hooks only.
+#[unsafe(no_mangle)]
+static PATHS_AT_EXIT: Global<u32> = Global::new(1);
+
 /// `sys_enter`: after ptrace and seccomp, before the call.
 #[inline(always)]
 pub fn enter(regs: Address, id: i64) {
+    if let Some(current) = attribution::current() {
+        entered(regs, id, current, note::ENTERED | note::FRESH);
+    }
+}
+
+/// `sys_enter` once more, in a copy of the program: it looks at the calls that the first could not,
+/// as the kernel does not run a program inside itself (see `recursion_misses`).
+#[inline(always)]
+pub fn enter_again(regs: Address, id: i64) {
     let Some(current) = attribution::current() else {
         return;
     };
-    let call = Call::of(current.task, id);
     if !current.state.is_null() {
         // SAFETY: a whole value of the map, written by its own task only.
-        unsafe {
-            (*current.state).call = call.mark();
-            (*current.state).notes = attribution::note::ENTERED;
+        let notes = unsafe { &mut (*current.state).notes };
+        if *notes & note::FRESH != 0 {
+            *notes = note::ENTERED;
+            return;
         }
     }
+    entered(regs, id, current, note::ENTERED);
+}
+
+#[inline(always)]
+fn entered(regs: Address, id: i64, current: Current, notes: u32) {
+    let call = Call::of(current.task, id);
+    if !current.state.is_null() {
+        // SAFETY: as in `enter_again`.
+        unsafe {
+            (*current.state).call = call.mark();
+            (*current.state).notes = notes;
+        }
+    }
+    record(regs, call, current);
+}
+
+/// Records that the call was made.
+#[inline(always)]
+fn record(regs: Address, call: Call, current: Current) {
     let Some(fact) = call.fact else {
         lost(Loss::UnknownCall);
         return;
     };
-    let Some(record) = SLOTS.get_ptr_mut(current.slot) else {
+    let Some(record) = maps::record(current.slot) else {
         return;
     };
     emit::set(record, current.slot, fact);
-    if current.slot < COUNTED_SLOTS.load() && fact < harden_common::CALLS {
-        count(current.slot, fact);
+    let index = current.slot & SLOT_INDEX;
+    if index < COUNTED_SLOTS.load() && fact < harden_common::CALLS {
+        count(index, fact);
     }
     if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
@@ -49,8 +85,8 @@ pub fn enter(regs: Address, id: i64) {
 }
 
 #[inline(always)]
-fn count(slot: u32, call: u32) {
-    if let Some(counts) = COUNTS.get_ptr_mut(slot) {
+fn count(index: u32, call: u32) {
+    if let Some(counts) = COUNTS.get_ptr_mut(index) {
         // SAFETY: `call` is below CALLS, the array's length; the entry is this CPU's own.
         unsafe { *counts.cast::<u64>().add(call as usize) += 1 };
     }
@@ -62,18 +98,49 @@ pub fn exit(regs: Address, result: i64) {
     let Some(current) = attribution::returning() else {
         return;
     };
-    let Some(call) = call_of(regs, current) else {
+    if let Some(call) = call_of(regs, current) {
+        returned(regs, call, result, current.slot);
+    }
+}
+
+/// `sys_exit` once more, in a copy of the program: the first takes the mark of the call away.
+#[inline(always)]
+pub fn exit_again(regs: Address, result: i64) {
+    let Some(current) = attribution::returning() else {
         return;
     };
+    // SAFETY: a whole value of the map.
+    if current.state.is_null() || unsafe { (*current.state).call } == 0 {
+        return;
+    }
+    if let Some(call) = call_of(regs, current) {
+        returned(regs, call, result, current.slot);
+    }
+}
+
+/// Looks at what a call has done.
+#[inline(always)]
+fn returned(regs: Address, call: Call, result: i64, slot: u32) {
     let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {
         return;
     }
-    if class & class::PATH != 0 {
-        paths::returned(regs, call, result, current.slot);
+    if class & class::PATH != 0 && PATHS_AT_EXIT.load() != 0 {
+        paths::returned(regs, call, result, slot);
     }
     if class & class::SOCKET != 0 {
-        sockets::returned(regs, call, result, current.slot);
+        sockets::returned(regs, call, result, slot);
+    }
+}
+
+/// A filter took `action` on the call in progress, and had it logged.
+#[inline(always)]
+pub fn refused(action: u32) {
+    if action == SECCOMP_RET_LOG {
+        return;
+    }
+    if let Some(current) = attribution::current() {
+        emit::fact(current.slot, Argument::CallRefused.fact());
     }
 }
 
@@ -85,19 +152,35 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
         // SAFETY: a whole value of the map, written by its own task only.
         let (mark, notes) = unsafe {
             let mark = (*current.state).call;
+            let notes = (*current.state).notes;
             (*current.state).call = 0;
-            (mark, (*current.state).notes)
+            (*current.state).notes = notes & note::ENTERED;
+            (mark, notes)
         };
         if mark != 0 {
             return Some(Call::from_mark(mark));
         }
-        entered = notes & attribution::note::ENTERED != 0;
+        entered = notes & note::ENTERED != 0;
     }
-    // Begun before we looked; or refused by a filter or tracer, if this task's entries are seen.
     // A tracer's skip and rt_sigreturn come back with number -1 on x86.
     let id = arch::number(regs)?;
+    let call = Call::of(current.task, id);
+    // If this task's entries are seen, a filter has refused the call; or, where there is none, the
+    // programs on `sys_enter` were skipped. Else it began before we looked.
     if entered && id >= 0 {
-        emit::fact(current.slot, Argument::CallRefused.fact());
+        if is_filtered() {
+            emit::fact(current.slot, Argument::CallRefused.fact());
+        } else {
+            record(regs, call, current);
+        }
     }
-    Some(Call::of(current.task, id))
+    Some(call)
+}
+
+/// Whether the current task is under a seccomp filter.
+#[inline(always)]
+fn is_filtered() -> bool {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    kernel::read::<u32>(task, &kernel::TASK_SECCOMP_MODE) != Some(0)
 }

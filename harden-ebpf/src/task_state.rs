@@ -185,7 +185,7 @@ mod store {
     #[inline(always)]
     pub fn put(task: Task, state: &TaskState) {
         if TASKS.insert(tid(task), state, 0).is_err() {
-            lost(Loss::MapUpdate);
+            lost(Loss::TasksFull);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The most names and mount points that a walk passes.
-const STEPS: u32 = 128;
+const STEPS: u32 = 256;
 /// `AT_FDCWD`
 pub const CWD: i32 = -100;
 
@@ -24,6 +24,7 @@ pub const CWD: i32 = -100;
 ///
 /// No `Option` around it: LLVM would copy the parts of a `None`, which nobody wrote, and the
 /// verifier refuses that.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Place {
     /// Its dentry; 0 for no place at all.
@@ -128,6 +129,9 @@ pub fn hash(scratch: *mut Scratch, length: u32) {
     hash_at(Scratch::level(scratch), u64::from(length));
 }
 
+/// Bytes that [`hash_block`] takes.
+const BLOCK: u64 = 128;
+
 /// A global function, as [`walk`] is.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -136,19 +140,46 @@ extern "C" fn hash_at(level: u64, length: u64) -> u32 {
     let Some(scratch) = scratch::at(level) else {
         return 0;
     };
-    let length = emit::masked::<{ TEXT_MAX as u64 - 1 }>(length) as usize;
-    // SAFETY: the scratch is the caller's own; `length` < TEXT_MAX, so the clearing word and all
-    // words of the loop lie inside `bytes`, which is larger, and words are aligned.
+    let length = emit::masked::<{ TEXT_MAX as u64 - 1 }>(length);
+    // SAFETY: the scratch is the caller's own; `length` < TEXT_MAX, so the clearing word lies inside
+    // `bytes`, which is larger.
     unsafe {
         let bytes = (&raw mut (*scratch).bytes).cast::<u8>();
-        bytes.add(length).cast::<[u8; 8]>().write_volatile([0; 8]);
+        bytes
+            .add(length as usize)
+            .cast::<[u8; 8]>()
+            .write_volatile([0; 8]);
         (*scratch).hash = 0xcbf2_9ce4_8422_2325;
+    }
+    for block in 0..TEXT_MAX as u64 / BLOCK {
+        if block * BLOCK >= length {
+            break;
+        }
+        hash_block(level, block * BLOCK, length);
+    }
+    0
+}
+
+/// A global function too: verified once, not for each block.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hash_block(level: u64, from: u64, length: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
+    let from = emit::masked::<{ TEXT_MAX as u64 - BLOCK }>(from);
+    // SAFETY: `from` + BLOCK <= TEXT_MAX, less than the size of `bytes`; words are aligned.
+    unsafe {
+        let words = (&raw mut (*scratch).bytes)
+            .cast::<u8>()
+            .add(from as usize)
+            .cast::<u64>();
         let hash = &raw mut (*scratch).hash;
-        for word in 0..TEXT_MAX / 8 {
-            if word * 8 >= length {
+        for word in 0..BLOCK / 8 {
+            if from + word * 8 >= length {
                 break;
             }
-            let value = bytes.cast::<u64>().add(word).read_volatile();
+            let value = words.add(word as usize).read_volatile();
             let mixed = (hash.read_volatile() ^ value).wrapping_mul(0x0100_0000_01b3);
             hash.write_volatile(mixed ^ (mixed >> 32));
         }
@@ -162,28 +193,57 @@ pub fn inode_of(dentry: Address) -> Address {
     k::pointer(dentry, &k::DENTRY_INODE).unwrap_or(0)
 }
 
-/// What tells the file at `dentry` from others: its address alone does not, as the next directory
-/// may be given the memory of one that was removed.
-#[inline(always)]
-pub fn mark(dentry: Address) -> u64 {
+/// What tells the file at `dentry`, under its present name, from others: its address alone does not,
+/// as the next directory may be given the memory of one that was removed, and a rename leaves a file
+/// its dentry.
+///
+/// A global function: verified once, and its many outcomes are one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn mark(dentry: Address) -> u64 {
     if dentry == 0 {
         return 0;
     }
     let inode = inode_of(dentry);
     let number: u64 = k::read(inode, &k::INODE_INO).unwrap_or(0);
     let generation: u32 = k::read(inode, &k::INODE_GENERATION).unwrap_or(0);
-    dentry ^ number.rotate_left(48) ^ u64::from(generation).rotate_left(24)
+    let parent: Address = k::read(dentry, &k::DENTRY_PARENT).unwrap_or(0);
+    let name: u64 = k::read(dentry, &k::DENTRY_NAME_HASH).unwrap_or(0);
+    dentry
+        ^ number.rotate_left(48)
+        ^ u64::from(generation).rotate_left(24)
+        ^ parent.rotate_left(8)
+        ^ name.rotate_left(16)
 }
 
-/// Which file `inode` is.
+/// Which file `inode` is; zeros for what cannot be read.
 #[inline(always)]
-pub fn inode_id(inode: Address) -> Option<ExecutableId> {
-    let sb = k::pointer(inode, &k::INODE_SB).filter(|_| inode != 0)?;
-    Some(ExecutableId {
-        inode: k::read(inode, &k::INODE_INO)?,
-        device: k::read(sb, &k::SB_DEV)?,
-        generation: k::read(inode, &k::INODE_GENERATION)?,
-    })
+pub fn inode_id(inode: Address) -> ExecutableId {
+    ExecutableId {
+        inode: inode_number(inode),
+        device: inode_device(inode) as u32,
+        generation: inode_generation(inode) as u32,
+    }
+}
+
+/// Global functions, these three: verified once, and one number each to their callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn inode_number(inode: Address) -> u64 {
+    k::read(inode, &k::INODE_INO).unwrap_or(0)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn inode_device(inode: Address) -> u64 {
+    let sb = k::pointer(inode, &k::INODE_SB).unwrap_or(0);
+    u64::from(k::read::<u32>(sb, &k::SB_DEV).unwrap_or(0))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn inode_generation(inode: Address) -> u64 {
+    u64::from(k::read::<u32>(inode, &k::INODE_GENERATION).unwrap_or(0))
 }
 
 #[inline(always)]
@@ -191,13 +251,28 @@ fn inode_record(inode: Address) -> Option<InodeRecord> {
     let sb = k::pointer(inode, &k::INODE_SB).filter(|_| inode != 0)?;
     let mode: u16 = k::read(inode, &k::INODE_MODE)?;
     Some(InodeRecord {
-        id: inode_id(inode)?,
+        id: inode_id(inode),
         magic: k::read(sb, &k::SB_MAGIC)?,
         rdev: k::read(inode, &k::INODE_RDEV)?,
         mode: u32::from(mode),
         uid: k::read(inode, &k::INODE_UID)?,
         gid: k::read(inode, &k::INODE_GID)?,
     })
+}
+
+/// Fills in what the kernel knows of the file at `dentry`.
+///
+/// A global function: verified once, whatever cannot be read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn describe(level: u64, dentry: Address) -> u32 {
+    if let Some(scratch) = scratch::at(level)
+        && let Some(inode) = inode_record(inode_of(dentry))
+    {
+        // SAFETY: the scratch is the caller's own.
+        unsafe { (*scratch).event.inode = inode };
+    }
+    0
 }
 
 /// What the `struct path` at `path` says; nowhere if that is 0.
@@ -281,17 +356,45 @@ pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32, in_root: bool) -> 
 /// Adds the target: its inode and its walk.
 #[inline(always)]
 pub fn target(scratch: *mut Scratch, path: Address) {
-    let place = place(path);
+    target_at(scratch, place(path));
+}
+
+/// The same for a place.
+#[inline(always)]
+pub fn target_at(scratch: *mut Scratch, place: Place) {
     if place.is_nowhere() {
         return;
     }
     // SAFETY: the scratch is the caller's own.
     let event = unsafe { &mut (*scratch).event };
-    if let Some(inode) = inode_record(inode_of(place.dentry)) {
-        event.inode = inode;
-    }
+    describe(Scratch::level(scratch), place.dentry);
     event.flags |= path_flag::TARGET;
     event.target_length = walk_from(scratch, place, path_flag::UNMOUNTED);
+}
+
+/// Adds the target: its inode, and the path of `length` bytes that `bpf_d_path` has written where
+/// the walks begin.
+#[inline(always)]
+pub fn target_written(scratch: *mut Scratch, place: Place, length: u32) {
+    // SAFETY: the scratch is the caller's own.
+    unsafe {
+        let event = &mut (*scratch).event;
+        describe(Scratch::level(scratch), place.dentry);
+        event.flags |= path_flag::TARGET | path_flag::TARGET_IS_PATH;
+        event.target_length = length;
+        (*scratch).position = u64::from(length);
+    }
+}
+
+/// Whether the root directory of `task` is that of its mount namespace: the walk from it finds no
+/// name. To be asked before anything is written to `scratch`.
+#[inline(always)]
+pub fn is_rooted_at_the_top(scratch: *mut Scratch, task: Address) -> bool {
+    start(scratch, 0);
+    let names = walk_from(scratch, place(root(task)), 0);
+    // SAFETY: the scratch is the caller's own.
+    unsafe { (*scratch).event.flags &= !path_flag::TRUNCATED };
+    names == 0
 }
 
 /// Adds the walk of the directory that the text starts from.
@@ -306,25 +409,42 @@ pub fn prefix(scratch: *mut Scratch, place: Place) {
     event.prefix_length = walk_from(scratch, place, 0);
 }
 
+/// Appends the walk from `place`, and returns how long it is.
 #[inline(always)]
 fn walk_from(scratch: *mut Scratch, place: Place, unmounted: u32) -> u32 {
+    let level = Scratch::level(scratch);
+    append_walk(level, place.dentry, place.vfsmount, u64::from(unmounted))
+}
+
+/// A global function, as [`walk`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn append_walk(level: u64, dentry: u64, vfsmount: u64, unmounted: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
+    let unmounted = unmounted as u32;
     // SAFETY: the scratch is the caller's own.
     unsafe {
         let before = (*scratch).position;
-        (*scratch).dentry = place.dentry;
-        (*scratch).mount = place.vfsmount - u64::from(k::MOUNT_VFSMOUNT.load());
-        let flags = walk(Scratch::level(scratch));
+        (*scratch).dentry = dentry;
+        (*scratch).mount = vfsmount - u64::from(k::MOUNT_VFSMOUNT.load());
+        let flags = walk(level);
         (*scratch).event.flags |= flags & (path_flag::TRUNCATED | unmounted);
         ((*scratch).position - before) as u32
     }
 }
 
-/// One turn's outcome.
-enum Step {
-    Up,
-    Root,
-    Detached,
-    Full,
+/// What one step of a walk came to.
+mod step {
+    /// A name or a mount point was passed.
+    pub const UP: u32 = 0;
+    /// This is the root of the mount namespace.
+    pub const ROOT: u32 = 1;
+    /// This lies in no mounted tree.
+    pub const DETACHED: u32 = 2;
+    /// There is no room for another name, or the kernel's memory could not be read.
+    pub const CUT: u32 = 3;
 }
 
 /// Appends the names from the dentry in the scratch upward. Returns path flags.
@@ -333,22 +453,29 @@ enum Step {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk(level: u64) -> u32 {
-    let Some(scratch) = scratch::at(level) else {
-        return path_flag::TRUNCATED;
-    };
     for _ in 0..STEPS {
-        match step(scratch) {
-            Some(Step::Up) => {}
-            Some(Step::Root) => return 0,
-            Some(Step::Detached) => return path_flag::UNMOUNTED,
-            Some(Step::Full) | None => return path_flag::TRUNCATED,
+        match walk_step(level) {
+            step::UP => {}
+            step::ROOT => return 0,
+            step::DETACHED => return path_flag::UNMOUNTED,
+            _ => return path_flag::TRUNCATED,
         }
     }
     path_flag::TRUNCATED
 }
 
+/// A global function too: verified once, not at each turn of the loop.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_step(level: u64) -> u32 {
+    match scratch::at(level) {
+        Some(scratch) => take_step(scratch).unwrap_or(step::CUT),
+        None => step::CUT,
+    }
+}
+
 #[inline(always)]
-fn step(scratch: *mut Scratch) -> Option<Step> {
+fn take_step(scratch: *mut Scratch) -> Option<u32> {
     // SAFETY: the scratch is the caller's own; volatile, so that the loop's state stays in memory.
     unsafe {
         let dentry = (&raw const (*scratch).dentry).read_volatile();
@@ -359,18 +486,18 @@ fn step(scratch: *mut Scratch) -> Option<Step> {
             let above: Address = k::read(mount, &k::MOUNT_PARENT)?;
             if above == mount {
                 // The namespace's root; a kernel-internal mount (pipefs, memfd) has a file there.
-                return Some(Step::Root);
+                return Some(step::ROOT);
             }
             (&raw mut (*scratch).dentry).write_volatile(k::read(mount, &k::MOUNT_MOUNTPOINT)?);
             (&raw mut (*scratch).mount).write_volatile(above);
-            return Some(Step::Up);
+            return Some(step::UP);
         }
         if dentry == parent {
-            return Some(Step::Detached);
+            return Some(step::DETACHED);
         }
         let position = (&raw const (*scratch).position).read_volatile();
         if position > (BYTES_MAX - NAME_MAX) as u64 {
-            return Some(Step::Full);
+            return Some(step::CUT);
         }
         let name = k::pointer(dentry, &k::DENTRY_NAME)?;
         let at = (&raw mut (*scratch).bytes)
@@ -383,7 +510,7 @@ fn step(scratch: *mut Scratch) -> Option<Step> {
         (&raw mut (*scratch).position).write_volatile(position + read as u64);
         (&raw mut (*scratch).dentry).write_volatile(parent);
     }
-    Some(Step::Up)
+    Some(step::UP)
 }
 
 /// Sends the event with as many bytes as were filled.

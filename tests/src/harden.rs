@@ -125,7 +125,7 @@ fn start<S: AsRef<OsStr> + Debug>(
         .arg("--")
         .args(command);
     // Loading the programs and ending a daemon takes its time on a busy machine.
-    Ok(Process::start(&mut harden)?.patience(Duration::from_mins(1)))
+    Ok(Process::start(&mut harden)?.patience(Duration::from_mins(5)))
 }
 
 fn read(name: &str, dir: Scratch, process: &Process, status: Option<i32>) -> Result<Recorded> {

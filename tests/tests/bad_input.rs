@@ -91,11 +91,11 @@ fn observations_that_are_none() -> Result<()> {
         refused(&harden(&["render", name], dir.path())?, 1, says);
         fs::remove_file(dir.path().join(name))?;
     }
-    fs::File::create(dir.path().join("sparse"))?.set_len(1 << 30)?;
+    fs::File::create(dir.path().join("sparse"))?.set_len(1 << 40)?;
     refused(
         &harden(&["render", "sparse"], dir.path())?,
         1,
-        "larger than 256 MiB",
+        "larger than 1024 MiB",
     );
     refused(
         &harden(&["render", "absent"], dir.path())?,

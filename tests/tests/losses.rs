@@ -1,8 +1,10 @@
 //! Tables that are too small: what does not fit is counted and shown, and the rest is whole.
 
-use anyhow::{Context as _, Result};
-use harden_agent::observation::{Abi, Observation, Run};
-use harden_tests::{harden, met};
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use harden_agent::observation::{Abi, Observation, Run, Word};
+use harden_tests::{Scratch, harden, met, programs};
 
 fn run(observation: &Observation) -> Result<&Run> {
     observation.runs.values().next().context("a run")
@@ -80,5 +82,236 @@ fn programs_beyond_the_slots_are_counted() -> Result<()> {
     assert!(lost(run, "slots-exhausted") > 0, "{:?}", run.losses);
     assert_eq!(run.executables.len(), 1);
     assert!(recorded.profile.text().contains("WARNING"));
+    Ok(())
+}
+
+/// How many there are: fewer where the machine is slow, by `HARDEN_TEST_SCALE` (a fraction of 1).
+fn scaled(number: u32) -> Result<u32> {
+    let scale: f64 = match std::env::var("HARDEN_TEST_SCALE") {
+        Ok(scale) => scale.parse().context("HARDEN_TEST_SCALE")?,
+        Err(_) => 1.0,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok((f64::from(number) * scale) as u32)
+}
+
+/// The paths below `dir` that end in `file-NUMBER`, by number.
+fn numbered(run: &Run, dir: &Path) -> BTreeSet<u32> {
+    let files = run.executables.values().flat_map(|facts| &facts.files);
+    let below = files.filter(|(path, _)| path.as_path().starts_with(dir));
+    below
+        .filter_map(|(path, _)| {
+            let name = path.as_path().file_name()?.to_str()?;
+            name.strip_prefix("file-")?.parse().ok()
+        })
+        .collect()
+}
+
+/// Where the cgroup tree is mounted.
+fn cgroups() -> Result<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mut mounts = mounts.lines().map(|line| line.split(' '));
+    mounts
+        .find_map(|mut fields| {
+            let at = fields.nth(1)?;
+            (fields.next()? == "cgroup2").then(|| at.to_owned())
+        })
+        .context("a cgroup2 file system")
+}
+
+/// Records `pressure MODE COUNT`, with its files in `dir` and its cgroups below its own.
+fn pressure(mode: &str, count: u32, dir: &Scratch, options: &[&str]) -> Result<harden::Recorded> {
+    let program = programs::install("pressure", dir)?;
+    // Only from within can the cgroup be told.
+    let script = format!(
+        "exec {} {mode} {count} {} {}$(sed -n 's/^0:://p' /proc/self/cgroup)",
+        program.display(),
+        dir.path().display(),
+        cgroups()?
+    );
+    let recorded = harden::record(mode, options, &["/bin/sh", "-c", &script])?;
+    ensure!(recorded.status == 0, "{}", recorded.output);
+    Ok(recorded)
+}
+
+/// A loss of `kind` is in the observation, and on the profile.
+fn shown(recorded: &harden::Recorded, kind: &str) -> Result<()> {
+    let run = run(&recorded.observation)?;
+    ensure!(lost(run, kind) > 0, "{:?}", run.losses);
+    let line = format!("events were lost ({kind})");
+    let text = recorded.profile.text();
+    ensure!(text.contains(&line), "no {line}: {text}");
+    Ok(())
+}
+
+/// Nothing was lost, and nothing was said to be.
+fn whole(recorded: &harden::Recorded) -> Result<()> {
+    let run = run(&recorded.observation)?;
+    ensure!(run.losses.is_empty(), "{:?}", run.losses);
+    ensure!(!recorded.profile.text().contains("events were lost"));
+    Ok(())
+}
+
+#[test]
+fn a_million_paths_at_full_speed_are_all_there() -> Result<()> {
+    if !met(
+        "a_million_paths_at_full_speed_are_all_there",
+        &["sh", "sed"],
+    ) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let count = scaled(1_000_000)?;
+    let recorded = pressure("opens", count, &dir, &[])?;
+    whole(&recorded)?;
+    let seen = numbered(run(&recorded.observation)?, dir.path());
+    assert_eq!(seen.len() as u64, u64::from(count));
+    Ok(())
+}
+
+#[test]
+fn more_short_lived_cgroups_than_slots_are_all_there() -> Result<()> {
+    if !met(
+        "more_short_lived_cgroups_than_slots_are_all_there",
+        &["sh", "sed"],
+    ) {
+        return Ok(());
+    }
+    // Above the 4,096 slots and cgroups that there are.
+    let count = scaled(5000)?;
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let recorded = pressure("cgroups", count, &dir, &[])?;
+    whole(&recorded)?;
+    let run = run(&recorded.observation)?;
+    assert_eq!(numbered(run, dir.path()), (0..count).collect());
+    let executed = run
+        .executables
+        .values()
+        .filter_map(|facts| facts.invoked_as.get(&"/proc/self/exe".into()));
+    let executed: u64 = executed.filter_map(|seen| seen.count).sum();
+    assert_eq!(executed, u64::from(count));
+    Ok(())
+}
+
+#[test]
+fn a_few_slots_serve_many_cgroups_again_and_again() -> Result<()> {
+    if !met(
+        "a_few_slots_serve_many_cgroups_again_and_again",
+        &["sh", "sed"],
+    ) {
+        return Ok(());
+    }
+    // Each record has some eight owners. Nothing of one may pass for another's: no path is taken for
+    // one that was sent, and calls are counted once.
+    let count = scaled(4000)?;
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let recorded = pressure("cgroups", count, &dir, &["--slots", "512"])?;
+    whole(&recorded)?;
+    let run = run(&recorded.observation)?;
+    assert_eq!(numbered(run, dir.path()), (0..count).collect());
+    Ok(())
+}
+
+#[test]
+fn where_every_slot_is_counted_sums_are_exact() -> Result<()> {
+    if !met("where_every_slot_is_counted_sums_are_exact", &["sh", "sed"]) {
+        return Ok(());
+    }
+    let count = scaled(1000)?;
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let recorded = pressure("cgroups", count, &dir, &["--slots", "256"])?;
+    whole(&recorded)?;
+    let run = run(&recorded.observation)?;
+    // Each made and removed one file; nothing else in the program does.
+    let counts = run
+        .executables
+        .values()
+        .filter_map(|facts| facts.syscalls.get(&Abi::Native));
+    let unlinked: u64 = counts
+        .filter_map(|calls| calls.get(&Word::new("unlink").ok()?)?.count)
+        .sum();
+    assert_eq!(unlinked, u64::from(count));
+    Ok(())
+}
+
+#[test]
+fn cgroups_beyond_the_table_are_counted() -> Result<()> {
+    if !met("cgroups_beyond_the_table_are_counted", &["sh", "sed"]) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let recorded = pressure("cgroups", 20, &dir, &["--cgroups", "1"])?;
+    shown(&recorded, "cgroups-full")?;
+    let run = run(&recorded.observation)?;
+    assert_eq!(lost(run, "cgroups-full"), 20);
+    assert_eq!(run.losses.len(), 1, "{:?}", run.losses);
+    Ok(())
+}
+
+#[test]
+fn what_falls_out_of_the_dedupe_table_is_sent_again_and_no_loss() -> Result<()> {
+    if !met(
+        "what_falls_out_of_the_dedupe_table_is_sent_again_and_no_loss",
+        &["sh", "sed"],
+    ) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let recorded = pressure("opens", 20_000, &dir, &["--once", "64"])?;
+    whole(&recorded)?;
+    let seen = numbered(run(&recorded.observation)?, dir.path());
+    assert_eq!(seen, (0..20_000).collect());
+    Ok(())
+}
+
+#[test]
+fn tasks_beyond_the_table_are_counted_and_still_observed() -> Result<()> {
+    if !met(
+        "tasks_beyond_the_table_are_counted_and_still_observed",
+        &["sh", "sed"],
+    ) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let recorded = pressure("opens", 1000, &dir, &["--task-hash", "--tasks", "1"])?;
+    shown(&recorded, "tasks-full")?;
+    let run = run(&recorded.observation)?;
+    assert_eq!(run.losses.len(), 1, "{:?}", run.losses);
+    assert_eq!(numbered(run, dir.path()), (0..1000).collect());
+    Ok(())
+}
+
+/// Fills the ring, waits until it was taken, and opens the same names again.
+const AGAIN: &str = "
+import os, time
+def opened(names):
+    for i in names:
+        try: os.open(f'/nosuch-{i}', os.O_RDONLY)
+        except OSError: pass
+opened(range(20000))
+for i in range(20000):
+    opened([i])
+    if i % 10 == 0: time.sleep(0.0005)
+";
+
+#[test]
+fn what_was_lost_arrives_when_it_is_used_again() -> Result<()> {
+    if !met("what_was_lost_arrives_when_it_is_used_again", &["python3"]) {
+        return Ok(());
+    }
+    let command = ["/usr/bin/python3", "-c", AGAIN];
+    let recorded = harden::record("again", &["--ring", "4096"], &command)?;
+    shown(&recorded, "path-ring-full")?;
+    let files = run(&recorded.observation)?.executables.values();
+    let again = files
+        .flat_map(|facts| facts.files.keys())
+        .filter(|path| path.as_bytes().starts_with(b"/nosuch-"))
+        .count();
+    let lost = lost(run(&recorded.observation)?, "path-ring-full");
+    // Each was tried twice: without a second chance as many would be missing as were lost.
+    assert!(
+        again > 20_000 - usize::try_from(lost)? / 2,
+        "{again}, {lost} lost"
+    );
     Ok(())
 }

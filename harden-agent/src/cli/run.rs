@@ -10,13 +10,14 @@ use std::{
 };
 
 use clap::Args;
+use harden_common::SLOTS_MAX;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{profile::ProfileArgs, summary};
 use crate::{
     observation::{self, Join, Observation, SCHEMA, Text},
     output::{self, Ours, Output, file_stem},
-    probe::{ProbeError, Sizes},
+    probe::{Forced, ProbeError, Sizes},
     run::{Options, Progress, RunError, User, record},
 };
 
@@ -48,6 +49,10 @@ pub struct Run {
     /// What for, and where to
     #[command(flatten)]
     pub profile: ProfileArgs,
+    /// Take this hook for a kind of fact, or none: `files=raw_tp:sys_exit`, `lookups=none`. What there is
+    /// tells `harden doctor` [default: the best that the kernel allows]
+    #[arg(long = "tier", value_name = "FACT=NAME")]
+    pub tiers: Vec<Forced>,
     /// Keep task state in a hash, as kernels before 5.13 need it
     #[arg(long, hide = true)]
     pub task_hash: bool,
@@ -55,8 +60,17 @@ pub struct Run {
     #[arg(long, hide = true, value_name = "BYTES")]
     pub ring: Option<u32>,
     /// Programs told apart
-    #[arg(long, hide = true, value_name = "COUNT")]
+    #[arg(long, hide = true, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     pub slots: Option<u32>,
+    /// Paths, sockets and addresses remembered as sent
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub once: Option<u32>,
+    /// Cgroups observed at once
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub cgroups: Option<u32>,
+    /// Tasks whose state is kept, with --task-hash
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub tasks: Option<u32>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -155,11 +169,15 @@ impl Run {
         let mut sizes = Sizes::default();
         sizes.ring = self.ring.unwrap_or(sizes.ring);
         sizes.slots = self.slots.unwrap_or(sizes.slots);
+        sizes.once = self.once.unwrap_or(sizes.once);
+        sizes.cgroups = self.cgroups.unwrap_or(sizes.cgroups);
+        sizes.tasks = self.tasks.unwrap_or(sizes.tasks);
         Ok(Options {
             sizes,
             command: self.command.clone(),
             user: self.user.as_deref().map(User::find).transpose()?,
             duration: self.duration,
+            tiers: self.tiers.clone(),
             task_hash: self.task_hash,
         })
     }

@@ -1,9 +1,14 @@
 //! Gathers the events and slots of one run.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map},
+    hash::{BuildHasher, RandomState},
+    time::Instant,
+};
 
 use harden_common::{
-    FactEvent, InodeRecord, PathEvent, PathOperation, SocketEvent, kind, path_flag,
+    Counts, ERRNO_UNKNOWN, ExecutableId, FactEvent, InodeRecord, PathEvent, PathOperation,
+    SocketEvent, kind, path_flag,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,9 +21,10 @@ use super::{
 };
 use crate::{
     observation::{
-        AddressOperation, CapabilityCheck, Executable, Inode, Join, Operation, Seen, Socket, Text,
+        AddressOperation, CapabilityCheck, Executable, File, Inode, Join, Operation, Seen, Socket,
+        Text,
     },
-    probe::{Probe, ProbeError},
+    probe::Record,
 };
 
 /// What one executable did, as far as it is known.
@@ -28,10 +34,19 @@ struct Slot {
     facts: Executable,
 }
 
-/// Facts so far, by slot.
+/// Facts so far: of slots in use by slot, of those that were freed by program.
 pub struct Collector {
     clock: Clock,
     slots: BTreeMap<u32, Slot>,
+    finished: BTreeMap<Text, Executable>,
+    /// Paths of programs, for slots whose exec event was lost.
+    programs: HashMap<ExecutableId, Text>,
+    /// Programs of which one slot at least was not counted: sums of the others would say too little.
+    uncounted: BTreeSet<Text>,
+    /// Hashes of the paths so far, to count different ones.
+    paths: HashSet<u64>,
+    hasher: RandomState,
+    cgroups_gone: u32,
     unparsed: u64,
     last_new: Instant,
 }
@@ -66,6 +81,12 @@ impl Default for Collector {
         Self {
             clock: Clock::now(),
             slots: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            programs: HashMap::new(),
+            uncounted: BTreeSet::new(),
+            paths: HashSet::new(),
+            hasher: RandomState::new(),
+            cgroups_gone: 0,
             unparsed: 0,
             last_new: Instant::now(),
         }
@@ -84,10 +105,24 @@ impl Collector {
                 kind::ADDRESS => self.address(&event, &bytes),
                 _ => self.path(&event, &bytes),
             },
+            Some(Event::Cgroup(event)) if event.header.kind == kind::CGROUP_GONE => {
+                self.cgroups_gone += 1;
+            }
             // A child of the run's cgroup: its slots carry the run already.
-            Some(Event::Cgroup) => {}
+            Some(Event::Cgroup(_)) => {}
             None => self.unparsed += 1,
         }
+    }
+
+    /// How many cgroups went since this was last asked for.
+    pub fn take_cgroups_gone(&mut self) -> u32 {
+        std::mem::take(&mut self.cgroups_gone)
+    }
+
+    /// The same, without taking note.
+    #[must_use]
+    pub fn cgroups_gone(&self) -> u32 {
+        self.cgroups_gone
     }
 
     /// When the last event came.
@@ -99,8 +134,10 @@ impl Collector {
     /// How many different facts there are so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        use std::collections::BTreeSet;
-        let all = || self.slots.values().map(|slot| &slot.facts);
+        let all = || {
+            let in_use = self.slots.values().map(|slot| &slot.facts);
+            in_use.chain(self.finished.values())
+        };
         let calls: BTreeSet<_> = all()
             .flat_map(|facts| facts.syscalls.values().flat_map(BTreeMap::keys))
             .collect();
@@ -112,14 +149,19 @@ impl Collector {
             .filter(|(_, checks)| granted(checks))
             .map(|(name, _)| name)
             .collect();
-        let paths: BTreeSet<_> = all().flat_map(|facts| facts.files.keys()).collect();
         let families: BTreeSet<_> = all().flat_map(|facts| facts.families.keys()).collect();
+        let programs: BTreeSet<_> = self
+            .slots
+            .values()
+            .filter_map(|slot| slot.path.as_ref())
+            .chain(self.finished.keys())
+            .collect();
         Totals {
             calls: calls.len(),
             capabilities: capabilities.len(),
-            paths: paths.len(),
+            paths: self.paths.len(),
             families: families.len(),
-            programs: self.slots.len(),
+            programs: programs.len(),
         }
     }
 
@@ -156,7 +198,9 @@ impl Collector {
         // A memfd has no path.
         let named = event.flags & path_flag::UNMOUNTED == 0;
         if event.flags & path_flag::TARGET != 0 && named {
-            slot.path = Some(Text::from(path::walked(bytes.target)));
+            let path = Text::from(path::walked(bytes.target));
+            self.programs.insert(event.inode.id, path.clone());
+            slot.path = Some(path);
         }
         if event.flags & path_flag::TARGET != 0 {
             slot.facts.inodes.extend(inode(&event.inode));
@@ -182,7 +226,7 @@ impl Collector {
         } else {
             (AddressOperation::Send, Operation::Connect)
         };
-        let facts = &mut self.slot(event.header.slot).facts;
+        let facts = &mut self.slots.entry(event.header.slot).or_default().facts;
         let addresses = facts.addresses.entry(operation).or_default();
         join(
             addresses.entry(address.text).or_default(),
@@ -190,6 +234,7 @@ impl Collector {
             seen.clone(),
         );
         if let Some(path) = address.path {
+            self.paths.insert(self.hasher.hash_one(&path));
             let file = facts.files.entry(path).or_default();
             join(file.operations.entry(on_file).or_default(), outcome, seen);
         }
@@ -206,11 +251,17 @@ impl Collector {
         let asked = (!bytes.text.is_empty() && has(path_flag::PREFIX))
             .then(|| path::joined(&path::walked(bytes.prefix), bytes.text));
         let is_open = event.operation == PathOperation::Open as u32;
-        // The file of O_TMPFILE has no name: what was used is the directory.
-        let unnamed = is_open && event.argument & O_TMPFILE != 0;
-        let own = (has(path_flag::TARGET) && !has(path_flag::UNMOUNTED) && !unnamed)
-            .then(|| Text::from(path::walked(bytes.target)));
-        let Some(path) = own.clone().or_else(|| asked.clone()) else {
+        // The file of O_TMPFILE has no name: what was used is the directory. A security hook gives that.
+        let unnamed = is_open && event.argument & O_TMPFILE != 0 && event.errno != ERRNO_UNKNOWN;
+        let own = (has(path_flag::TARGET) && !has(path_flag::UNMOUNTED) && !unnamed).then(|| {
+            Text::from(if has(path_flag::TARGET_IS_PATH) {
+                bytes.target.to_vec()
+            } else {
+                path::walked(bytes.target)
+            })
+        });
+        let is_own = own.is_some();
+        let Some(path) = own.or_else(|| asked.clone()) else {
             // A pipe, socket or memfd: it has no path.
             return;
         };
@@ -226,11 +277,18 @@ impl Collector {
         {
             return;
         }
-        let file = facts.files.entry(path.clone()).or_default();
-        if own.is_some() {
+        let asked = asked.filter(|asked| is_own && *asked != path);
+        let file = match facts.files.entry(path) {
+            btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            btree_map::Entry::Vacant(entry) => {
+                self.paths.insert(self.hasher.hash_one(entry.key()));
+                entry.insert(File::default())
+            }
+        };
+        if is_own {
             file.resolved = true;
             file.inodes.extend(inode(&event.inode));
-            file.asked_as.extend(asked.filter(|asked| *asked != path));
+            file.asked_as.extend(asked);
         }
         for operation in operations {
             let outcomes = file.operations.entry(operation).or_default();
@@ -238,56 +296,71 @@ impl Collector {
         }
     }
 
-    /// Adds what only the slots know, and hands out the facts.
-    ///
-    /// # Errors
-    /// [`ProbeError`] if the slots cannot be read.
-    pub fn finish(mut self, probe: &Probe, counted_slots: u32) -> Result<Facts, ProbeError> {
-        let mut executables: BTreeMap<Text, Executable> = BTreeMap::new();
-        for (number, bytes) in probe.slots()? {
-            let Some(record) = event::slot(&bytes) else {
-                continue;
-            };
-            let mut slot = self.slots.remove(&number).unwrap_or_default();
-            for fact in (0..)
-                .zip(record.facts)
-                .filter(|(_, byte)| *byte != 0)
-                .filter_map(|(number, _)| names::fact(number))
-            {
-                insert(&mut slot.facts, fact, Seen::default());
-            }
-            if number < counted_slots {
-                count(&mut slot.facts, &probe.counts(number)?);
-            }
-            let id = record.key.executable;
-            let path = slot.path.unwrap_or_else(|| {
-                // It has no path, or its exec event was lost and that is counted.
+    /// Adds what only the record of `slot` knows. What comes of this slot later is another owner's.
+    pub fn finish_slot(&mut self, slot: u32, record: &Record, counts: Option<&Counts>) {
+        let Some(record) = event::slot(record) else {
+            return;
+        };
+        let Slot { path, mut facts } = self.slots.remove(&slot).unwrap_or_default();
+        for fact in (0..)
+            .zip(record.facts)
+            .filter(|(_, byte)| *byte != 0)
+            .filter_map(|(number, _)| names::fact(number))
+        {
+            insert(&mut facts, fact, Seen::default());
+        }
+        if let Some(counts) = counts {
+            count(&mut facts, counts);
+        }
+        forget_tries(&mut facts);
+        let id = record.key.executable;
+        let path = path
+            .or_else(|| self.programs.get(&id).cloned())
+            .unwrap_or_else(|| {
+                // It has no path, or no exec event of it arrived and that is counted.
                 Text::from(format!(
                     "/unknown program, inode {} of device {}",
                     id.inode,
                     device(id.device)
                 ))
             });
-            slot.facts
+        if counts.is_none() {
+            self.uncounted.insert(path.clone());
+        }
+        match self.finished.entry(path) {
+            btree_map::Entry::Vacant(entry) => {
+                entry.insert(facts);
+            }
+            // The same path again: an upgrade, or another cgroup. Counts add up, as these are
+            // different processes; the join would take the larger.
+            btree_map::Entry::Occupied(mut entry) => add(entry.get_mut(), facts),
+        }
+    }
+
+    /// Hands out the facts, once all slots are finished.
+    #[must_use]
+    pub fn finish(mut self) -> Facts {
+        // Events of slots that have no record: a bug, so do not stay silent.
+        self.unparsed += self.slots.len() as u64;
+        for (path, facts) in &mut self.finished {
+            facts
                 .interpreters
                 .extend(program::interpreter(path.as_path()));
-            match executables.entry(path) {
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(slot.facts);
-                }
-                // The same path twice: an upgrade, or a second cgroup. Counts add up, as these are
-                // different processes; the join would take the larger.
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
-                    add(entry.get_mut(), slot.facts);
-                }
-            }
         }
-        let symlinks = symlinks(&executables);
-        Ok(Facts {
-            executables,
-            symlinks,
+        for path in &self.uncounted {
+            let facts = self.finished.get_mut(path);
+            let calls = facts
+                .into_iter()
+                .flat_map(|facts| facts.syscalls.values_mut());
+            calls
+                .flat_map(BTreeMap::values_mut)
+                .for_each(|seen| seen.count = None);
+        }
+        Facts {
+            symlinks: symlinks(&self.finished),
+            executables: self.finished,
             unparsed: self.unparsed,
-        })
+        }
     }
 }
 
@@ -308,6 +381,18 @@ fn symlinks(executables: &BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
         }
     }
     links.into_map()
+}
+
+/// A hook that stands before the outcome says nothing more where another hook has seen it.
+fn forget_tries(facts: &mut Executable) {
+    let tried = names::outcome(ERRNO_UNKNOWN);
+    for file in facts.files.values_mut() {
+        for outcomes in file.operations.values_mut() {
+            if outcomes.len() > 1 {
+                outcomes.remove(&tried);
+            }
+        }
+    }
 }
 
 /// Joins `other` into `facts`, but adds the counts.
@@ -400,7 +485,7 @@ fn opened(flags: u32) -> Vec<Operation> {
     operations
 }
 
-const OPERATIONS: [(PathOperation, Operation); 26] = [
+const OPERATIONS: [(PathOperation, Operation); 27] = [
     (PathOperation::Execute, Operation::Execute),
     (PathOperation::Stat, Operation::Stat),
     (PathOperation::Access, Operation::Access),
@@ -427,6 +512,7 @@ const OPERATIONS: [(PathOperation, Operation); 26] = [
     (PathOperation::Mount, Operation::Mount),
     (PathOperation::Unmount, Operation::Unmount),
     (PathOperation::Administer, Operation::Administer),
+    (PathOperation::Bind, Operation::Bind),
 ];
 
 /// `None` if the kernel had no inode at hand.

@@ -1,6 +1,7 @@
 //! Ring buffer items as typed events. The kernel side wrote them, but this build may not be its
 //! twin: every length is checked.
 
+use crate::probe::Record;
 use harden_common::{CgroupEvent, FactEvent, Header, PathEvent, SlotRecord, SocketEvent, kind};
 
 /// An event, with what followed its struct.
@@ -12,7 +13,7 @@ pub enum Event<'a> {
     /// A socket.
     Socket(SocketEvent),
     /// A cgroup born or gone.
-    Cgroup,
+    Cgroup(CgroupEvent),
 }
 
 /// The three parts behind a [`PathEvent`].
@@ -56,10 +57,7 @@ pub fn parse(item: &[u8]) -> Option<Event<'_>> {
     Some(match header.kind {
         kind::FACT => Event::Fact(read(item)?.0),
         kind::SOCKET => Event::Socket(read(item)?.0),
-        kind::CGROUP_BORN | kind::CGROUP_GONE => {
-            read::<CgroupEvent>(item)?;
-            Event::Cgroup
-        }
+        kind::CGROUP_BORN | kind::CGROUP_GONE => Event::Cgroup(read(item)?.0),
         kind::PATH | kind::EXEC | kind::ADDRESS => {
             let (event, rest) = read::<PathEvent>(item)?;
             let (text, rest) = rest.split_at_checked(event.text_length as usize)?;
@@ -80,6 +78,6 @@ pub fn parse(item: &[u8]) -> Option<Event<'_>> {
 
 /// A slot as it lies in the map.
 #[must_use]
-pub fn slot(bytes: &[u8; size_of::<SlotRecord>()]) -> Option<SlotRecord> {
+pub fn slot(bytes: &Record) -> Option<SlotRecord> {
     read(bytes).map(|(record, _)| record)
 }

@@ -1,8 +1,8 @@
 //! Numbers of the kernel → the names that the observation uses.
 
 use harden_common::{
-    Argument, CAPABILITIES, CAPABILITY_CHECKS, FACT_ARGUMENT, FACT_CAPABILITY, FACT_FAMILY,
-    FACT_IA32, FACT_NATIVE, FACT_SOCKET_TYPE, FACT_X32, check,
+    Argument, CAPABILITIES, CAPABILITY_CHECKS, ERRNO_UNKNOWN, FACT_ARGUMENT, FACT_CAPABILITY,
+    FACT_FAMILY, FACT_IA32, FACT_NATIVE, FACT_SOCKET_TYPE, FACT_X32, check,
 };
 
 use crate::observation::{Abi, CapabilityCheck, Outcome, Word};
@@ -200,9 +200,12 @@ pub fn socket_type(number: u32) -> Word {
     numbered(name, "type", number)
 }
 
-/// `ok`, or the errno's name.
+/// `ok`, the errno's name, or `tried` from a hook that stands before the outcome.
 #[must_use]
 pub fn outcome(errno: u32) -> Outcome {
+    if errno == ERRNO_UNKNOWN {
+        return Outcome(numbered(Some("tried"), "errno", errno));
+    }
     if errno == 0 {
         return Outcome(numbered(Some("ok"), "errno", 0));
     }

@@ -11,14 +11,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
+use super::layout::Layout;
 use super::model::{Observation, SCHEMA};
 use super::text::{Text, is_hidden};
 
-/// The largest file that is read, in bytes: 256 MiB, a thousand runs that open 300 files each.
-pub const SIZE_LIMIT: u64 = 256 << 20;
+/// The largest file that is written or read, in bytes: 1 GiB, two million files and more.
+pub const SIZE_LIMIT: u64 = 1 << 30;
 
 /// Why a file could not be read as an observation. The text is complete, with the way out; no
 /// variant has a `source` that a caller would have to add.
@@ -150,14 +151,27 @@ pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
     }
 }
 
-/// The bytes of an observation's file: indented, in an order that depends on the content alone,
-/// so that the same observation is the same bytes.
+/// The bytes of an observation's file, in an order that depends on the content alone, so that the
+/// same observation is the same bytes.
 ///
 /// # Errors
-/// None that the model can cause; serde's signature has one.
+/// It is larger than [`SIZE_LIMIT`]: nobody could read it again.
 pub fn to_json(observation: &Observation) -> Result<Vec<u8>, serde_json::Error> {
-    let mut json = serde_json::to_vec_pretty(observation)?;
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Layout::default());
+    observation.serialize(&mut serializer)?;
     json.push(b'\n');
+    at_most(SIZE_LIMIT, json)
+}
+
+fn at_most(limit: u64, json: Vec<u8>) -> Result<Vec<u8>, serde_json::Error> {
+    if json.len() as u64 > limit {
+        return Err(serde::ser::Error::custom(format!(
+            "the observation takes {} MiB, more than the {} MiB that are read: record the work in parts, each under a name of its own",
+            json.len() >> 20,
+            limit >> 20
+        )));
+    }
     Ok(json)
 }
 

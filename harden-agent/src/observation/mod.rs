@@ -6,6 +6,7 @@
 pub(crate) mod arbitrary;
 mod file;
 mod join;
+mod layout;
 mod model;
 mod strict;
 mod text;

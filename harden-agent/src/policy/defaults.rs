@@ -122,18 +122,31 @@ pub(super) fn decide(
             ));
         }
     }
-    for place in places {
-        let tunable = is_within(&place.path, b"/proc/sys") || is_within(&place.path, b"/sys");
-        if tunable && place.wrote() {
-            defaults.warnings.push(format!(
-                "{} was written ({}), and /sys and /proc/sys are read-only under every Firejail \
-                 profile",
-                Text::from(&place.path),
-                place.evidence()
-            ));
-        }
-    }
+    tunables(&mut defaults.warnings, places);
     defaults
+}
+
+/// Warns of settings of the kernel that were written: the first by name, the rest by number.
+fn tunables(warnings: &mut Vec<String>, places: &[Place<'_>]) {
+    const NAMED: usize = 20;
+    let tunable = |path: &[u8]| is_within(path, b"/proc/sys") || is_within(path, b"/sys");
+    let mut written = places
+        .iter()
+        .filter(|place| tunable(&place.path) && place.wrote());
+    for place in written.by_ref().take(NAMED) {
+        warnings.push(format!(
+            "{} was written ({}), and /sys and /proc/sys are read-only under every Firejail \
+             profile",
+            Text::from(&place.path),
+            place.evidence()
+        ));
+    }
+    match written.count() {
+        0 => {}
+        more => warnings.push(format!(
+            "so were {more} more paths below /sys and /proc/sys"
+        )),
+    }
 }
 
 /// What was seen of any use of `directories`, beyond a look at the directory itself.

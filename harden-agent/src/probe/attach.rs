@@ -5,10 +5,13 @@ use std::{error::Error, fmt, io};
 use anyhow::Chain;
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, Program, ProgramError, RawTracePoint},
+    programs::{BtfTracePoint, FExit, Lsm, Program, ProgramError, RawTracePoint},
 };
 
-use super::tiers::{Attach, Hook};
+use super::{
+    lsm,
+    tiers::{Attach, Hook, Point},
+};
 
 /// The kernel did not take a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,17 @@ pub struct Refusal {
     pub log: String,
 }
 
+impl Refusal {
+    fn without_errno(hook: Hook, reason: String) -> Self {
+        Self {
+            hook: hook.name(),
+            errno: None,
+            reason,
+            log: String::new(),
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}: {}", self.hook, self.reason)
@@ -31,56 +45,94 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// Loads and attaches the program of `hook`. It stays attached until `ebpf` is dropped, or the
-/// program is unloaded.
+/// Loads and attaches the programs of `hook`, all or none. They stay attached until `ebpf` is
+/// dropped. A program that is attached already, for another fact, is left as it is.
 ///
 /// # Errors
 /// [`Refusal`] with what the kernel said.
 pub fn attach_one(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Refusal> {
-    load(ebpf, hook, btf)?;
-    attach(ebpf, hook)
+    let new: Vec<Point> = hook
+        .points
+        .iter()
+        .copied()
+        .filter(|point| !is_loaded(ebpf, *point))
+        .collect();
+    let result = new.iter().try_for_each(|point| {
+        load(ebpf, hook, *point, btf)?;
+        attach(ebpf, hook, *point)
+    });
+    if result.is_err() {
+        for point in new {
+            unload(ebpf, point.program);
+        }
+    }
+    result
 }
 
-/// Has the kernel verify the program of `hook`, without attaching it.
+/// Has the kernel verify the program of `point`, without attaching it.
 ///
 /// # Errors
 /// [`Refusal`] with what the verifier said.
-pub fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Refusal> {
-    with_program(ebpf, hook, |program| match hook.attach {
+pub fn load(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), Refusal> {
+    if hook.attach == Attach::Lsm {
+        lsm::has_bpf().map_err(|reason| Refusal::without_errno(hook, reason))?;
+    }
+    with_program(ebpf, hook, point, |program| match hook.attach {
         Attach::RawTracepoint => TryInto::<&mut RawTracePoint>::try_into(program)?.load(),
         Attach::BtfTracepoint => {
-            TryInto::<&mut BtfTracePoint>::try_into(program)?.load(hook.point, btf)
+            TryInto::<&mut BtfTracePoint>::try_into(program)?.load(point.target, btf)
         }
+        Attach::Lsm => TryInto::<&mut Lsm>::try_into(program)?.load(point.target, btf),
+        Attach::Fexit => TryInto::<&mut FExit>::try_into(program)?.load(point.target, btf),
     })
 }
 
-/// Attaches the program of `hook`, which was loaded before.
+/// Attaches the program of `point`, which was loaded before.
 ///
 /// # Errors
 /// [`Refusal`] with what the kernel said.
-pub fn attach(ebpf: &mut Ebpf, hook: Hook) -> Result<(), Refusal> {
-    with_program(ebpf, hook, |program| match hook.attach {
+pub fn attach(ebpf: &mut Ebpf, hook: Hook, point: Point) -> Result<(), Refusal> {
+    with_program(ebpf, hook, point, |program| match hook.attach {
         Attach::RawTracepoint => TryInto::<&mut RawTracePoint>::try_into(program)?
-            .attach(hook.point)
+            .attach(point.target)
             .map(drop),
         Attach::BtfTracepoint => TryInto::<&mut BtfTracePoint>::try_into(program)?
             .attach()
             .map(drop),
+        Attach::Lsm => TryInto::<&mut Lsm>::try_into(program)?.attach().map(drop),
+        Attach::Fexit => TryInto::<&mut FExit>::try_into(program)?.attach().map(drop),
     })
+}
+
+fn is_loaded(ebpf: &Ebpf, point: Point) -> bool {
+    ebpf.program(point.program)
+        .is_some_and(|program| program.fd().is_ok())
+}
+
+/// Takes a program out again.
+pub fn unload(ebpf: &mut Ebpf, program: &str) {
+    let Some(program) = ebpf.program_mut(program) else {
+        return;
+    };
+    // That it was not loaded is no matter.
+    let _ = match program {
+        Program::Lsm(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
+        Program::BtfTracePoint(program) => program.unload(),
+        _ => Ok(()),
+    };
 }
 
 fn with_program(
     ebpf: &mut Ebpf,
     hook: Hook,
+    point: Point,
     act: impl FnOnce(&mut Program) -> Result<(), ProgramError>,
 ) -> Result<(), Refusal> {
-    let Some(program) = ebpf.program_mut(hook.point) else {
-        return Err(Refusal {
-            hook: hook.name(),
-            errno: None,
-            reason: format!("the object has no program {}", hook.point),
-            log: String::new(),
-        });
+    let Some(program) = ebpf.program_mut(point.program) else {
+        let reason = format!("the object has no program {}", point.program);
+        return Err(Refusal::without_errno(hook, reason));
     };
     act(program).map_err(|error| refusal(hook, &error))
 }

@@ -7,18 +7,28 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, Queue, RingBuf},
     programs::Program,
 };
-use harden_common::{Counts, Loss, SlotRecord};
+use harden_common::Loss;
 
 use super::{
     attach::attach_one,
     btf::{Btf, BtfError},
     kallsyms,
     offsets::{self, MissingMember},
-    tiers::{Fact, Hook, TIERS},
+    preemption,
+    tiers::{self, Fact, Forced, Hook},
 };
 
 static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
 static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
+
+/// What the name of a program's copy ends with.
+const AGAIN: &str = "_again";
+
+/// Why the copy of `sys_enter` is not attached at first.
+const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
+
+/// How tasks are attributed by the second object.
+const TASK_HASH: &str = "task-hash";
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -42,6 +52,9 @@ pub enum ProbeError {
     /// The hook that everything stands on was refused.
     #[error("system calls cannot be observed on this kernel: {0}")]
     NoSyscalls(String),
+    /// A tier that was asked for was refused.
+    #[error("the kernel refuses {0}, which --tier asks for: {1}")]
+    Forced(String, String),
     /// A map operation failed; the cause says how.
     #[error("a BPF map cannot be used")]
     Map(#[from] MapError),
@@ -53,7 +66,8 @@ pub enum ProbeError {
 /// How large the maps are. Each limit, when hit, is counted as a loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Slots: one for each executable in each cgroup and run; 2,088 bytes each.
+    /// Slots: one for each executable in each cgroup and run, at most [`harden_common::SLOTS_MAX`];
+    /// 2,088 bytes each.
     pub slots: u32,
     /// Cgroups observed at once.
     pub cgroups: u32,
@@ -63,6 +77,8 @@ pub struct Sizes {
     pub ring: u32,
     /// Slots whose calls are counted, 4 KiB each on each CPU; 0 turns counting off.
     pub counted_slots: u32,
+    /// Tasks whose state is kept, where the kernel has no task storage.
+    pub tasks: u32,
 }
 
 impl Default for Sizes {
@@ -73,17 +89,19 @@ impl Default for Sizes {
             once: 65_536,
             ring: 8 << 20,
             counted_slots: 256,
+            tasks: 65_536,
         }
     }
 }
 
 /// The programs in the kernel. They are gone when this is dropped.
 pub struct Probe {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     /// What supplies each kind of fact, or why nothing does.
     hooks: BTreeMap<Fact, Result<Hook, String>>,
     attribution: &'static str,
     generation: u32,
+    pub(super) counted_slots: u32,
 }
 
 impl Probe {
@@ -92,13 +110,13 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
     /// [`Probe::hooks`] with its reason.
-    pub fn load(sizes: &Sizes) -> Result<Self, ProbeError> {
+    pub fn load(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
         let btf = Btf::read(Path::new(VMLINUX))?;
         let offsets = offsets::resolve(&btf)?;
         // A kernel without task storage for tracing programs refuses the first object's sys_enter.
-        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &offsets) {
+        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, forced, &offsets) {
             Err(ProbeError::NoSyscalls(_) | ProbeError::Load(_)) => {
-                Self::load_object(HASH_OBJECT, "task-hash", sizes, &offsets)
+                Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &offsets)
             }
             other => other,
         }
@@ -108,9 +126,10 @@ impl Probe {
     ///
     /// # Errors
     /// As [`Probe::load`].
-    pub fn load_with_task_hash(sizes: &Sizes) -> Result<Self, ProbeError> {
+    pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
         let btf = Btf::read(Path::new(VMLINUX))?;
-        Self::load_object(HASH_OBJECT, "task-hash", sizes, &offsets::resolve(&btf)?)
+        let offsets = offsets::resolve(&btf)?;
+        Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &offsets)
     }
 
     /// Loads the variant that keeps task state in the kernel's task storage, and no other.
@@ -120,7 +139,7 @@ impl Probe {
     pub(super) fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
         let btf = Btf::read(Path::new(VMLINUX))?;
         let offsets = offsets::resolve(&btf)?;
-        Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &offsets)
+        Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &[], &offsets)
     }
 
     /// The programs, to try others of the same object.
@@ -132,8 +151,10 @@ impl Probe {
         object: &[u8],
         attribution: &'static str,
         sizes: &Sizes,
+        forced: &[Forced],
         offsets: &[(&'static str, u32)],
     ) -> Result<Self, ProbeError> {
+        let paths = u32::from(paths_at_exit(forced));
         let callers = kallsyms::noaudit_callers();
         let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
         let mut loader = EbpfLoader::new();
@@ -144,6 +165,7 @@ impl Probe {
             // Each object lacks the constants that only the other uses.
             loader.override_global(name, offset, false);
         }
+        loader.override_global("PATHS_AT_EXIT", &paths, true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
         loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
         for (map, entries) in [
@@ -157,15 +179,19 @@ impl Probe {
         ] {
             loader.map_max_entries(map, entries);
         }
+        if attribution == TASK_HASH {
+            loader.map_max_entries("TASKS", sizes.tasks);
+        }
         let ebpf = loader.load(object).map_err(refused)?;
         let mut probe = Self {
             ebpf,
             hooks: BTreeMap::new(),
             attribution,
             generation: 0,
+            counted_slots: sizes.counted_slots,
         };
         probe.fill_slots(sizes.slots)?;
-        probe.attach(&btf)?;
+        probe.attach(forced, &btf)?;
         Ok(probe)
     }
 
@@ -177,24 +203,62 @@ impl Probe {
         Ok(())
     }
 
-    fn attach(&mut self, btf: &AyaBtf) -> Result<(), ProbeError> {
-        for tier in TIERS.iter().rev() {
-            let mut refusals = Vec::new();
-            let attached = tier.iter().find(|hook| {
-                attach_one(&mut self.ebpf, **hook, btf)
-                    .map_err(|refusal| refusals.push(refusal.to_string()))
-                    .is_ok()
-            });
-            let Some(fact) = tier.first().map(|hook| hook.fact) else {
-                continue;
+    fn attach(&mut self, forced: &[Forced], btf: &AyaBtf) -> Result<(), ProbeError> {
+        let is_forced = |fact| forced.iter().any(|forced| forced.fact == fact);
+        for (fact, hooks) in tiers::plan(forced).iter().rev() {
+            let supplied = if *fact == Fact::SkippedCalls
+                && !is_forced(*fact)
+                && !preemption::skips_programs()
+            {
+                Err(NOT_SKIPPED.to_owned())
+            } else {
+                self.attach_first(hooks, btf)
             };
-            self.hooks
-                .insert(fact, attached.copied().ok_or_else(|| refusals.join("; ")));
+            if let (Err(reason), Some(hook), true) = (&supplied, hooks.first(), is_forced(*fact)) {
+                return Err(ProbeError::Forced(hook.name(), reason.clone()));
+            }
+            self.hooks.insert(*fact, supplied);
         }
         match self.hooks.get(&Fact::Syscalls) {
             Some(Err(reason)) => Err(ProbeError::NoSyscalls(reason.clone())),
             _ => Ok(()),
         }
+    }
+
+    /// The first of `hooks` that the kernel takes, or why it took none.
+    fn attach_first(&mut self, hooks: &[Hook], btf: &AyaBtf) -> Result<Hook, String> {
+        let mut refusals = Vec::new();
+        for hook in hooks {
+            match attach_one(&mut self.ebpf, *hook, btf) {
+                Ok(()) => return Ok(*hook),
+                Err(refusal) => refusals.push(refusal.to_string()),
+            }
+        }
+        Err(if hooks.is_empty() {
+            "turned off".to_owned()
+        } else {
+            refusals.join("; ")
+        })
+    }
+
+    /// Looks whether the kernel has skipped `sys_enter` or `sys_exit`, and attaches their copies if it
+    /// has. To be called now and then.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the kernel's types cannot be read.
+    pub fn attend_to_skips(&mut self) -> Result<(), ProbeError> {
+        let waiting = matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SKIPPED);
+        let skipped = |name| self.ebpf.program(name).map_or(0, recursion_misses);
+        if waiting && skipped("sys_enter") + skipped("sys_exit") > 0 {
+            let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
+            let supplied = self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf);
+            self.hooks.insert(Fact::SkippedCalls, supplied);
+        }
+        Ok(())
+    }
+
+    fn is_attached(&self, fact: Fact) -> bool {
+        matches!(self.hooks.get(&fact), Some(Ok(_)))
     }
 
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
@@ -220,12 +284,18 @@ impl Probe {
         let mut cgroups: HashMap<_, u64, u64> =
             HashMap::try_from(map_mut(&mut self.ebpf, "CGROUPS")?)?;
         cgroups.insert(cgroup, run, 0)?;
-        self.generation += 1;
+        self.raise_generation()?;
+        // Programs that had read the old number have ended after a grace period.
+        grace_period()
+    }
+
+    /// From its next call on each task looks for its slot anew.
+    pub(super) fn raise_generation(&mut self) -> Result<(), ProbeError> {
+        self.generation = self.generation.wrapping_add(1);
         let mut generation: Array<_, u32> =
             Array::try_from(map_mut(&mut self.ebpf, "GENERATION")?)?;
         generation.set(0, self.generation, 0)?;
-        // Programs that had read the old number have ended after a grace period.
-        grace_period()
+        Ok(())
     }
 
     /// The ring buffer; can be taken once.
@@ -240,39 +310,6 @@ impl Probe {
         Ok(RingBuf::try_from(map)?)
     }
 
-    /// Every slot in use: its number and record, as raw bytes of a [`SlotRecord`].
-    ///
-    /// # Errors
-    /// [`ProbeError`] if a map cannot be read.
-    pub fn slots(&self) -> Result<Vec<(u32, [u8; size_of::<SlotRecord>()])>, ProbeError> {
-        let slot_of: HashMap<_, [u8; size_of::<harden_common::SlotKey>()], u32> =
-            HashMap::try_from(map(&self.ebpf, "SLOT_OF")?)?;
-        let records: Array<_, [u8; size_of::<SlotRecord>()]> =
-            Array::try_from(map(&self.ebpf, "SLOTS")?)?;
-        slot_of
-            .iter()
-            .map(|entry| {
-                let (_, slot) = entry?;
-                Ok((slot, records.get(&slot, 0)?))
-            })
-            .collect()
-    }
-
-    /// How often each native call was made in `slot`, over all CPUs.
-    ///
-    /// # Errors
-    /// [`ProbeError`] if the map cannot be read.
-    pub fn counts(&self, slot: u32) -> Result<Counts, ProbeError> {
-        let counts: PerCpuArray<_, Counts> = PerCpuArray::try_from(map(&self.ebpf, "COUNTS")?)?;
-        let mut sum = [0; harden_common::CALLS as usize];
-        for cpu in counts.get(&slot, 0)?.iter() {
-            for (sum, count) in sum.iter_mut().zip(cpu) {
-                *sum += count;
-            }
-        }
-        Ok(sum)
-    }
-
     /// What was lost so far, by kind; kinds with no loss are left out. Skipped programs are among
     /// them (`skipped-sys_enter`): the kernel does not run a program inside itself on one CPU.
     ///
@@ -285,8 +322,19 @@ impl Probe {
             let sum = counters.get(&(loss as u32), 0)?.iter().sum();
             losses.insert(name.to_owned(), sum);
         }
+        let skipped = |name: &str| self.ebpf.program(name).map(recursion_misses);
         for (name, program) in self.ebpf.programs() {
-            losses.insert(format!("skipped-{name}"), recursion_misses(program));
+            // What a copy has seen is not lost; what both were skipped for is at most the smaller.
+            let is_copy = name.ends_with(AGAIN);
+            let is_watched = self.is_attached(Fact::SkippedCalls);
+            let copy = skipped(&format!("{name}{AGAIN}")).filter(|_| is_watched);
+            if !is_copy {
+                let own = recursion_misses(program);
+                losses.insert(
+                    format!("skipped-{name}"),
+                    copy.map_or(own, |copy| copy.min(own)),
+                );
+            }
         }
         losses.retain(|_, count| *count > 0);
         Ok(losses)
@@ -306,9 +354,26 @@ fn recursion_misses(program: &Program) -> u64 {
         .unwrap_or(0)
 }
 
+/// Whether paths are to be looked at when calls come back. They are not if they come from other hooks
+/// and nobody wants them as they were asked for.
+fn paths_at_exit(forced: &[Forced]) -> bool {
+    let elsewhere = |fact| {
+        forced
+            .iter()
+            .rfind(|forced| forced.fact == fact)
+            .is_some_and(|forced| forced.hook.is_none_or(|hook| hook.short != "sys_exit"))
+    };
+    ![Fact::Lookups, Fact::Files, Fact::PathOperations]
+        .into_iter()
+        .all(elsewhere)
+}
+
 /// Waits until every program that runs now has ended: `membarrier(MEMBARRIER_CMD_GLOBAL)` is
-/// `synchronize_rcu` (kernel/sched/membarrier.c).
-fn grace_period() -> Result<(), ProbeError> {
+/// `synchronize_rcu` (kernel/sched/membarrier.c). It takes some ten milliseconds.
+///
+/// # Errors
+/// [`ProbeError`] if the kernel refuses.
+pub fn grace_period() -> Result<(), ProbeError> {
     // SAFETY: the call takes no pointers.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result < 0 {
@@ -317,11 +382,14 @@ fn grace_period() -> Result<(), ProbeError> {
     Ok(())
 }
 
-fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a aya::maps::Map, ProbeError> {
+pub(super) fn map<'a>(
+    ebpf: &'a Ebpf,
+    name: &'static str,
+) -> Result<&'a aya::maps::Map, ProbeError> {
     ebpf.map(name).ok_or_else(|| missing(name))
 }
 
-fn map_mut<'a>(
+pub(super) fn map_mut<'a>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
 ) -> Result<&'a mut aya::maps::Map, ProbeError> {

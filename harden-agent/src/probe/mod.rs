@@ -4,12 +4,16 @@ mod attach;
 mod btf;
 mod kallsyms;
 mod load;
+mod lsm;
 mod offsets;
+mod preemption;
+mod slots;
 mod survey;
 mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
-pub use load::{Probe, ProbeError, Sizes};
+pub use load::{Probe, ProbeError, Sizes, grace_period};
+pub use slots::Record;
 pub use survey::{Attempt, Loaded, Survey, Tiers};
-pub use tiers::{Fact, Hook};
+pub use tiers::{Fact, Forced, Hook};

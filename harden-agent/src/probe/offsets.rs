@@ -3,10 +3,12 @@
 use super::btf::Btf;
 
 /// (constant, structure, member), in the order of the kernel side.
-const OFFSETS: [(&str, &str, &str); 43] = [
+const OFFSETS: [(&str, &str, &str); 48] = [
     ("TASK_SELF_EXEC_ID", "task_struct", "self_exec_id"),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
     ("TASK_REAL_CRED", "task_struct", "real_cred"),
+    ("TASK_CRED", "task_struct", "cred"),
+    ("TASK_SECCOMP_MODE", "task_struct", "seccomp.mode"),
     ("TASK_MM", "task_struct", "mm"),
     ("TASK_FS", "task_struct", "fs"),
     ("TASK_FILES", "task_struct", "files"),
@@ -21,6 +23,7 @@ const OFFSETS: [(&str, &str, &str); 43] = [
     ("FDTABLE_MAX_FDS", "fdtable", "max_fds"),
     ("FDTABLE_FD", "fdtable", "fd"),
     ("FILE_PATH", "file", "f_path"),
+    ("FILE_FLAGS", "file", "f_flags"),
     ("PATH_MNT", "path", "mnt"),
     ("PATH_DENTRY", "path", "dentry"),
     ("MOUNT_VFSMOUNT", "mount", "mnt"),
@@ -29,7 +32,9 @@ const OFFSETS: [(&str, &str, &str); 43] = [
     ("VFSMOUNT_ROOT", "vfsmount", "mnt_root"),
     ("DENTRY_PARENT", "dentry", "d_parent"),
     ("DENTRY_NAME", "dentry", "d_name.name"),
+    ("DENTRY_NAME_HASH", "dentry", "d_name.hash_len"),
     ("DENTRY_INODE", "dentry", "d_inode"),
+    ("DENTRY_HASHED", "dentry", "d_hash.pprev"),
     ("INODE_MODE", "inode", "i_mode"),
     ("INODE_UID", "inode", "i_uid"),
     ("INODE_GID", "inode", "i_gid"),

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use aya::{Btf as AyaBtf, Ebpf, programs::Program};
+use aya::{Btf as AyaBtf, Ebpf};
 
 use super::{
-    attach::{Refusal, attach_one},
+    attach::{self, Refusal, attach_one},
     load::{Probe, ProbeError, Sizes},
     tiers::{Hook, TIERS},
 };
@@ -61,7 +61,7 @@ impl Survey {
     /// [`ProbeError`] if not even calls can be observed.
     pub fn take(sizes: &Sizes) -> Result<Self, ProbeError> {
         let started = Instant::now();
-        let mut probe = Probe::load(sizes)?;
+        let mut probe = Probe::load(sizes, &[])?;
         let load = started.elapsed();
         let chosen = probe.hooks();
         let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
@@ -86,7 +86,7 @@ impl Survey {
             chosen: said(chosen.get(ATTRIBUTION)),
             attempts: vec![
                 variant("task-storage", || Probe::load_with_task_storage(sizes)),
-                variant("task-hash", || Probe::load_with_task_hash(sizes)),
+                variant("task-hash", || Probe::load_with_task_hash(sizes, &[])),
             ],
         };
         tiers.insert(0, attribution);
@@ -129,7 +129,7 @@ fn variant(name: &str, load: impl FnOnce() -> Result<Probe, ProbeError>) -> Atte
 
 /// Loads and attaches one hook, then takes it out again: another fact may use the same program.
 fn attempt(ebpf: &mut Ebpf, hook: Hook, btf: &AyaBtf) -> Attempt {
-    programs(hook).for_each(|name| unload(ebpf, name));
+    programs(hook).for_each(|name| attach::unload(ebpf, name));
     let started = Instant::now();
     let result = attach_one(ebpf, hook, btf);
     let load = started.elapsed();
@@ -141,7 +141,7 @@ fn attempt(ebpf: &mut Ebpf, hook: Hook, btf: &AyaBtf) -> Attempt {
                 .verified_instruction_count()
         })
         .sum();
-    programs(hook).for_each(|name| unload(ebpf, name));
+    programs(hook).for_each(|name| attach::unload(ebpf, name));
     Attempt {
         hook: hook.name(),
         result: result.map(|()| Loaded {
@@ -152,18 +152,7 @@ fn attempt(ebpf: &mut Ebpf, hook: Hook, btf: &AyaBtf) -> Attempt {
 }
 
 fn programs(hook: Hook) -> impl Iterator<Item = &'static str> {
-    std::iter::once(hook.point)
-}
-
-fn unload(ebpf: &mut Ebpf, name: &str) {
-    // That it was not loaded is no matter.
-    let _ = match ebpf.program_mut(name) {
-        Some(Program::RawTracePoint(program)) => program.unload(),
-        Some(Program::BtfTracePoint(program)) => program.unload(),
-        Some(Program::Lsm(program)) => program.unload(),
-        Some(Program::FExit(program)) => program.unload(),
-        _ => Ok(()),
-    };
+    hook.points.iter().map(|point| point.program)
 }
 
 #[cfg(test)]

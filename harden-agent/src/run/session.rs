@@ -13,6 +13,7 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
+use harden_common::Header;
 use jiff::Timestamp;
 use nix::{
     sys::signal::{Signal, kill},
@@ -31,14 +32,22 @@ use super::{
 use crate::{
     collect::{Collector, Totals},
     observation::{Run, Text, Word},
-    probe::{Probe, ProbeError, Sizes},
+    probe::{Forced, Probe, ProbeError, Sizes, grace_period},
 };
 
 /// How long processes have between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often the cgroup is looked at once the command itself has ended.
 const POLL: Duration = Duration::from_millis(20);
-/// How often progress is told.
+/// How often slots are looked for that can be freed.
+const ROUND: Duration = Duration::from_secs(1);
+/// Slots are looked for earlier when so many cgroups went: one for this many slots.
+const BATCH: u32 = 8;
+/// How many events are taken before anything else gets its turn.
+const AT_ONCE: u32 = 8192;
+/// The priority with which events are taken ("nice" value).
+const PRIORITY: i32 = -10;
+/// How often progress is told, and skipped programs are looked for.
 const TICK: Duration = Duration::from_millis(250);
 
 /// What to record.
@@ -52,6 +61,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Sizes of the maps.
     pub sizes: Sizes,
+    /// Hooks to use instead of the best.
+    pub tiers: Vec<Forced>,
     /// Keep task state in a hash even if the kernel has task storage.
     pub task_hash: bool,
 }
@@ -107,11 +118,11 @@ pub async fn record(
     tell: Option<&dyn Fn(&Progress)>,
 ) -> Result<Recording, RunError> {
     let mut probe = if options.task_hash {
-        Probe::load_with_task_hash(&options.sizes)?
+        Probe::load_with_task_hash(&options.sizes, &options.tiers)?
     } else {
-        Probe::load(&options.sizes)?
+        Probe::load(&options.sizes, &options.tiers)?
     };
-    let events = Events::new(probe.take_events()?)?;
+    let events = Events::new(probe.take_events()?, options.sizes.ring)?;
     let cgroup = Cgroup::create().map_err(RunError::Cgroup)?;
     // The number only has to differ from that of other runs of this probe.
     probe.observe(cgroup.id(), 1)?;
@@ -128,7 +139,13 @@ pub async fn record(
         command: program(&options.command),
         error,
     })?;
+    // The command has its own priority by now. Ours is higher, as the ring buffer fills at the pace of
+    // all CPUs, and is emptied at that of one. Without the privilege for it we go on as we are.
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
     let mut session = Session {
+        probe,
+        slots: options.sizes.slots,
+        retired: None,
         events,
         collector: Collector::default(),
         cgroup,
@@ -139,12 +156,18 @@ pub async fn record(
     };
     let status = session.follow(options, &signals, tell).await?;
     let ended = Timestamp::now();
+    if let Some(retired) = session.retired.take() {
+        passed(retired.grace.await)?;
+        session.free(&retired.slots)?;
+    }
     session.events.drain(&mut session.collector);
-
+    let (probe, mut collector) = (session.probe, session.collector);
+    for slot in probe.slots()? {
+        let (record, counts) = probe.slot(slot)?;
+        collector.finish_slot(slot, &record, counts.as_ref());
+    }
     let mut losses = words(probe.losses()?);
-    let facts = session
-        .collector
-        .finish(&probe, options.sizes.counted_slots)?;
+    let facts = collector.finish();
     if facts.unparsed > 0 {
         losses.extend(words([("unparsed-event".to_owned(), facts.unparsed)]));
     }
@@ -206,37 +229,69 @@ fn exit_code(status: ExitStatus) -> i32 {
 }
 
 /// The ring buffer, awaited.
-struct Events(AsyncFd<RingBuf<MapData>>);
+struct Events {
+    ring: AsyncFd<RingBuf<MapData>>,
+    /// It was left before it was empty.
+    is_more: bool,
+    /// No more events than this are in it at once.
+    capacity: usize,
+}
 
 impl Events {
-    fn new(ring: RingBuf<MapData>) -> Result<Self, RunError> {
+    fn new(ring: RingBuf<MapData>, bytes: u32) -> Result<Self, RunError> {
         let descriptor = watch(ring);
-        Ok(Self(
-            descriptor.map_err(system("the ring buffer cannot be waited for"))?,
-        ))
+        Ok(Self {
+            ring: descriptor.map_err(system("the ring buffer cannot be waited for"))?,
+            is_more: false,
+            capacity: bytes as usize / size_of::<Header>(),
+        })
     }
 
-    /// Takes what is there.
+    /// Takes what is there, and not what programs go on to add.
     fn drain(&mut self, collector: &mut Collector) {
-        while let Some(item) = self.0.get_mut().next() {
+        for _ in 0..self.capacity {
+            let Some(item) = self.ring.get_mut().next() else {
+                break;
+            };
             collector.take(&item);
         }
     }
 
-    /// Waits for more, and takes it.
+    /// Waits for more, and takes it; a good deal at most, as programs can fill the buffer for as long
+    /// as they like, and there is other work.
     async fn more(&mut self, collector: &mut Collector) -> io::Result<()> {
-        let mut ready = self.0.readable_mut().await?;
-        // Cleared first: what comes while we read makes it ready again.
-        ready.clear_ready();
-        while let Some(item) = ready.get_inner_mut().next() {
+        if self.is_more {
+            // Lets the runtime look at everything else that is awaited.
+            tokio::task::yield_now().await;
+        } else {
+            // Cleared first: what comes while we read makes it ready again.
+            self.ring.readable_mut().await?.clear_ready();
+        }
+        self.is_more = true;
+        for _ in 0..AT_ONCE {
+            let Some(item) = self.ring.get_mut().next() else {
+                self.is_more = false;
+                break;
+            };
             collector.take(&item);
         }
         Ok(())
     }
 }
 
+/// Slots that wait for a grace period.
+struct Retired {
+    slots: Vec<u32>,
+    /// Over when that is.
+    grace: tokio::task::JoinHandle<Result<(), ProbeError>>,
+}
+
 /// A recording in progress.
 struct Session {
+    probe: Probe,
+    /// How many there are.
+    slots: u32,
+    retired: Option<Retired>,
     events: Events,
     collector: Collector,
     cgroup: Cgroup,
@@ -258,6 +313,7 @@ impl Session {
         let exited = self.exit_descriptor()?;
         let deadline = options.duration.map(|duration| Instant::now() + duration);
         let mut tick = tokio::time::interval(TICK);
+        let mut round = tokio::time::interval(ROUND);
         loop {
             if let Some(status) = self.status
                 && !self.cgroup.is_populated()
@@ -267,7 +323,13 @@ impl Session {
             tokio::select! {
                 result = self.events.more(&mut self.collector) => {
                     result.map_err(system("the ring buffer cannot be read"))?;
+                    let gone = self.collector.cgroups_gone();
+                    if self.retired.is_none() && gone > self.slots / BATCH {
+                        self.retire()?;
+                    }
                 }
+                slots = over(&mut self.retired) => self.free(&slots?)?,
+                _ = round.tick(), if self.retired.is_none() => self.retire()?,
                 result = exited.readable(), if self.status.is_none() => {
                     result.map_err(system("the command cannot be waited for"))?.retain_ready();
                     let status = self.child.wait().map_err(system("the command cannot be waited for"))?;
@@ -282,15 +344,43 @@ impl Session {
                     self.cgroup.signal(Signal::SIGKILL);
                     self.ending = Some(Instant::now() + GRACE);
                 }
-                _ = tick.tick(), if tell.is_some() => if let Some(tell) = tell {
-                    tell(&Progress {
-                    totals: self.collector.totals(),
-                    quiet: self.collector.last_new().elapsed(),
-                    command_ended: self.status.is_some(),
-                });
-                },
+                _ = tick.tick() => {
+                    self.probe.attend_to_skips()?;
+                    if let Some(tell) = tell {
+                        tell(&self.progress());
+                    }
+                }
             }
         }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            totals: self.collector.totals(),
+            quiet: self.collector.last_new().elapsed(),
+            command_ended: self.status.is_some(),
+        }
+    }
+
+    /// Begins to free the slots of cgroups that are gone.
+    fn retire(&mut self) -> Result<(), RunError> {
+        self.collector.take_cgroups_gone();
+        let slots = self.probe.retire()?;
+        self.retired = (!slots.is_empty()).then(|| Retired {
+            slots,
+            grace: tokio::task::spawn_blocking(grace_period),
+        });
+        Ok(())
+    }
+
+    /// Takes the last of what was recorded in `slots`, and frees them.
+    fn free(&mut self, slots: &[u32]) -> Result<(), RunError> {
+        self.events.drain(&mut self.collector);
+        for &slot in slots {
+            let (record, counts) = self.probe.slot(slot)?;
+            self.collector.finish_slot(slot, &record, counts.as_ref());
+        }
+        Ok(self.probe.free(slots)?)
     }
 
     /// Readable once the command has ended.
@@ -334,4 +424,19 @@ async fn at(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits until the grace period of `retired` is over, and hands the slots out; for ever if there is none.
+async fn over(retired: &mut Option<Retired>) -> Result<Vec<u32>, RunError> {
+    let Some(waiting) = retired else {
+        return std::future::pending().await;
+    };
+    passed((&mut waiting.grace).await)?;
+    Ok(retired.take().map(|over| over.slots).unwrap_or_default())
+}
+
+/// What came of a grace period.
+fn passed(grace: Result<Result<(), ProbeError>, tokio::task::JoinError>) -> Result<(), RunError> {
+    grace.map_err(|error| RunError::System("a grace period", error.into()))??;
+    Ok(())
 }

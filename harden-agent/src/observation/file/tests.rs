@@ -96,7 +96,7 @@ fn errors_name_line_column_and_the_fault() {
             "\"uid\": 0, \"gid\": 0",
             "unknown field `gid`",
         ),
-        ("\"openat\": ", "\"openat\\nshell none\": ", "is not a name"),
+        ("\"openat\":", "\"openat\\nshell none\":", "is not a name"),
         (
             "\"/etc/nginx/nginx.conf\": ",
             "\"nginx.conf\": ",
@@ -214,10 +214,17 @@ fn the_limit_holds_against_what_lies_about_its_size() {
 #[test]
 fn a_huge_file_is_refused_by_its_size() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().set_len(1 << 30).unwrap();
+    file.as_file().set_len(1 << 40).unwrap();
     assert!(matches!(read(file.path()), Err(ReadError::TooLarge { .. })));
     file.as_file().set_len(SIZE_LIMIT + 1).unwrap();
     assert!(matches!(read(file.path()), Err(ReadError::TooLarge { .. })));
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_written() {
+    assert!(at_most(4, b"1234".to_vec()).is_ok());
+    let refused = at_most(4, b"12345".to_vec()).unwrap_err().to_string();
+    assert!(refused.contains("record the work in parts"), "{refused}");
 }
 
 #[test]
