@@ -14,6 +14,8 @@ use std::{
     fs,
     io::{Write as _, stdout},
     path::PathBuf,
+    sync::{Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -137,31 +139,67 @@ fn suites(
     tally: &mut Tally,
 ) -> Result<bool> {
     let payload = Payload::build()?;
+    debian::image()?;
+    let waiting = Mutex::new(kernels.iter());
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    };
     let mut failed = Vec::new();
-    for kernel in kernels {
-        for boot in suite::boots(kernel.name, only) {
-            let place = place(kernel, &boot);
-            println!("\n== {place}");
-            // The next kernel is worth trying when this one does not even boot.
-            match run(&payload, kernel, &boot, arguments, tally) {
-                Ok(results) => {
-                    let names = results.failed.iter();
-                    failed.extend(names.map(|name| format!("{place}: {name}")));
+    thread::scope(|scope| {
+        let work = || {
+            let (mut tally, mut failed) = (Tally::default(), Vec::new());
+            while let Some(kernel) = next() {
+                failed.extend(on_kernel(&payload, kernel, only, arguments, &mut tally));
+            }
+            (tally, failed)
+        };
+        let workers: Vec<_> = (0..qemu::at_once()).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok((counts, names)) => {
+                    tally.add(counts);
+                    failed.extend(names);
                 }
-                Err(error) => {
-                    println!("vm: {error:#}");
-                    failed.push(format!(
-                        "{place}: {}",
-                        error.root_cause().to_string().lines().next().unwrap_or("")
-                    ));
-                }
+                Err(_) => failed.push("a thread of xtask panicked: see above".to_owned()),
             }
         }
-    }
+    });
     for line in &failed {
         println!("FAILED {line}");
     }
     Ok(failed.is_empty())
+}
+
+/// Runs the suites of one kernel. Returns what failed.
+fn on_kernel(
+    payload: &Payload,
+    kernel: &Kernel,
+    only: Option<&str>,
+    arguments: &str,
+    tally: &mut Tally,
+) -> Vec<String> {
+    let mut failed = Vec::new();
+    for boot in suite::boots(kernel.name, only) {
+        let place = place(kernel, &boot);
+        // The next boot is worth trying when this one does not even come up.
+        match run(payload, kernel, &boot, arguments, tally) {
+            Ok(results) => {
+                let names = results.failed.iter();
+                failed.extend(names.map(|name| format!("{place}: {name}")));
+            }
+            Err(error) => {
+                println!("{place}: {error:#}");
+                failed.push(format!(
+                    "{place}: {}",
+                    error.root_cause().to_string().lines().next().unwrap_or("")
+                ));
+            }
+        }
+    }
+    failed
 }
 
 fn place(kernel: &Kernel, boot: &Boot) -> String {
@@ -221,7 +259,7 @@ fn run(
     let begin = Instant::now();
     let machine = prepare(payload, kernel, boot, arguments)?;
     println!(
-        "vm: {place}: prepared in {:.1} s",
+        "{place}: prepared in {:.1} s",
         begin.elapsed().as_secs_f32()
     );
 
@@ -237,22 +275,22 @@ fn run(
     let end = machine.run(patience, |line| {
         match results.read(line, &place, tally) {
             Heard::Output => {
-                println!("{line}");
+                println!("{place}: {line}");
                 stdout().flush()?;
             }
             Heard::Start(release) => {
                 let seconds = begin.elapsed().as_secs_f32();
-                println!("vm: {place}: Linux {release} is up after {seconds:.1} s");
+                println!("{place}: Linux {release} is up after {seconds:.1} s");
                 up = Some(seconds);
             }
-            Heard::Suite(name) => println!("\nvm: {place}: suite {name}"),
+            Heard::Suite(name) => println!("{place}: == suite {name}"),
             Heard::Noted => {}
             Heard::End => return Ok(false),
         }
         Ok(true)
     })?;
     qemu::explain(&end, &machine, patience)?;
-    println!("vm: {place}: {:.1} s in all", begin.elapsed().as_secs_f32());
+    println!("{place}: {:.1} s in all", begin.elapsed().as_secs_f32());
     ensure!(
         results.ended == boot.suites.len(),
         "only {} of {} suites ran",

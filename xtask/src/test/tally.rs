@@ -33,6 +33,14 @@ impl Tally {
         }
     }
 
+    /// Adds what another has counted.
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.skips.extend(other.skips);
+    }
+
     /// Takes the `NAME: REASON` lines that skipped tests have left.
     pub fn skip(&mut self, text: &str) {
         for line in text.lines() {

@@ -137,6 +137,14 @@ impl Drop for Killed {
     }
 }
 
+/// How many guests run at once: an emulated one keeps one processor busy.
+pub fn at_once() -> usize {
+    if kvm() {
+        return 1;
+    }
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Does the kernel here run virtual machines? The device can be there, and open, on processors that
 /// cannot; a guest hangs then.
 fn kvm() -> bool {
