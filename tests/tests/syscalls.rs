@@ -190,3 +190,31 @@ fn five_thousand_opens_at_once_are_all_there() -> Result<()> {
     assert_eq!(made.count(), 5000);
     Ok(())
 }
+
+/// Without task storage everything works too, but costs more: that it is used must not be lost
+/// silently. Tracing programs have it since 5.11 (kernel/trace/bpf_trace.c, `bpf_task_storage_get`).
+#[test]
+fn task_storage_is_used_where_the_kernel_has_it() -> Result<()> {
+    if !met("task_storage_is_used_where_the_kernel_has_it", &[]) {
+        return Ok(());
+    }
+    let recorded = harden::record("true", &[], &["/bin/true"])?;
+    let run = recorded.observation.runs.values().next().context("a run")?;
+    let release = nix::sys::utsname::uname()?.release().to_owned();
+    let release = release.to_string_lossy();
+    let mut numbers = release
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next(), numbers.next());
+    let expected = if version >= (Some(5), Some(11)) {
+        "task-storage"
+    } else {
+        "task-hash"
+    };
+    assert_eq!(
+        run.hooks.get("attribution").map(String::as_str),
+        Some(expected),
+        "{release}"
+    );
+    Ok(())
+}

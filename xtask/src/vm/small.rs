@@ -11,9 +11,9 @@ use super::{
 
 /// What the suites run. For all else there is busybox.
 const PROGRAMS: &[&str] = &[
-    "cat", "chroot", "cp", "env", "false", "find", "firejail", "head", "id", "ip", "ls", "mkdir",
-    "python3", "rmdir", "runuser", "setpriv", "setsid", "sh", "sleep", "sort", "strace", "timeout",
-    "touch", "true", "uniq", "unshare",
+    "cat", "chmod", "chroot", "cp", "env", "false", "find", "firejail", "head", "id", "ip", "ls",
+    "mkdir", "mount", "python3", "rmdir", "runuser", "setpriv", "setsid", "sh", "sleep", "sort",
+    "strace", "timeout", "touch", "true", "uniq", "unshare",
 ];
 
 /// Directories that programs need, and files that are loaded without being named in a program.
