@@ -52,7 +52,6 @@ pub const SUITES: &[Suite] = &[
     small("io_uring"),
     small("losses"),
     small("syscalls"),
-    debian("run"),
     debian("pipeline"),
     debian("nginx"),
     debian("redis"),
