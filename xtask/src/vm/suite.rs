@@ -30,7 +30,7 @@ const fn small(name: &'static str) -> Suite {
         image: Image::Small,
         parameter: "",
         kernels: &[],
-        seconds: 300,
+        seconds: 900,
     }
 }
 
