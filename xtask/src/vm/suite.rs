@@ -52,6 +52,15 @@ pub const SUITES: &[Suite] = &[
     small("io_uring"),
     small("losses"),
     small("syscalls"),
+    Suite {
+        kernels: &["6.1", "6.12", "newest"],
+        ..small("tiers")
+    },
+    Suite {
+        parameter: "preempt=full",
+        kernels: &["6.12", "newest"],
+        ..small("preemption")
+    },
     debian("run"),
     debian("pipeline"),
     debian("nginx"),
