@@ -45,7 +45,7 @@ static void work(int task, int count, const char *directory) {
         int file = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
         check(file >= 0 && close(file) == 0, path);
         if (task % 2)
-            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+            nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
 }
 
