@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -182,10 +184,12 @@ enum Kind {
     Mount,
     /// A name that leads over a link: the file is there under its own.
     Name,
+    /// A file whose directory was renamed since it was told: a hook tells it once.
+    Moved,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Failed,
         Self::Outcome,
         Self::Locate,
@@ -195,6 +199,7 @@ impl Kind {
         Self::Watch,
         Self::Mount,
         Self::Name,
+        Self::Moved,
     ];
 
     /// The operations that no hook has.
@@ -221,10 +226,28 @@ fn acts(run: &Run) -> BTreeMap<Act<'_>, BTreeSet<&str>> {
     for (program, path, file) in files(run) {
         for (&operation, outcomes) in &file.operations {
             let outcomes = outcomes.keys().map(|outcome| outcome.0.as_str());
-            acts.insert((program, path.to_owned(), operation), outcomes.collect());
+            acts.insert((program, unnumbered(path), operation), outcomes.collect());
         }
     }
     acts
+}
+
+/// The path with no number of a process in it.
+fn unnumbered(path: &Path) -> PathBuf {
+    let is_number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
+    if !path.starts_with("/proc") {
+        return path.to_owned();
+    }
+    let names = path.iter();
+    names
+        .map(|name| {
+            if is_number(name) {
+                OsStr::new("PID")
+            } else {
+                name
+            }
+        })
+        .collect()
 }
 
 fn files(run: &Run) -> impl Iterator<Item = (&Path, &Path, &File)> {
@@ -243,6 +266,16 @@ fn own(path: &Path) -> PathBuf {
         || path.to_owned(),
         |parent| parent.join(path.file_name().unwrap_or_default()),
     )
+}
+
+/// Whether `program` gave a directory above `path` its name.
+fn is_below_a_renamed(
+    acts: &BTreeMap<Act<'_>, BTreeSet<&str>>,
+    program: &Path,
+    path: &Path,
+) -> bool {
+    let mut above = path.ancestors().skip(1);
+    above.any(|above| acts.contains_key(&(program, above.to_owned(), Operation::RenameTo)))
 }
 
 fn every_difference_without_lookups_has_its_kind(
@@ -272,6 +305,8 @@ fn every_difference_without_lookups_has_its_kind(
                 Some(Kind::Outcome)
             } else if is_tried(own(path)) {
                 Some(Kind::Name)
+            } else if is_below_a_renamed(&all, program, path) {
+                Some(Kind::Moved)
             } else {
                 None
             };
