@@ -119,7 +119,8 @@ fn is_in_use(slot: u32) -> bool {
     };
     // SAFETY: pointers into the maps. A key that is being written is that of another owner.
     unsafe {
-        match SLOT_OF.get_ptr(&(*record).key) {
+        let key = &(*record).key;
+        match SLOT_OF.get_ptr(key) {
             Some(owner) => *owner == slot,
             None => false,
         }

@@ -11,8 +11,8 @@ use harden_common::{BYTES_MAX, Loss, PathEvent};
 
 use crate::{emit::lost, maps::SCRATCH, walk::Place};
 
-/// Buffers per CPU.
-pub const LEVELS: usize = 4;
+/// Buffers per CPU. With `preempt=full` a CPU shared by 16 busy tasks uses more than four at times.
+pub const LEVELS: usize = 16;
 
 /// The longest single name in a path, its NUL included, and the slack it needs after the last
 /// position where one may begin.

@@ -16,6 +16,7 @@ mod requirements;
 mod scratch;
 mod skip;
 pub mod strace;
+pub mod trees;
 mod work;
 
 pub use process::{Process, as_patient, is_alive};

@@ -1,42 +1,15 @@
 //! A file has the path at which it was opened, in whatever way: by a name that goes or changes, by a
 //! descriptor, below a directory that stands for the root, by a handle.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::path::Path;
 
 use anyhow::Result;
 use harden_tests::{
     Scratch, harden, met,
     observed::{acts, assert_same, facts, printed_acts},
     programs::install,
+    trees,
 };
-
-/// The tree that `ways.c` works on.
-fn furnish(directory: &Path) -> Result<()> {
-    for name in ["dir", "moving"] {
-        fs::create_dir(directory.join(name))?;
-    }
-    for file in [
-        "before",
-        "dir/beneath",
-        "dir/inner",
-        "dir/rooted",
-        "dir/target",
-        "first",
-        "handled",
-        "located",
-        "moving/file",
-        "opened",
-        "outside",
-        "plain",
-        "third",
-    ] {
-        fs::write(directory.join(file), "")?;
-    }
-    symlink("plain", directory.join("link"))?;
-    // Where the directory is the root, this leads to its own file.
-    symlink("/target", directory.join("dir/absolute"))?;
-    Ok(())
-}
 
 #[test]
 fn roundabout_ways_lead_to_the_same_paths() -> Result<()> {
@@ -48,7 +21,7 @@ fn roundabout_ways_lead_to_the_same_paths() -> Result<()> {
     // The places differ in file system.
     for parent in ["/var/tmp", "/dev/shm"] {
         let tree = Scratch::new(Path::new(parent))?;
-        furnish(tree.path())?;
+        trees::for_ways(tree.path())?;
         let recorded =
             harden::record("ways", &[], &[program.as_os_str(), tree.path().as_os_str()])?;
         assert_eq!(recorded.status, 0, "{}", recorded.output);

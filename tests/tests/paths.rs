@@ -1,11 +1,6 @@
 //! Paths, addresses and arguments are recorded as what they are, and nothing beside.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::fs::{MetadataExt as _, symlink},
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
 use harden_agent::observation::{AddressOperation, Executable, Run};
@@ -13,43 +8,8 @@ use harden_tests::{
     Scratch, harden, met,
     observed::{acts, assert_same, facts, printed, printed_acts, run},
     programs::install,
+    trees,
 };
-
-/// The tree that `acts.c` works on.
-fn furnish(directory: &Path) -> Result<()> {
-    fs::create_dir(directory.join("dir"))?;
-    for file in [
-        "a",
-        "dir/chained",
-        "dir/fstatat",
-        "dir/inner",
-        "dir/linked",
-        "dir/relative",
-        "dir/through",
-        "hour",
-        "how",
-        "listed",
-        "located",
-        "lstat",
-        "removed",
-        "sibling",
-        "stat",
-        "statx",
-    ] {
-        fs::write(directory.join(file), "")?;
-    }
-    for (link, target) in [
-        ("chain", "chained"),
-        ("chained", "dir/chained"),
-        ("dangling", "nowhere"),
-        ("dirlink", "dir"),
-        ("link", "dir/linked"),
-        ("loop", "loop"),
-    ] {
-        symlink(target, directory.join(link))?;
-    }
-    Ok(())
-}
 
 #[test]
 fn every_act_has_its_fact_and_no_other() -> Result<()> {
@@ -62,7 +22,7 @@ fn every_act_has_its_fact_and_no_other() -> Result<()> {
         // The places differ in file system; both are no places of harden's own.
         for parent in ["/var/tmp", "/dev/shm"] {
             let tree = Scratch::new(Path::new(parent))?;
-            furnish(tree.path())?;
+            trees::for_acts(tree.path())?;
             let recorded = harden::record(
                 "acts",
                 options,

@@ -52,6 +52,17 @@ pub const SUITES: &[Suite] = &[
     small("io_uring"),
     small("losses"),
     small("syscalls"),
+    // Where a kernel knows it, it seldom stops a program then; otherwise it is taken for the default.
+    Suite {
+        parameter: "preempt=lazy",
+        kernels: &["6.1", "6.12", "newest"],
+        ..small("tiers")
+    },
+    Suite {
+        parameter: "preempt=full",
+        kernels: &["6.12", "newest"],
+        ..small("preemption")
+    },
     debian("pipeline"),
     debian("nginx"),
     debian("redis"),
