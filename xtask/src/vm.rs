@@ -9,6 +9,7 @@ mod qemu;
 mod results;
 mod small;
 mod suite;
+mod table;
 
 use std::{
     fs,
@@ -158,6 +159,9 @@ fn suites(
             }
         }
     }
+    if kernels.len() == KERNELS.len() {
+        table::update()?;
+    }
     for line in &failed {
         println!("FAILED {line}");
     }
@@ -265,9 +269,7 @@ fn run(
         "`harden doctor --json` said nothing"
     );
     if let Some(report) = report {
-        let directory = workspace::vm().join("results");
-        fs::create_dir_all(&directory)?;
-        fs::write(directory.join(format!("{}.json", kernel.name)), report)?;
+        table::save(kernel.name, report.as_bytes())?;
     }
     Ok(results)
 }
