@@ -203,7 +203,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
     if known.is_null() {
         // SAFETY: the helper has no preconditions.
         state.cgroup = unsafe { bpf_get_current_cgroup_id() };
-        state.executable = walk::inode_id(executable_inode(task as Address));
+        state.executable = walk::inode_id(executable_inode());
     } else {
         // SAFETY: as in `current`.
         unsafe {
@@ -295,12 +295,15 @@ fn executable_file(task: Address) -> Option<Address> {
     kernel::pointer(mm, &kernel::MM_EXE_FILE)
 }
 
-/// Its inode, 0 if there is none.
+/// The inode of the program that the current task runs, 0 if there is none.
 ///
-/// A global function: verified once, and one number to its callers.
+/// A global function: verified once, and one number to its callers. It takes numbers only, which a
+/// task is not to the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn executable_inode(task: Address) -> u64 {
+extern "C" fn executable_inode() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
     let dentry = executable_file(task).and_then(|file| {
         let path = file + u64::from(kernel::FILE_PATH.load());
         kernel::pointer(path, &kernel::PATH_DENTRY)

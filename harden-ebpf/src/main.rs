@@ -252,6 +252,19 @@ pub fn cgroup_rmdir(ctx: RawTracePointContext) -> u32 {
     0
 }
 
+/// An LSM hook that every supported kernel has: does nothing. Some kernels refuse all LSM programs, and
+/// only once the verifier has been through them: this one costs it nothing.
+#[lsm(hook = "file_open")]
+pub fn any_lsm(_ctx: LsmContext) -> i32 {
+    0
+}
+
+/// The same for fexit.
+#[fexit(function = "security_file_open")]
+pub fn any_fexit(_ctx: FExitContext) -> i32 {
+    0
+}
+
 /// `sys_enter(struct pt_regs *regs, long id)`: does nothing. Only the benchmark loads it, as the
 /// price of the tracepoint itself.
 #[raw_tracepoint(tracepoint = "sys_enter")]

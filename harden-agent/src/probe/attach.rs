@@ -77,6 +77,24 @@ pub fn load(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), 
     if hook.attach == Attach::Lsm {
         lsm::has_bpf().map_err(|reason| Refusal::without_errno(hook, reason))?;
     }
+    if let Some(any) = any_of_its_kind(hook.attach) {
+        verify(ebpf, hook, any, btf)?;
+        unload(ebpf, any.program);
+    }
+    verify(ebpf, hook, point, btf)
+}
+
+/// A program of the same kind that does nothing: a kernel that refuses the kind is spared the rest.
+fn any_of_its_kind(attach: Attach) -> Option<Point> {
+    let (target, program) = match attach {
+        Attach::RawTracepoint | Attach::BtfTracepoint => return None,
+        Attach::Lsm => ("file_open", "any_lsm"),
+        Attach::Fexit => ("security_file_open", "any_fexit"),
+    };
+    Some(Point { target, program })
+}
+
+fn verify(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), Refusal> {
     with_program(ebpf, hook, point, |program| match hook.attach {
         Attach::RawTracepoint => TryInto::<&mut RawTracePoint>::try_into(program)?.load(),
         Attach::BtfTracepoint => {

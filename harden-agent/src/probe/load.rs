@@ -1,6 +1,6 @@
 //! Loading the kernel programs and attaching what this kernel allows.
 
-use std::{collections::BTreeMap, fs, io, os::fd::AsRawFd, path::Path};
+use std::{collections::BTreeMap, fs, io, os::fd::AsRawFd, path::Path, thread};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
@@ -155,9 +155,17 @@ impl Probe {
         offsets: &[(&'static str, u32)],
     ) -> Result<Self, ProbeError> {
         let paths = u32::from(paths_at_exit(forced));
-        let callers = kallsyms::noaudit_callers();
-        let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
-        let mut loader = EbpfLoader::new();
+        // All three read megabytes of text or types; the loader, too, begins with the kernel's types.
+        let (callers, btf, mut loader) = thread::scope(|scope| {
+            let callers = scope.spawn(kallsyms::noaudit_callers);
+            let btf = scope.spawn(AyaBtf::from_sys_fs);
+            let loader = EbpfLoader::new();
+            (callers.join(), btf.join(), loader)
+        });
+        let callers = callers.unwrap_or_default();
+        let btf = btf
+            .map_err(|_| missing("type information"))?
+            .map_err(|error| ProbeError::Load(error.into()))?;
         loader.btf(Some(&btf));
         // aya 0.14 does not know task storage; only the kernel side uses it.
         loader.allow_unsupported_maps();
