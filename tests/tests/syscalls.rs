@@ -192,7 +192,7 @@ fn five_thousand_opens_at_once_are_all_there() -> Result<()> {
 }
 
 /// Without task storage everything works too, but costs more: that it is used must not be lost
-/// silently. Tracing programs have it since 5.11 (kernel/trace/bpf_trace.c, `bpf_task_storage_get`).
+/// silently. Tracing programs have it since 5.11 (`kernel/trace/bpf_trace.c`, `bpf_task_storage_get`).
 #[test]
 fn task_storage_is_used_where_the_kernel_has_it() -> Result<()> {
     if !met("task_storage_is_used_where_the_kernel_has_it", &[]) {

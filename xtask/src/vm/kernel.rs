@@ -80,7 +80,8 @@ impl Kernel {
     }
 
     fn unpack(&self, directory: &Path) -> Result<()> {
-        let partial = directory.with_extension("partial");
+        // The dot of a version begins no extension: 6.1 and 6.12 are fetched side by side.
+        let partial = directory.with_file_name(format!("{}.partial", self.name));
         if partial.exists() {
             fs::remove_dir_all(&partial)?;
         }

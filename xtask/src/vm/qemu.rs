@@ -47,8 +47,7 @@ impl Machine {
         if kvm() {
             qemu.args(["-accel", "kvm", "-cpu", "host"]);
         } else {
-            // With a thread for each processor, one of them at times runs what the other has just
-            // patched, and the guest panics (int3) when a tracepoint is switched on under load.
+            // With a thread for each processor guests with 6.12 panicked (int3); docs/vm.md.
             qemu.args(["-accel", "tcg,thread=single", "-cpu", "max"]);
         }
         qemu.arg("-kernel").arg(&self.kernel);

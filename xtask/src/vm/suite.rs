@@ -41,6 +41,9 @@ const fn debian(name: &'static str) -> Suite {
     }
 }
 
+/// No suite: boots the small image and keeps what `harden doctor` says.
+pub const DOCTOR: &str = "doctor";
+
 /// All of them, in the order in which they run.
 pub const SUITES: &[Suite] = &[
     small("paths"),
@@ -83,6 +86,13 @@ pub struct Boot {
 
 /// The boots that a kernel needs, for all suites or for one.
 pub fn boots(kernel: &str, only: Option<&str>) -> Vec<Boot> {
+    if only == Some(DOCTOR) {
+        return vec![Boot {
+            image: Image::Small,
+            parameter: "",
+            suites: Vec::new(),
+        }];
+    }
     let mut boots: Vec<Boot> = Vec::new();
     let wanted = SUITES
         .iter()
@@ -123,5 +133,13 @@ mod tests {
         let boots = boots("6.1", Some("paths"));
         assert_eq!(boots.len(), 1);
         assert_eq!(boots[0].suites.len(), 1);
+    }
+
+    #[test]
+    fn doctor_takes_one_boot_and_no_suite() {
+        let boots = boots("6.1", Some(DOCTOR));
+        assert_eq!(boots.len(), 1);
+        assert_eq!(boots[0].image, Image::Small);
+        assert!(boots[0].suites.is_empty());
     }
 }
