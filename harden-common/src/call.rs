@@ -233,6 +233,8 @@ pub mod class {
     pub const MEMORY: u8 = 16;
     /// access and its kin: run under credentials made from the task's real IDs, and are its own need.
     pub const ACCESS: u8 = 32;
+    /// capset: asks for `CAP_SETPCAP` whether or not the call depends on it.
+    pub const CAPSET: u8 = 64;
 }
 
 /// Calls whose arguments `arguments.rs` of the kernel programs looks at.
@@ -262,6 +264,8 @@ const ARGUMENT_CALLS: &[u32] = &[
     314,
     135,
     425, // sched_setscheduler, sched_setattr, personality, io_uring_setup
+    126,
+    157, // capset, prctl
     41,
     53,
     IA32_SOCKETCALL,
@@ -272,6 +276,8 @@ const EXEC_CALLS: &[u32] = &[59, 322];
 /// mmap, mprotect, munmap, brk, mremap, shmat, `remap_file_pages`, `pkey_mprotect`
 const MEMORY_CALLS: &[u32] = &[9, 10, 11, 12, 25, 30, 216, 329, IA32_OLD_MMAP];
 const ACCESS_CALLS: &[u32] = &[21, 269, 439];
+/// capset, whose check for `CAP_SETPCAP` is looked at on entry.
+const CAPSET_CALLS: &[u32] = &[126];
 
 /// By native number: what a call is looked at for; 0 for most.
 pub static CLASSES: [u8; TABLE] = {
@@ -287,7 +293,8 @@ pub static CLASSES: [u8; TABLE] = {
     table = mark(table, SOCKET_CALLS, class::SOCKET);
     table = mark(table, EXEC_CALLS, class::EXEC);
     table = mark(table, MEMORY_CALLS, class::MEMORY);
-    mark(table, ACCESS_CALLS, class::ACCESS)
+    table = mark(table, ACCESS_CALLS, class::ACCESS);
+    mark(table, CAPSET_CALLS, class::CAPSET)
 };
 
 const PATH_CALLS_CONST: [u32; TABLE] = PATH_CALLS;
@@ -347,6 +354,8 @@ const IA32: &[(u32, u16)] = &[
     (45, 12),
     (91, 11),
     (163, 25),
+    (172, 157),
+    (185, 126),
     (131, 179),
     (133, 81),
     (136, 135),

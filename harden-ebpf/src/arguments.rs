@@ -8,7 +8,7 @@ use harden_common::{
 
 use crate::{
     arch::{self, Call},
-    emit,
+    capabilities, emit,
     kernel::Address,
 };
 
@@ -97,6 +97,13 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
             Argument::PersonalitySet,
         ),
         425 => facts.set(Argument::IoUring),
+        // capset; prctl: PR_SET_SECUREBITS
+        126 => {
+            if capabilities::raises_inheritable(inheritable(argument(0), argument(1))) {
+                capabilities::needs_setpcap(record, slot);
+            }
+        }
+        157 if argument(0) as u32 == 28 => capabilities::needs_setpcap(record, slot),
         // socket, socketpair
         41 | 53 => socket(facts, argument(0) as u32, argument(1) as u32),
         // socketcall: SYS_SOCKET, SYS_SOCKETPAIR
@@ -145,6 +152,20 @@ fn policy(facts: Facts, policy: u32) {
     // SCHED_FIFO, SCHED_RR, SCHED_DEADLINE
     let realtime = matches!(policy & !SCHED_RESET_ON_FORK, 1 | 2 | 6);
     facts.set_if(realtime, Argument::SchedulerRealtime);
+}
+
+/// The inheritable set that capset is asked for; the header tells whether there is an upper half
+/// (include/uapi/linux/capability.h).
+#[inline(always)]
+fn inheritable(header: Address, data: Address) -> u64 {
+    const VERSION_1: u32 = 0x1998_0330;
+    // struct __user_cap_data_struct: effective, permitted, inheritable
+    let low = u64::from(word(data + 8));
+    if word(header) == VERSION_1 {
+        low
+    } else {
+        low | u64::from(word(data + 12 + 8)) << 32
+    }
 }
 
 #[inline(always)]

@@ -22,7 +22,10 @@ use crate::{
 const FRAMES: usize = 12;
 /// Functions provided for.
 const FUNCTIONS: usize = 6;
+const CAP_SETPCAP: u32 = 8;
 const CAP_SYS_ADMIN: u32 = 21;
+/// The capabilities that the kernel does not mask out, since 5.9.
+const VALID: u64 = (1 << 41) - 1;
 
 /// First and last address of the kernel's functions that ask with `CAP_OPT_NOAUDIT`
 /// (`cap_vm_enough_memory`, `ns_capable_noaudit` …), for hooks that do not see the options.
@@ -79,6 +82,9 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
     };
     let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;
     let class = call_class(current);
+    if capability == CAP_SETPCAP && class & class::CAPSET != 0 {
+        return;
+    }
     let denied = u32::from(result != 0);
     let level: u32 = k::read(namespace as Address, &k::USER_NS_LEVEL).unwrap_or(0);
     let check = if level != 0 {
@@ -91,6 +97,46 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
         kinds::GRANTED + denied
     };
     emit::set(record, current.slot, first + check);
+}
+
+/// Whether a new inheritable set has what the task neither inherits nor is permitted now.
+///
+/// capset asks for `CAP_SETPCAP` each time, but only this depends on the answer
+/// (security/commoncap.c, `cap_capset`).
+#[inline(always)]
+pub fn raises_inheritable(new: u64) -> bool {
+    let credentials = own_credentials();
+    let inheritable: u64 = k::read(credentials, &k::CRED_INHERITABLE).unwrap_or(0);
+    let permitted: u64 = k::read(credentials, &k::CRED_PERMITTED).unwrap_or(0);
+    new & VALID & !(inheritable | permitted) != 0
+}
+
+/// The task is about to do what takes `CAP_SETPCAP`.
+///
+/// For what capset and `PR_SET_SECUREBITS` ask, which is `cap_capable` itself (security/commoncap.c):
+/// the hook `capable` is not told.
+#[inline(always)]
+pub fn needs_setpcap(record: *mut SlotRecord, slot: u32) {
+    let credentials = own_credentials();
+    let namespace: Address = k::read(credentials, &k::CRED_USER_NS).unwrap_or(0);
+    let level: u32 = k::read(namespace, &k::USER_NS_LEVEL).unwrap_or(0);
+    let effective: u64 = k::read(credentials, &k::CRED_EFFECTIVE).unwrap_or(0);
+    let check = if level != 0 {
+        kinds::CHILD_USER_NAMESPACE
+    } else if effective & 1 << CAP_SETPCAP != 0 {
+        kinds::GRANTED
+    } else {
+        kinds::GRANTED + 1
+    };
+    let fact = FACT_CAPABILITY + CAP_SETPCAP * CAPABILITY_CHECKS + check;
+    emit::set(record, slot, fact);
+}
+
+#[inline(always)]
+fn own_credentials() -> Address {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    k::read(task, &k::TASK_CRED).unwrap_or(0)
 }
 
 #[inline(always)]

@@ -22,6 +22,14 @@ offsets! {
     TASK_REAL_CRED;
     /// `task_struct.cred`: other credentials than `real_cred` are lent for a moment.
     TASK_CRED;
+    /// `cred.cap_effective`
+    CRED_EFFECTIVE;
+    /// `cred.cap_permitted`
+    CRED_PERMITTED;
+    /// `cred.cap_inheritable`
+    CRED_INHERITABLE;
+    /// `cred.user_ns`
+    CRED_USER_NS;
     /// `task_struct.seccomp.mode`: 0 for a task without a filter.
     TASK_SECCOMP_MODE;
     /// `task_struct.mm`

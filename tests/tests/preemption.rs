@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation::{Abi, Executable, Run};
+use harden_agent::observation::{Abi, Executable, Run, Text};
 use harden_tests::{Scratch, harden, met, programs};
 
 /// Files of a recording: an observation of so many long paths still fits into a small machine's memory.
@@ -124,12 +124,7 @@ impl Stressed {
     /// The files that are not in the observation. No path that is there is one that nobody used: mixed
     /// of two, or cut.
     fn missing(&self) -> Result<Vec<&PathBuf>> {
-        let observed: BTreeSet<&Path> = self
-            .facts()?
-            .files
-            .keys()
-            .map(|path| path.as_path())
-            .collect();
+        let observed: BTreeSet<&Path> = self.facts()?.files.keys().map(Text::as_path).collect();
         for &path in &observed {
             let is_known = if path.starts_with(self.directory.path()) {
                 self.made.files.contains(path) || self.made.directories.contains(path)

@@ -3,11 +3,15 @@
 use super::btf::Btf;
 
 /// (constant, structure, member), in the order of the kernel side.
-const OFFSETS: [(&str, &str, &str); 48] = [
+const OFFSETS: [(&str, &str, &str); 52] = [
     ("TASK_SELF_EXEC_ID", "task_struct", "self_exec_id"),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
     ("TASK_REAL_CRED", "task_struct", "real_cred"),
     ("TASK_CRED", "task_struct", "cred"),
+    ("CRED_EFFECTIVE", "cred", "cap_effective"),
+    ("CRED_PERMITTED", "cred", "cap_permitted"),
+    ("CRED_INHERITABLE", "cred", "cap_inheritable"),
+    ("CRED_USER_NS", "cred", "user_ns"),
     ("TASK_SECCOMP_MODE", "task_struct", "seccomp.mode"),
     ("TASK_MM", "task_struct", "mm"),
     ("TASK_FS", "task_struct", "fs"),

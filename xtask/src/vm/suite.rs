@@ -51,6 +51,7 @@ pub const SUITES: &[Suite] = &[
     small("files"),
     small("exec"),
     small("namespaces"),
+    small("capabilities"),
     small("cgroups"),
     small("io_uring"),
     small("losses"),
