@@ -59,6 +59,7 @@ fn lints(toolchain: &Toolchain) -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        "--all-features",
         "--",
         "--deny",
         "warnings",
