@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{Abi, Observation, Run, Word};
-use harden_tests::{Scratch, harden, met, programs};
+use harden_tests::{Scratch, harden, met, programs, scaled};
 
 fn run(observation: &Observation) -> Result<&Run> {
     observation.runs.values().next().context("a run")
@@ -83,16 +83,6 @@ fn programs_beyond_the_slots_are_counted() -> Result<()> {
     assert_eq!(run.executables.len(), 1);
     assert!(recorded.profile.text().contains("WARNING"));
     Ok(())
-}
-
-/// How many there are: fewer where the machine is slow, by `HARDEN_TEST_SCALE` (a fraction of 1).
-fn scaled(number: u32) -> Result<u32> {
-    let scale: f64 = match std::env::var("HARDEN_TEST_SCALE") {
-        Ok(scale) => scale.parse().context("HARDEN_TEST_SCALE")?,
-        Err(_) => 1.0,
-    };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Ok((f64::from(number) * scale) as u32)
 }
 
 /// The paths below `dir` that end in `file-NUMBER`, by number.

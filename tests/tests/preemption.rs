@@ -1,13 +1,10 @@
 //! Tasks that interrupt each other in the middle of the kernel programs: what is recorded is whole, and
 //! what could not be is counted.
 //!
-//! For a kernel with `preempt=full`, which stops a program wherever it is. 200,000 files are opened,
-//! 10,000 where the processor is emulated, as that takes a minute and 200,000 would take half an
-//! hour; `HARDEN_TEST_SCALE` is another fraction.
+//! For a kernel with `preempt=full`, which stops a program wherever it is.
 
 use std::{
     collections::BTreeSet,
-    env, fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
@@ -15,11 +12,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{Abi, Executable, Run, Text};
-use harden_tests::{Scratch, harden, met, programs};
+use harden_tests::{Scratch, harden, met, programs, scaled};
 
+const FILES: u32 = 200_000;
 /// Files of a recording: an observation of so many long paths still fits into a small machine's memory.
 const AT_ONCE: usize = 20_000;
-const RECORDINGS: usize = 10;
 /// Room for all of a recording: real-time tasks may keep `harden` from the processor.
 const RING: &str = "134217728";
 const TASKS_PER_CPU: usize = 16;
@@ -30,17 +27,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// How many recordings, and of how many files each.
 fn extent() -> Result<(usize, usize)> {
-    let scale: f64 = match env::var("HARDEN_TEST_SCALE") {
-        Ok(scale) => scale.parse().context("HARDEN_TEST_SCALE")?,
-        Err(_) if fs::read_to_string("/proc/cpuinfo")?.contains("QEMU TCG") => 0.05,
-        Err(_) => 1.0,
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss
-    )]
-    let all = ((AT_ONCE * RECORDINGS) as f64 * scale) as usize;
+    let all = scaled(FILES)? as usize;
     let recordings = all.div_ceil(AT_ONCE).max(1);
     Ok((recordings, all / recordings))
 }

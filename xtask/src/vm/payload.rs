@@ -2,6 +2,7 @@
 //! built on the host; the guest has no compiler.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -55,10 +56,7 @@ impl Payload {
             let (name, file) =
                 found.with_context(|| format!("harden-tests has no suite `{}`", suite.name))?;
             archive.copy(file, format!("/harden/tests/{name}"))?;
-            list += name;
-            list += " ";
-            list += &suite.seconds.to_string();
-            list.push('\n');
+            let _ = writeln!(list, "{name} {} {}", suite.seconds, suite.scale);
             programs.push(file.clone());
         }
         archive.file("/harden/suites", 0o644, list.as_bytes());

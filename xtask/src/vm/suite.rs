@@ -22,6 +22,8 @@ pub struct Suite {
     pub kernels: &'static [&'static str],
     /// After so many seconds it hangs.
     pub seconds: u64,
+    /// The fraction of its work that it does there: what is a million natively takes too long emulated.
+    pub scale: &'static str,
 }
 
 const fn small(name: &'static str) -> Suite {
@@ -31,6 +33,7 @@ const fn small(name: &'static str) -> Suite {
         parameter: "",
         kernels: &[],
         seconds: 900,
+        scale: "1",
     }
 }
 
@@ -54,7 +57,10 @@ pub const SUITES: &[Suite] = &[
     small("capabilities"),
     small("cgroups"),
     small("io_uring"),
-    small("losses"),
+    Suite {
+        scale: "0.02",
+        ..small("losses")
+    },
     small("syscalls"),
     // Where a kernel knows it, it seldom stops a program then; otherwise it is taken for the default.
     Suite {
@@ -65,6 +71,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         parameter: "preempt=full",
         kernels: &["6.12", "newest"],
+        scale: "0.05",
         ..small("preemption")
     },
     debian("pipeline"),
@@ -72,6 +79,7 @@ pub const SUITES: &[Suite] = &[
     debian("redis"),
     debian("secondary_calls"),
     debian("nothing_stays_behind"),
+    debian("units"),
 ];
 
 /// Suites that one boot serves.
