@@ -32,11 +32,13 @@ pub enum Loss {
     /// attributed by its own cgroup and program at each call, which is slow, and wrong between fork
     /// and exec.
     TasksFull = 12,
+    /// A call's end was not seen: all programs on `sys_exit` were skipped for it.
+    ExitSkipped = 13,
 }
 
 impl Loss {
     /// Every kind with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::PathRingFull, "path-ring-full"),
         (Self::ExecRingFull, "exec-ring-full"),
         (Self::SocketRingFull, "socket-ring-full"),
@@ -50,6 +52,7 @@ impl Loss {
         (Self::MapUpdate, "map-update"),
         (Self::CgroupsFull, "cgroups-full"),
         (Self::TasksFull, "tasks-full"),
+        (Self::ExitSkipped, "skipped-sys_exit"),
     ];
 
     /// Entries of the counter array.

@@ -56,12 +56,24 @@ fn entered(regs: Address, id: i64, current: Current, notes: u32) {
     let call = Call::of(current.task, id);
     if !current.state.is_null() {
         // SAFETY: as in `enter_again`.
-        unsafe {
-            (*current.state).call = call.mark();
+        let former = unsafe {
             (*current.state).notes = notes;
+            core::mem::replace(&mut (*current.state).call, call.mark())
+        };
+        if former != 0 {
+            exit_skipped(Call::from_mark(former));
         }
     }
     record(regs, call, current);
+}
+
+/// The task goes on, and no program has seen `call` come back.
+#[inline(always)]
+fn exit_skipped(call: Call) {
+    let class = call.class();
+    if class & (class::PATH | class::SOCKET) != 0 && class & class::EXEC == 0 {
+        lost(Loss::ExitSkipped);
+    }
 }
 
 /// Records that the call was made.
@@ -144,7 +156,7 @@ pub fn refused(action: u32) {
     }
 }
 
-/// The call that is coming back, by the mark that its entry left.
+/// The call that is coming back, by the mark that its entry left, unless that is of an earlier one.
 #[inline(always)]
 fn call_of(regs: Address, current: Current) -> Option<Call> {
     let mut entered = false;
@@ -158,11 +170,14 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
             (mark, notes)
         };
         if mark != 0 {
-            return Some(Call::from_mark(mark));
+            let marked = Call::from_mark(mark);
+            if is_back(regs, current, mark) {
+                return Some(marked);
+            }
+            exit_skipped(marked);
         }
         entered = notes & note::ENTERED != 0;
     }
-    // A tracer's skip and rt_sigreturn come back with number -1 on x86.
     let id = arch::number(regs)?;
     let call = Call::of(current.task, id);
     // If this task's entries are seen, a filter has refused the call; or, where there is none, the
@@ -175,6 +190,14 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
         }
     }
     Some(call)
+}
+
+/// Whether it is the call with this mark that comes back. A tracer's skip and rt_sigreturn come back
+/// with number -1 on x86.
+#[inline(always)]
+fn is_back(regs: Address, current: Current, mark: u32) -> bool {
+    let id = arch::number(regs).unwrap_or(-1);
+    id < 0 || Call::of(current.task, id).mark() == mark
 }
 
 /// Whether the current task is under a seccomp filter.

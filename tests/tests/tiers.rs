@@ -57,6 +57,8 @@ struct Place {
 
 impl Place {
     fn new() -> Result<Self> {
+        // mount(8) makes it when there is none: that would be done in the first recording only.
+        fs::create_dir_all("/run/mount")?;
         Ok(Self {
             directory: Scratch::new(Path::new("/dev/shm"))?,
         })

@@ -21,8 +21,8 @@ use super::{
 static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
 static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
 
-/// What the name of a program's copy ends with.
-const AGAIN: &str = "_again";
+/// The programs on a call's two ends, which make up for each other.
+const CALL_PROGRAMS: [&str; 4] = ["sys_enter", "sys_enter_again", "sys_exit", "sys_exit_again"];
 
 /// Why the copy of `sys_enter` is not attached at first.
 const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
@@ -265,8 +265,17 @@ impl Probe {
         Ok(())
     }
 
-    fn is_attached(&self, fact: Fact) -> bool {
-        matches!(self.hooks.get(&fact), Some(Ok(_)))
+    /// How many calls may have been seen by no program: at most as many as that was skipped for which
+    /// was skipped the least. An entry that was not seen is made up for at the call's end.
+    fn skipped_calls(&self) -> u64 {
+        let attached = self.hooks.values().flatten().flat_map(|hook| hook.points);
+        let programs = attached
+            .map(|point| point.program)
+            .filter(|name| CALL_PROGRAMS.contains(name));
+        programs
+            .filter_map(|name| self.ebpf.program(name).map(recursion_misses))
+            .min()
+            .unwrap_or(0)
     }
 
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
@@ -330,20 +339,12 @@ impl Probe {
             let sum = counters.get(&(loss as u32), 0)?.iter().sum();
             losses.insert(name.to_owned(), sum);
         }
-        let skipped = |name: &str| self.ebpf.program(name).map(recursion_misses);
         for (name, program) in self.ebpf.programs() {
-            // What a copy has seen is not lost; what both were skipped for is at most the smaller.
-            let is_copy = name.ends_with(AGAIN);
-            let is_watched = self.is_attached(Fact::SkippedCalls);
-            let copy = skipped(&format!("{name}{AGAIN}")).filter(|_| is_watched);
-            if !is_copy {
-                let own = recursion_misses(program);
-                losses.insert(
-                    format!("skipped-{name}"),
-                    copy.map_or(own, |copy| copy.min(own)),
-                );
+            if !CALL_PROGRAMS.contains(&name) {
+                losses.insert(format!("skipped-{name}"), recursion_misses(program));
             }
         }
+        losses.insert("skipped-sys_enter".to_owned(), self.skipped_calls());
         losses.retain(|_, count| *count > 0);
         Ok(losses)
     }

@@ -159,7 +159,7 @@ macro_rules! family {
 /// stat stays with `sys_exit` although `security_inode_getattr` has a path: it cannot tell fstat, for
 /// which nobody needs the path, from stat. access and readlink have no hook with a path.
 pub const TIERS: &[&[Hook]] = &[
-    &[hook!(Syscalls, RawTracepoint, "sys_enter")],
+    // Last to be attached: a copy has to come after the program that it makes up for.
     &[Hook {
         fact: Fact::SkippedCalls,
         attach: Attach::RawTracepoint,
@@ -175,6 +175,7 @@ pub const TIERS: &[&[Hook]] = &[
             },
         ],
     }],
+    &[hook!(Syscalls, RawTracepoint, "sys_enter")],
     &[hook!(Lookups, RawTracepoint, "sys_exit")],
     &[hook!(Addresses, RawTracepoint, "sys_exit")],
     &[
