@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use harden_agent::observation::{Abi, Observation};
 use harden_tests::{
     Scratch, harden, met,
+    observed::losses,
     programs::install,
     strace::{self, Calls},
 };
@@ -13,7 +14,7 @@ use harden_tests::{
 /// Programs → calls, as the observation has them.
 fn observed(observation: &Observation) -> BTreeMap<&Path, Calls> {
     let run = observation.runs.values().next().expect("one run");
-    assert_eq!(run.losses.len(), 0, "{:?}", run.losses);
+    assert!(losses(run).is_empty(), "{:?}", run.losses);
     let programs = run.executables.iter().map(|(path, facts)| {
         let calls = facts.syscalls.iter().flat_map(|(abi, calls)| {
             calls
@@ -181,7 +182,7 @@ fn five_thousand_opens_at_once_are_all_there() -> Result<()> {
     let path = dir.path().to_str().context("a path in UTF-8")?;
     let recorded = harden::record("command", &[], &["/usr/bin/python3", "-c", script, path])?;
     let run = recorded.observation.runs.values().next().context("a run")?;
-    assert_eq!(run.losses.len(), 0, "{:?}", run.losses);
+    assert!(losses(run).is_empty(), "{:?}", run.losses);
     let files = run
         .executables
         .values()
