@@ -70,8 +70,7 @@ fn entered(regs: Address, id: i64, current: Current, notes: u32) {
 /// The task goes on, and no program has seen `call` come back.
 #[inline(always)]
 fn exit_skipped(call: Call) {
-    let class = call.class();
-    if class & (class::PATH | class::SOCKET) != 0 && class & class::EXEC == 0 {
+    if call.class() & (class::PATH | class::SOCKET) != 0 {
         lost(Loss::ExitSkipped);
     }
 }
@@ -171,7 +170,8 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
         };
         if mark != 0 {
             let marked = Call::from_mark(mark);
-            if is_back(regs, current, mark) {
+            // The program that exec began may have other numbers.
+            if marked.class() & class::EXEC != 0 || is_back(regs, current, mark) {
                 return Some(marked);
             }
             exit_skipped(marked);
