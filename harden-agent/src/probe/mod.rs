@@ -14,6 +14,7 @@ mod tiers;
 pub use attach::Refusal;
 pub use btf::BtfError;
 pub use load::{Probe, ProbeError, Sizes, grace_period};
+pub use preemption::Preemption;
 pub use slots::Record;
 pub use survey::{Attempt, Loaded, Survey, Tiers};
 pub use tiers::{Fact, Forced, Hook};
