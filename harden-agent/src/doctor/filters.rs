@@ -279,11 +279,9 @@ impl Unit {
             "RestrictAddressFamilies",
         ];
         for key in set {
-            let value = self
-                .properties
-                .get(key)
-                .filter(|value| !value.as_bytes().is_empty());
-            if value.is_some() {
+            let value = self.properties.get(key).map(Text::as_bytes);
+            // `~` denies what follows: nothing. systemctl says so where none is set.
+            if value.is_some_and(|value| !matches!(value, b"" | b"~")) {
                 found.push(format!("the unit has {key}="));
             }
         }
