@@ -147,18 +147,10 @@ pub fn inherit(child: Task) {
     }
 }
 
-/// A thread ends.
+/// A thread ends: its state is not needed any more.
 #[inline(always)]
-pub fn exit() {
-    let task = task_state::current();
-    let code: u32 = kernel::read(task as Address, &kernel::TASK_EXIT_CODE).unwrap_or(0);
-    // The low seven bits are the signal (wait(2)); 31 is SIGSYS.
-    if code & 0x7f == 31
-        && let Some(current) = returning()
-    {
-        emit::fact(current.slot, Argument::KilledBySeccomp.fact());
-    }
-    task_state::forget(task);
+pub fn forget() {
+    task_state::forget(task_state::current());
 }
 
 #[inline(always)]

@@ -40,6 +40,10 @@ offsets! {
     TASK_FILES;
     /// `task_struct.exit_code`
     TASK_EXIT_CODE;
+    /// `task_struct.signal`
+    TASK_SIGNAL;
+    /// `signal_struct.flags`
+    SIGNAL_FLAGS;
     /// `task_struct.start_boottime`: with the thread id it names a task for ever.
     TASK_START_BOOTTIME;
     /// `task_struct.pid`

@@ -82,11 +82,21 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
     0
 }
 
+/// LSM hook `bprm_committed_creds(const struct linux_binprm *bprm)` (not const before 6.8),
+/// `include/linux/lsm_hook_defs.h`; 5.7. Called by `begin_new_exec` (fs/exec.c): the new program and
+/// its credentials are in place, and there is no way back.
+#[lsm(hook = "bprm_committed_creds")]
+pub fn bprm_committed_creds(ctx: LsmContext) -> i32 {
+    attribution::exec(ctx.arg(0));
+    0
+}
+
 /// `sched_process_exit(struct task_struct *p)` (6.16 added `bool group_dead`),
 /// include/trace/events/sched.h; all supported kernels. For each thread, in its own context.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
-    attribution::exit();
+    syscalls::ended();
+    attribution::forget();
     0
 }
 

@@ -21,6 +21,14 @@ static COUNTED_SLOTS: Global<u32> = Global::new(0);
 /// `SECCOMP_RET_LOG` (include/uapi/linux/seccomp.h): the call goes on.
 const SECCOMP_RET_LOG: u32 = 0x7ffc_0000;
 
+/// Calls of which the number is not there any more when they are missed: (native, 32-bit) number.
+const EXIT: (i64, i64) = (60, 1);
+const EXIT_GROUP: (i64, i64) = (231, 252);
+const RT_SIGRETURN: (i64, i64) = (15, 173);
+/// include/linux/sched/signal.h
+const SIGNAL_GROUP_EXIT: u32 = 4;
+const SIGSYS: u32 = 31;
+
 /// 0 where paths are wanted from other hooks only.
 #[unsafe(no_mangle)]
 static PATHS_AT_EXIT: Global<u32> = Global::new(1);
@@ -155,6 +163,54 @@ pub fn refused(action: u32) {
     }
 }
 
+/// A thread ends.
+#[inline(always)]
+pub fn ended() {
+    let Some(current) = attribution::returning() else {
+        return;
+    };
+    let task = current.task as Address;
+    let code: u32 = kernel::read(task, &kernel::TASK_EXIT_CODE).unwrap_or(0);
+    // The low seven bits are the signal (wait(2)).
+    match code & 0x7f {
+        SIGSYS => emit::fact(current.slot, Argument::KilledBySeccomp.fact()),
+        0 => exited(current, task),
+        _ => {}
+    }
+}
+
+/// The thread has called exit, or another of its process `exit_group`. No such call comes back: if the
+/// programs on `sys_enter` were skipped for it, it is recorded now.
+#[inline(always)]
+fn exited(current: Current, task: Address) {
+    if current.state.is_null() {
+        return;
+    }
+    // SAFETY: a whole value of the map.
+    let (mark, notes) = unsafe { ((*current.state).call, (*current.state).notes) };
+    if mark != 0 || notes & note::ENTERED == 0 {
+        return;
+    }
+    let signal: Address = kernel::read(task, &kernel::TASK_SIGNAL).unwrap_or(0);
+    let flags: u32 = kernel::read(signal, &kernel::SIGNAL_FLAGS).unwrap_or(0);
+    let calls = if flags & SIGNAL_GROUP_EXIT != 0 {
+        EXIT_GROUP
+    } else {
+        EXIT
+    };
+    made(current, calls);
+}
+
+/// Records a call of which nothing is left but that it was made: (native, 32-bit) number.
+#[inline(always)]
+fn made(current: Current, (native, ia32): (i64, i64)) {
+    let compat = Call::of(current.task, native).compat;
+    let call = Call::of(current.task, if compat { ia32 } else { native });
+    if let Some(fact) = call.fact {
+        emit::fact(current.slot, fact);
+    }
+}
+
 /// The call that is coming back, by the mark that its entry left, unless that is of an earlier one.
 #[inline(always)]
 fn call_of(regs: Address, current: Current) -> Option<Call> {
@@ -182,11 +238,12 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
     let call = Call::of(current.task, id);
     // If this task's entries are seen, a filter has refused the call; or, where there is none, the
     // programs on `sys_enter` were skipped. Else it began before we looked.
-    if entered && id >= 0 {
-        if is_filtered() {
-            emit::fact(current.slot, Argument::CallRefused.fact());
-        } else {
-            record(regs, call, current);
+    if entered {
+        match (is_filtered(), id < 0) {
+            (true, false) => emit::fact(current.slot, Argument::CallRefused.fact()),
+            (false, false) => record(regs, call, current),
+            (false, true) => made(current, RT_SIGRETURN),
+            (true, true) => {}
         }
     }
     Some(call)

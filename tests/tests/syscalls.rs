@@ -165,7 +165,17 @@ fn every_one_of_a_hundred_short_processes_is_seen() -> Result<()> {
             assert_eq!(times, [(Path::new(name), Some(100))]);
             let exits = &facts.syscalls[&Abi::Native];
             let exits = exits.iter().find(|(call, _)| call.as_str() == "exit_group");
-            assert_eq!(exits.and_then(|(_, seen)| seen.count), Some(100));
+            let count = exits.and_then(|(_, seen)| seen.count).context("a count")?;
+            // A skipped entry is made up for, but is not counted.
+            let may_be_skipped = run
+                .losses
+                .keys()
+                .any(|kind| kind.as_str() == "skipped-sys_enter");
+            assert!(
+                count == 100 || may_be_skipped && count < 100,
+                "{count}: {:?}",
+                run.losses
+            );
         }
     }
     Ok(())

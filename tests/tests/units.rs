@@ -67,7 +67,7 @@ fn doctor_tells_which_unit_runs_under_a_filter() -> Result<()> {
     assert_eq!(process["no_new_privileges"], true, "{unit}");
     assert_eq!(
         process["bounding_set"],
-        serde_json::json!(["chown"]),
+        serde_json::json!(["CAP_CHOWN"]),
         "{unit}"
     );
     let filter = unit["properties"]["SystemCallFilter"].as_str();

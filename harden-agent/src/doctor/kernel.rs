@@ -1,8 +1,10 @@
 //! Which kernel, and how it preempts.
 
+use std::fs;
+
 use serde::Serialize;
 
-use super::check::Check;
+use super::{ask, check::Check, safe};
 use crate::{observation::Text, probe::Preemption, run::host};
 
 /// The running kernel.
@@ -18,10 +20,19 @@ pub struct Kernel {
 pub fn examine() -> Kernel {
     let host = host::this();
     Kernel {
+        preemption: Preemption::of_this_kernel(&configuration(&host.kernel)),
         release: host.kernel,
         architecture: host.architecture,
-        preemption: Preemption::of_this_kernel(),
     }
+}
+
+/// The kernel's configuration, from where distributions leave it.
+fn configuration(release: &Text) -> String {
+    let boot = format!("/boot/config-{}", safe(release.as_bytes()));
+    fs::read_to_string(boot)
+        .ok()
+        .or_else(|| Some(ask::ask("gzip", &["-dc", "/proc/config.gz"]).ok()?.output))
+        .unwrap_or_default()
 }
 
 impl Kernel {

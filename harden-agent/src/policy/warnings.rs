@@ -12,6 +12,21 @@ use super::target::Launch;
 /// Paths that no line can hold are named one by one up to this many.
 const NAMED: usize = 20;
 
+/// What a loss means. The kernel says of a program how often it was skipped, but not for whom; the ends
+/// of calls are counted by the programs themselves.
+fn loss(kind: &str, lost: u64) -> String {
+    match kind.strip_prefix("skipped-") {
+        Some(program) if program != "sys_exit" => format!(
+            "the kernel skipped {program} up to {lost} times, on the whole machine: if it was for this \
+             program, something may be missing here"
+        ),
+        _ => format!(
+            "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
+             again before you rely on this profile"
+        ),
+    }
+}
+
 /// All warnings of a policy.
 pub(super) fn collect(
     policy: &Policy,
@@ -24,10 +39,7 @@ pub(super) fn collect(
         warnings.push("the observation holds no run: this profile rests on nothing".to_owned());
     }
     for (kind, lost) in &coverage.losses {
-        warnings.push(format!(
-            "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
-             again before you rely on this profile"
-        ));
+        warnings.push(loss(kind.as_str(), *lost));
     }
     for (fact, runs) in &coverage.blind {
         warnings.push(format!(

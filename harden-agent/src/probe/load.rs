@@ -213,8 +213,10 @@ impl Probe {
 
     fn attach(&mut self, forced: &[Forced], btf: &AyaBtf) -> Result<(), ProbeError> {
         let is_forced = |fact| forced.iter().any(|forced| forced.fact == fact);
-        // Where that is not known it is unlikely, and noticed when it happens.
-        let skips_programs = Preemption::of_this_kernel().is_some_and(Preemption::skips_programs);
+        // The configuration, which may be packed, only tells of kernels that preempt little: what is
+        // unlikely is noticed when it happens.
+        let preemption = Preemption::of_this_kernel("");
+        let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         for (fact, hooks) in tiers::plan(forced).iter().rev() {
             let supplied = if *fact == Fact::SkippedCalls && !is_forced(*fact) && !skips_programs {
                 Err(NOT_SKIPPED.to_owned())

@@ -3,7 +3,7 @@
 use super::btf::Btf;
 
 /// (constant, structure, member), in the order of the kernel side.
-const OFFSETS: [(&str, &str, &str); 52] = [
+const OFFSETS: [(&str, &str, &str); 54] = [
     ("TASK_SELF_EXEC_ID", "task_struct", "self_exec_id"),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
     ("TASK_REAL_CRED", "task_struct", "real_cred"),
@@ -17,6 +17,8 @@ const OFFSETS: [(&str, &str, &str); 52] = [
     ("TASK_FS", "task_struct", "fs"),
     ("TASK_FILES", "task_struct", "files"),
     ("TASK_EXIT_CODE", "task_struct", "exit_code"),
+    ("TASK_SIGNAL", "task_struct", "signal"),
+    ("SIGNAL_FLAGS", "signal_struct", "flags"),
     ("TASK_START_BOOTTIME", "task_struct", "start_boottime"),
     ("TASK_PID", "task_struct", "pid"),
     ("TASK_THREAD_STATUS", "task_struct", "thread_info.status"),

@@ -25,18 +25,17 @@ pub enum Preemption {
 }
 
 impl Preemption {
-    /// The running kernel's; `None` where nothing tells.
+    /// The running kernel's, which was built with `configuration`; `None` where nothing tells.
     #[must_use]
-    pub fn of_this_kernel() -> Option<Self> {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    pub fn of_this_kernel(configuration: &str) -> Option<Self> {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
         let uname = rustix::system::uname();
-        let release = uname.release().to_string_lossy();
         Self::from(&Told {
             mode: &read(MODE),
             command_line: &read("/proc/cmdline"),
-            release: &release,
+            release: &uname.release().to_string_lossy(),
             version: &uname.version().to_string_lossy(),
-            configuration: &read(&format!("/boot/config-{release}")),
+            configuration,
         })
     }
 

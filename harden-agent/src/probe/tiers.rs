@@ -214,7 +214,10 @@ pub const TIERS: &[&[Hook]] = &[
         hook!(Capabilities, Fexit, "cap_capable", "cap_capable_done"),
     ],
     &[hook!(Fork, BtfTracepoint, "task_newtask")],
-    &[hook!(Exec, RawTracepoint, "sched_process_exec")],
+    &[
+        hook!(Exec, Lsm, "bprm_committed_creds"),
+        hook!(Exec, RawTracepoint, "sched_process_exec"),
+    ],
     &[hook!(Exit, RawTracepoint, "sched_process_exit")],
     &[hook!(CgroupBirth, RawTracepoint, "cgroup_mkdir")],
     &[hook!(CgroupEnd, RawTracepoint, "cgroup_rmdir")],
