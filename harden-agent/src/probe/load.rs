@@ -10,7 +10,7 @@ use aya::{
 use harden_common::Loss;
 
 use super::{
-    attach::attach_one,
+    attach::{Ready, attach_one, load_side_by_side},
     btf::{Btf, BtfError},
     kallsyms,
     offsets::{self, MissingMember},
@@ -217,11 +217,16 @@ impl Probe {
         // unlikely is noticed when it happens.
         let preemption = Preemption::of_this_kernel("");
         let skips_programs = preemption.is_some_and(Preemption::skips_programs);
-        for (fact, hooks) in tiers::plan(forced).iter().rev() {
-            let supplied = if *fact == Fact::SkippedCalls && !is_forced(*fact) && !skips_programs {
-                Err(NOT_SKIPPED.to_owned())
+        let is_wanted = |fact| fact != Fact::SkippedCalls || is_forced(fact) || skips_programs;
+        let plan = tiers::plan(forced);
+        let wanted = plan.iter().filter(|(fact, _)| is_wanted(*fact));
+        let first = wanted.filter_map(|(_, hooks)| hooks.first());
+        let mut ready = load_side_by_side(&mut self.ebpf, first);
+        for (fact, hooks) in plan.iter().rev() {
+            let supplied = if is_wanted(*fact) {
+                self.attach_first(hooks, btf, &mut ready)
             } else {
-                self.attach_first(hooks, btf)
+                Err(NOT_SKIPPED.to_owned())
             };
             if let (Err(reason), Some(hook), true) = (&supplied, hooks.first(), is_forced(*fact)) {
                 return Err(ProbeError::Forced(hook.name(), reason.clone()));
@@ -235,10 +240,15 @@ impl Probe {
     }
 
     /// The first of `hooks` that the kernel takes, or why it took none.
-    fn attach_first(&mut self, hooks: &[Hook], btf: &AyaBtf) -> Result<Hook, String> {
+    fn attach_first(
+        &mut self,
+        hooks: &[Hook],
+        btf: &AyaBtf,
+        ready: &mut Ready,
+    ) -> Result<Hook, String> {
         let mut refusals = Vec::new();
         for hook in hooks {
-            match attach_one(&mut self.ebpf, *hook, btf) {
+            match attach_one(&mut self.ebpf, *hook, btf, ready) {
                 Ok(()) => return Ok(*hook),
                 Err(refusal) => refusals.push(refusal.to_string()),
             }
@@ -260,7 +270,8 @@ impl Probe {
         let skipped = |name| self.ebpf.program(name).map_or(0, recursion_misses);
         if waiting && skipped("sys_enter") + skipped("sys_exit") > 0 {
             let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
-            let supplied = self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf);
+            let supplied =
+                self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf, &mut Ready::new());
             self.hooks.insert(Fact::SkippedCalls, supplied);
         }
         Ok(())

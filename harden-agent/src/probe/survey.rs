@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aya::{Btf as AyaBtf, Ebpf};
 
 use super::{
-    attach::{self, Refusal, attach_one},
+    attach::{self, Ready, Refusal, attach_one},
     load::{Probe, ProbeError, Sizes},
     tiers::{Hook, TIERS},
 };
@@ -131,7 +131,7 @@ fn variant(name: &str, load: impl FnOnce() -> Result<Probe, ProbeError>) -> Atte
 fn attempt(ebpf: &mut Ebpf, hook: Hook, btf: &AyaBtf) -> Attempt {
     programs(hook).for_each(|name| attach::unload(ebpf, name));
     let started = Instant::now();
-    let result = attach_one(ebpf, hook, btf);
+    let result = attach_one(ebpf, hook, btf, &mut Ready::new());
     let load = started.elapsed();
     let verified_instructions = programs(hook)
         .map(|name| {
