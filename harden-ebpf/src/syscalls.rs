@@ -33,6 +33,10 @@ const SIGSYS: u32 = 31;
 #[unsafe(no_mangle)]
 static PATHS_AT_EXIT: Global<u32> = Global::new(1);
 
+/// 1 where the kernel preempts programs, and so skips others.
+#[unsafe(no_mangle)]
+static SKIPS_PROGRAMS: Global<u32> = Global::new(0);
+
 /// `sys_enter`: after ptrace and seccomp, before the call.
 #[inline(always)]
 pub fn enter(regs: Address, id: i64) {
@@ -226,8 +230,7 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
         };
         if mark != 0 {
             let marked = Call::from_mark(mark);
-            // The program that exec began may have other numbers.
-            if marked.class() & class::EXEC != 0 || is_back(regs, current, mark) {
+            if is_back(regs, current, mark) {
                 return Some(marked);
             }
             exit_skipped(marked);
@@ -249,10 +252,16 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
     Some(call)
 }
 
-/// Whether it is the call with this mark that comes back. A tracer's skip and rt_sigreturn come back
-/// with number -1 on x86.
+/// Whether it is the call with this mark that comes back.
 #[inline(always)]
 fn is_back(regs: Address, current: Current, mark: u32) -> bool {
+    let class = Call::from_mark(mark).class();
+    // Reading the number takes time: not where it is hardly ever another, and nothing is looked at.
+    // The program that exec began may have other numbers.
+    if (class == 0 && SKIPS_PROGRAMS.load() == 0) || class & class::EXEC != 0 {
+        return true;
+    }
+    // A tracer's skip and rt_sigreturn come back with number -1 on x86.
     let id = arch::number(regs).unwrap_or(-1);
     id < 0 || Call::of(current.task, id).mark() == mark
 }

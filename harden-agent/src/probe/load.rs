@@ -155,6 +155,11 @@ impl Probe {
         offsets: &[(&'static str, u32)],
     ) -> Result<Self, ProbeError> {
         let paths = u32::from(paths_at_exit(forced));
+        // The configuration, which may be packed, only tells of kernels that preempt little: what is
+        // unlikely is noticed when it happens.
+        let preemption = Preemption::of_this_kernel("");
+        let skips_programs = preemption.is_some_and(Preemption::skips_programs);
+        let skips = u32::from(skips_programs);
         // All three read megabytes of text or types; the loader, too, begins with the kernel's types.
         let (callers, btf, mut loader) = thread::scope(|scope| {
             let callers = scope.spawn(kallsyms::noaudit_callers);
@@ -174,6 +179,7 @@ impl Probe {
             loader.override_global(name, offset, false);
         }
         loader.override_global("PATHS_AT_EXIT", &paths, true);
+        loader.override_global("SKIPS_PROGRAMS", &skips, true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
         loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
         for (map, entries) in [
@@ -199,7 +205,7 @@ impl Probe {
             counted_slots: sizes.counted_slots,
         };
         probe.fill_slots(sizes.slots)?;
-        probe.attach(forced, &btf)?;
+        probe.attach(forced, &btf, skips_programs)?;
         Ok(probe)
     }
 
@@ -211,12 +217,13 @@ impl Probe {
         Ok(())
     }
 
-    fn attach(&mut self, forced: &[Forced], btf: &AyaBtf) -> Result<(), ProbeError> {
+    fn attach(
+        &mut self,
+        forced: &[Forced],
+        btf: &AyaBtf,
+        skips_programs: bool,
+    ) -> Result<(), ProbeError> {
         let is_forced = |fact| forced.iter().any(|forced| forced.fact == fact);
-        // The configuration, which may be packed, only tells of kernels that preempt little: what is
-        // unlikely is noticed when it happens.
-        let preemption = Preemption::of_this_kernel("");
-        let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         let is_wanted = |fact| fact != Fact::SkippedCalls || is_forced(fact) || skips_programs;
         let plan = tiers::plan(forced);
         let wanted = plan.iter().filter(|(fact, _)| is_wanted(*fact));
