@@ -113,12 +113,6 @@ pub const PROGRAMS: &[Need] = &[
         false,
     ),
     need(
-        &["qemu-system-x86"],
-        "qemu-system-x86_64",
-        "runs the tests on other kernels",
-        false,
-    ),
-    need(
         &["mmdebstrap"],
         "mmdebstrap",
         "makes the root file system of the virtual machines",

@@ -1,7 +1,11 @@
 //! Packages of any Debian release, from the mirror that this machine uses, without touching the
 //! machine's own apt: lists and cache lie in a directory of their own. Signatures are checked as ever.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -83,6 +87,30 @@ impl Apt {
         // The output is parsed.
         apt.env("LC_ALL", "C");
         apt
+    }
+
+    /// Downloads `packages` and unpacks them into `directory`, which is there whole or not at all.
+    pub fn unpack(&self, packages: &[String], directory: &Path) -> Result<()> {
+        let name = directory.file_name().unwrap_or_default();
+        // The dot of a version begins no extension: 6.1 and 6.12 are fetched side by side.
+        let partial = directory.with_file_name(format!("{}.partial", name.display()));
+        if partial.exists() {
+            fs::remove_dir_all(&partial)?;
+        }
+        fs::create_dir_all(&partial)?;
+        let mut download = self.get();
+        download.current_dir(&partial).args(["download", "--quiet"]);
+        process::run(download.args(packages))?;
+        for entry in fs::read_dir(&partial)? {
+            let package = entry?.path();
+            if package.extension().is_some_and(|ending| ending == "deb") {
+                let mut unpack = Command::new("dpkg-deb");
+                process::run(unpack.arg("--extract").arg(&package).arg(&partial))?;
+                fs::remove_file(&package)?;
+            }
+        }
+        fs::rename(&partial, directory)?;
+        Ok(())
     }
 
     /// The packages that installing `package` would bring.

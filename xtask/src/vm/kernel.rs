@@ -80,30 +80,10 @@ impl Kernel {
     }
 
     fn unpack(&self, directory: &Path) -> Result<()> {
-        // The dot of a version begins no extension: 6.1 and 6.12 are fetched side by side.
-        let partial = directory.with_file_name(format!("{}.partial", self.name));
-        if partial.exists() {
-            fs::remove_dir_all(&partial)?;
-        }
-        fs::create_dir_all(&partial)?;
         let apt = Apt::new(self.release)?;
-        let packages = apt.brings("linux-image-cloud-amd64")?;
-        let packages = packages.iter().filter(|name| is_kernel(name));
-        process::run(
-            apt.get()
-                .current_dir(&partial)
-                .args(["download", "--quiet"])
-                .args(packages),
-        )?;
-        for entry in fs::read_dir(&partial)? {
-            let package = entry?.path();
-            let mut unpack = Command::new("dpkg-deb");
-            process::run(unpack.arg("--extract").arg(&package).arg(&partial))?;
-            fs::remove_file(&package)?;
-        }
-        // Only what is whole has the name that is looked for.
-        fs::rename(&partial, directory)?;
-        Ok(())
+        let mut packages = apt.brings("linux-image-cloud-amd64")?;
+        packages.retain(|name| is_kernel(name));
+        apt.unpack(&packages, directory)
     }
 }
 

@@ -46,6 +46,9 @@ impl Payload {
     pub fn add(&self, archive: &mut Archive, boot: &Boot, arguments: &str) -> Result<Vec<PathBuf>> {
         archive.file("/harden/run", 0o755, RUN.as_bytes());
         archive.file("/harden/arguments", 0o644, arguments.as_bytes());
+        if boot.doctor {
+            archive.file("/harden/doctor", 0o644, b"");
+        }
         let mut programs = vec![workspace::harden(false)];
         archive.copy(&programs[0], "/harden/bin/harden")?;
 

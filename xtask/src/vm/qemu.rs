@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::emulator;
 use crate::process;
 
 /// What is booted, and with what.
@@ -41,7 +42,7 @@ pub enum End {
 
 impl Machine {
     fn command(&self) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = emulator::command();
         qemu.args(["-machine", "q35", "-smp", "2", "-m", "2048"]);
         qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
         if kvm() {

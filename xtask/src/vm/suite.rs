@@ -93,6 +93,9 @@ pub struct Boot {
     pub parameter: &'static str,
     /// What runs there.
     pub suites: Vec<&'static Suite>,
+    /// Whether `harden doctor` says first what the kernel can do: it loads every hook alone, which takes a
+    /// while emulated, so once for each kernel, and not where one suite is wanted.
+    pub doctor: bool,
 }
 
 /// The boots that a kernel needs, for all suites or for one.
@@ -102,6 +105,7 @@ pub fn boots(kernel: &str, only: Option<&str>) -> Vec<Boot> {
             image: Image::Small,
             parameter: "",
             suites: Vec::new(),
+            doctor: true,
         }];
     }
     let mut boots: Vec<Boot> = Vec::new();
@@ -119,6 +123,7 @@ pub fn boots(kernel: &str, only: Option<&str>) -> Vec<Boot> {
                 image: suite.image,
                 parameter: suite.parameter,
                 suites: vec![suite],
+                doctor: only.is_none() && boots.is_empty(),
             }),
         }
     }
@@ -140,10 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn doctor_speaks_once_for_each_kernel() {
+        let boots = boots("6.1", None);
+        assert!(boots.len() > 1);
+        let speaks = boots.iter().filter(|boot| boot.doctor);
+        assert_eq!(speaks.count(), 1);
+    }
+
+    #[test]
     fn one_suite_alone() {
         let boots = boots("6.1", Some("paths"));
         assert_eq!(boots.len(), 1);
         assert_eq!(boots[0].suites.len(), 1);
+        assert!(!boots[0].doctor);
     }
 
     #[test]
