@@ -16,25 +16,26 @@ use super::{
     address,
     event::{self, Bytes, Event},
     names::{self, Fact},
-    path, program,
-    symlinks::Symlinks,
+    path,
 };
 use crate::{
     observation::{
-        AddressOperation, CapabilityCheck, Executable, File, Inode, Join, Operation, Seen, Socket,
-        Text,
+        self, AddressOperation, CapabilityCheck, Executable, File, Inode, Join, Operation, Seen,
+        Socket, Text,
     },
     probe::Record,
 };
 
 /// What one executable did, as far as it is known.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Slot {
     path: Option<Text>,
+    executable: Option<ExecutableId>,
     facts: Executable,
 }
 
 /// Facts so far: of slots in use by slot, of those that were freed by program.
+#[derive(Clone)]
 pub struct Collector {
     clock: Clock,
     slots: BTreeMap<u32, Slot>,
@@ -49,6 +50,8 @@ pub struct Collector {
     cgroups_gone: u32,
     unparsed: u64,
     last_new: Instant,
+    /// What came since this was last taken, where somebody takes it.
+    news: Option<Vec<(u32, observation::Fact)>>,
 }
 
 /// How many different facts there are.
@@ -70,8 +73,6 @@ pub struct Totals {
 pub struct Facts {
     /// By program.
     pub executables: BTreeMap<Text, Executable>,
-    /// Links on the paths asked for.
-    pub symlinks: BTreeMap<Text, Text>,
     /// Events that this build could not read: a bug, or another build's kernel programs.
     pub unparsed: u64,
 }
@@ -89,11 +90,38 @@ impl Default for Collector {
             cgroups_gone: 0,
             unparsed: 0,
             last_new: Instant::now(),
+            news: None,
         }
     }
 }
 
 impl Collector {
+    /// One that keeps what it is told for [`Self::take_news`].
+    #[must_use]
+    pub fn with_news() -> Self {
+        Self {
+            news: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// The facts that events told since the last time, each with its slot, new or not.
+    pub fn take_news(&mut self) -> Vec<(u32, observation::Fact)> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn tell(&mut self, slot: u32, fact: impl FnOnce() -> observation::Fact) {
+        if let Some(news) = &mut self.news {
+            news.push((slot, fact()));
+        }
+    }
+
+    /// The program of `slot`, if its exec event came.
+    #[must_use]
+    pub fn program(&self, slot: u32) -> Option<&Text> {
+        self.slots.get(&slot)?.path.as_ref()
+    }
+
     /// Takes one item of the ring buffer.
     pub fn take(&mut self, item: &[u8]) {
         self.last_new = Instant::now();
@@ -172,7 +200,10 @@ impl Collector {
     fn fact(&mut self, event: &FactEvent) {
         let seen = self.clock.seen(event.header.time);
         match names::fact(event.fact) {
-            Some(fact) => insert(&mut self.slot(event.header.slot).facts, fact, seen),
+            Some(fact) => {
+                self.tell(event.header.slot, || fact.clone().into());
+                insert(&mut self.slot(event.header.slot).facts, fact, seen);
+            }
             None => self.unparsed += 1,
         }
     }
@@ -184,12 +215,11 @@ impl Collector {
             kind: names::socket_type(event.kind),
             protocol: event.protocol,
         };
-        let sockets = &mut self.slot(event.header.slot).facts.sockets;
-        join(
-            sockets.entry(socket).or_default(),
-            names::outcome(event.errno),
-            seen,
-        );
+        let outcome = names::outcome(event.errno);
+        let slot = event.header.slot;
+        self.tell(slot, || observation::Fact::socket(&socket, &outcome));
+        let sockets = &mut self.slot(slot).facts.sockets;
+        join(sockets.entry(socket).or_default(), outcome, seen);
     }
 
     fn exec(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
@@ -207,6 +237,9 @@ impl Collector {
         }
         if !bytes.text.is_empty() {
             let name = path::joined(&path::walked(bytes.prefix), bytes.text);
+            if let Some(news) = &mut self.news {
+                news.push((event.header.slot, observation::Fact::program(&name)));
+            }
             let invoked = slot.facts.invoked_as.entry(name).or_default();
             seen.count = Some(invoked.count.unwrap_or(0) + 1);
             invoked.join(seen);
@@ -226,7 +259,14 @@ impl Collector {
         } else {
             (AddressOperation::Send, Operation::Connect)
         };
-        let facts = &mut self.slots.entry(event.header.slot).or_default().facts;
+        let slot = event.header.slot;
+        self.tell(slot, || {
+            observation::Fact::address(operation, &address.text, &outcome)
+        });
+        if let Some(path) = &address.path {
+            self.tell(slot, || observation::Fact::path(on_file, path, &outcome));
+        }
+        let facts = &mut self.slots.entry(slot).or_default().facts;
         let addresses = facts.addresses.entry(operation).or_default();
         join(
             addresses.entry(address.text).or_default(),
@@ -278,6 +318,13 @@ impl Collector {
             return;
         }
         let asked = asked.filter(|asked| is_own && *asked != path);
+        let outcome = names::outcome(event.errno);
+        if let Some(news) = &mut self.news {
+            let facts = operations
+                .iter()
+                .map(|operation| observation::Fact::path(*operation, &path, &outcome));
+            news.extend(facts.map(|fact| (event.header.slot, fact)));
+        }
         let file = match facts.files.entry(path) {
             btree_map::Entry::Occupied(entry) => entry.into_mut(),
             btree_map::Entry::Vacant(entry) => {
@@ -292,7 +339,7 @@ impl Collector {
         }
         for operation in operations {
             let outcomes = file.operations.entry(operation).or_default();
-            join(outcomes, names::outcome(event.errno), seen.clone());
+            join(outcomes, outcome.clone(), seen.clone());
         }
     }
 
@@ -301,7 +348,9 @@ impl Collector {
         let Some(record) = event::slot(record) else {
             return;
         };
-        let Slot { path, mut facts } = self.slots.remove(&slot).unwrap_or_default();
+        let Slot {
+            path, mut facts, ..
+        } = self.slots.remove(&slot).unwrap_or_default();
         for fact in (0..)
             .zip(record.facts)
             .filter(|(_, byte)| *byte != 0)
@@ -313,9 +362,16 @@ impl Collector {
             count(&mut facts, counts);
         }
         forget_tries(&mut facts);
-        let id = record.key.executable;
-        let path = path
-            .or_else(|| self.programs.get(&id).cloned())
+        let path = self.named(path, record.key.executable);
+        if counts.is_none() {
+            self.uncounted.insert(path.clone());
+        }
+        self.file(path, facts);
+    }
+
+    /// The path of a program, whatever became of its exec event.
+    fn named(&self, path: Option<Text>, id: ExecutableId) -> Text {
+        path.or_else(|| self.programs.get(&id).cloned())
             .unwrap_or_else(|| {
                 // It has no path, or no exec event of it arrived and that is counted.
                 Text::from(format!(
@@ -323,10 +379,10 @@ impl Collector {
                     id.inode,
                     device(id.device)
                 ))
-            });
-        if counts.is_none() {
-            self.uncounted.insert(path.clone());
-        }
+            })
+    }
+
+    fn file(&mut self, path: Text, facts: Executable) {
         match self.finished.entry(path) {
             btree_map::Entry::Vacant(entry) => {
                 entry.insert(facts);
@@ -337,16 +393,33 @@ impl Collector {
         }
     }
 
+    /// Says whose `slot` is, before anything of it comes.
+    pub fn own(&mut self, slot: u32, executable: ExecutableId) {
+        self.slot(slot).executable = Some(executable);
+    }
+
+    /// The facts so far, of slots in use too: what only their records know is not among them.
+    #[must_use]
+    pub fn facts(&self) -> BTreeMap<Text, Executable> {
+        let mut copy = self.clone();
+        for Slot {
+            path,
+            executable,
+            mut facts,
+        } in std::mem::take(&mut copy.slots).into_values()
+        {
+            forget_tries(&mut facts);
+            let path = copy.named(path, executable.unwrap_or_default());
+            copy.file(path, facts);
+        }
+        copy.finished
+    }
+
     /// Hands out the facts, once all slots are finished.
     #[must_use]
     pub fn finish(mut self) -> Facts {
         // Events of slots that have no record: a bug, so do not stay silent.
         self.unparsed += self.slots.len() as u64;
-        for (path, facts) in &mut self.finished {
-            facts
-                .interpreters
-                .extend(program::interpreter(path.as_path()));
-        }
         for path in &self.uncounted {
             let facts = self.finished.get_mut(path);
             let calls = facts
@@ -357,30 +430,10 @@ impl Collector {
                 .for_each(|seen| seen.count = None);
         }
         Facts {
-            symlinks: symlinks(&self.finished),
             executables: self.finished,
             unparsed: self.unparsed,
         }
     }
-}
-
-fn symlinks(executables: &BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
-    let mut links = Symlinks::default();
-    for (program, facts) in executables {
-        links.follow(program);
-        facts
-            .interpreters
-            .iter()
-            .chain(facts.invoked_as.keys())
-            .for_each(|name| links.follow(name));
-        for (path, file) in &facts.files {
-            if !file.resolved {
-                links.follow(path);
-            }
-            file.asked_as.iter().for_each(|name| links.follow(name));
-        }
-    }
-    links.into_map()
 }
 
 /// A hook that stands before the outcome says nothing more where another hook has seen it.
@@ -535,6 +588,7 @@ fn device(kernel: u32) -> u64 {
 }
 
 /// The kernel's monotonic clock as wall time. Taken once, so that the order of events stays.
+#[derive(Clone, Copy)]
 struct Clock {
     boot: Timestamp,
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod collector;
+mod disk;
 mod event;
 mod names;
 mod path;
@@ -9,3 +10,4 @@ mod program;
 mod symlinks;
 
 pub use collector::{Collector, Facts, Totals};
+pub use disk::look;

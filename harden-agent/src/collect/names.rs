@@ -5,7 +5,7 @@ use harden_common::{
     FACT_FAMILY, FACT_IA32, FACT_NATIVE, FACT_SOCKET_TYPE, FACT_X32, check,
 };
 
-use crate::observation::{Abi, CapabilityCheck, Outcome, Word};
+use crate::observation::{self, Abi, CapabilityCheck, Kind, Outcome, Word};
 
 /// A fact that has a byte in the slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,18 @@ pub enum Fact {
     SocketType(Word),
     /// What an argument said.
     Argument(Word),
+}
+
+impl From<Fact> for observation::Fact {
+    fn from(fact: Fact) -> Self {
+        match fact {
+            Fact::Syscall(abi, name) => Self::syscall(abi, &name),
+            Fact::Capability(name, check) => Self::capability(&name, check),
+            Fact::Family(name) => Self::word(Kind::Family, &name),
+            Fact::SocketType(name) => Self::word(Kind::SocketType, &name),
+            Fact::Argument(name) => Self::word(Kind::Argument, &name),
+        }
+    }
 }
 
 /// What fact number `number` says. `None` for a number without meaning in this build.

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod fact;
 mod file;
 mod join;
 mod layout;
@@ -11,6 +12,7 @@ mod model;
 mod strict;
 mod text;
 
+pub use fact::{Fact, Kind};
 pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, to_json};
 pub use join::Join;
 pub use model::*;

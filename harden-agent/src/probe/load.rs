@@ -1,6 +1,6 @@
 //! Loading the kernel programs and attaching what this kernel allows.
 
-use std::{collections::BTreeMap, fs, io, os::fd::AsRawFd, path::Path, thread};
+use std::{collections::BTreeMap, fs, io, os::fd::AsRawFd};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
@@ -11,10 +11,10 @@ use harden_common::Loss;
 
 use super::{
     attach::{Ready, attach_one, load_side_by_side},
-    btf::{Btf, BtfError},
-    kallsyms,
-    offsets::{self, MissingMember},
+    btf::BtfError,
+    offsets::MissingMember,
     preemption::Preemption,
+    running::Running,
     tiers::{self, Fact, Forced, Hook},
 };
 
@@ -29,8 +29,6 @@ const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
 
 /// How tasks are attributed by the second object.
 const TASK_HASH: &str = "task-hash";
-
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Why nothing can be observed.
 #[derive(Debug, thiserror::Error)]
@@ -111,12 +109,11 @@ impl Probe {
     /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
     /// [`Probe::hooks`] with its reason.
     pub fn load(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
-        let btf = Btf::read(Path::new(VMLINUX))?;
-        let offsets = offsets::resolve(&btf)?;
+        let kernel = Running::read()?;
         // A kernel without task storage for tracing programs refuses the first object's sys_enter.
-        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, forced, &offsets) {
+        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, forced, &kernel) {
             Err(ProbeError::NoSyscalls(_) | ProbeError::Load(_)) => {
-                Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &offsets)
+                Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &kernel)
             }
             other => other,
         }
@@ -127,9 +124,8 @@ impl Probe {
     /// # Errors
     /// As [`Probe::load`].
     pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
-        let btf = Btf::read(Path::new(VMLINUX))?;
-        let offsets = offsets::resolve(&btf)?;
-        Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &offsets)
+        let kernel = Running::read()?;
+        Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &kernel)
     }
 
     /// Loads the variant that keeps task state in the kernel's task storage, and no other.
@@ -137,9 +133,8 @@ impl Probe {
     /// # Errors
     /// As [`Probe::load`].
     pub(super) fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
-        let btf = Btf::read(Path::new(VMLINUX))?;
-        let offsets = offsets::resolve(&btf)?;
-        Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &[], &offsets)
+        let kernel = Running::read()?;
+        Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &[], &kernel)
     }
 
     /// The programs, to try others of the same object.
@@ -152,7 +147,7 @@ impl Probe {
         attribution: &'static str,
         sizes: &Sizes,
         forced: &[Forced],
-        offsets: &[(&'static str, u32)],
+        kernel: &Running,
     ) -> Result<Self, ProbeError> {
         let paths = u32::from(paths_at_exit(forced));
         // The configuration, which may be packed, only tells of kernels that preempt little: what is
@@ -160,28 +155,22 @@ impl Probe {
         let preemption = Preemption::of_this_kernel("");
         let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         let skips = u32::from(skips_programs);
-        // All three read megabytes of text or types; the loader, too, begins with the kernel's types.
-        let (callers, btf, mut loader) = thread::scope(|scope| {
-            let callers = scope.spawn(kallsyms::noaudit_callers);
-            let btf = scope.spawn(AyaBtf::from_sys_fs);
-            let loader = EbpfLoader::new();
-            (callers.join(), btf.join(), loader)
-        });
-        let callers = callers.unwrap_or_default();
-        let btf = btf
-            .map_err(|_| missing("type information"))?
-            .map_err(|error| ProbeError::Load(error.into()))?;
-        loader.btf(Some(&btf));
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&kernel.btf));
         // aya 0.14 does not know task storage; only the kernel side uses it.
         loader.allow_unsupported_maps();
-        for (name, offset) in offsets {
+        for (name, offset) in &kernel.offsets {
             // Each object lacks the constants that only the other uses.
             loader.override_global(name, offset, false);
         }
         loader.override_global("PATHS_AT_EXIT", &paths, true);
         loader.override_global("SKIPS_PROGRAMS", &skips, true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
-        loader.override_global("NOAUDIT_CALLERS", callers.as_flattened(), true);
+        loader.override_global(
+            "NOAUDIT_CALLERS",
+            kernel.noaudit_callers.as_flattened(),
+            true,
+        );
         for (map, entries) in [
             ("SLOTS", sizes.slots),
             ("SLOT_OF", sizes.slots),
@@ -205,7 +194,7 @@ impl Probe {
             counted_slots: sizes.counted_slots,
         };
         probe.fill_slots(sizes.slots)?;
-        probe.attach(forced, &btf, skips_programs)?;
+        probe.attach(forced, &kernel.btf, skips_programs)?;
         Ok(probe)
     }
 

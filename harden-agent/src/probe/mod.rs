@@ -7,6 +7,7 @@ mod load;
 mod lsm;
 mod offsets;
 mod preemption;
+mod running;
 mod slots;
 mod survey;
 mod tiers;

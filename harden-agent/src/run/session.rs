@@ -30,7 +30,7 @@ use super::{
     signals::{Received, Signals},
 };
 use crate::{
-    collect::{Collector, Totals},
+    collect::{self, Collector, Totals},
     observation::{Run, Text, Word},
     probe::{Forced, Probe, ProbeError, Sizes, grace_period},
 };
@@ -167,7 +167,8 @@ pub async fn record(
         collector.finish_slot(slot, &record, counts.as_ref());
     }
     let mut losses = words(probe.losses()?);
-    let facts = collector.finish();
+    let mut facts = collector.finish();
+    let symlinks = collect::look(&mut facts.executables);
     if facts.unparsed > 0 {
         losses.extend(words([("unparsed-event".to_owned(), facts.unparsed)]));
     }
@@ -187,7 +188,7 @@ pub async fn record(
         host: host::this(),
         hooks: probe.hooks(),
         losses,
-        symlinks: facts.symlinks,
+        symlinks,
         executables: facts.executables,
     };
     Ok(Recording {
