@@ -133,11 +133,11 @@ impl Collector {
                 kind::ADDRESS => self.address(&event, &bytes),
                 _ => self.path(&event, &bytes),
             },
-            Some(Event::Cgroup(event)) if event.header.kind == kind::CGROUP_GONE => {
+            Some(Event::Cgroup(event, _)) if event.header.kind == kind::CGROUP_GONE => {
                 self.cgroups_gone += 1;
             }
             // A child of the run's cgroup: its slots carry the run already.
-            Some(Event::Cgroup(_)) => {}
+            Some(Event::Cgroup(..)) => {}
             None => self.unparsed += 1,
         }
     }
@@ -351,13 +351,8 @@ impl Collector {
         let Slot {
             path, mut facts, ..
         } = self.slots.remove(&slot).unwrap_or_default();
-        for fact in (0..)
-            .zip(record.facts)
-            .filter(|(_, byte)| *byte != 0)
-            .filter_map(|(number, _)| names::fact(number))
-        {
-            insert(&mut facts, fact, Seen::default());
-        }
+        let set = (0..).zip(record.facts).filter(|(_, byte)| *byte != 0);
+        know(&mut facts, set.map(|(number, _)| number));
         if let Some(counts) = counts {
             count(&mut facts, counts);
         }
@@ -398,6 +393,24 @@ impl Collector {
         self.slot(slot).executable = Some(executable);
     }
 
+    /// Adds facts that the record of `slot` has, by their numbers.
+    pub fn know(&mut self, slot: u32, numbers: impl Iterator<Item = u32> + Clone) {
+        if let Some(news) = &mut self.news {
+            let facts = numbers.clone().filter_map(names::fact);
+            news.extend(facts.map(|fact| (slot, fact.into())));
+        }
+        know(&mut self.slot(slot).facts, numbers);
+    }
+
+    /// Forgets all facts, but not which slot is of which program.
+    pub fn forget_facts(&mut self) {
+        self.finished.clear();
+        self.paths.clear();
+        for slot in self.slots.values_mut() {
+            slot.facts = Executable::default();
+        }
+    }
+
     /// The facts so far, of slots in use too: what only their records know is not among them.
     #[must_use]
     pub fn facts(&self) -> BTreeMap<Text, Executable> {
@@ -433,6 +446,12 @@ impl Collector {
             executables: self.finished,
             unparsed: self.unparsed,
         }
+    }
+}
+
+fn know(facts: &mut Executable, numbers: impl Iterator<Item = u32>) {
+    for fact in numbers.filter_map(names::fact) {
+        insert(facts, fact, Seen::default());
     }
 }
 
@@ -588,9 +607,15 @@ fn device(kernel: u32) -> u64 {
 }
 
 /// The kernel's monotonic clock as wall time. Taken once, so that the order of events stays.
-#[derive(Clone, Copy)]
-struct Clock {
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
     boot: Timestamp,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::now()
+    }
 }
 
 impl Clock {
@@ -606,10 +631,16 @@ impl Clock {
         }
     }
 
-    fn seen(&self, nanoseconds: u64) -> Seen {
+    /// The wall time of `nanoseconds` on the monotonic clock.
+    #[must_use]
+    pub fn at(&self, nanoseconds: u64) -> Timestamp {
         let since = SignedDuration::from_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX));
+        self.boot.checked_add(since).unwrap_or(self.boot)
+    }
+
+    fn seen(&self, nanoseconds: u64) -> Seen {
         Seen {
-            first: self.boot.checked_add(since).ok(),
+            first: Some(self.at(nanoseconds)),
             count: None,
         }
     }

@@ -12,8 +12,8 @@ pub enum Event<'a> {
     Path(PathEvent, Bytes<'a>),
     /// A socket.
     Socket(SocketEvent),
-    /// A cgroup born or gone.
-    Cgroup(CgroupEvent),
+    /// A cgroup born or gone, and its path.
+    Cgroup(CgroupEvent, &'a [u8]),
 }
 
 /// The three parts behind a [`PathEvent`].
@@ -57,7 +57,10 @@ pub fn parse(item: &[u8]) -> Option<Event<'_>> {
     Some(match header.kind {
         kind::FACT => Event::Fact(read(item)?.0),
         kind::SOCKET => Event::Socket(read(item)?.0),
-        kind::CGROUP_BORN | kind::CGROUP_GONE => Event::Cgroup(read(item)?.0),
+        kind::CGROUP_BORN | kind::CGROUP_GONE => {
+            let (event, rest) = read::<CgroupEvent>(item)?;
+            Event::Cgroup(event, rest.get(..event.path_length as usize)?)
+        }
         kind::PATH | kind::EXEC | kind::ADDRESS => {
             let (event, rest) = read::<PathEvent>(item)?;
             let (text, rest) = rest.split_at_checked(event.text_length as usize)?;
@@ -74,6 +77,12 @@ pub fn parse(item: &[u8]) -> Option<Event<'_>> {
         }
         _ => return None,
     })
+}
+
+/// What an item says of itself.
+#[must_use]
+pub fn header(item: &[u8]) -> Option<Header> {
+    read(item).map(|(header, _)| header)
 }
 
 /// A slot as it lies in the map.

@@ -9,5 +9,6 @@ mod path;
 mod program;
 mod symlinks;
 
-pub use collector::{Collector, Facts, Totals};
+pub use collector::{Clock, Collector, Facts, Totals};
 pub use disk::look;
+pub use event::{Event, header, parse};

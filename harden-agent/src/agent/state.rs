@@ -1,0 +1,407 @@
+//! What the agent knows: records applied, in order.
+//!
+//! Nothing is known but through [`State::apply`], and every record is in the journal: so what one agent
+//! knew another knows that reads it. To apply a record twice changes nothing but counts of losses,
+//! which may then be too large.
+
+mod invocation;
+mod place;
+mod run;
+mod unit;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use harden_common::kind;
+use jiff::Timestamp;
+
+use self::{
+    invocation::Invocation,
+    place::{Cgroup, Home},
+    run::{Mark, OpenRun},
+    unit::Unit,
+};
+use super::{
+    journal::{Owner, Record},
+    request::{NewFact, Time},
+};
+use crate::{
+    collect::{self, Clock},
+    observation::{Host, Join as _, Observation, Run, Text, Word},
+};
+
+/// The kernel side that records are of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// A UUID.
+    pub id: Word,
+    /// The machine's boot.
+    pub boot: Word,
+    /// When it was loaded.
+    pub started: Timestamp,
+    /// The machine.
+    pub host: Host,
+    /// Which hook supplies which kind of fact.
+    pub hooks: BTreeMap<String, String>,
+}
+
+/// All that the agent knows and has not written into the files of units.
+#[derive(Default)]
+pub struct State {
+    clock: Clock,
+    instance: Option<Instance>,
+    cgroups: BTreeMap<u64, Cgroup>,
+    slots: HashMap<u32, Home>,
+    /// Runs that began for more than one invocation, by the kernel side's number.
+    marks: BTreeMap<u64, Mark>,
+    /// By the id of the unit's own cgroup.
+    invocations: BTreeMap<u64, Invocation>,
+    units: BTreeMap<Text, Unit>,
+    losses: BTreeMap<Word, u64>,
+    news: Vec<NewFact>,
+}
+
+impl State {
+    /// Takes in what a record says.
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::Instance {
+                id,
+                boot,
+                started,
+                host,
+                hooks,
+            } => self.begin(Instance {
+                id,
+                boot,
+                started,
+                host,
+                hooks,
+            }),
+            Record::Cgroup {
+                id,
+                parent,
+                born,
+                path,
+            } => self.cgroup(id, parent, born, path),
+            Record::Gone { cgroup, time } => self.gone(cgroup, time),
+            Record::Slot { slot, owner } => self.slot(slot, owner),
+            Record::Item(item) => self.item(&item),
+            Record::Final { slot, facts } => self.known(slot, &facts),
+            Record::Run {
+                number,
+                id,
+                kind,
+                label,
+                unit,
+                time,
+            } => {
+                let mark = Mark {
+                    id,
+                    kind,
+                    label,
+                    unit,
+                    time,
+                };
+                self.mark(number, mark);
+            }
+            Record::Invocation {
+                cgroup,
+                id,
+                invocation,
+            } => {
+                if let Some(known) = self.invocations.get_mut(&cgroup) {
+                    known.name(id, invocation);
+                }
+            }
+            Record::Command {
+                cgroup,
+                command,
+                role,
+                argv,
+                uid,
+            } => {
+                if let Some(known) = self.invocations.get_mut(&cgroup) {
+                    known.command(command, role, argv, uid);
+                    self.touch(cgroup);
+                }
+            }
+            Record::Ended { cgroup, status } => {
+                if let Some(known) = self.invocations.get_mut(&cgroup) {
+                    known.status = status.or(known.status);
+                    self.touch(cgroup);
+                }
+            }
+            Record::Losses(losses) => self.lost(losses),
+        }
+    }
+
+    /// Another kernel side, or another boot: ids, slots and numbers of before mean nothing any more. What
+    /// was open then has ended.
+    fn begin(&mut self, instance: Instance) {
+        if self
+            .instance
+            .as_ref()
+            .is_some_and(|known| known.id == instance.id)
+        {
+            return;
+        }
+        let ended: Vec<_> = self.units.keys().map(|unit| self.open(unit)).collect();
+        for (unit, runs) in self.units.values_mut().zip(ended) {
+            unit.end_all(runs);
+        }
+        self.slots.clear();
+        self.cgroups.clear();
+        self.marks.clear();
+        self.losses.clear();
+        self.invocations.clear();
+        self.instance = Some(instance);
+    }
+
+    /// A fact of a slot. Births and ends of cgroups, which have no slot, are records of their own.
+    fn item(&mut self, item: &[u8]) {
+        let Some(header) = collect::header(item) else {
+            return;
+        };
+        let Some(home) = self.slots.get_mut(&header.slot) else {
+            return;
+        };
+        if header.kind == kind::EXEC {
+            home.exec = Some(item.into());
+        }
+        let Some(unit) = self.units.get_mut(&home.unit) else {
+            return;
+        };
+        let Some(run) = unit.open.get_mut(&home.run) else {
+            return;
+        };
+        run.ended = run.ended.max(self.clock.at(header.time));
+        let collector = run.collector(home.command);
+        collector.own(header.slot, home.owner.executable);
+        collector.take(item);
+        let program = collector.program(header.slot).cloned().unwrap_or_default();
+        let news = collector.take_news();
+        unit.dirty = true;
+        for (_, fact) in news {
+            if unit.learn(&program, &fact) {
+                self.news.push(NewFact {
+                    unit: home.unit.clone(),
+                    run: home.run.clone(),
+                    executable: program.clone(),
+                    kind: fact.kind.into(),
+                    fact: fact.text.as_str().into(),
+                    first: Some(Time(self.clock.at(header.time))),
+                    lagged: 0,
+                });
+            }
+        }
+    }
+
+    /// Facts that the record of a slot has.
+    fn known(&mut self, slot: u32, facts: &[u16]) {
+        let Some(home) = self.slots.get(&slot) else {
+            return;
+        };
+        let Some(unit) = self.units.get_mut(&home.unit) else {
+            return;
+        };
+        let Some(run) = unit.open.get_mut(&home.run) else {
+            return;
+        };
+        let collector = run.collector(home.command);
+        collector.own(slot, home.owner.executable);
+        collector.know(slot, facts.iter().copied().map(u32::from));
+        let program = collector.program(slot).cloned().unwrap_or_default();
+        for (_, fact) in collector.take_news() {
+            unit.learn(&program, &fact);
+        }
+        unit.dirty = true;
+    }
+
+    /// What was lost on the whole machine may have been of any run that is open.
+    fn lost(&mut self, losses: BTreeMap<Word, u64>) {
+        for (kind, total) in losses {
+            let before = self.losses.insert(kind.clone(), total).unwrap_or(0);
+            let more = total.saturating_sub(before);
+            if more == 0 {
+                continue;
+            }
+            for unit in self.units.values_mut() {
+                for run in unit.open.values_mut() {
+                    *run.losses.entry(kind.clone()).or_default() += more;
+                    unit.dirty = true;
+                }
+            }
+        }
+    }
+
+    /// The kernel side that there is.
+    #[must_use]
+    pub fn instance(&self) -> Option<&Instance> {
+        self.instance.as_ref()
+    }
+
+    /// What was lost so far, by kind.
+    #[must_use]
+    pub fn losses(&self) -> &BTreeMap<Word, u64> {
+        &self.losses
+    }
+
+    /// The names of all units.
+    pub fn units(&self) -> impl Iterator<Item = &Text> {
+        self.units.keys()
+    }
+
+    /// Facts that no earlier run of their unit had, since this was last asked.
+    pub fn take_news(&mut self) -> Vec<NewFact> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Remembers what an observation from disk holds, so that it is not taken for new.
+    pub fn remember(&mut self, observation: &Observation) {
+        let unit = self.units.entry(observation.name.clone()).or_default();
+        for run in observation.runs.values() {
+            let control = run.control.values();
+            for executables in control.chain([&run.executables]) {
+                for (program, facts) in executables {
+                    for fact in facts.facts() {
+                        unit.know(program, &fact);
+                    }
+                }
+            }
+            unit.last_new = unit.last_new.max(Some(run.started));
+        }
+    }
+
+    /// When `unit` last had a new fact.
+    #[must_use]
+    pub fn last_new(&self, unit: &Text) -> Option<Timestamp> {
+        self.units.get(unit)?.last_new
+    }
+
+    /// What is known of `unit` and may not be on disk yet; empty if nothing is.
+    #[must_use]
+    pub fn open(&self, unit: &Text) -> BTreeMap<Word, Run> {
+        let Some(known) = self.units.get(unit) else {
+            return BTreeMap::new();
+        };
+        let mut runs = known.ended.clone();
+        if let Some(instance) = &self.instance {
+            let open = known.open.iter().map(|(id, run)| {
+                let invocation = self.invocations.get(&run.top);
+                (id.clone(), run.run(instance, invocation))
+            });
+            runs.join(open.collect());
+        }
+        runs
+    }
+
+    /// The units of which there is more than on disk.
+    #[must_use]
+    pub fn dirty(&self) -> Vec<Text> {
+        let units = self.units.iter().filter(|(_, unit)| unit.dirty);
+        units.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What was known of `unit` is on disk: its memory is needed for nothing any more, but for the runs that
+    /// go on.
+    pub fn saved(&mut self, unit: &Text) {
+        let Some(known) = self.units.get_mut(unit) else {
+            return;
+        };
+        known.dirty = false;
+        known.ended.clear();
+        known.open.retain(|_, run| !run.has_ended);
+        known.open.values_mut().for_each(OpenRun::forget);
+    }
+
+    /// The records that make up all that is not in the files of units, once [`Self::dirty`] is empty.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Record> {
+        let Some(instance) = self.instance.clone() else {
+            return Vec::new();
+        };
+        let mut records = vec![Record::Instance {
+            id: instance.id,
+            boot: instance.boot,
+            started: instance.started,
+            host: instance.host,
+            hooks: instance.hooks,
+        }];
+        records.push(Record::Losses(self.losses.clone()));
+        records.extend(self.marks.iter().map(|(number, mark)| mark.record(*number)));
+        // Parents before children: a unit is known by its own cgroup.
+        let mut cgroups: Vec<_> = self.cgroups.iter().collect();
+        cgroups.sort_by_key(|(_, cgroup)| cgroup.path.len());
+        records.extend(cgroups.iter().map(|(id, cgroup)| cgroup.record(**id)));
+        for (cgroup, invocation) in &self.invocations {
+            records.extend(invocation.records(*cgroup));
+        }
+        for (slot, home) in &self.slots {
+            records.push(Record::Slot {
+                slot: *slot,
+                owner: home.owner,
+            });
+            records.extend(home.exec.clone().map(|item| Record::Item(item.into_vec())));
+        }
+        let gone = cgroups.iter().filter_map(|(id, cgroup)| {
+            let time = cgroup.gone?;
+            let cgroup = **id;
+            Some(Record::Gone { cgroup, time })
+        });
+        records.extend(gone);
+        records
+    }
+
+    /// Forgets a slot whose record was given away.
+    pub fn free(&mut self, slot: u32) {
+        self.slots.remove(&slot);
+    }
+
+    /// Whether the owner of `slot` is known.
+    #[must_use]
+    pub fn has_slot(&self, slot: u32) -> bool {
+        self.slots.contains_key(&slot)
+    }
+
+    /// The slots of `unit`.
+    pub fn slots_of<'a>(&'a self, unit: &'a Text) -> impl Iterator<Item = u32> + 'a {
+        let slots = self.slots.iter();
+        slots
+            .filter(move |(_, home)| home.unit == *unit)
+            .map(|(slot, _)| *slot)
+    }
+
+    /// All slots whose owner is known.
+    pub fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.slots.keys().copied()
+    }
+
+    /// Forgets cgroups that are gone and of which no slot is left: nothing comes of them any more. Returns
+    /// their ids. The runs that were open in them have ended.
+    pub fn settle(&mut self) -> Vec<u64> {
+        let used: BTreeSet<u64> = self.slots.values().map(|home| home.owner.cgroup).collect();
+        let settled: Vec<u64> = self
+            .cgroups
+            .iter()
+            .filter(|(id, cgroup)| cgroup.gone.is_some() && !used.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &settled {
+            self.cgroups.remove(id);
+        }
+        self.end_invocations();
+        settled
+    }
+
+    /// Takes an owner for `slot`.
+    fn slot(&mut self, slot: u32, owner: Owner) {
+        if self.slots.contains_key(&slot) {
+            return;
+        }
+        let Some(home) = self.home(owner) else {
+            return;
+        };
+        self.open_run(&home);
+        self.slots.insert(slot, home);
+    }
+}

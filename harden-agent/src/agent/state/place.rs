@@ -1,0 +1,132 @@
+//! Cgroups and slots: which unit and run a slot's facts are of.
+
+use super::{
+    super::journal::{Owner, Record},
+    State,
+};
+use crate::{
+    collect::unit,
+    observation::{Text, Word},
+};
+
+/// A cgroup that is there, or of which something may still come.
+pub(super) struct Cgroup {
+    parent: u64,
+    born: u64,
+    pub path: Vec<u8>,
+    /// When it went, nanoseconds of `CLOCK_MONOTONIC`.
+    pub gone: Option<u64>,
+    /// The unit, and the id of the unit's own cgroup.
+    place: Option<(Text, u64)>,
+}
+
+impl Cgroup {
+    pub fn record(&self, id: u64) -> Record {
+        Record::Cgroup {
+            id,
+            parent: self.parent,
+            born: self.born,
+            path: self.path.clone(),
+        }
+    }
+}
+
+/// Where the facts of a slot go.
+pub(super) struct Home {
+    pub owner: Owner,
+    pub unit: Text,
+    pub top: u64,
+    pub run: Word,
+    pub command: u32,
+    /// The exec event by which its program is known.
+    pub exec: Option<Box<[u8]>>,
+}
+
+impl State {
+    /// Takes in a cgroup.
+    pub(super) fn cgroup(&mut self, id: u64, parent: u64, born: u64, path: Vec<u8>) {
+        if self.cgroups.contains_key(&id) {
+            return;
+        }
+        let place = unit::place(&path).map(|place| {
+            let unit = Text::from(place.unit.to_string());
+            let is_own = place.directory.len() == path.len();
+            // A unit's own cgroup is told before what is below it. If it was not, the first that is
+            // stands for it.
+            let top = if is_own {
+                id
+            } else {
+                self.top_of(parent, &unit).unwrap_or(id)
+            };
+            (unit, top)
+        });
+        if let Some((unit, top)) = &place
+            && *top == id
+        {
+            self.invoke(id, unit, born);
+        }
+        self.cgroups.insert(
+            id,
+            Cgroup {
+                parent,
+                born,
+                path,
+                gone: None,
+                place,
+            },
+        );
+    }
+
+    fn top_of(&self, cgroup: u64, unit: &Text) -> Option<u64> {
+        let (known, top) = self.cgroups.get(&cgroup)?.place.as_ref()?;
+        (known == unit).then_some(*top)
+    }
+
+    /// A cgroup is no more.
+    pub(super) fn gone(&mut self, id: u64, time: u64) {
+        if let Some(cgroup) = self.cgroups.get_mut(&id) {
+            cgroup.gone.get_or_insert(time);
+        }
+    }
+
+    /// Whether the cgroup with this id is known.
+    #[must_use]
+    pub fn has_cgroup(&self, id: u64) -> bool {
+        self.cgroups.contains_key(&id)
+    }
+
+    /// The unit that a cgroup belongs to.
+    #[must_use]
+    pub fn unit_of(&self, cgroup: u64) -> Option<&Text> {
+        let (unit, _) = self.cgroups.get(&cgroup)?.place.as_ref()?;
+        Some(unit)
+    }
+
+    /// The cgroups that are there, with the unit of each.
+    pub fn living(&self) -> impl Iterator<Item = (u64, Option<&Text>)> {
+        let cgroups = self.cgroups.iter();
+        cgroups
+            .filter(|(_, cgroup)| cgroup.gone.is_none())
+            .map(|(id, cgroup)| (*id, cgroup.place.as_ref().map(|(unit, _)| unit)))
+    }
+
+    /// Whether the unit's own cgroup is gone for good, with all that was below it.
+    pub(super) fn is_over(&self, top: u64) -> bool {
+        let mut cgroups = self.cgroups.values();
+        !cgroups.any(|cgroup| cgroup.place.as_ref().is_some_and(|(_, of)| *of == top))
+    }
+
+    /// Where the facts of `owner` go. `None` for what belongs to no unit.
+    pub(super) fn home(&self, owner: Owner) -> Option<Home> {
+        let (unit, top) = self.cgroups.get(&owner.cgroup)?.place.clone()?;
+        let run = self.run_of(top, owner.run)?;
+        Some(Home {
+            owner,
+            unit,
+            top,
+            run,
+            command: owner.command,
+            exec: None,
+        })
+    }
+}

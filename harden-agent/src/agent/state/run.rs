@@ -1,0 +1,215 @@
+//! Runs: invocations, what somebody marked, and what the clock cut.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    super::journal::Record,
+    Instance, State,
+    invocation::Invocation,
+    place::Home,
+};
+use crate::{
+    collect::Collector,
+    observation::{Join as _, Run, RunKind, Text, Word},
+};
+
+/// The beginning of a run of more than one invocation, or of a part of one.
+pub(super) struct Mark {
+    pub id: Word,
+    /// [`RunKind::Invocation`] ends what was marked.
+    pub kind: RunKind,
+    pub label: Option<Text>,
+    /// Of this unit, or of all.
+    pub unit: Option<Text>,
+    /// When, nanoseconds of `CLOCK_MONOTONIC`.
+    pub time: u64,
+}
+
+impl Mark {
+    pub fn record(&self, number: u64) -> Record {
+        Record::Run {
+            number,
+            id: self.id.clone(),
+            kind: self.kind,
+            label: self.label.clone(),
+            unit: self.unit.clone(),
+            time: self.time,
+        }
+    }
+
+    fn is_of(&self, unit: &Text) -> bool {
+        self.unit.as_ref().is_none_or(|own| own == unit)
+    }
+}
+
+/// A run of a unit to which facts may still come.
+pub(super) struct OpenRun {
+    pub kind: RunKind,
+    pub label: Option<Text>,
+    /// The own cgroup of the unit's invocation that it began in.
+    pub top: u64,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+    pub has_ended: bool,
+    pub losses: BTreeMap<Word, u64>,
+    /// What each of the unit's commands did since it was last saved.
+    commands: BTreeMap<u32, Collector>,
+}
+
+impl OpenRun {
+    /// Takes what `process` and its children did.
+    pub fn collector(&mut self, process: u32) -> &mut Collector {
+        self.commands
+            .entry(process)
+            .or_insert_with(Collector::with_news)
+    }
+
+    /// The facts are on disk.
+    pub fn forget(&mut self) {
+        for collector in self.commands.values_mut() {
+            collector.forget_facts();
+        }
+    }
+
+    /// As it is written.
+    pub fn run(&self, instance: &Instance, invocation: Option<&Invocation>) -> Run {
+        let main = invocation.and_then(Invocation::main);
+        let mut run = Run {
+            kind: self.kind,
+            label: self.label.clone(),
+            invocation: invocation.and_then(|known| known.invocation.clone()),
+            stands_for: Default::default(),
+            command: main.map(|main| main.argv.clone()).unwrap_or_default(),
+            uid: main.and_then(|main| main.uid).unwrap_or_default(),
+            started: self.started,
+            ended: self.ended,
+            status: invocation.and_then(|known| known.status),
+            host: instance.host.clone(),
+            hooks: instance.hooks.clone(),
+            losses: self.losses.clone(),
+            symlinks: BTreeMap::new(),
+            executables: BTreeMap::new(),
+            control: BTreeMap::new(),
+        };
+        for (process, collector) in &self.commands {
+            let mut facts = collector.facts();
+            facts.retain(|program, _| !is_before_exec(program));
+            let role = invocation.and_then(|known| known.role(*process));
+            match role {
+                None => run.executables.join(facts),
+                Some(_) if facts.is_empty() => {}
+                Some(role) => run.control.entry(role).or_default().join(facts),
+            }
+        }
+        run
+    }
+}
+
+/// What systemd runs in a unit's cgroup before it becomes the unit's own program: itself, where a task was
+/// made before its parent was known, and since 255 a program that does nothing but get there.
+fn is_before_exec(program: &Text) -> bool {
+    let programs: [&[u8]; 2] = [b"/lib/systemd/systemd-executor", b"/lib/systemd/systemd"];
+    programs
+        .iter()
+        .any(|name| program.as_bytes().ends_with(name))
+}
+
+impl State {
+    /// A run began.
+    pub(super) fn mark(&mut self, number: u64, mark: Mark) {
+        self.marks.entry(number).or_insert(mark);
+    }
+
+    /// The highest number of a run so far.
+    #[must_use]
+    pub fn last_run(&self) -> u64 {
+        let mark = self.marks.keys().next_back();
+        mark.copied().unwrap_or(0)
+    }
+
+    /// The run that is marked for `unit`, or for all units.
+    #[must_use]
+    pub fn is_marked(&self, unit: &Text) -> bool {
+        self.marked_by(unit, u64::MAX).is_some()
+    }
+
+    /// The run that had been marked for `unit` at `time`.
+    pub(super) fn marked_by(&self, unit: &Text, time: u64) -> Option<u64> {
+        let marks = self.marks.iter();
+        let (number, mark) = marks
+            .filter(|(_, mark)| {
+                mark.kind != RunKind::Window && mark.time <= time && mark.is_of(unit)
+            })
+            .next_back()?;
+        (mark.kind == RunKind::Mark).then_some(*number)
+    }
+
+    /// A run's identifier: the same for all who ask, so that facts that come again go to the same run.
+    pub(super) fn identifier(&self, cgroup: u64, number: u64) -> Word {
+        let instance = self.instance.as_ref().map(|instance| instance.id.as_str());
+        let text = format!("{} {cgroup} {number}", instance.unwrap_or_default());
+        let digest = Sha256::digest(text);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        let uuid = uuid::Builder::from_custom_bytes(bytes).into_uuid();
+        // A UUID is 36 hexadecimal digits and dashes: always a word.
+        Word::new(uuid.to_string()).unwrap_or_else(|_| Word::numbered("run", 0))
+    }
+
+    /// The run for `number` in the invocation whose cgroup is `top`.
+    pub(super) fn run_of(&self, top: u64, number: u64) -> Option<Word> {
+        let invocation = self.invocations.get(&top)?;
+        Some(match self.begun(invocation, number) {
+            Some((_, mark)) if mark.kind == RunKind::Mark => mark.id.clone(),
+            Some((number, mark)) if mark.kind == RunKind::Window => self.identifier(top, number),
+            _ => invocation.id.clone(),
+        })
+    }
+
+    /// What began the run `number` of `invocation`. An invocation that is younger than that has
+    /// inherited the number from the slice, which knows nothing of what is marked for the unit alone.
+    fn begun(&self, invocation: &Invocation, number: u64) -> Option<(u64, &Mark)> {
+        let of = |number: u64| Some((number, self.marks.get(&number)?));
+        match of(number) {
+            Some((number, mark)) if mark.time > invocation.born => Some((number, mark)),
+            _ => of(invocation.marked?),
+        }
+    }
+
+    /// Makes the run that `home` leads to, unless it is there.
+    pub(super) fn open_run(&mut self, home: &Home) {
+        let Some(invocation) = self.invocations.get(&home.top) else {
+            return;
+        };
+        let begun = self.begun(invocation, home.owner.run);
+        let (kind, label, time) = match begun {
+            Some((_, mark)) if mark.kind != RunKind::Invocation => (
+                mark.kind,
+                mark.label.clone(),
+                mark.time.max(invocation.born),
+            ),
+            _ => (RunKind::Invocation, None, invocation.born),
+        };
+        let started = self.clock.at(time);
+        let Some(unit) = self.units.get_mut(&home.unit) else {
+            return;
+        };
+        let run = unit.open.entry(home.run.clone()).or_insert_with(|| OpenRun {
+            kind,
+            label,
+            top: home.top,
+            started,
+            ended: started,
+            has_ended: false,
+            losses: BTreeMap::new(),
+            commands: BTreeMap::new(),
+        });
+        // A marked run goes on in the next invocation.
+        run.top = home.top;
+        run.has_ended = false;
+        unit.dirty = true;
+    }
+}

@@ -1,0 +1,60 @@
+//! Units: what is open of each, and which of its facts are known.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use jiff::Timestamp;
+
+use super::run::OpenRun;
+use crate::observation::{Fact, Run, Text, Word};
+
+/// One unit.
+#[derive(Default)]
+pub(super) struct Unit {
+    /// Runs that may not be on disk, or not whole.
+    pub open: BTreeMap<Word, OpenRun>,
+    /// The same, of an earlier kernel side.
+    pub ended: BTreeMap<Word, Run>,
+    /// Hashes of the facts of all runs.
+    known: HashSet<u64>,
+    /// When the last fact came that was not known.
+    pub last_new: Option<Timestamp>,
+    /// There is more than on disk.
+    pub dirty: bool,
+}
+
+impl Unit {
+    /// Whether the fact is new; then it is so now.
+    pub fn learn(&mut self, program: &Text, fact: &Fact) -> bool {
+        let is_new = self.know(program, fact);
+        if is_new {
+            self.last_new = Some(Timestamp::now());
+        }
+        is_new
+    }
+
+    /// As [`Self::learn`], for a fact of old.
+    pub fn know(&mut self, program: &Text, fact: &Fact) -> bool {
+        // The same for every process of this build: only kept in memory.
+        let mut hasher = DefaultHasher::new();
+        (program, fact).hash(&mut hasher);
+        self.known.insert(hasher.finish())
+    }
+
+    /// The invocation in the cgroup `top` has ended.
+    pub fn end(&mut self, top: u64) {
+        for run in self.open.values_mut().filter(|run| run.top == top) {
+            run.has_ended = true;
+            self.dirty = true;
+        }
+    }
+
+    /// All have, and left `runs`.
+    pub fn end_all(&mut self, runs: BTreeMap<Word, Run>) {
+        self.dirty |= !self.open.is_empty();
+        self.open.clear();
+        self.ended = runs;
+    }
+}
