@@ -158,7 +158,7 @@ impl State {
     }
 
     /// A fact of a slot. Births and ends of cgroups, which have no slot, are records of their own.
-    fn item(&mut self, item: &[u8]) {
+    pub fn item(&mut self, item: &[u8]) {
         let Some(header) = collect::header(item) else {
             return;
         };
@@ -293,6 +293,16 @@ impl State {
             runs.join(open.collect());
         }
         runs
+    }
+
+    /// The units of which a run has ended that is not on disk.
+    #[must_use]
+    pub fn ended(&self) -> Vec<Text> {
+        let units = self.units.iter();
+        units
+            .filter(|(_, unit)| unit.open.values().any(|run| run.has_ended))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The units of which there is more than on disk.

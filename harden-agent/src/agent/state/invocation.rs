@@ -157,3 +157,49 @@ impl State {
         }
     }
 }
+
+/// What the core asks about invocations.
+impl State {
+    /// The unit whose own cgroup this is.
+    #[must_use]
+    pub fn invoked(&self, cgroup: u64) -> Option<&Text> {
+        Some(&self.invocations.get(&cgroup)?.unit)
+    }
+
+    /// The identifier of the invocation in `cgroup`.
+    #[must_use]
+    pub fn invocation_id(&self, cgroup: u64) -> Option<Word> {
+        Some(self.invocations.get(&cgroup)?.id.clone())
+    }
+
+    /// systemd's identifier of it, if it is known.
+    #[must_use]
+    pub fn invocation(&self, cgroup: u64) -> Option<&Word> {
+        self.invocations.get(&cgroup)?.invocation.as_ref()
+    }
+
+    /// Whether it is known which command `process` is.
+    #[must_use]
+    pub fn is_explained(&self, cgroup: u64, process: u32) -> bool {
+        let invocation = self.invocations.get(&cgroup);
+        invocation.is_some_and(|known| known.commands.contains_key(&process))
+    }
+
+    /// Whether a command entered the unit whose own cgroup this is by `process`.
+    #[must_use]
+    pub fn has_command(&self, cgroup: u64, process: u32) -> bool {
+        let Some(invocation) = self.invocations.get(&cgroup) else {
+            return false;
+        };
+        let unit = self.units.get(&invocation.unit);
+        let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
+        runs.any(|run| run.top == cgroup && run.has_command(process))
+    }
+
+    /// The own cgroup of the unit of `slot`, if it is not known which command the slot's is.
+    #[must_use]
+    pub fn unexplained(&self, slot: u32) -> Option<u64> {
+        let home = self.slots.get(&slot)?;
+        (!self.is_explained(home.top, home.command)).then_some(home.top)
+    }
+}

@@ -95,6 +95,19 @@ impl State {
         self.cgroups.contains_key(&id)
     }
 
+    /// Whether the cgroup with this id is known to be no more.
+    #[must_use]
+    pub fn is_gone(&self, id: u64) -> bool {
+        let cgroup = self.cgroups.get(&id);
+        cgroup.is_none_or(|cgroup| cgroup.gone.is_some())
+    }
+
+    /// What `slot` stands for.
+    #[must_use]
+    pub fn owner(&self, slot: u32) -> Option<Owner> {
+        Some(self.slots.get(&slot)?.owner)
+    }
+
     /// The unit that a cgroup belongs to.
     #[must_use]
     pub fn unit_of(&self, cgroup: u64) -> Option<&Text> {

@@ -67,6 +67,11 @@ impl OpenRun {
             .or_insert_with(Collector::with_news)
     }
 
+    /// Whether a command entered by `process`.
+    pub fn has_command(&self, process: u32) -> bool {
+        self.commands.contains_key(&process)
+    }
+
     /// The facts are on disk.
     pub fn forget(&mut self) {
         for collector in self.commands.values_mut() {
@@ -128,6 +133,14 @@ impl State {
     pub fn last_run(&self) -> u64 {
         let mark = self.marks.keys().next_back();
         mark.copied().unwrap_or(0)
+    }
+
+    /// The number of the last run that began for all units.
+    #[must_use]
+    pub fn last_run_of_all(&self) -> u64 {
+        let mut marks = self.marks.iter().rev();
+        let of_all = marks.find(|(_, mark)| mark.unit.is_none());
+        of_all.map_or(0, |(number, _)| *number)
     }
 
     /// The run that is marked for `unit`, or for all units.

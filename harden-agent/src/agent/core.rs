@@ -1,0 +1,329 @@
+//! The agent's core: what comes from the kernel goes into the journal and the state, and at times into the
+//! files of units.
+
+mod ask;
+mod runs;
+mod save;
+mod scan;
+mod serve;
+mod slots;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Instant,
+};
+
+use harden_common::{CgroupEvent, SLOT_EXCLUDED, kind};
+use jiff::Timestamp;
+
+use self::ask::Questions;
+pub use self::slots::Retired;
+use super::{
+    config::Config,
+    journal::{Journal, JournalError, Record},
+    request::{KernelSide, Watcher},
+    state::State,
+    store::{Store, StoreError},
+};
+use crate::{
+    collect::{self, Event},
+    observation::{Text, Word},
+    probe::{Events, Origin, Probe, ProbeError, Sizes},
+    run::host,
+};
+
+/// Why the agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreError {
+    /// The kernel side.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The journal, at the beginning: later it is an error that is shown, and recording goes on.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The units' files, at the beginning.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something of the operating system.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// The core.
+pub struct Core {
+    config: Config,
+    sizes: Sizes,
+    probe: Probe,
+    origin: KernelSide,
+    state: State,
+    journal: Journal,
+    store: Store,
+    /// What does not work at this moment, by what it is about.
+    faults: BTreeMap<&'static str, String>,
+    /// Cgroups that were born into observation and are not wanted.
+    unwanted: Vec<u64>,
+    /// Units about which systemd is to be asked.
+    questions: Questions,
+    /// How many cgroups went since slots were last looked for.
+    gone: u32,
+    /// The agent's own cgroup.
+    own: Vec<u8>,
+    watchers: Vec<Watcher>,
+    started: Timestamp,
+    events: u64,
+    unparsed: u64,
+    compacted: Instant,
+    cut: Instant,
+}
+
+impl Core {
+    /// Loads the kernel side or takes over the one that is there, and reads what an earlier agent has left.
+    ///
+    /// # Errors
+    /// [`CoreError`]: nothing can be recorded, or what is on disk cannot be read.
+    pub fn start(config: Config, sizes: Sizes) -> Result<(Self, Events), CoreError> {
+        let mut store = Store::open(&config.state.directory)?;
+        let mut state = State::default();
+        for unit in store.units()? {
+            if let Some(observation) = store.load(&unit)? {
+                state.remember(&observation);
+            }
+        }
+        let journal = Journal::open(&config.state.directory)?;
+        let replay = journal.replay(|record| state.apply(record))?;
+        for fault in &replay.faults {
+            tracing::error!("the journal: {fault}");
+        }
+        let (mut probe, origin) = load(&config, &sizes)?;
+        let events = Events::new(probe.take_events()?, sizes.ring)
+            .map_err(|error| CoreError::System("the ring buffer cannot be waited for", error))?;
+        let mut core = Self {
+            config,
+            sizes,
+            probe,
+            origin,
+            state,
+            journal,
+            store,
+            faults: BTreeMap::new(),
+            unwanted: Vec::new(),
+            questions: Questions::default(),
+            gone: 0,
+            own: scan::own_cgroup()?,
+            watchers: Vec::new(),
+            started: Timestamp::now(),
+            events: 0,
+            unparsed: 0,
+            compacted: Instant::now(),
+            cut: Instant::now(),
+        };
+        core.say_store();
+        core.begin()?;
+        Ok((core, events))
+    }
+
+    /// From here on, records are of the kernel side that there is now.
+    fn begin(&mut self) -> Result<(), CoreError> {
+        let boot = word(&read("/proc/sys/kernel/random/boot_id"));
+        let same = self.state.instance().is_some_and(|known| {
+            self.origin == KernelSide::Adopted && known.boot == boot
+        });
+        if !same {
+            // What an earlier kernel side has left is whole: its records are of no use to this one's.
+            self.save_all();
+        }
+        self.journal.rotate(self.state.tables().into_iter())?;
+        if !same {
+            let id = uuid::Uuid::new_v4().to_string();
+            self.record(Record::Instance {
+                id: word(&id),
+                boot,
+                started: Timestamp::now(),
+                host: host::this(),
+                hooks: self.probe.hooks(),
+            });
+            self.save_all();
+        }
+        if self.faults.is_empty() {
+            self.journal.drop_older()?;
+        }
+        self.scan()?;
+        self.adopt_slots()
+    }
+
+    /// Takes one item of the ring buffer: what it says is in the journal when this returns.
+    pub fn take(&mut self, item: &[u8]) {
+        self.events += 1;
+        match collect::parse(item) {
+            Some(Event::Cgroup(event, path)) if event.header.kind == kind::CGROUP_BORN => {
+                self.born(&event, path);
+            }
+            Some(Event::Cgroup(event, _)) => {
+                let (cgroup, time) = (event.cgroup, event.header.time);
+                self.gone += 1;
+                if self.state.has_cgroup(cgroup) {
+                    self.record(Record::Gone { cgroup, time });
+                    self.questions.gone(&self.state, cgroup);
+                }
+            }
+            Some(_) => self.fact(item),
+            None => self.unparsed += 1,
+        }
+    }
+
+    fn fact(&mut self, item: &[u8]) {
+        let Some(header) = collect::header(item).filter(|header| header.slot != SLOT_EXCLUDED)
+        else {
+            return;
+        };
+        if !self.state.has_slot(header.slot) && !self.learn_slot(header.slot) {
+            return;
+        }
+        let written = self.journal.append_item(item);
+        self.note("journal", written);
+        self.state.item(item);
+        if header.kind == kind::EXEC {
+            self.questions.executed(&self.state, header.slot);
+        }
+        self.tell();
+    }
+
+    /// A cgroup was made.
+    fn born(&mut self, event: &CgroupEvent, path: &[u8]) {
+        if self.is_wanted(path) {
+            self.cgroup(event.cgroup, event.parent, event.header.time, path);
+        } else {
+            self.unwanted.push(event.cgroup);
+        }
+    }
+
+    /// Remembers a record and takes in what it says.
+    fn record(&mut self, record: Record) {
+        let written = self.journal.append(&record);
+        self.note("journal", written);
+        self.state.apply(record);
+    }
+
+    /// Says when something stops working, and when it works again; recording goes on meanwhile.
+    fn note<T, E: std::error::Error>(&mut self, what: &'static str, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                if self.faults.remove(what).is_some() {
+                    tracing::info!("{what}: works again");
+                }
+                Some(value)
+            }
+            Err(error) => {
+                let text = chain(&error);
+                if self.faults.get(what) != Some(&text) {
+                    tracing::error!("{what}: {text}; recording goes on in memory");
+                    self.faults.insert(what, text);
+                }
+                None
+            }
+        }
+    }
+
+    /// What has to be done once a second.
+    ///
+    /// # Errors
+    /// [`CoreError`] if the kernel side cannot be used any more.
+    pub fn round(&mut self) -> Result<(), CoreError> {
+        self.unobserve_unwanted()?;
+        self.count_losses()?;
+        let settled = self.state.settle();
+        for cgroup in settled {
+            self.probe.forget_cgroup(cgroup)?;
+        }
+        self.save_ended();
+        let named = self.journal.check();
+        if self.note("journal", named).is_none() {
+            // A directory that is gone, a full disk: a new file may do.
+            self.compact()?;
+        }
+        let is_due = self.compacted.elapsed() >= self.config.state.compact_every;
+        if is_due || self.journal.size() > JOURNAL_LIMIT {
+            self.compact()?;
+        }
+        self.cut_window()
+    }
+
+    fn count_losses(&mut self) -> Result<(), CoreError> {
+        let mut losses = self.probe.losses()?;
+        if self.unparsed > 0 {
+            losses.insert("unparsed-event".to_owned(), self.unparsed);
+        }
+        let losses: BTreeMap<Word, u64> = losses
+            .into_iter()
+            .filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)))
+            .collect();
+        if losses != *self.state.losses() {
+            for (kind, count) in &losses {
+                let before = self.state.losses().get(kind).copied().unwrap_or(0);
+                if *count > before {
+                    tracing::warn!("{} events were lost ({kind})", count - before);
+                }
+            }
+            self.record(Record::Losses(losses));
+        }
+        Ok(())
+    }
+
+    fn unobserve_unwanted(&mut self) -> Result<(), CoreError> {
+        if !self.unwanted.is_empty() {
+            let unwanted = std::mem::take(&mut self.unwanted);
+            self.probe.unobserve(&unwanted)?;
+            for cgroup in unwanted {
+                self.probe.forget_cgroup(cgroup)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Units that have cgroups or files.
+    fn units(&self) -> BTreeSet<Text> {
+        self.state.units().cloned().collect()
+    }
+}
+
+/// A journal that is larger is folded at once.
+const JOURNAL_LIMIT: u64 = 64 << 20;
+
+fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError> {
+    let tiers = &config.kernel.tiers;
+    let Some(directory) = &config.kernel.pin else {
+        let probe = Probe::load(sizes, tiers, crate::probe::Purpose::Agent)?;
+        return Ok((probe, KernelSide::Loaded));
+    };
+    let (probe, origin) = Probe::pinned(directory, sizes, tiers)?;
+    match origin {
+        Origin::Adopted => {
+            tracing::info!("the kernel side was recording, and is taken over");
+            Ok((probe, KernelSide::Adopted))
+        }
+        Origin::Loaded { replaced } => {
+            for version in replaced {
+                tracing::warn!(
+                    "the kernel side of another version ({version}) was removed: recording starts afresh"
+                );
+            }
+            Ok((probe, KernelSide::Loaded))
+        }
+    }
+}
+
+fn read(path: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+fn word(text: &str) -> Word {
+    Word::new(text).unwrap_or_else(|_| Word::numbered("unknown", 0))
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let texts: Vec<String> = anyhow::Chain::new(error).map(ToString::to_string).collect();
+    texts.join(": ")
+}

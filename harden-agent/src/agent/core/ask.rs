@@ -1,0 +1,191 @@
+//! What systemd says of a unit: which of its processes ran which command.
+//!
+//! A command of a few milliseconds is over before anybody can ask, but systemd keeps for each line of a unit
+//! the process that ran it last; so it is asked a little later, and once for many questions.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::{Core, word};
+use crate::{
+    agent::{
+        journal::Record,
+        state::State,
+        systemd::{Description, Error, Role, Systemd},
+    },
+    collect::unit::Unit,
+    observation::{ControlCommand, Text},
+};
+
+/// How long after its cause a question is asked.
+const LATER: Duration = Duration::from_millis(300);
+/// Questions that wait for an answer at one time.
+const AT_ONCE: usize = 8;
+
+/// Questions that are due, and answers.
+pub struct Questions {
+    systemd: Arc<Systemd>,
+    /// By the unit's own cgroup.
+    due: BTreeMap<u64, (Unit, Instant)>,
+    waiting: usize,
+    sender: mpsc::UnboundedSender<Answer>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+}
+
+/// What systemd said.
+pub struct Answer {
+    cgroup: u64,
+    unit: Unit,
+    said: Result<Description, Error>,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        let (sender, answers) = mpsc::unbounded_channel();
+        Self {
+            systemd: Arc::new(Systemd::at(Path::new("/"))),
+            due: BTreeMap::new(),
+            waiting: 0,
+            sender,
+            answers,
+        }
+    }
+}
+
+impl Questions {
+    /// A cgroup became known: if it is a unit's own, it is worth a question.
+    pub fn born(&mut self, state: &State, cgroup: u64) {
+        if let Some(unit) = state.invoked(cgroup) {
+            self.ask(cgroup, unit);
+        }
+    }
+
+    /// A program began.
+    pub fn executed(&mut self, state: &State, slot: u32) {
+        if let Some(cgroup) = state.unexplained(slot)
+            && let Some(unit) = state.invoked(cgroup)
+        {
+            self.ask(cgroup, unit);
+        }
+    }
+
+    /// A unit's own cgroup is gone.
+    pub fn gone(&mut self, state: &State, cgroup: u64) {
+        self.born(state, cgroup);
+    }
+
+    /// Only the system's own systemd can be asked.
+    fn ask(&mut self, cgroup: u64, unit: &Text) {
+        let Ok(unit) = unit.to_string().parse::<Unit>() else {
+            return;
+        };
+        if unit.is_of_system() {
+            self.due
+                .entry(cgroup)
+                .or_insert_with(|| (unit, Instant::now() + LATER));
+        }
+    }
+
+    /// Asks what is due. The answers come by [`Self::answer`].
+    pub fn send(&mut self) {
+        let now = Instant::now();
+        while self.waiting < AT_ONCE {
+            let due = self.due.iter().find(|(_, (_, when))| *when <= now);
+            let Some(cgroup) = due.map(|(cgroup, _)| *cgroup) else {
+                return;
+            };
+            let Some((unit, _)) = self.due.remove(&cgroup) else {
+                return;
+            };
+            self.waiting += 1;
+            let (systemd, sender) = (Arc::clone(&self.systemd), self.sender.clone());
+            tokio::spawn(async move {
+                let said = systemd.describe(unit.name()).await;
+                // The core may be ending.
+                let _ = sender.send(Answer { cgroup, unit, said });
+            });
+        }
+    }
+
+    /// An answer that has come.
+    fn answer(&mut self) -> Option<Answer> {
+        let answer = self.answers.try_recv().ok()?;
+        self.waiting -= 1;
+        Some(answer)
+    }
+}
+
+impl Core {
+    /// Takes in what systemd has said, and asks what is due. Has to be called within a runtime.
+    pub fn ask(&mut self) {
+        while let Some(answer) = self.questions.answer() {
+            self.answered(answer);
+        }
+        self.questions.send();
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let Answer { cgroup, unit, said } = answer;
+        let said = match said {
+            Ok(said) => said,
+            Err(error) => {
+                tracing::debug!("{unit}: {error}");
+                return;
+            }
+        };
+        let Some(id) = self.state.invocation_id(cgroup) else {
+            return;
+        };
+        if let Some(invocation) = &said.invocation
+            && self.state.invocation(cgroup).is_none()
+        {
+            let invocation = Some(word(invocation));
+            self.record(Record::Invocation {
+                cgroup,
+                id,
+                invocation,
+            });
+        }
+        for ran in said.roles {
+            // A pid of an earlier invocation is in no command of this one: it does no harm.
+            if self.state.is_explained(cgroup, ran.pid) || !self.state.has_command(cgroup, ran.pid) {
+                continue;
+            }
+            self.record(Record::Command {
+                cgroup,
+                command: ran.pid,
+                role: role(ran.role),
+                argv: ran
+                    .argv
+                    .iter()
+                    .map(|argument| Text::from(argument.as_bytes()))
+                    .collect(),
+                uid: said.uid,
+            });
+        }
+        if said.main_pid.is_none() && self.state.is_gone(cgroup) && said.exit_status.is_some() {
+            self.record(Record::Ended {
+                cgroup,
+                status: said.exit_status,
+            });
+        }
+    }
+}
+
+fn role(role: Role) -> Option<ControlCommand> {
+    match role {
+        Role::Start => None,
+        Role::Condition => Some(ControlCommand::Condition),
+        Role::StartPre => Some(ControlCommand::StartPre),
+        Role::StartPost => Some(ControlCommand::StartPost),
+        Role::Reload => Some(ControlCommand::Reload),
+        Role::Stop => Some(ControlCommand::Stop),
+        Role::StopPost => Some(ControlCommand::StopPost),
+    }
+}

@@ -1,0 +1,106 @@
+//! Marked runs and windows.
+
+use std::time::Instant;
+
+use harden_common::RUN_PASSES;
+
+use super::{Core, CoreError, word};
+use crate::{
+    agent::journal::Record,
+    observation::{RunKind, Text, Word},
+    probe::Events,
+};
+
+impl Core {
+    /// Begins a run of `unit`, or of all units: calls count for it from the moment this returns. Without a
+    /// name what was marked ends. Returns the run's identifier, and the units in which it began.
+    ///
+    /// # Errors
+    /// The kernel side cannot be used.
+    pub(super) fn mark(
+        &mut self,
+        events: &mut Events,
+        label: Option<Text>,
+        unit: Option<Text>,
+    ) -> Result<(Word, Vec<Text>), CoreError> {
+        // Whatever was born before the mark is known then.
+        events.drain(|item| self.take(item));
+        let kind = match label {
+            Some(_) => RunKind::Mark,
+            None => RunKind::Invocation,
+        };
+        let id = word(&uuid::Uuid::new_v4().to_string());
+        let units = self.begin_run(id.clone(), kind, label, unit, |_| true)?;
+        Ok((id, units))
+    }
+
+    /// Cuts what goes on into windows, once it is time.
+    pub(super) fn cut_window(&mut self) -> Result<(), CoreError> {
+        let Some(window) = self.config.runs.window else {
+            return Ok(());
+        };
+        if self.cut.elapsed() < window {
+            return Ok(());
+        }
+        self.cut = Instant::now();
+        let id = word(&uuid::Uuid::new_v4().to_string());
+        let marked: Vec<Text> = self.units().into_iter().collect();
+        let marked: Vec<Text> = marked
+            .into_iter()
+            .filter(|unit| self.state.is_marked(unit))
+            .collect();
+        self.begin_run(id, RunKind::Window, None, None, |unit| {
+            !marked.contains(unit)
+        })?;
+        Ok(())
+    }
+
+    fn begin_run(
+        &mut self,
+        id: Word,
+        kind: RunKind,
+        label: Option<Text>,
+        unit: Option<Text>,
+        is_wanted: impl Fn(&Text) -> bool,
+    ) -> Result<Vec<Text>, CoreError> {
+        let number = self.state.last_run().max(1) + 1;
+        self.record(Record::Run {
+            number,
+            id,
+            kind,
+            label,
+            unit: unit.clone(),
+            time: now(),
+        });
+        let mut runs = Vec::new();
+        let mut units = Vec::new();
+        for (cgroup, run) in self.probe.observed()? {
+            // What is no unit hands the number down to those that are born in it.
+            let of = self.state.unit_of(cgroup);
+            let takes_part = match (of, &unit) {
+                (Some(of), Some(unit)) => of == unit,
+                (Some(of), None) => is_wanted(of),
+                (None, unit) => unit.is_none(),
+            };
+            if takes_part {
+                runs.push((cgroup, number | run & RUN_PASSES));
+                units.extend(of.cloned());
+            }
+        }
+        self.probe.set_runs(&runs)?;
+        units.sort();
+        units.dedup();
+        Ok(units)
+    }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, as the kernel side has it.
+fn now() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    time.map_or(0, |time| {
+        u64::try_from(time.tv_sec())
+            .unwrap_or(0)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
+    })
+}

@@ -1,0 +1,135 @@
+//! The tree of cgroups: what was there before the agent, and what went without a word.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use harden_common::RUN_PASSES;
+
+use super::{Core, CoreError};
+use crate::{
+    agent::journal::Record,
+    collect::unit,
+    run::cgroup::{mount, own},
+};
+
+/// A cgroup as the tree has it.
+struct Found {
+    id: u64,
+    parent: u64,
+    /// From the root of the tree, without a slash at the end.
+    path: Vec<u8>,
+}
+
+impl Core {
+    /// Looks at every cgroup: those that are wanted are observed when this returns, and no others.
+    pub(super) fn scan(&mut self) -> Result<(), CoreError> {
+        let system = |what| move |error| CoreError::System(what, error);
+        let root = mount().map_err(system("the cgroup tree cannot be found"))?;
+        let mut tree = Vec::new();
+        walk(&root, &root, 0, &mut tree);
+        let observed = self.probe.observed()?;
+        let known = self.probe.cgroup_paths()?;
+        let run = self.state.last_run_of_all().max(FIRST_RUN);
+        let mut begin = Vec::new();
+        let mut living = BTreeSet::new();
+        for found in &tree {
+            living.insert(found.id);
+            if !self.is_wanted(&found.path) {
+                if observed.contains_key(&found.id) {
+                    self.unwanted.push(found.id);
+                }
+                continue;
+            }
+            let born = known.get(&found.id).map_or(0, |path| path.born);
+            self.cgroup(found.id, found.parent, born, &found.path);
+            if !known.contains_key(&found.id) {
+                self.probe
+                    .name_cgroup(found.id, found.parent, &found.path)?;
+            }
+            if !observed.contains_key(&found.id) {
+                let passes = unit::unit(&found.path).is_none();
+                begin.push((found.id, if passes { run | RUN_PASSES } else { run }));
+            }
+        }
+        if !begin.is_empty() {
+            self.probe.set_runs(&begin)?;
+        }
+        // Their ends may not have found room in the ring buffer.
+        let gone: Vec<u64> = self.state.living().map(|(id, _)| id).collect();
+        for cgroup in gone.into_iter().filter(|id| !living.contains(id)) {
+            self.record(Record::Gone { cgroup, time: 0 });
+        }
+        self.unobserve_unwanted()
+    }
+
+    /// Remembers a cgroup, unless it is known.
+    pub(super) fn cgroup(&mut self, id: u64, parent: u64, born: u64, path: &[u8]) {
+        if self.state.has_cgroup(id) {
+            return;
+        }
+        let path = path.to_vec();
+        self.record(Record::Cgroup {
+            id,
+            parent,
+            born,
+            path,
+        });
+        self.questions.born(&self.state, id);
+    }
+
+    /// Whether the cgroup is to be observed: as a unit that somebody wants, or because such a unit may be
+    /// below. Never the agent's own.
+    pub(super) fn is_wanted(&self, path: &[u8]) -> bool {
+        let is_own = path
+            .strip_prefix(self.own.as_slice())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        if is_own && self.own.len() > 1 {
+            return false;
+        }
+        unit::unit(path).is_none_or(|unit| self.config.units.matches(unit.name()))
+    }
+}
+
+/// The agent's own cgroup, from the root of the tree.
+pub(super) fn own_cgroup() -> Result<Vec<u8>, CoreError> {
+    let system = |error| CoreError::System("the agent's own cgroup cannot be found", error);
+    let root = mount().map_err(system)?;
+    let path = own().map_err(system)?;
+    Ok(below(&root, &path))
+}
+
+/// The number of the first run.
+const FIRST_RUN: u64 = 1;
+
+fn walk(root: &Path, directory: &Path, parent: u64, found: &mut Vec<Found>) {
+    // It may have gone since its parent was read.
+    let Ok(metadata) = fs::metadata(directory) else {
+        return;
+    };
+    // The id that the kernel side sees is the directory's inode number (kernfs).
+    let id = metadata.ino();
+    found.push(Found {
+        id,
+        parent,
+        path: below(root, directory),
+    });
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut directories: Vec<PathBuf> = directories.map(|entry| entry.path()).collect();
+    directories.sort();
+    for below in directories {
+        walk(root, &below, id, found);
+    }
+}
+
+/// As the kernel writes it: `/` for the root.
+fn below(root: &Path, directory: &Path) -> Vec<u8> {
+    let rest = directory.strip_prefix(root).unwrap_or(directory);
+    let mut path = b"/".to_vec();
+    path.extend_from_slice(rest.as_os_str().as_bytes());
+    path
+}

@@ -1,0 +1,172 @@
+//! Slots: whose they are, and what of them is final.
+
+use harden_common::{SLOT_INDEX, SlotKey};
+
+use super::{Core, CoreError};
+use crate::{
+    agent::journal::{Owner, Record},
+    collect::{self, unit},
+    observation::Text,
+    probe::{Events, ProbeError, grace_period},
+};
+
+/// Slots that wait for a grace period.
+pub struct Retired {
+    slots: Vec<u32>,
+    grace: tokio::task::JoinHandle<Result<(), ProbeError>>,
+}
+
+impl Retired {
+    /// Waits for the grace period of `retired`, and hands the slots out; for ever if there is none.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn over(retired: &mut Option<Self>) -> Result<Vec<u32>, CoreError> {
+        let Some(waiting) = retired else {
+            return std::future::pending().await;
+        };
+        let over = (&mut waiting.grace).await;
+        let slots = retired.take().map(|retired| retired.slots);
+        over.map_err(|error| CoreError::System("a grace period", error.into()))??;
+        Ok(slots.unwrap_or_default())
+    }
+}
+
+/// Slots are looked for earlier when so many cgroups went: one for this many slots.
+const BATCH: u32 = 8;
+
+impl Core {
+    /// Learns whose `slot` is. Says whether anybody wants to know of it.
+    pub(super) fn learn_slot(&mut self, slot: u32) -> bool {
+        let Ok((record, _)) = self.probe.slot(slot) else {
+            return false;
+        };
+        let Some(record) = collect::slot(&record) else {
+            return false;
+        };
+        self.learn_cgroup(record.key.cgroup);
+        self.own_slot(slot, &record.key)
+    }
+
+    fn own_slot(&mut self, slot: u32, key: &SlotKey) -> bool {
+        if self.state.unit_of(key.cgroup).is_none() {
+            return false;
+        }
+        self.record(Record::Slot {
+            slot,
+            owner: Owner::new(key, key.command),
+        });
+        self.state.has_slot(slot)
+    }
+
+    /// Learns of a cgroup from the kernel side's table, where its birth has not been told yet: of those above
+    /// it in its unit first.
+    fn learn_cgroup(&mut self, id: u64) {
+        let mut missing = Vec::new();
+        let mut next = id;
+        // As deep as a tree may be (`cgroup.max.depth` has no limit; a cycle must end).
+        for _ in 0..256 {
+            if self.state.has_cgroup(next) {
+                break;
+            }
+            let Ok(Some(found)) = self.probe.cgroup_path(next) else {
+                break;
+            };
+            let parent = found.parent;
+            missing.push((next, found));
+            next = parent;
+        }
+        for (id, found) in missing.into_iter().rev() {
+            if self.is_wanted(&found.path) && unit::unit(&found.path).is_some() {
+                self.cgroup(id, found.parent, found.born, &found.path);
+            }
+        }
+    }
+
+    /// What only the records of `slots` know.
+    pub(super) fn read_slots(&mut self, slots: &[u32]) -> Result<(), CoreError> {
+        for &slot in slots {
+            if !self.state.has_slot(slot) && !self.learn_slot(slot) {
+                continue;
+            }
+            let (record, _) = self.probe.slot(slot)?;
+            let Some(record) = collect::slot(&record) else {
+                continue;
+            };
+            self.record(Record::finals(slot, &record.facts));
+        }
+        Ok(())
+    }
+
+    /// Reads the slots of one unit.
+    pub(super) fn read_unit(&mut self, unit: &Text) -> Result<(), CoreError> {
+        let slots: Vec<u32> = self.state.slots_of(unit).collect();
+        self.read_slots(&slots)
+    }
+
+    /// The slots that another agent's kernel side has in use, and those that it was about to free.
+    pub(super) fn adopt_slots(&mut self) -> Result<(), CoreError> {
+        let used = self.probe.slots()?;
+        self.read_slots(&used)?;
+        let known: Vec<u32> = self.state.slots().collect();
+        let orphans: Vec<u32> = known
+            .into_iter()
+            .filter(|slot| !used.contains(slot))
+            .collect();
+        // Their keys were taken away, so nobody writes to them; but they may have been freed already, and
+        // belong to somebody else: then the record has another key.
+        let mut mine = Vec::new();
+        for slot in orphans {
+            let (record, _) = self.probe.slot(slot)?;
+            let owner = self.state.owner(slot);
+            let is_same = collect::slot(&record)
+                .is_some_and(|record| Some(Owner::new(&record.key, record.key.command)) == owner);
+            let taken = used
+                .iter()
+                .any(|used| used & SLOT_INDEX == slot & SLOT_INDEX);
+            if is_same && !taken {
+                mine.push(slot);
+            } else {
+                self.state.free(slot);
+            }
+        }
+        self.free(&mine)
+    }
+
+    /// Begins to free slots that nobody uses any more.
+    ///
+    /// # Errors
+    /// The kernel side cannot be used.
+    pub fn retire(&mut self) -> Result<Option<Retired>, CoreError> {
+        self.gone = 0;
+        let slots = self.probe.retire()?;
+        Ok((!slots.is_empty()).then(|| Retired {
+            slots,
+            grace: tokio::task::spawn_blocking(grace_period),
+        }))
+    }
+
+    /// Whether so many cgroups went that slots are to be freed earlier than they would be.
+    #[must_use]
+    pub fn has_many_gone(&self) -> bool {
+        self.gone > self.sizes.slots / BATCH
+    }
+
+    /// Takes the last of what was recorded in `slots`, and frees them.
+    ///
+    /// # Errors
+    /// The kernel side cannot be used.
+    pub fn finish(&mut self, events: &mut Events, slots: &[u32]) -> Result<(), CoreError> {
+        events.drain(|item| self.take(item));
+        self.free(slots)
+    }
+
+    fn free(&mut self, slots: &[u32]) -> Result<(), CoreError> {
+        self.read_slots(slots)?;
+        self.probe.free(slots)?;
+        for &slot in slots {
+            self.state.free(slot);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The agent's life: start, loop, stop.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::MissedTickBehavior,
+};
+
+use super::{
+    config::Config,
+    control::{self, Limits},
+    core::{Core, CoreError, Retired},
+    metrics,
+    request::Request,
+};
+use crate::probe::{self, Sizes};
+
+/// How often slots are looked for that can be freed, losses are counted, and runs that ended are written.
+const ROUND: Duration = Duration::from_secs(1);
+/// How often questions that are due are asked.
+const ASK: Duration = Duration::from_millis(100);
+/// Requests that wait for the core.
+const REQUESTS: usize = 128;
+
+/// Observes until it is told to stop. The kernel side goes on after that, where it is pinned.
+///
+/// # Errors
+/// Nothing can be recorded, or the control socket cannot be had.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(observe(config))
+}
+
+/// Takes the kernel side out. Says whether there was one.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn unload(config: &Config) -> anyhow::Result<bool> {
+    match &config.kernel.pin {
+        Some(directory) => Ok(probe::unload(directory)?),
+        None => Ok(false),
+    }
+}
+
+async fn observe(config: Config) -> anyhow::Result<()> {
+    let mut end = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let requests = serve(&config)?;
+    let sizes = sizes(&config);
+    let (mut core, mut events) = Core::start(config, sizes)?;
+    tracing::info!("observing {}", core.describe());
+    notify(&[NotifyState::Ready]);
+
+    let mut requests = requests;
+    let mut retired: Option<Retired> = None;
+    let mut round = tokio::time::interval(ROUND);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ask = tokio::time::interval(ASK);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            result = events.more(|item| core.take(item)) => {
+                result.map_err(|error| CoreError::System("the ring buffer cannot be read", error))?;
+                if retired.is_none() && core.has_many_gone() {
+                    retired = core.retire()?;
+                }
+            }
+            slots = Retired::over(&mut retired) => core.finish(&mut events, &slots?)?,
+            Some(request) = requests.recv() => core.serve(&mut events, request)?,
+            _ = round.tick() => {
+                core.round()?;
+                if retired.is_none() {
+                    retired = core.retire()?;
+                }
+                notify(&[NotifyState::Watchdog]);
+            }
+            _ = ask.tick() => core.ask(),
+            _ = end.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    events.drain(|item| core.take(item));
+    core.compact()?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The control interface, in a thread of its own: what it takes to write an observation as JSON is not taken
+/// from the ring buffer.
+fn serve(config: &Config) -> anyhow::Result<mpsc::Receiver<Request>> {
+    let (sender, requests) = mpsc::channel(REQUESTS);
+    let listener = control::bind(&config.control.socket)?;
+    let limits = Limits {
+        connections: config.control.connections as usize,
+        ..Limits::default()
+    };
+    let listen = config.metrics.listen.clone();
+    let metrics = listen.as_ref().map(metrics::bind).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                let control = control::serve(listener, sender.clone(), limits);
+                match metrics {
+                    Some(metrics) => {
+                        tokio::join!(control, metrics::serve(metrics, sender));
+                    }
+                    None => control.await,
+                }
+            });
+        })?;
+    Ok(requests)
+}
+
+fn sizes(config: &Config) -> Sizes {
+    let kernel = &config.kernel;
+    Sizes {
+        slots: kernel.slots,
+        cgroups: kernel.cgroups,
+        once: kernel.once,
+        ring: kernel.ring,
+        counted_slots: if kernel.count_calls { kernel.slots } else { 0 },
+        tasks: kernel.tasks,
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    // Nobody listens where it was not systemd that started us.
+    let _ = sd_notify::notify(states);
+}
