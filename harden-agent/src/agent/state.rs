@@ -260,13 +260,8 @@ impl State {
     pub fn remember(&mut self, observation: &Observation) {
         let unit = self.units.entry(observation.name.clone()).or_default();
         for run in observation.runs.values() {
-            let control = run.control.values();
-            for executables in control.chain([&run.executables]) {
-                for (program, facts) in executables {
-                    for fact in facts.facts() {
-                        unit.know(program, &fact);
-                    }
-                }
+            for fact in run.facts() {
+                unit.know(fact.executable, &fact.what.into());
             }
             unit.last_new = unit.last_new.max(Some(run.started));
         }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     observation::{
-        self, AddressOperation, CapabilityCheck, Executable, File, Inode, Join, Operation, Seen,
+        AddressOperation, CapabilityCheck, Deed, Executable, File, Inode, Join, Operation, Seen,
         Socket, Text,
     },
     probe::Record,
@@ -51,7 +51,7 @@ pub struct Collector {
     unparsed: u64,
     last_new: Instant,
     /// What came since this was last taken, where somebody takes it.
-    news: Option<Vec<(u32, observation::Fact)>>,
+    news: Option<Vec<(u32, Told)>>,
 }
 
 /// How many different facts there are.
@@ -106,11 +106,11 @@ impl Collector {
     }
 
     /// The facts that events told since the last time, each with its slot, new or not.
-    pub fn take_news(&mut self) -> Vec<(u32, observation::Fact)> {
+    pub fn take_news(&mut self) -> Vec<(u32, Told)> {
         self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn tell(&mut self, slot: u32, fact: impl FnOnce() -> observation::Fact) {
+    fn tell(&mut self, slot: u32, fact: impl FnOnce() -> Told) {
         if let Some(news) = &mut self.news {
             news.push((slot, fact()));
         }
@@ -201,7 +201,7 @@ impl Collector {
         let seen = self.clock.seen(event.header.time);
         match names::fact(event.fact) {
             Some(fact) => {
-                self.tell(event.header.slot, || fact.clone().into());
+                self.tell(event.header.slot, || (&fact).into());
                 insert(&mut self.slot(event.header.slot).facts, fact, seen);
             }
             None => self.unparsed += 1,
@@ -217,7 +217,7 @@ impl Collector {
         };
         let outcome = names::outcome(event.errno);
         let slot = event.header.slot;
-        self.tell(slot, || observation::Fact::socket(&socket, &outcome));
+        self.tell(slot, || Deed::Socket(&socket, &outcome).into());
         let sockets = &mut self.slot(slot).facts.sockets;
         join(sockets.entry(socket).or_default(), outcome, seen);
     }
@@ -238,7 +238,7 @@ impl Collector {
         if !bytes.text.is_empty() {
             let name = path::joined(&path::walked(bytes.prefix), bytes.text);
             if let Some(news) = &mut self.news {
-                news.push((event.header.slot, observation::Fact::program(&name)));
+                news.push((event.header.slot, Deed::InvokedAs(&name).into()));
             }
             let invoked = slot.facts.invoked_as.entry(name).or_default();
             seen.count = Some(invoked.count.unwrap_or(0) + 1);
@@ -261,10 +261,10 @@ impl Collector {
         };
         let slot = event.header.slot;
         self.tell(slot, || {
-            observation::Fact::address(operation, &address.text, &outcome)
+            Deed::Address(operation, &address.text, &outcome).into()
         });
         if let Some(path) = &address.path {
-            self.tell(slot, || observation::Fact::path(on_file, path, &outcome));
+            self.tell(slot, || Deed::File(path, on_file, &outcome).into());
         }
         let facts = &mut self.slots.entry(slot).or_default().facts;
         let addresses = facts.addresses.entry(operation).or_default();
@@ -322,7 +322,7 @@ impl Collector {
         if let Some(news) = &mut self.news {
             let facts = operations
                 .iter()
-                .map(|operation| observation::Fact::path(*operation, &path, &outcome));
+                .map(|operation| Deed::File(&path, *operation, &outcome).into());
             news.extend(facts.map(|fact| (event.header.slot, fact)));
         }
         let file = match facts.files.entry(path) {
@@ -397,7 +397,7 @@ impl Collector {
     pub fn know(&mut self, slot: u32, numbers: impl Iterator<Item = u32> + Clone) {
         if let Some(news) = &mut self.news {
             let facts = numbers.clone().filter_map(names::fact);
-            news.extend(facts.map(|fact| (slot, fact.into())));
+            news.extend(facts.map(|fact| (slot, (&fact).into())));
         }
         know(&mut self.slot(slot).facts, numbers);
     }

@@ -5,7 +5,7 @@ use harden_common::{
     FACT_FAMILY, FACT_IA32, FACT_NATIVE, FACT_SOCKET_TYPE, FACT_X32, check,
 };
 
-use crate::observation::{self, Abi, CapabilityCheck, Kind, Outcome, Word};
+use crate::observation::{Abi, CapabilityCheck, Deed, Outcome, Told, Word};
 
 /// A fact that has a byte in the slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +22,16 @@ pub enum Fact {
     Argument(Word),
 }
 
-impl From<Fact> for observation::Fact {
-    fn from(fact: Fact) -> Self {
+impl From<&Fact> for Told {
+    fn from(fact: &Fact) -> Self {
         match fact {
-            Fact::Syscall(abi, name) => Self::syscall(abi, &name),
-            Fact::Capability(name, check) => Self::capability(&name, check),
-            Fact::Family(name) => Self::word(Kind::Family, &name),
-            Fact::SocketType(name) => Self::word(Kind::SocketType, &name),
-            Fact::Argument(name) => Self::word(Kind::Argument, &name),
+            Fact::Syscall(abi, name) => Deed::Syscall(*abi, name),
+            Fact::Capability(name, check) => Deed::Capability(name, *check),
+            Fact::Family(name) => Deed::Family(name),
+            Fact::SocketType(name) => Deed::SocketType(name),
+            Fact::Argument(name) => Deed::Argument(name),
         }
+        .into()
     }
 }
 

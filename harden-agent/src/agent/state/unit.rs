@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::run::OpenRun;
-use crate::observation::{Fact, Run, Text, Word};
+use crate::observation::{Run, Text, Told, Word};
 
 /// One unit.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub(super) struct Unit {
 
 impl Unit {
     /// Whether the fact is new; then it is so now.
-    pub fn learn(&mut self, program: &Text, fact: &Fact) -> bool {
+    pub fn learn(&mut self, program: &Text, fact: &Told) -> bool {
         let is_new = self.know(program, fact);
         if is_new {
             self.last_new = Some(Timestamp::now());
@@ -36,7 +36,7 @@ impl Unit {
     }
 
     /// As [`Self::learn`], for a fact of old.
-    pub fn know(&mut self, program: &Text, fact: &Fact) -> bool {
+    pub fn know(&mut self, program: &Text, fact: &Told) -> bool {
         // The same for every process of this build: only kept in memory.
         let mut hasher = DefaultHasher::new();
         (program, fact).hash(&mut hasher);

@@ -1,0 +1,191 @@
+//! The facts of a run, one by one and without their evidence: what can be counted, compared and
+//! named.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{
+    Abi, AddressOperation, CapabilityCheck, ControlCommand, Executable, Operation, Outcome, Run,
+    Socket,
+};
+use super::text::{Text, Word};
+
+/// One thing that one executable did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fact<'a> {
+    /// The unit's command that it belongs to, `None` for the main process.
+    pub command: Option<ControlCommand>,
+    /// The executable's path.
+    pub executable: &'a Text,
+    /// What it did.
+    pub what: Deed<'a>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Deed<'a> {
+    /// It ran.
+    Ran,
+    /// It was called by this name.
+    InvokedAs(&'a Text),
+    /// A call.
+    Syscall(Abi, &'a Word),
+    /// A capability check.
+    Capability(&'a Word, CapabilityCheck),
+    /// A socket family was asked for.
+    Family(&'a Word),
+    /// A socket type was asked for.
+    SocketType(&'a Word),
+    /// A socket made or refused.
+    Socket(&'a Socket, &'a Outcome),
+    /// A socket address used.
+    Address(AddressOperation, &'a Text, &'a Outcome),
+    /// What the arguments of a call said.
+    Argument(&'a Word),
+    /// Something done with a path.
+    File(&'a Text, Operation, &'a Outcome),
+}
+
+/// What a deed is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A call.
+    Syscall,
+    /// A capability check.
+    Capability,
+    /// A socket's family, type or the socket itself.
+    Family,
+    /// A socket address.
+    Address,
+    /// What the arguments of a call said.
+    Argument,
+    /// Something done with a path.
+    Path,
+    /// A program that was run.
+    Program,
+}
+
+impl Deed<'_> {
+    /// What it is about.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Ran | Self::InvokedAs(_) => Kind::Program,
+            Self::Syscall(..) => Kind::Syscall,
+            Self::Capability(..) => Kind::Capability,
+            Self::Family(_) | Self::SocketType(_) | Self::Socket(..) => Kind::Family,
+            Self::Address(..) => Kind::Address,
+            Self::Argument(_) => Kind::Argument,
+            Self::File(..) => Kind::Path,
+        }
+    }
+}
+
+/// In the words of the observation's file: `native openat`, `read ok /etc/passwd`.
+impl fmt::Display for Deed<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ran => out.write_str("ran"),
+            Self::InvokedAs(name) => write!(out, "{name}"),
+            Self::Syscall(abi, name) => write!(out, "{} {name}", word(abi)),
+            Self::Capability(name, check) => write!(out, "{name} {}", word(check)),
+            Self::Family(name) | Self::SocketType(name) | Self::Argument(name) => {
+                write!(out, "{name}")
+            }
+            Self::Socket(socket, outcome) => {
+                write!(out, "{} {}", String::from((*socket).clone()), outcome.0)
+            }
+            Self::Address(operation, address, outcome) => {
+                write!(out, "{} {} {address}", word(operation), outcome.0)
+            }
+            Self::File(path, operation, outcome) => {
+                write!(out, "{} {} {path}", word(operation), outcome.0)
+            }
+        }
+    }
+}
+
+/// The name that the file has for a value without fields.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+/// A deed that outlives the run it is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Told {
+    /// What it is about.
+    pub kind: Kind,
+    /// The deed.
+    pub text: String,
+}
+
+impl From<Deed<'_>> for Told {
+    fn from(deed: Deed<'_>) -> Self {
+        Self {
+            kind: deed.kind(),
+            text: deed.to_string(),
+        }
+    }
+}
+
+impl Run {
+    /// Every fact of the run, each once.
+    pub fn facts(&self) -> impl Iterator<Item = Fact<'_>> {
+        let main = self.executables.iter().map(|program| (None, program));
+        let control = self.control.iter().flat_map(|(command, programs)| {
+            programs
+                .iter()
+                .map(move |program| (Some(*command), program))
+        });
+        main.chain(control)
+            .flat_map(|(command, (executable, facts))| {
+                facts.deeds().map(move |what| Fact {
+                    command,
+                    executable,
+                    what,
+                })
+            })
+    }
+}
+
+impl Executable {
+    /// Every fact of the executable, each once.
+    pub fn deeds(&self) -> impl Iterator<Item = Deed<'_>> {
+        let calls = self.syscalls.iter();
+        let capabilities = self.capabilities.iter();
+        let sockets = self.sockets.iter();
+        let addresses = self.addresses.iter().flat_map(|(operation, addresses)| {
+            addresses.iter().flat_map(|(address, outcomes)| {
+                let outcomes = outcomes.keys();
+                outcomes.map(|outcome| Deed::Address(*operation, address, outcome))
+            })
+        });
+        let files = self.files.iter().flat_map(|(path, file)| {
+            file.operations.iter().flat_map(|(operation, outcomes)| {
+                let outcomes = outcomes.keys();
+                outcomes.map(|outcome| Deed::File(path, *operation, outcome))
+            })
+        });
+        std::iter::once(Deed::Ran)
+            .chain(self.invoked_as.keys().map(Deed::InvokedAs))
+            .chain(
+                calls.flat_map(|(abi, calls)| calls.keys().map(|call| Deed::Syscall(*abi, call))),
+            )
+            .chain(capabilities.flat_map(|(name, checks)| {
+                checks.keys().map(|check| Deed::Capability(name, *check))
+            }))
+            .chain(self.families.keys().map(Deed::Family))
+            .chain(self.socket_types.keys().map(Deed::SocketType))
+            .chain(sockets.flat_map(|(socket, outcomes)| {
+                outcomes.keys().map(|outcome| Deed::Socket(socket, outcome))
+            }))
+            .chain(addresses)
+            .chain(self.arguments.keys().map(Deed::Argument))
+            .chain(files)
+    }
+}
