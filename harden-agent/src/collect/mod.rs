@@ -7,5 +7,6 @@ mod names;
 mod path;
 mod program;
 mod symlinks;
+pub mod unit;
 
 pub use collector::{Collector, Facts, Totals};
