@@ -1,7 +1,24 @@
-//! The daemon: what it remembers, and how that survives.
+//! The agent: every unit of a running system, for as long as it runs.
+//!
+//! kernel → ring buffer → journal → state → the files of units, and from there to whoever asks.
 
+pub mod config;
+pub mod control;
+mod core;
 pub mod journal;
+mod lifecycle;
+pub mod log;
+pub mod metrics;
+pub mod near;
+pub mod request;
+mod state;
 mod step;
 pub mod store;
+mod summary;
+pub mod systemd;
 
-pub use step::STEPS;
+pub use self::{
+    config::Config,
+    lifecycle::{run as observe, unload},
+    log::init as init_log,
+};
