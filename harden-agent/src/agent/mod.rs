@@ -17,6 +17,8 @@ pub mod store;
 mod summary;
 pub mod systemd;
 
+pub use step::STEPS;
+
 pub use self::{
     config::Config,
     lifecycle::{run as observe, unload},
