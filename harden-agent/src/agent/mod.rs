@@ -1,0 +1,5 @@
+//! The daemon: every unit of a running system, for weeks.
+
+pub mod control;
+pub mod near;
+pub mod request;
