@@ -3,3 +3,4 @@
 pub mod control;
 pub mod near;
 pub mod request;
+pub mod summary;

@@ -16,7 +16,7 @@ mod listen;
 mod peer;
 mod service;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{sync::Arc, time::Duration};
 
