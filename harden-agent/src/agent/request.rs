@@ -123,6 +123,7 @@ pub struct Status {
 /// Where the kernel side came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "snake_case")]
+#[zlink(rename_all = "snake_case")]
 pub enum KernelSide {
     /// This process loaded it.
     Loaded,
@@ -181,6 +182,7 @@ pub struct NewFact {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, CustomType,
 )]
 #[serde(rename_all = "snake_case")]
+#[zlink(rename_all = "snake_case")]
 pub enum FactKind {
     /// A call.
     Syscall,
@@ -199,6 +201,17 @@ pub enum FactKind {
 }
 
 impl FactKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Syscall,
+        Self::Capability,
+        Self::Path,
+        Self::Family,
+        Self::Address,
+        Self::Argument,
+        Self::Program,
+    ];
+
     /// The kind as its name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -327,15 +340,7 @@ mod tests {
 
     #[test]
     fn kinds_are_named_as_in_json() {
-        for kind in [
-            FactKind::Syscall,
-            FactKind::Capability,
-            FactKind::Path,
-            FactKind::Family,
-            FactKind::Address,
-            FactKind::Argument,
-            FactKind::Program,
-        ] {
+        for kind in FactKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }

@@ -7,13 +7,13 @@ use tokio::net::{
     UnixStream,
     unix::{OwnedReadHalf, OwnedWriteHalf},
 };
-use zlink::{Call, Reply, Service, service::MethodReply};
+use zlink::{Call, Reply, Service, service::MethodReply, varlink_service};
 
 use super::{
-    Limits,
+    INTERFACE, Limits,
     error::AgentError,
     frames::{Frames, encode, write},
-    service::{Agent, Nowhere},
+    service::{Agent, METHODS, Nowhere},
 };
 
 type Method<'a> = <Agent as Service<Nowhere>>::MethodCall<'a>;
@@ -106,14 +106,27 @@ impl Client {
 
 /// The error for a message that is a call, but none that its method takes. What is no call at all
 /// gets no answer.
-fn wrong_call(message: &[u8]) -> Option<zlink::varlink_service::Error<'static>> {
+fn wrong_call(message: &[u8]) -> Option<varlink_service::Error<'static>> {
     #[derive(serde::Deserialize)]
     struct AnyCall {
-        #[serde(rename = "method")]
-        _method: String,
+        method: String,
     }
-    serde_json::from_slice::<AnyCall>(message).ok()?;
-    Some(zlink::varlink_service::Error::InvalidParameter {
-        parameter: "parameters".into(),
-    })
+    use varlink_service::Error;
+    let AnyCall { method } = serde_json::from_slice(message).ok()?;
+    let interface = method
+        .rsplit_once('.')
+        .map_or("", |(interface, _)| interface);
+    Some(
+        if ![INTERFACE, "org.varlink.service"].contains(&interface) {
+            let interface = interface.to_owned().into();
+            Error::InterfaceNotFound { interface }
+        } else if METHODS.contains(&method.as_str()) {
+            // serde tells the name in its text only.
+            let parameter = "parameters".into();
+            Error::InvalidParameter { parameter }
+        } else {
+            let method = method.into();
+            Error::MethodNotFound { method }
+        },
+    )
 }

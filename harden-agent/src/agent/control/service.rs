@@ -28,6 +28,18 @@ use crate::{
     observation::{Observation, Text},
 };
 
+/// What can be called. zlink takes a call of an unknown method for a known one with the wrong
+/// parameters.
+pub(super) const METHODS: [&str; 7] = [
+    "org.varlink.service.GetInfo",
+    "org.varlink.service.GetInterfaceDescription",
+    "io.harden.Agent.Units",
+    "io.harden.Agent.Status",
+    "io.harden.Agent.Observations",
+    "io.harden.Agent.Mark",
+    "io.harden.Agent.Watch",
+];
+
 /// The agent as one client sees it.
 pub(super) struct Agent {
     role: Role,

@@ -6,7 +6,6 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -25,13 +24,20 @@ use crate::{
     observation::{Observation, Text, Word, from_json},
 };
 
-/// The tests that count the memory and the descriptors of the process run one at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Runs `work` in a process of its own, where the memory and the descriptors are nobody else's: the
+/// test `name`, which calls this, starts itself again there.
+fn alone(name: &str, work: impl FnOnce()) {
+    const ALONE: &str = "HARDEN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return work();
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("agent::control::tests::{name}")])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{said}");
 }
 
 const UNITS: [&str; 3] = ["cron.service", "nginx.service", r"evil\x2d\n.service"];
@@ -130,6 +136,18 @@ pub(crate) fn status(units: usize) -> Status {
     }
 }
 
+fn fact(unit: &str, fact: &str) -> NewFact {
+    NewFact {
+        unit: unit.into(),
+        run: Word::new("0b7e").unwrap(),
+        executable: "/usr/sbin/d".into(),
+        kind: FactKind::Path,
+        fact: fact.into(),
+        first: Some(time()),
+        lagged: 0,
+    }
+}
+
 /// Serves what it was given; a mark is a new fact, so that a test can make some.
 async fn core(observations: Vec<Observation>, mut requests: mpsc::Receiver<Request>) {
     let all: BTreeMap<Text, Observation> = observations
@@ -174,12 +192,7 @@ async fn core(observations: Vec<Observation>, mut requests: mpsc::Receiver<Reque
                 for unit in &units {
                     let fact = NewFact {
                         unit: unit.clone(),
-                        run: id.clone(),
-                        executable: "/usr/sbin/d".into(),
-                        kind: FactKind::Path,
-                        fact: name.clone(),
-                        first: Some(time()),
-                        lagged: 0,
+                        ..fact("", &name.to_string())
                     };
                     watchers.retain_mut(|watcher| watcher.tell(&fact));
                 }
@@ -273,41 +286,95 @@ fn the_interface_describes_itself() {
     let text = reply["parameters"]["description"].as_str().unwrap();
     let interface = zlink::idl::Interface::try_from(text).unwrap();
     assert_eq!(interface.name(), INTERFACE);
-    let methods: Vec<_> = interface
-        .methods()
-        .map(|method| method.name().as_str())
-        .collect();
-    assert_eq!(
-        methods,
-        ["Units", "Status", "Observations", "Mark", "Watch"]
-    );
-    let errors: Vec<_> = interface
-        .errors()
-        .map(|error| error.name().as_str())
-        .collect();
-    assert_eq!(
-        errors,
-        [
-            "UnitNotFound",
-            "PermissionDenied",
-            "TooManyConnections",
-            "MarkRefused",
-            "Stopping"
-        ]
-    );
-    let types: Vec<_> = interface
-        .custom_types()
-        .map(|ty| ty.name().as_str())
-        .collect();
-    for name in ["UnitSummary", "Status", "Marked", "NewFact", "FactKind"] {
-        assert!(types.contains(&name), "{types:?}");
+    for method in interface.methods() {
+        assert!(service::METHODS.contains(&format!("{INTERFACE}.{}", method.name()).as_str()));
     }
-    // The page shows it.
+    assert_eq!(interface.methods().count() + 2, service::METHODS.len());
+    // What goes over the wire is what is described.
+    let samples = [
+        ("UnitSummary", json!(summarise(&observation("a.service")))),
+        ("Status", json!(status(3))),
+        ("NewFact", json!(fact("a.service", "read /"))),
+        (
+            "KernelSide",
+            json!([KernelSide::Loaded, KernelSide::Adopted]),
+        ),
+        ("FactKind", json!(FactKind::ALL)),
+        ("Marked", json!({"id": "", "units": []})),
+    ];
+    assert_eq!(interface.custom_types().count(), samples.len());
+    for described in interface.custom_types() {
+        let name = described.name().as_str();
+        let mut names: Vec<String> = match described {
+            zlink::idl::CustomType::Object(object) => object
+                .fields()
+                .map(|field| field.name().to_string())
+                .collect(),
+            zlink::idl::CustomType::Enum(variants) => variants
+                .variants()
+                .map(|variant| variant.name().to_string())
+                .collect(),
+        };
+        let (_, sample) = samples.iter().find(|(sample, _)| *sample == name).unwrap();
+        let mut sent: Vec<String> = match sample {
+            Value::Object(fields) => fields.keys().cloned().collect(),
+            other => serde_json::from_value(other.clone()).unwrap(),
+        };
+        names.sort();
+        sent.sort();
+        assert_eq!(names, sent, "{name}");
+    }
+    // The page shows it, with its own comments.
     let page = include_str!("../../../../docs/agent-interface.md");
-    assert!(
-        page.contains(text.trim()),
-        "docs/agent-interface.md:\n{text}"
-    );
+    let shown = page.split("```varlink\n").nth(1).unwrap();
+    let shown = shown.split("```").next().unwrap();
+    let shown = zlink::idl::Interface::try_from(shown).unwrap();
+    assert_eq!(shape(&shown), shape(&interface));
+}
+
+/// An interface without its comments.
+fn shape(interface: &zlink::idl::Interface<'_>) -> Vec<String> {
+    let fields = |fields: Vec<&zlink::idl::Field<'_>>| {
+        let fields = fields
+            .iter()
+            .map(|field| format!("{}: {}", field.name(), field.ty()));
+        fields.collect::<Vec<_>>().join(", ")
+    };
+    let methods = interface.methods().map(|method| {
+        format!(
+            "method {}({}) -> ({})",
+            method.name(),
+            fields(method.inputs().collect()),
+            fields(method.outputs().collect())
+        )
+    });
+    let errors = interface.errors().map(|error| {
+        format!(
+            "error {} ({})",
+            error.name(),
+            fields(error.fields().collect())
+        )
+    });
+    let types = interface.custom_types().map(|described| match described {
+        zlink::idl::CustomType::Object(object) => {
+            format!(
+                "type {} ({})",
+                object.name(),
+                fields(object.fields().collect())
+            )
+        }
+        zlink::idl::CustomType::Enum(variants) => {
+            let names = variants
+                .variants()
+                .map(|variant| variant.name().to_string());
+            format!(
+                "type {} ({})",
+                variants.name(),
+                names.collect::<Vec<_>>().join(", ")
+            )
+        }
+    });
+    methods.chain(errors).chain(types).collect()
 }
 
 #[test]
@@ -368,8 +435,13 @@ fn each_method_answers() {
     }
     // A call that wants no answer gets none.
     wire.ask(&json!({"method": "io.harden.Agent.Units", "oneway": true}));
-    let next = wire.call("io.harden.Agent.Nothing", &json!({}));
-    assert_eq!(next["error"], "org.varlink.service.MethodNotFound");
+    for parameters in [json!({}), json!({"a": 1}), Value::Null] {
+        let next = wire.call("io.harden.Agent.Nothing", &parameters);
+        assert_eq!(next["error"], "org.varlink.service.MethodNotFound");
+        let next = wire.call("org.example.Nothing", &parameters);
+        let error = next["error"].as_str().unwrap();
+        assert!(error.starts_with("org.varlink.service."), "{error}");
+    }
 }
 
 #[test]
@@ -497,74 +569,79 @@ fn one_client_too_many_is_told_so_and_gets_in_when_another_goes() {
 
 #[test]
 fn thousands_of_connections_cost_nothing_that_stays() {
-    let _alone = alone();
-    let agent = Agent::start(Limits::default());
-    let rounds = |count: usize| {
-        for _ in 0..count {
+    alone("thousands_of_connections_cost_nothing_that_stays", || {
+        let agent = Agent::start(Limits::default());
+        let rounds = |count: usize| {
+            for _ in 0..count {
+                let mut wire = agent.connect();
+                wire.send(b"{\"method\":\"io.harden.Agent.Status\"}\0");
+                assert!(wire.reply().is_some());
+            }
+        };
+        let storm = || {
+            let open: Vec<UnixStream> = (0..1_000)
+                .map_while(|_| UnixStream::connect(&agent.socket).ok())
+                .collect();
+            assert_eq!(open.len(), 1_000);
+        };
+        storm();
+        rounds(1_000);
+        let (memory, files) = (kib("VmRSS:"), descriptors());
+        rounds(10_000);
+        storm();
+        storm();
+        soon("no connection is accepted any more", || {
             let mut wire = agent.connect();
-            wire.send(b"{\"method\":\"io.harden.Agent.Status\"}\0");
-            assert!(wire.reply().is_some());
-        }
-    };
-    let storm = || {
-        let open: Vec<UnixStream> = (0..1_000)
-            .map_while(|_| UnixStream::connect(&agent.socket).ok())
-            .collect();
-        assert_eq!(open.len(), 1_000);
-    };
-    storm();
-    rounds(1_000);
-    let (memory, files) = (kib("VmRSS:"), descriptors());
-    rounds(10_000);
-    storm();
-    storm();
-    soon("no connection is accepted any more", || {
-        let mut wire = agent.connect();
-        wire.stream
-            .write_all(b"{\"method\":\"io.harden.Agent.Units\"}\0")
-            .is_ok()
-            && wire.reply().is_some_and(|reply| reply["error"].is_null())
+            wire.stream
+                .write_all(b"{\"method\":\"io.harden.Agent.Units\"}\0")
+                .is_ok()
+                && wire.reply().is_some_and(|reply| reply["error"].is_null())
+        });
+        soon("descriptors stay open", || descriptors() <= files + 2);
+        let grown = kib("VmRSS:").saturating_sub(memory);
+        assert!(grown < 2_048, "{grown} KiB more");
     });
-    soon("descriptors stay open", || descriptors() <= files + 2);
-    let grown = kib("VmRSS:").saturating_sub(memory);
-    assert!(grown < 2_048, "{grown} KiB more");
 }
 
 #[test]
 fn a_watcher_that_never_reads_costs_a_queue_and_no_more() {
-    let _alone = alone();
-    let agent = Agent::start(Limits {
-        queue: 16,
-        ..Limits::default()
-    });
-    let mut sleeper = agent.connect();
-    sleeper.ask(&json!({"method": "io.harden.Agent.Watch", "more": true}));
-    let mut wire = agent.connect();
-    let name = "n".repeat(250);
-    let mut mark = |count: usize| {
-        for _ in 0..count {
-            let reply = wire.call("io.harden.Agent.Mark", &json!({"name": name}));
-            assert!(reply["error"].is_null(), "{reply}");
-        }
-    };
-    // 3,000 facts of 400 bytes: more than a socket's buffer holds.
-    mark(1_000);
-    let memory = kib("VmRSS:");
-    mark(2_000);
-    let grown = kib("VmRSS:").saturating_sub(memory);
-    assert!(grown < 1_024, "{grown} KiB more");
-    // It wakes up, and is told what it missed.
-    let missed = (0..9_000)
-        .map(|_| {
-            mark(1);
-            sleeper.reply().unwrap()
-        })
-        .find_map(|reply| {
-            reply["parameters"]["fact"]["lagged"]
-                .as_u64()
-                .filter(|&lagged| lagged > 0)
-        });
-    assert!(missed.is_some_and(|missed| missed > 100), "{missed:?}");
+    alone(
+        "a_watcher_that_never_reads_costs_a_queue_and_no_more",
+        || {
+            let agent = Agent::start(Limits {
+                queue: 16,
+                ..Limits::default()
+            });
+            let mut sleeper = agent.connect();
+            sleeper.ask(&json!({"method": "io.harden.Agent.Watch", "more": true}));
+            let mut wire = agent.connect();
+            let name = "n".repeat(250);
+            let mut mark = |count: usize| {
+                for _ in 0..count {
+                    let reply = wire.call("io.harden.Agent.Mark", &json!({"name": name}));
+                    assert!(reply["error"].is_null(), "{reply}");
+                }
+            };
+            // 3,000 facts of 400 bytes: more than a socket's buffer holds.
+            mark(1_000);
+            let memory = kib("VmRSS:");
+            mark(2_000);
+            let grown = kib("VmRSS:").saturating_sub(memory);
+            assert!(grown < 1_024, "{grown} KiB more");
+            // It wakes up, and is told what it missed.
+            let missed = (0..9_000)
+                .map(|_| {
+                    mark(1);
+                    sleeper.reply().unwrap()
+                })
+                .find_map(|reply| {
+                    reply["parameters"]["fact"]["lagged"]
+                        .as_u64()
+                        .filter(|&lagged| lagged > 0)
+                });
+            assert!(missed.is_some_and(|missed| missed > 100), "{missed:?}");
+        },
+    );
 }
 
 #[test]
