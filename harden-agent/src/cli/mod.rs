@@ -1,10 +1,16 @@
 //! The command line: one file a command.
 
+mod ask;
 pub mod doctor;
+pub mod mark;
 mod profile;
 pub mod render;
 pub mod run;
+pub mod snapshot;
+pub mod status;
 mod summary;
+pub mod units;
+pub mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +37,30 @@ pub enum Command {
     ///
     /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
     Doctor(doctor::Doctor),
+    /// List what the agent has recorded: units, and how much was seen of each
+    ///
+    /// The exit status is 0, 3 if no agent answers, 4 if this user may not ask it, and 1 for
+    /// whatever else went wrong.
+    Units(units::Units),
+    /// Say how the agent does
+    ///
+    /// The exit status is that of `harden units`, and 6 if the agent answers and something is
+    /// wrong with it: it says what.
+    Status(status::Status),
+    /// Write the observation and the profile of units, as recorded so far
+    ///
+    /// The exit status is that of `harden units`, and 5 if a unit is not known. Then, and after any
+    /// other error, no file is written.
+    Snapshot(snapshot::Snapshot),
+    /// Begin a named run in the agent, such as a test case, and print its identifier; needs root
+    ///
+    /// The exit status is that of `harden units`, and 5 if the unit is not known. At 0, whatever a
+    /// unit does from now on counts for the new run.
+    Mark(mark::Mark),
+    /// Print every new fact as the agent finds it, one a line
+    ///
+    /// The exit status is 0 after Ctrl-C or when the agent ends, else that of `harden units`.
+    Watch(watch::Watch),
 }
 
 impl Cli {
@@ -43,16 +73,23 @@ impl Cli {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| 0),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Units(units) => units.run().map(|()| 0),
+            Command::Status(status) => status.run(),
+            Command::Snapshot(snapshot) => snapshot.run().map(|()| 0),
+            Command::Mark(mark) => mark.run().map(|()| 0),
+            Command::Watch(watch) => watch.run().map(|()| 0),
         }
     }
 
     /// The exit status for `error`. For `run` those of env(1), which stay clear of the command's
-    /// own: 127 no such command, 126 it cannot be run, 125 anything of harden's. Otherwise 1.
+    /// own: 127 no such command, 126 it cannot be run, 125 anything of harden's. Otherwise 1, and
+    /// some of their own for the commands that ask the agent.
     #[must_use]
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
             Command::Render(_) | Command::Doctor(_) => 1,
+            _ => ask::failure_status(error),
         }
     }
 }

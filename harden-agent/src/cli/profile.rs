@@ -1,13 +1,13 @@
 //! What the commands that write a profile have in common.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use crate::{
     observation::Observation,
     output::{Ours, Output},
-    policy::{Launch, Policy, Version},
+    policy::{Launch, Policy, Target, Version},
     render::firejail,
     target,
 };
@@ -23,17 +23,29 @@ pub enum Start {
 
 /// How to start what `observation` tells of. Firejail's shell is the user's login shell: one that
 /// lets nobody in runs nothing, and what others than bash need is not known.
-fn launch(asked: Option<Start>, observation: &Observation) -> Launch {
+fn launch(asked: Option<Start>, observation: &Observation, shells: &mut Shells) -> Launch {
     let shell = observation
         .runs
         .values()
-        .map(|run| login_shell(run.uid))
+        .map(|run| shells.of(run.uid))
         .find(|shell| !is_bash(shell))
         .unwrap_or_else(|| BASH.to_owned());
     match asked {
         Some(Start::Direct) => Launch::Direct,
         None if !is_bash(&shell) => Launch::Direct,
         _ => Launch::Shell(shell),
+    }
+}
+
+/// The login shells looked up so far: a look-up reads files or asks a server, and a service of an
+/// agent has many runs.
+#[derive(Debug, Default)]
+struct Shells(BTreeMap<u32, String>);
+
+impl Shells {
+    fn of(&mut self, uid: u32) -> String {
+        let shell = self.0.entry(uid).or_insert_with(|| login_shell(uid));
+        shell.clone()
     }
 }
 
@@ -84,11 +96,38 @@ pub struct Profile {
 impl ProfileArgs {
     /// Decides and renders. Warnings about the target go to standard error.
     pub fn render(&self, observation: &Observation) -> Profile {
-        let asked = target::firejail::ask(self.firejail_version, launch(self.start, observation));
+        self.renderer().render(observation)
+    }
+
+    /// Asks Firejail, once for however many profiles. Warnings about it go to standard error.
+    pub fn renderer(&self) -> Renderer {
+        let asked = target::firejail::ask(self.firejail_version, Launch::Direct);
         for warning in &asked.warnings {
             eprintln!("warning: {warning}");
         }
-        let policy = Policy::decide(observation, asked.target);
+        Renderer {
+            target: asked.target,
+            start: self.start,
+            bare: self.bare,
+            shells: Shells::default(),
+        }
+    }
+}
+
+/// Writes profiles for one Firejail.
+pub struct Renderer {
+    target: Target,
+    start: Option<Start>,
+    bare: bool,
+    shells: Shells,
+}
+
+impl Renderer {
+    /// Decides and renders.
+    pub fn render(&mut self, observation: &Observation) -> Profile {
+        let mut target = self.target.clone();
+        target.launch = launch(self.start, observation, &mut self.shells);
+        let policy = Policy::decide(observation, target);
         let output = Output {
             name: firejail::file_name(&policy),
             content: firejail::profile(&policy, firejail::Options { bare: self.bare }).into_bytes(),
@@ -100,8 +139,6 @@ impl ProfileArgs {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::observation::SCHEMA;
 
@@ -112,8 +149,9 @@ mod tests {
             name: "d".into(),
             runs: BTreeMap::new(),
         };
-        assert_eq!(launch(None, &nobody_yet), Launch::Shell(BASH.to_owned()));
-        assert_eq!(launch(Some(Start::Direct), &nobody_yet), Launch::Direct);
+        let launched = |start| launch(start, &nobody_yet, &mut Shells::default());
+        assert_eq!(launched(None), Launch::Shell(BASH.to_owned()));
+        assert_eq!(launched(Some(Start::Direct)), Launch::Direct);
         assert_eq!(login_shell(u32::MAX - 7), BASH);
     }
 

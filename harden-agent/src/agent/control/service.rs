@@ -1,0 +1,267 @@
+//! The interface itself: its methods, and who may call them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use zlink::{
+    Reply,
+    connection::{
+        PassedCredentials,
+        socket::{ReadHalf, ReadResult, Socket, WriteHalf},
+    },
+    idl,
+    introspect::{self, Type},
+    varlink_service,
+};
+
+use super::{
+    error::{AgentError, StreamError},
+    peer::Role,
+};
+use crate::{
+    agent::request::{
+        FactKind, KernelSide, MARK_LENGTH, Marked, NewFact, Request, Status, UnitSummary, Watcher,
+    },
+    observation::{Observation, Text},
+};
+
+/// What can be called. zlink takes a call of an unknown method for a known one with the wrong
+/// parameters.
+pub(super) const METHODS: [&str; 7] = [
+    "org.varlink.service.GetInfo",
+    "org.varlink.service.GetInterfaceDescription",
+    "io.harden.Agent.Units",
+    "io.harden.Agent.Status",
+    "io.harden.Agent.Observations",
+    "io.harden.Agent.Mark",
+    "io.harden.Agent.Watch",
+];
+
+/// The agent as one client sees it.
+pub(super) struct Agent {
+    role: Role,
+    core: mpsc::Sender<Request>,
+    queue: usize,
+}
+
+/// The answer of Units.
+#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+pub(super) struct Units {
+    /// In the order of their names.
+    pub(super) units: Vec<UnitSummary>,
+}
+
+/// The answer of Status.
+#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+pub(super) struct StatusReply {
+    /// How the agent does.
+    pub(super) status: Status,
+}
+
+/// An answer of Observations. The only one has no observation if no unit is known.
+#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+pub(super) struct Observed {
+    /// What was seen of one unit, as in its file.
+    pub(super) observation: Option<Whole>,
+}
+
+/// An observation, whose own schema tells its shape.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Whole(pub(super) Box<Observation>);
+
+impl Type for Whole {
+    const TYPE: &'static idl::Type<'static> = &idl::Type::ForeignObject;
+}
+
+/// An answer of Watch.
+#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+pub(super) struct Watched {
+    /// A fact that was not known before.
+    pub(super) fact: NewFact,
+}
+
+impl Agent {
+    pub(super) fn new(role: Role, core: mpsc::Sender<Request>, queue: usize) -> Self {
+        Self { role, core, queue }
+    }
+}
+
+/// Asks the core; it is about to end if it does not answer.
+async fn ask<T>(
+    core: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Result<T, AgentError> {
+    let (reply, answer) = oneshot::channel();
+    let sent = core.send(request(reply)).await;
+    sent.map_err(|_| AgentError::Stopping)?;
+    answer.await.map_err(|_| AgentError::Stopping)
+}
+
+/// What the agent of harden has recorded. The group of the socket may read; root may begin runs.
+#[zlink::service(
+    interface = "io.harden.Agent",
+    vendor = "harden",
+    product = "harden",
+    version = env!("CARGO_PKG_VERSION"),
+    url = "",
+    types = [UnitSummary, Status, KernelSide, Marked, NewFact, FactKind]
+)]
+impl Agent {
+    /// Every unit known, in short.
+    async fn units(&self) -> Result<Units, AgentError> {
+        let units = ask(&self.core, |reply| Request::Units { reply }).await?;
+        Ok(Units { units })
+    }
+
+    /// How the agent does.
+    async fn status(&self) -> Result<StatusReply, AgentError> {
+        let status = ask(&self.core, |reply| Request::Status { reply }).await?;
+        Ok(StatusReply { status })
+    }
+
+    /// What was seen of these units, of all if none is named: one unit a reply. More than one
+    /// needs `more`. A name is escaped as it is in an observation.
+    #[zlink(more)]
+    async fn observations(
+        &self,
+        more: bool,
+        units: Vec<Text>,
+    ) -> impl Stream<Item = Result<Reply<Observed>, StreamError>> + Unpin + use<> {
+        let (sender, replies) = mpsc::channel(1);
+        let core = self.core.clone();
+        tokio::spawn(async move {
+            if let Err(error) = send_observations(&core, more, units, &sender).await {
+                // Who is gone needs no answer.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Replies(replies)
+    }
+
+    /// Begins a run of that name, of one unit or of all. For root only.
+    async fn mark(&mut self, name: Text, unit: Option<Text>) -> Result<Marked, AgentError> {
+        if self.role != Role::Root {
+            return Err(AgentError::denied_change());
+        }
+        if !(1..=MARK_LENGTH).contains(&name.as_bytes().len()) {
+            return Err(AgentError::bad_mark());
+        }
+        let marked = ask(&self.core, |reply| Request::Mark { name, unit, reply }).await?;
+        Ok(marked?)
+    }
+
+    /// Every new fact of one unit, or of all, from now on. Needs `more`.
+    #[zlink(more)]
+    async fn watch(
+        &self,
+        more: bool,
+        unit: Option<Text>,
+    ) -> impl Stream<Item = Result<Reply<Watched>, StreamError>> + Unpin + use<> {
+        let (sender, replies) = mpsc::channel(1);
+        let core = self.core.clone();
+        let (watcher, facts) = Watcher::new(unit, self.queue);
+        tokio::spawn(async move {
+            let error = if more {
+                if core.send(Request::Watch(watcher)).await.is_ok() {
+                    send_facts(facts, &sender).await;
+                }
+                AgentError::Stopping.into()
+            } else {
+                StreamError::Varlink(varlink_service::Error::ExpectedMore)
+            };
+            let _ = sender.send(Err(error)).await;
+        });
+        Replies(replies)
+    }
+}
+
+type Sender<T> = mpsc::Sender<Result<Reply<T>, StreamError>>;
+
+async fn send_observations(
+    core: &mpsc::Sender<Request>,
+    more: bool,
+    units: Vec<Text>,
+    sender: &Sender<Observed>,
+) -> Result<(), StreamError> {
+    let units = ask(core, |reply| Request::Resolve { units, reply }).await?;
+    let units = units.map_err(AgentError::from)?;
+    if units.len() > 1 && !more {
+        return Err(StreamError::Varlink(varlink_service::Error::ExpectedMore));
+    }
+    let last = units.len().saturating_sub(1);
+    if units.is_empty() {
+        let none = Reply::new(Some(Observed { observation: None }));
+        let _ = sender.send(Ok(none)).await;
+    }
+    for (number, unit) in units.into_iter().enumerate() {
+        let observation = ask(core, |reply| Request::Observation { unit, reply }).await?;
+        let observation = Some(Whole(Box::new(observation.map_err(AgentError::from)?)));
+        let continues = (number < last).then_some(true);
+        let reply = Reply::new(Some(Observed { observation })).set_continues(continues);
+        if sender.send(Ok(reply)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Until the core drops its end, or the client.
+async fn send_facts(mut facts: mpsc::Receiver<NewFact>, sender: &Sender<Watched>) {
+    loop {
+        let fact = tokio::select! {
+            fact = facts.recv() => fact,
+            // Or the core would keep a watcher until the next fact of a quiet unit.
+            () = sender.closed() => None,
+        };
+        let Some(fact) = fact else { return };
+        let reply = Reply::new(Some(Watched { fact })).set_continues(Some(true));
+        if sender.send(Ok(reply)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The replies of a method, as some task finds them.
+pub(super) struct Replies<T>(mpsc::Receiver<Result<Reply<T>, StreamError>>);
+
+impl<T> Stream for Replies<T> {
+    type Item = Result<Reply<T>, StreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context)
+    }
+}
+
+/// A socket that leads nowhere: zlink gives every call a connection, and ours are read elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nowhere;
+
+impl Socket for Nowhere {
+    type ReadHalf = Self;
+    type WriteHalf = Self;
+
+    fn split(self) -> (Self, Self) {
+        (self, self)
+    }
+}
+
+impl ReadHalf for Nowhere {
+    async fn read(&mut self, _: &mut [u8]) -> zlink::Result<ReadResult> {
+        Err(zlink::Error::UnexpectedEof)
+    }
+}
+
+impl WriteHalf for Nowhere {
+    async fn write(
+        &mut self,
+        _: &[u8],
+        _: &[impl std::os::fd::AsFd],
+        _: Option<&PassedCredentials>,
+    ) -> zlink::Result<()> {
+        Err(zlink::Error::SocketWrite)
+    }
+}

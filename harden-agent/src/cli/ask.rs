@@ -1,0 +1,105 @@
+//! What the commands that ask the agent have in common.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use crate::{
+    agent::control::{AgentError, Client, ClientError, SOCKET},
+    observation::Text,
+};
+
+/// Where the agent is.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The agent's socket
+    #[arg(long, value_name = "PATH", env = "HARDEN_SOCKET", default_value = SOCKET)]
+    pub socket: PathBuf,
+}
+
+impl Ask {
+    /// Connects, and waits for what `work` does with the connection.
+    pub fn agent<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Client) -> Result<T, ClientError>,
+    ) -> anyhow::Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut client = Client::connect(&self.socket).await?;
+            Ok(work(&mut client).await?)
+        })
+    }
+}
+
+/// The exit status for an error of a command that asks the agent.
+#[must_use]
+pub fn failure_status(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(ClientError::NoAgent { .. }) => 3,
+        Some(
+            ClientError::Denied { .. } | ClientError::Refused(AgentError::PermissionDenied { .. }),
+        ) => 4,
+        Some(ClientError::Refused(AgentError::UnitNotFound { .. })) => 5,
+        _ => 1,
+    }
+}
+
+/// A name as it stands on the command line: byte for byte.
+pub fn name(argument: &OsString) -> Text {
+    Text::from(argument.as_bytes())
+}
+
+/// Prints `text`. Returns whether anybody reads on: `harden units | head`.
+pub fn print(text: &str) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_that_a_script_can_act_on_has_its_status() {
+        let socket = PathBuf::from("/run/harden/io.harden.Agent");
+        let refused = |error| ClientError::Refused(error);
+        for (error, status) in [
+            (
+                ClientError::NoAgent {
+                    path: socket.clone(),
+                    error: io::ErrorKind::NotFound.into(),
+                },
+                3,
+            ),
+            (ClientError::Denied { path: socket }, 4),
+            (
+                refused(AgentError::PermissionDenied {
+                    needs: String::new(),
+                }),
+                4,
+            ),
+            (
+                refused(AgentError::UnitNotFound {
+                    unit: "a".into(),
+                    near: Vec::new(),
+                }),
+                5,
+            ),
+            (refused(AgentError::Stopping), 1),
+            (refused(AgentError::TooManyConnections { limit: 64 }), 1),
+        ] {
+            assert_eq!(failure_status(&error.into()), status);
+        }
+        assert_eq!(failure_status(&anyhow::anyhow!("no space")), 1);
+    }
+}

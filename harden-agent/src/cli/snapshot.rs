@@ -1,0 +1,239 @@
+//! `harden snapshot`: files of what the agent has recorded so far.
+//!
+//! The agent sends observations; everything else happens here, with the rights of who asks.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    ask::{self, Ask},
+    profile::ProfileArgs,
+};
+use crate::{
+    observation::{self, Observation, Text},
+    output::{self, Ours, Output, file_stem},
+};
+
+/// What can be written beside the observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A Firejail profile, NAME.profile
+    Firejail,
+    /// Nothing: the observation alone, NAME.observation.json
+    Observation,
+}
+
+/// `harden snapshot`
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// The units, as `harden units` lists them
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "UNIT"
+    )]
+    pub units: Vec<OsString>,
+    /// Every unit
+    #[arg(long)]
+    pub all: bool,
+    /// What to write beside the observation
+    #[arg(long, value_enum, default_value_t = Format::Firejail)]
+    pub format: Format,
+    /// Say it in JSON, as one object
+    #[arg(long)]
+    pub json: bool,
+    /// What for, and where to
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Where to ask
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+impl Snapshot {
+    /// Asks, decides, writes, and prints where.
+    ///
+    /// # Errors
+    /// No agent answers, it says no, or a file cannot be written; then none is.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let units: Vec<Text> = self.units.iter().map(ask::name).collect();
+        let mut observations = Vec::new();
+        self.ask.agent(async |agent| {
+            agent
+                .observations(&units, |observation| observations.push(observation))
+                .await
+        })?;
+        let outputs = self.outputs(&observations)?;
+        output::write(&self.profile.out, &outputs, self.profile.force)?;
+        let files = outputs
+            .iter()
+            .map(|output| self.profile.out.join(&output.name));
+        let text = if self.json {
+            let files: Vec<_> = files.collect();
+            format!("{}\n", serde_json::json!({ "files": files }))
+        } else {
+            files
+                .map(|file| format!("{}\n", Text::from(file.as_os_str().as_encoded_bytes())))
+                .collect()
+        };
+        ask::print(&text)?;
+        Ok(())
+    }
+
+    fn outputs(&self, observations: &[Observation]) -> anyhow::Result<Vec<Output>> {
+        let mut renderer = match self.format {
+            Format::Firejail if !observations.is_empty() => Some(self.profile.renderer()),
+            _ => None,
+        };
+        let mut outputs = Vec::new();
+        for observation in observations {
+            outputs.push(Output {
+                name: format!("{}.observation.json", file_stem(&observation.name)),
+                content: observation::to_json(observation)?,
+                ours: Ours::Observation,
+            });
+            outputs.extend(
+                renderer
+                    .as_mut()
+                    .map(|renderer| renderer.render(observation).output),
+            );
+        }
+        Ok(outputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path, time::Instant};
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        agent::control::{
+            Limits,
+            tests::{Agent, observation},
+        },
+        cli::Cli,
+    };
+
+    /// Runs the command. The profile is for a Firejail named here, so that none is asked.
+    fn harden(agent: &Agent, out: &Path, arguments: &[&str]) -> (Cli, anyhow::Result<u8>) {
+        let socket = agent.socket.to_str().unwrap();
+        let out = out.to_str().unwrap();
+        let common = [
+            "--socket",
+            socket,
+            "--out",
+            out,
+            "--firejail-version",
+            "0.9.72",
+        ];
+        let words = ["harden", "snapshot"]
+            .iter()
+            .chain(arguments)
+            .chain(&common);
+        let cli = Cli::try_parse_from(words).unwrap();
+        let result = cli.run();
+        (cli, result)
+    }
+
+    fn files(directory: &Path) -> BTreeSet<String> {
+        std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_snapshot_is_what_run_and_render_would_write() {
+        let agent = Agent::start(Limits::default());
+        let directory = tempfile::tempdir().unwrap();
+        harden(&agent, directory.path(), &["nginx.service"])
+            .1
+            .unwrap();
+        let expected = ["nginx.service.observation.json", "nginx.service.profile"];
+        assert_eq!(files(directory.path()), expected.map(str::to_owned).into());
+        let written = observation::read(&directory.path().join(expected[0])).unwrap();
+        assert_eq!(written, observation("nginx.service"));
+
+        // And the profile of each is its own: every unit has its name in it.
+        harden(&agent, directory.path(), &["--all"]).1.unwrap();
+        assert_eq!(files(directory.path()).len(), 6);
+        let profile =
+            std::fs::read_to_string(directory.path().join("cron.service.profile")).unwrap();
+        assert!(profile.contains("cron.service"), "{profile}");
+        let directory = tempfile::tempdir().unwrap();
+        harden(
+            &agent,
+            directory.path(),
+            &["--all", "--format", "observation"],
+        )
+        .1
+        .unwrap();
+        assert!(
+            files(directory.path())
+                .iter()
+                .all(|name| name.ends_with(".observation.json"))
+        );
+    }
+
+    #[test]
+    fn one_unit_that_is_not_known_leaves_no_file() {
+        let agent = Agent::start(Limits::default());
+        let directory = tempfile::tempdir().unwrap();
+        let (cli, result) = harden(&agent, directory.path(), &["cron.service", "ngnix.service"]);
+        let error = result.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no unit ngnix.service was seen; is it nginx.service?"
+        );
+        assert_eq!(cli.failure_status(&error), 5);
+        assert!(files(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn either_units_or_all() {
+        for arguments in [
+            &["harden", "snapshot"][..],
+            &["harden", "snapshot", "a.service", "--all"],
+        ] {
+            assert!(Cli::try_parse_from(arguments).is_err());
+        }
+    }
+
+    /// 200 ms in a release build; the debug build that runs here takes some ten times as long.
+    #[test]
+    fn a_hundred_units_take_no_time() {
+        let units = (0..100).map(|number| large(&format!("unit-{number}.service")));
+        let agent = Agent::with(Limits::default(), units.collect(), None);
+        let directory = tempfile::tempdir().unwrap();
+        let begun = Instant::now();
+        harden(&agent, directory.path(), &["--all"]).1.unwrap();
+        let took = begun.elapsed();
+        eprintln!("100 units: {took:?}");
+        assert_eq!(files(directory.path()).len(), 200);
+        let limit = if cfg!(debug_assertions) { 5_000 } else { 200 };
+        assert!(took.as_millis() < limit, "{took:?}");
+    }
+
+    /// As much as a daemon of some size does: 250 files of its own, and a run.
+    fn large(name: &str) -> Observation {
+        let mut observation = observation(name);
+        for run in observation.runs.values_mut() {
+            for executable in run.executables.values_mut() {
+                let Some(file) = executable.files.values().next().cloned() else {
+                    continue;
+                };
+                for number in 0..250 {
+                    let path = format!("/usr/share/{name}/part-{}/file-{number}", number % 10);
+                    executable
+                        .files
+                        .insert(path.as_bytes().into(), file.clone());
+                }
+            }
+        }
+        observation
+    }
+}
