@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod agent;
 mod ask;
 pub mod doctor;
 pub mod mark;
@@ -37,6 +38,10 @@ pub enum Command {
     ///
     /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
     Doctor(doctor::Doctor),
+    /// Observe every unit of the system, until SIGTERM; what is recorded survives
+    ///
+    /// Started by systemd as harden.service. The exit status is 0, or 1 if nothing can be recorded.
+    Agent(agent::Agent),
     /// List what the agent has recorded: units, and how much was seen of each
     ///
     /// The exit status is 0, 3 if no agent answers, 4 if this user may not ask it, and 1 for
@@ -73,6 +78,7 @@ impl Cli {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| 0),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Agent(agent) => agent.run().map(|()| 0),
             Command::Units(units) => units.run().map(|()| 0),
             Command::Status(status) => status.run(),
             Command::Snapshot(snapshot) => snapshot.run().map(|()| 0),

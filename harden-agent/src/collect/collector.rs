@@ -21,7 +21,7 @@ use super::{
 use crate::{
     observation::{
         AddressOperation, CapabilityCheck, Deed, Executable, File, Inode, Join, Operation, Seen,
-        Socket, Text,
+        Socket, Text, Told,
     },
     probe::Record,
 };

@@ -2,6 +2,7 @@
 
 mod attach;
 mod btf;
+mod events;
 mod kallsyms;
 mod load;
 mod lsm;
@@ -14,6 +15,7 @@ mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
+pub use events::Events;
 pub use load::{Probe, ProbeError, Sizes, grace_period};
 pub use preemption::Preemption;
 pub use slots::Record;

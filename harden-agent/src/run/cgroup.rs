@@ -110,23 +110,33 @@ fn tree(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// This process's own cgroup directory.
-fn own() -> io::Result<PathBuf> {
+/// Where the version 2 tree is mounted.
+///
+/// # Errors
+/// It is not.
+pub fn mount() -> io::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mount = mounts
+    mounts
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
         .find(|fields| fields.get(2) == Some(&"cgroup2"))
         .and_then(|fields| fields.get(1).map(PathBuf::from))
         .ok_or_else(|| {
             io::Error::other("no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")
-        })?;
+        })
+}
+
+/// This process's own cgroup directory.
+///
+/// # Errors
+/// There is no version 2 tree.
+pub fn own() -> io::Result<PathBuf> {
     let cgroups = fs::read_to_string("/proc/self/cgroup")?;
     let own = cgroups
         .lines()
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/");
-    Ok(mount.join(own.trim_start_matches('/')))
+    Ok(mount()?.join(own.trim_start_matches('/')))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

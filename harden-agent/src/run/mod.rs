@@ -1,6 +1,6 @@
 //! `harden run`: one command, observed from its first exec until its cgroup is empty.
 
-mod cgroup;
+pub(crate) mod cgroup;
 pub(crate) mod child;
 mod descriptor;
 pub(crate) mod host;
@@ -8,5 +8,7 @@ mod session;
 mod signals;
 
 pub use cgroup::Cgroup;
+pub(crate) use descriptor::watch;
+
 pub use child::{User, UserError};
 pub use session::{Options, Progress, Recording, RunError, record};

@@ -12,8 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{MapData, RingBuf};
-use harden_common::Header;
 use jiff::Timestamp;
 use nix::{
     sys::signal::{Signal, kill},
@@ -32,7 +30,7 @@ use super::{
 use crate::{
     collect::{self, Collector, Totals},
     observation::{Run, RunKind, Text, Word},
-    probe::{Forced, Probe, ProbeError, Sizes, grace_period},
+    probe::{Events, Forced, Probe, ProbeError, Sizes, grace_period},
 };
 
 /// How long processes have between SIGTERM and SIGKILL.
@@ -43,8 +41,6 @@ const POLL: Duration = Duration::from_millis(20);
 const ROUND: Duration = Duration::from_secs(1);
 /// Slots are looked for earlier when so many cgroups went: one for this many slots.
 const BATCH: u32 = 8;
-/// How many events are taken before anything else gets its turn.
-const AT_ONCE: u32 = 8192;
 /// The priority with which events are taken ("nice" value).
 const PRIORITY: i32 = -10;
 /// How often progress is told, and skipped programs are looked for.
@@ -122,7 +118,8 @@ pub async fn record(
     } else {
         Probe::load(&options.sizes, &options.tiers)?
     };
-    let events = Events::new(probe.take_events()?, options.sizes.ring)?;
+    let events = Events::new(probe.take_events()?, options.sizes.ring)
+        .map_err(system("the ring buffer cannot be waited for"))?;
     let cgroup = Cgroup::create().map_err(RunError::Cgroup)?;
     // The number only has to differ from that of other runs of this probe.
     probe.observe(cgroup.id(), 1)?;
@@ -160,7 +157,7 @@ pub async fn record(
         passed(retired.grace.await)?;
         session.free(&retired.slots)?;
     }
-    session.events.drain(&mut session.collector);
+    session.drain();
     let (probe, mut collector) = (session.probe, session.collector);
     for slot in probe.slots()? {
         let (record, counts) = probe.slot(slot)?;
@@ -234,57 +231,6 @@ fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// The ring buffer, awaited.
-struct Events {
-    ring: AsyncFd<RingBuf<MapData>>,
-    /// It was left before it was empty.
-    is_more: bool,
-    /// No more events than this are in it at once.
-    capacity: usize,
-}
-
-impl Events {
-    fn new(ring: RingBuf<MapData>, bytes: u32) -> Result<Self, RunError> {
-        let descriptor = watch(ring);
-        Ok(Self {
-            ring: descriptor.map_err(system("the ring buffer cannot be waited for"))?,
-            is_more: false,
-            capacity: bytes as usize / size_of::<Header>(),
-        })
-    }
-
-    /// Takes what is there, and not what programs go on to add.
-    fn drain(&mut self, collector: &mut Collector) {
-        for _ in 0..self.capacity {
-            let Some(item) = self.ring.get_mut().next() else {
-                break;
-            };
-            collector.take(&item);
-        }
-    }
-
-    /// Waits for more, and takes it; a good deal at most, as programs can fill the buffer for as long
-    /// as they like, and there is other work.
-    async fn more(&mut self, collector: &mut Collector) -> io::Result<()> {
-        if self.is_more {
-            // Lets the runtime look at everything else that is awaited.
-            tokio::task::yield_now().await;
-        } else {
-            // Cleared first: what comes while we read makes it ready again.
-            self.ring.readable_mut().await?.clear_ready();
-        }
-        self.is_more = true;
-        for _ in 0..AT_ONCE {
-            let Some(item) = self.ring.get_mut().next() else {
-                self.is_more = false;
-                break;
-            };
-            collector.take(&item);
-        }
-        Ok(())
-    }
-}
-
 /// Slots that wait for a grace period.
 struct Retired {
     slots: Vec<u32>,
@@ -327,7 +273,7 @@ impl Session {
                 return Ok(status);
             }
             tokio::select! {
-                result = self.events.more(&mut self.collector) => {
+                result = self.events.more(|item| self.collector.take(item)) => {
                     result.map_err(system("the ring buffer cannot be read"))?;
                     let gone = self.collector.cgroups_gone();
                     if self.retired.is_none() && gone > self.slots / BATCH {
@@ -360,6 +306,10 @@ impl Session {
         }
     }
 
+    fn drain(&mut self) {
+        self.events.drain(|item| self.collector.take(item));
+    }
+
     fn progress(&self) -> Progress {
         Progress {
             totals: self.collector.totals(),
@@ -381,7 +331,7 @@ impl Session {
 
     /// Takes the last of what was recorded in `slots`, and frees them.
     fn free(&mut self, slots: &[u32]) -> Result<(), RunError> {
-        self.events.drain(&mut self.collector);
+        self.drain();
         for &slot in slots {
             let (record, counts) = self.probe.slot(slot)?;
             self.collector.finish_slot(slot, &record, counts.as_ref());
