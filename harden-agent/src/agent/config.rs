@@ -299,6 +299,8 @@ impl Kernel {
         Sizes {
             slots: self.slots,
             cgroups: self.cgroups,
+            // The agent looks after those that are gone once a second.
+            cgroup_paths: self.cgroups.saturating_mul(2),
             once: self.once,
             ring: self.ring,
             counted_slots: if self.count_calls { counted } else { 0 },

@@ -206,7 +206,7 @@ impl Core {
     }
 
     /// Says when something stops working, and when it works again; recording goes on meanwhile.
-    fn note<T, E: std::error::Error>(&mut self, what: &'static str, result: Result<T, E>) -> Option<T> {
+    fn note<T, E: std::error::Error + 'static>(&mut self, what: &'static str, result: Result<T, E>) -> Option<T> {
         match result {
             Ok(value) => {
                 if self.faults.remove(what).is_some() {
@@ -281,6 +281,13 @@ impl Core {
         Ok(())
     }
 
+    /// What is observed, in one line.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let cgroups = self.state.living().count();
+        format!("{} units in {cgroups} cgroups", self.units().len())
+    }
+
     /// Units that have cgroups or files.
     fn units(&self) -> BTreeSet<Text> {
         self.state.units().cloned().collect()
@@ -293,7 +300,7 @@ const JOURNAL_LIMIT: u64 = 64 << 20;
 fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError> {
     let tiers = &config.kernel.tiers;
     let Some(directory) = &config.kernel.pin else {
-        let probe = Probe::load(sizes, tiers, crate::probe::Purpose::Agent)?;
+        let probe = Probe::load_for_agent(sizes, tiers)?;
         return Ok((probe, KernelSide::Loaded));
     };
     let (probe, origin) = Probe::pinned(directory, sizes, tiers)?;
@@ -323,7 +330,9 @@ fn word(text: &str) -> Word {
 }
 
 /// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let texts: Vec<String> = anyhow::Chain::new(error).map(ToString::to_string).collect();
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let texts: Vec<String> = anyhow::Chain::new(error)
+        .map(ToString::to_string)
+        .collect();
     texts.join(": ")
 }

@@ -13,10 +13,9 @@ use super::{
     config::Config,
     control::{self, Limits},
     core::{Core, CoreError, Retired},
-    metrics,
     request::Request,
 };
-use crate::probe::{self, Sizes};
+use crate::probe;
 
 /// How often slots are looked for that can be freed, losses are counted, and runs that ended are written.
 const ROUND: Duration = Duration::from_secs(1);
@@ -51,7 +50,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     let mut end = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let requests = serve(&config)?;
-    let sizes = sizes(&config);
+    let sizes = config.kernel.sizes();
     let (mut core, mut events) = Core::start(config, sizes)?;
     tracing::info!("observing {}", core.describe());
     notify(&[NotifyState::Ready]);
@@ -95,42 +94,18 @@ async fn observe(config: Config) -> anyhow::Result<()> {
 /// from the ring buffer.
 fn serve(config: &Config) -> anyhow::Result<mpsc::Receiver<Request>> {
     let (sender, requests) = mpsc::channel(REQUESTS);
-    let listener = control::bind(&config.control.socket)?;
+    let (listener, group) = control::bind(&config.control.socket)?;
     let limits = Limits {
         connections: config.control.connections as usize,
         ..Limits::default()
     };
-    let listen = config.metrics.listen.clone();
-    let metrics = listen.as_ref().map(metrics::bind).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     std::thread::Builder::new()
         .name("control".to_owned())
-        .spawn(move || {
-            runtime.block_on(async move {
-                let control = control::serve(listener, sender.clone(), limits);
-                match metrics {
-                    Some(metrics) => {
-                        tokio::join!(control, metrics::serve(metrics, sender));
-                    }
-                    None => control.await,
-                }
-            });
-        })?;
+        .spawn(move || runtime.block_on(control::serve(listener, group, sender, limits)))?;
     Ok(requests)
-}
-
-fn sizes(config: &Config) -> Sizes {
-    let kernel = &config.kernel;
-    Sizes {
-        slots: kernel.slots,
-        cgroups: kernel.cgroups,
-        once: kernel.once,
-        ring: kernel.ring,
-        counted_slots: if kernel.count_calls { kernel.slots } else { 0 },
-        tasks: kernel.tasks,
-    }
 }
 
 fn notify(states: &[NotifyState<'_>]) {

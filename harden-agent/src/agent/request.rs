@@ -14,7 +14,7 @@ use zlink::{
     introspect::{CustomType, Type},
 };
 
-use crate::observation::{Observation, Text, Word};
+use crate::observation::{Kind, Observation, Text, Word};
 
 /// A question or an order to the core. An answer that nobody waits for any more is no error.
 #[derive(Debug)]
@@ -223,6 +223,20 @@ impl FactKind {
             Self::Address => "address",
             Self::Argument => "argument",
             Self::Program => "program",
+        }
+    }
+}
+
+impl From<Kind> for FactKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Syscall => Self::Syscall,
+            Kind::Capability => Self::Capability,
+            Kind::Path => Self::Path,
+            Kind::Family => Self::Family,
+            Kind::Address => Self::Address,
+            Kind::Argument => Self::Argument,
+            Kind::Program => Self::Program,
         }
     }
 }

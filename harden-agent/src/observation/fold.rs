@@ -12,22 +12,19 @@ use super::join::Join;
 use super::model::{Host, Observation, Run, RunKind};
 use super::text::Word;
 
-/// How many windows of one invocation are kept: a day, by the hour.
-const WINDOWS: usize = 24;
-
 impl Observation {
     /// Folds runs that tell nothing of their own, and no facts get lost:
     ///
-    /// - the windows of one invocation but for the newest 24;
+    /// - the windows of one invocation but for the newest `windows`;
     /// - the invocations, but for the newest `limit`, of which every fact is in one that is kept: so
     ///   how many facts were seen in one run alone, which tells how complete the set is, stays true.
     ///
     /// Only runs of one machine, user and set of hooks are folded into one, which has the least
     /// of their identifiers.
-    pub fn fold(&mut self, limit: usize) {
+    pub fn fold(&mut self, limit: usize, windows: usize) {
         let mut parts = Partition::default();
         for group in self.groups(RunKind::Window) {
-            let old = group.len().saturating_sub(WINDOWS);
+            let old = group.len().saturating_sub(windows);
             parts.unite_all(group[..old].iter().map(|(id, _)| *id));
         }
         for group in self.groups(RunKind::Invocation) {

@@ -2,12 +2,17 @@
 
 mod attach;
 mod btf;
+mod cgroups;
 mod events;
+mod handle;
 mod kallsyms;
 mod load;
 mod lsm;
+mod maps;
 mod offsets;
+mod pin;
 mod preemption;
+mod programs;
 mod running;
 mod slots;
 mod survey;
@@ -15,8 +20,11 @@ mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
+pub use cgroups::CgroupPath;
 pub use events::Events;
-pub use load::{Probe, ProbeError, Sizes, grace_period};
+pub use handle::{Probe, grace_period};
+pub use load::{ProbeError, Sizes};
+pub use pin::{Origin, unload};
 pub use preemption::Preemption;
 pub use slots::Record;
 pub use survey::{Attempt, Loaded, Survey, Tiers};

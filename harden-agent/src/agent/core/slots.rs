@@ -1,6 +1,6 @@
 //! Slots: whose they are, and what of them is final.
 
-use harden_common::{SLOT_INDEX, SlotKey};
+use harden_common::SlotKey;
 
 use super::{Core, CoreError};
 use crate::{
@@ -104,33 +104,18 @@ impl Core {
         self.read_slots(&slots)
     }
 
-    /// The slots that another agent's kernel side has in use, and those that it was about to free.
+    /// Reads the slots that an earlier agent has left, and forgets those that have another owner by now.
     pub(super) fn adopt_slots(&mut self) -> Result<(), CoreError> {
-        let used = self.probe.slots()?;
-        self.read_slots(&used)?;
-        let known: Vec<u32> = self.state.slots().collect();
-        let orphans: Vec<u32> = known
-            .into_iter()
-            .filter(|slot| !used.contains(slot))
+        let held = self.probe.slots_with_facts()?;
+        let stale: Vec<u32> = self
+            .state
+            .slots()
+            .filter(|slot| !held.contains(slot))
             .collect();
-        // Their keys were taken away, so nobody writes to them; but they may have been freed already, and
-        // belong to somebody else: then the record has another key.
-        let mut mine = Vec::new();
-        for slot in orphans {
-            let (record, _) = self.probe.slot(slot)?;
-            let owner = self.state.owner(slot);
-            let is_same = collect::slot(&record)
-                .is_some_and(|record| Some(Owner::new(&record.key, record.key.command)) == owner);
-            let taken = used
-                .iter()
-                .any(|used| used & SLOT_INDEX == slot & SLOT_INDEX);
-            if is_same && !taken {
-                mine.push(slot);
-            } else {
-                self.state.free(slot);
-            }
+        for slot in stale {
+            self.state.free(slot);
         }
-        self.free(&mine)
+        self.read_slots(&held)
     }
 
     /// Begins to free slots that nobody uses any more.

@@ -7,6 +7,8 @@ use super::super::{Abi, ControlCommand, Executable, Fact, RunKind, SCHEMA, Seen,
 use super::*;
 use crate::policy::fixture::Fixture;
 
+const WINDOWS: usize = 24;
+
 fn word(text: &str) -> Word {
     Word::new(text).unwrap()
 }
@@ -79,7 +81,7 @@ proptest! {
         limit in 0..5_usize,
     ) {
         let mut after = before.clone();
-        after.fold(limit);
+        after.fold(limit, WINDOWS);
         prop_assert_eq!(facts(&before), facts(&after));
         prop_assert_eq!(count(&before), count(&after));
     }
@@ -90,7 +92,7 @@ proptest! {
         limit in 0..5_usize,
     ) {
         let mut folded = before.clone();
-        folded.fold(limit);
+        folded.fold(limit, WINDOWS);
         let mut again = folded.clone();
         again.join(before.clone());
         prop_assert_eq!(&again, &folded);
@@ -105,7 +107,7 @@ proptest! {
         limit in 0..5_usize,
     ) {
         let mut after = before.clone();
-        after.fold(limit);
+        after.fold(limit, WINDOWS);
         prop_assert_eq!(singletons(&before), singletons(&after));
     }
 
@@ -117,8 +119,8 @@ proptest! {
     ) {
         let (mut one, mut other) = (whole.clone(), whole.clone());
         one.runs = whole.runs.clone().into_iter().take(split).collect();
-        one.fold(limits.0);
-        other.fold(limits.1);
+        one.fold(limits.0, WINDOWS);
+        other.fold(limits.1, WINDOWS);
         let mut both = one.clone();
         both.join(other.clone());
         other.join(one);
@@ -138,7 +140,7 @@ fn a_day_of_windows_is_kept_and_the_rest_is_one() {
         }))
     };
     let mut observation = windows(30);
-    observation.fold(200);
+    observation.fold(200, WINDOWS);
     assert_eq!(observation.runs.len(), 25);
     assert_eq!(observation.runs[&word("w000")].stands_for.len(), 5);
     assert_eq!(observation.holder(&word("w003")), Some(&word("w000")));
@@ -150,7 +152,7 @@ fn a_day_of_windows_is_kept_and_the_rest_is_one() {
     let mut other = run(RunKind::Window, 0, &["write"]);
     other.invocation = Some(word("second"));
     observation.runs.insert(word("other"), other);
-    observation.fold(200);
+    observation.fold(200, WINDOWS);
     assert_eq!(observation.runs.len(), 26);
     assert_eq!(observation.runs[&word("w000")].stands_for.len(), 6);
 }
@@ -168,7 +170,7 @@ fn an_old_invocation_that_alone_did_something_is_kept() {
             run(RunKind::Invocation, second, calls),
         )
     }));
-    observation.fold(2);
+    observation.fold(2, WINDOWS);
     let ids: Vec<_> = observation.runs.keys().map(Word::as_str).collect();
     assert_eq!(ids, ["r0", "r3", "r8", "r9"]);
     assert_eq!(observation.runs[&word("r0")].stands_for.len(), 6);
@@ -179,7 +181,7 @@ fn marks_and_commands_are_never_folded() {
     for kind in [RunKind::Mark, RunKind::Command] {
         let runs = (0..300).map(|second| (format!("r{second}"), run(kind, second, &["read"])));
         let mut observation = of(runs);
-        observation.fold(0);
+        observation.fold(0, WINDOWS);
         assert_eq!(observation.runs.len(), 300);
     }
 }
@@ -194,7 +196,7 @@ fn blind_runs_are_not_folded_into_those_that_see() {
         }
         (format!("r{second}"), run)
     }));
-    observation.fold(0);
+    observation.fold(0, WINDOWS);
     let runs = observation.runs.values();
     let runs: Vec<_> = runs
         .map(|run| {
