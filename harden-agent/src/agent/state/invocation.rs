@@ -135,12 +135,6 @@ impl State {
         }
     }
 
-    /// The invocations that go on, with the unit of each.
-    pub fn invocations(&self) -> impl Iterator<Item = (u64, &Text)> {
-        let all = self.invocations.iter();
-        all.map(|(cgroup, invocation)| (*cgroup, &invocation.unit))
-    }
-
     /// Forgets invocations whose runs are all on disk.
     pub fn forget_ended(&mut self) {
         let over = self.invocations.iter();

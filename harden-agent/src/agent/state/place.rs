@@ -102,12 +102,6 @@ impl State {
         cgroup.is_none_or(|cgroup| cgroup.gone.is_some())
     }
 
-    /// What `slot` stands for.
-    #[must_use]
-    pub fn owner(&self, slot: u32) -> Option<Owner> {
-        Some(self.slots.get(&slot)?.owner)
-    }
-
     /// The unit that a cgroup belongs to.
     #[must_use]
     pub fn unit_of(&self, cgroup: u64) -> Option<&Text> {
