@@ -57,7 +57,7 @@ fn every_field_is_explained() {
 /// The operations and kinds of check that the page lists are those that the file may hold.
 #[test]
 fn the_lists_are_complete() {
-    use harden_agent::observation::{CapabilityCheck, Operation};
+    use harden_agent::observation::{CapabilityCheck, ControlCommand, Operation, RunKind};
 
     /// The names that serde names when it gets one that is none.
     fn variants<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
@@ -68,6 +68,8 @@ fn the_lists_are_complete() {
     }
     let mut names = variants::<Operation>();
     names.extend(variants::<CapabilityCheck>());
+    names.extend(variants::<ControlCommand>());
+    names.extend(variants::<RunKind>());
     assert!(names.len() > 30);
     for name in names {
         assert!(PAGE.contains(&format!("`{name}`")), "the page lacks {name}");

@@ -122,7 +122,7 @@ fn the_status_is_the_commands_own() -> Result<()> {
         assert_eq!((code, said.as_str()), (Some(status), ""), "{script}");
         let observation = read(&dir, "x")?;
         let recorded: Vec<_> = observation.runs.values().map(|run| run.status).collect();
-        assert_eq!(recorded, [status]);
+        assert_eq!(recorded, [Some(status)]);
         running.left_nothing();
     }
     Ok(())
@@ -441,7 +441,7 @@ fn a_person_at_a_terminal() -> Result<()> {
             .values()
             .map(|run| run.status)
             .collect::<Vec<_>>(),
-        [131]
+        [Some(131)]
     );
     assert!(dir.path().join("x.profile").exists());
     Ok(())

@@ -121,7 +121,8 @@ impl Run {
             .map_err(Self::explain)?;
         live.finish();
 
-        let status = recording.run.status;
+        // A recording ends with its command.
+        let status = recording.run.status.unwrap_or(0);
         observation.runs.insert(recording.id, recording.run);
         let rendered = self.profile.render(&observation);
         let outputs = [

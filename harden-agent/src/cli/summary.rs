@@ -51,7 +51,7 @@ fn summarise<'a>(
         .collect();
     Summary {
         name: &observation.name,
-        runs: observation.runs.len(),
+        runs: policy.coverage.runs,
         programs: policy.coverage.executables.len(),
         calls: values(&policy.syscalls.keep).len(),
         capabilities: values(&policy.capabilities.keep),

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    Abi, AddressOperation, CapabilityCheck, Executable, File, Host, Inode, Observation, Operation,
-    Outcome, Run, SCHEMA, Seen, Socket, Text, Word,
+    Abi, AddressOperation, CapabilityCheck, ControlCommand, Executable, File, Host, Inode,
+    Observation, Operation, Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
 };
 
 /// Any bytes.
@@ -163,18 +163,42 @@ fn host() -> impl Strategy<Value = Host> {
     })
 }
 
+fn kind() -> impl Strategy<Value = RunKind> {
+    use RunKind as K;
+    select(&[K::Window, K::Invocation, K::Mark, K::Command][..])
+}
+
 fn run() -> impl Strategy<Value = Run> {
-    let ends = (time(), time(), any::<i32>());
+    let control = select(&[ControlCommand::StartPre, ControlCommand::Other][..]);
+    let what = (
+        kind(),
+        option::of(text()),
+        option::of(word()),
+        btree_set(word(), 0..2),
+    );
+    let ends = (time(), time(), option::of(any::<i32>()));
     let label = "[ -~]{0,8}";
     let maps = (
         btree_map(label, label, 0..2),
         btree_map(word(), any::<u64>(), 0..2),
         btree_map(path(), text(), 0..2),
         btree_map(path(), executable(), 0..3),
+        btree_map(control, btree_map(path(), executable(), 0..2), 0..2),
     );
-    (vec(text(), 0..3), any::<u32>(), ends, host(), maps).prop_map(
-        |(command, uid, (started, ended, status), host, (hooks, losses, symlinks, executables))| {
+    (what, vec(text(), 0..3), any::<u32>(), ends, host(), maps).prop_map(
+        |(
+            (kind, label, invocation, stands_for),
+            command,
+            uid,
+            (started, ended, status),
+            host,
+            (hooks, losses, symlinks, executables, control),
+        )| {
             Run {
+                kind,
+                label,
+                invocation,
+                stands_for,
                 command,
                 uid,
                 started,
@@ -185,6 +209,7 @@ fn run() -> impl Strategy<Value = Run> {
                 losses,
                 symlinks,
                 executables,
+                control,
             }
         },
     )
@@ -192,9 +217,13 @@ fn run() -> impl Strategy<Value = Run> {
 
 /// Any observation that the file can hold.
 pub(crate) fn observation() -> impl Strategy<Value = Observation> {
-    (text(), btree_map(word(), run(), 0..3)).prop_map(|(name, runs)| Observation {
-        schema: SCHEMA,
-        name,
-        runs,
+    (text(), btree_map(word(), run(), 0..3)).prop_map(|(name, runs)| {
+        let mut observation = Observation {
+            schema: SCHEMA,
+            name,
+            runs,
+        };
+        observation.settle();
+        observation
     })
 }

@@ -16,6 +16,7 @@ use serde_json::error::Category;
 
 use super::layout::Layout;
 use super::model::{Observation, SCHEMA};
+use super::schema_1;
 use super::text::{Text, is_hidden};
 
 /// The largest file that is written or read, in bytes: 1 GiB, two million files and more.
@@ -42,15 +43,17 @@ pub enum ReadError {
         /// The file.
         path: Text,
     },
-    /// Larger than [`SIZE_LIMIT`].
+    /// Larger than the limit.
     #[error(
         "{path} is larger than {} MiB, the most that is read: if it is an observation, keep its \
          runs in several files",
-        SIZE_LIMIT >> 20
+        limit >> 20
     )]
     TooLarge {
         /// The file.
         path: Text,
+        /// What would have been read.
+        limit: u64,
     },
     /// The content is no observation.
     #[error("{path}{error}")]
@@ -70,8 +73,9 @@ pub enum FormatError {
     NoSchema,
     /// Written by another version of harden.
     #[error(
-        ": written by {} harden (schema {found}, this one reads {SCHEMA}): {}",
+        ": written by {} harden (schema {found}, this one reads {} to {SCHEMA}): {}",
         if *found > u64::from(SCHEMA) { "a newer" } else { "an older" },
+        schema_1::SCHEMA,
         if *found > u64::from(SCHEMA) { "update harden" } else { "record again" }
     )]
     Schema {
@@ -105,6 +109,14 @@ pub enum FormatError {
 /// # Errors
 /// [`ReadError`]; it waits for nothing, whatever `path` is.
 pub fn read(path: &Path) -> Result<Observation, ReadError> {
+    read_up_to(SIZE_LIMIT, path)
+}
+
+/// As [`read`], but of `limit` bytes at most.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_up_to(limit: u64, path: &Path) -> Result<Observation, ReadError> {
     let name = || Text::from(path.as_os_str().as_bytes());
     let io = |error: io::Error| ReadError::Io {
         path: name(),
@@ -119,23 +131,24 @@ pub fn read(path: &Path) -> Result<Observation, ReadError> {
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return Err(ReadError::NotAFile { path: name() });
     }
-    let json = read_at_most(
-        SIZE_LIMIT,
-        &file,
-        u64::try_from(status.st_size).unwrap_or(0),
-    )
-    .map_err(io)?
-    .ok_or_else(|| ReadError::TooLarge { path: name() })?;
+    let size = u64::try_from(status.st_size).unwrap_or(0);
+    let json = read_at_most(limit, &file, size)
+        .map_err(io)?
+        .ok_or_else(|| ReadError::TooLarge {
+            path: name(),
+            limit,
+        })?;
     from_json(&json).map_err(|error| ReadError::Format {
         path: name(),
         error,
     })
 }
 
-/// Parses an observation: the schema first, then all the rest.
+/// Parses an observation: the schema first, then all the rest. One of an earlier schema becomes one of
+/// this [`SCHEMA`].
 ///
 /// # Errors
-/// [`FormatError`] if the bytes are no observation of this [`SCHEMA`].
+/// [`FormatError`] if the bytes are no observation of this [`SCHEMA`] or an earlier one.
 pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
     #[derive(Deserialize)]
     #[serde(expecting = "an observation")]
@@ -144,11 +157,19 @@ pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
     }
 
     let head: Head = serde_json::from_slice(json).map_err(|error| format_error(&error))?;
-    match head.schema {
-        None => Err(FormatError::NoSchema),
-        Some(found) if found != u64::from(SCHEMA) => Err(FormatError::Schema { found }),
-        Some(_) => serde_json::from_slice(json).map_err(|error| format_error(&error)),
-    }
+    let Some(found) = head.schema else {
+        return Err(FormatError::NoSchema);
+    };
+    let parsed = if found == u64::from(SCHEMA) {
+        serde_json::from_slice(json)
+    } else if found == u64::from(schema_1::SCHEMA) {
+        serde_json::from_slice(json).map(schema_1::Observation::migrate)
+    } else {
+        return Err(FormatError::Schema { found });
+    };
+    let mut observation: Observation = parsed.map_err(|error| format_error(&error))?;
+    observation.settle();
+    Ok(observation)
 }
 
 /// The bytes of an observation's file, in an order that depends on the content alone, so that the

@@ -66,13 +66,21 @@ macro_rules! join_by_field {
     };
 }
 
-join_by_field!(Observation {
-    schema: keep_max,
-    name: keep_min,
-    runs: Join::join,
-});
+impl Join for Observation {
+    fn join(&mut self, other: Self) {
+        let Self { schema, name, runs } = other;
+        keep_max(&mut self.schema, schema);
+        keep_min(&mut self.name, name);
+        self.runs.join(runs);
+        self.settle();
+    }
+}
 
 join_by_field!(Run {
+    kind: keep_max,
+    label: keep_max,
+    invocation: keep_max,
+    stands_for: Join::join,
     command: keep_max,
     uid: keep_max,
     started: keep_min,
@@ -83,6 +91,7 @@ join_by_field!(Run {
     losses: Join::join,
     symlinks: Join::join,
     executables: Join::join,
+    control: Join::join,
 });
 
 join_by_field!(Executable {

@@ -6,14 +6,16 @@
 pub(crate) mod arbitrary;
 mod fact;
 mod file;
+mod fold;
 mod join;
 mod layout;
 mod model;
+mod schema_1;
 mod strict;
 mod text;
 
 pub use fact::{Fact, Kind};
-pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, to_json};
+pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json};
 pub use join::Join;
 pub use model::*;
 pub use text::{NotAWord, Text, Word};

@@ -12,7 +12,7 @@ use super::strict;
 use super::text::{Text, Word};
 
 /// The version of the JSON that this build writes and reads.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What was seen of one unit or command, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,10 +27,18 @@ pub struct Observation {
     pub runs: BTreeMap<Word, Run>,
 }
 
-/// One run: an invocation of a unit, a marked test case, a `harden run`.
+/// One run: an invocation of a unit, a marked test case, a `harden run`, a stretch of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
+    /// What made it a run.
+    pub kind: RunKind,
+    /// The name that a mark was given.
+    pub label: Option<Text>,
+    /// systemd's `INVOCATION_ID`, of the invocation that a mark or a window is part of, too.
+    pub invocation: Option<Word>,
+    /// The other runs that were folded into this one: see [`Observation::fold`].
+    pub stands_for: BTreeSet<Word>,
     /// The command and its arguments.
     pub command: Vec<Text>,
     /// The numeric user under which the command was started.
@@ -39,8 +47,9 @@ pub struct Run {
     pub started: Timestamp,
     /// When the last process was gone.
     pub ended: Timestamp,
-    /// How the command ended: its exit status, 128 + n for signal n.
-    pub status: i32,
+    /// How the command ended: its exit status, 128 + n for signal n. `None` where it has not ended,
+    /// or nobody saw how.
+    pub status: Option<i32>,
     /// Where it ran.
     pub host: Host,
     /// Which kernel hook supplied which kind of fact: `files` → `raw_tp:sys_exit`.
@@ -57,6 +66,53 @@ pub struct Run {
     /// called exec for; a forked child that never calls exec counts for its parent's.
     #[serde(deserialize_with = "strict::by_path")]
     pub executables: BTreeMap<Text, Executable>,
+    /// The same of what a unit's other commands did. Told apart, because a sandbox that wraps
+    /// `ExecStart=` alone is not there when they run.
+    #[serde(deserialize_with = "strict::by_command")]
+    pub control: BTreeMap<ControlCommand, BTreeMap<Text, Executable>>,
+}
+
+/// What made a run a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    /// A stretch of an invocation's time, cut by the clock. No distinct test: it says nothing about
+    /// how many tests showed a fact.
+    Window,
+    /// One invocation of a unit, up to its first mark or window.
+    Invocation,
+    /// A test case that somebody marked.
+    Mark,
+    /// One `harden run`.
+    Command,
+}
+
+impl RunKind {
+    /// Whether each run of this kind is a test of its own.
+    #[must_use]
+    pub fn is_test(self) -> bool {
+        self != Self::Window
+    }
+}
+
+/// The command of a unit that a process belongs to, where it is not the main one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControlCommand {
+    /// `ExecCondition=`
+    Condition,
+    /// `ExecStartPre=`
+    StartPre,
+    /// `ExecStartPost=`
+    StartPost,
+    /// `ExecReload=`
+    Reload,
+    /// `ExecStop=`
+    Stop,
+    /// `ExecStopPost=`
+    StopPost,
+    /// A command entered the unit's cgroup, and systemd did not say which.
+    Other,
 }
 
 /// The machine of a run.

@@ -9,7 +9,8 @@ use std::marker::PhantomData;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::model::{Executable, File, Run, Seen};
+use super::model::{ControlCommand, Executable, File, Run, Seen};
+use super::schema_1;
 use super::text::{Text, is_hidden};
 
 /// A map that names no key twice, at any depth.
@@ -30,6 +31,17 @@ where
 {
     let map: BTreeMap<Absolute, V> = unique(deserializer)?;
     Ok(map.into_iter().map(|(key, value)| (key.0, value)).collect())
+}
+
+/// As [`by_path`], for each command of a unit.
+pub(super) fn by_command<'de, D>(
+    deserializer: D,
+) -> Result<BTreeMap<ControlCommand, BTreeMap<Text, Executable>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let map: BTreeMap<ControlCommand, ByPath<Executable>> = unique(deserializer)?;
+    Ok(map.into_iter().map(|(key, value)| (key, value.0)).collect())
 }
 
 /// A set of absolute paths.
@@ -70,7 +82,7 @@ macro_rules! strict_by_itself {
     )*};
 }
 
-strict_by_itself!(Run Executable File Seen Text Label u64);
+strict_by_itself!(Run schema_1::Run Executable File Seen Text Label u64);
 
 impl<'de, K, V> Strict<'de> for BTreeMap<K, V>
 where
@@ -79,6 +91,15 @@ where
 {
     fn strict<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Unique(PhantomData))
+    }
+}
+
+/// A map whose keys are absolute paths.
+struct ByPath<V>(BTreeMap<Text, V>);
+
+impl<'de, V: Strict<'de>> Strict<'de> for ByPath<V> {
+    fn strict<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_path(deserializer).map(Self)
     }
 }
 

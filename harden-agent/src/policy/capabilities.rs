@@ -32,7 +32,7 @@ pub(super) fn decide(
 ) -> Capabilities {
     let mut needed: BTreeMap<&Word, Evidence> = BTreeMap::new();
     let mut noise: BTreeMap<(&Word, CapabilityCheck), Evidence> = BTreeMap::new();
-    for (id, run) in &observation.runs {
+    for (id, run) in observation.tests() {
         for (path, executable) in &run.executables {
             for (name, checks) in &executable.capabilities {
                 for (check, seen) in checks {

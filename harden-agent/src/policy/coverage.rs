@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Run, Text, Word};
+use crate::observation::{ControlCommand, Observation, Run, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
 pub(super) const FACTS: [&str; 3] = ["syscalls", "capabilities", "files"];
@@ -12,9 +12,11 @@ pub(super) const FACTS: [&str; 3] = ["syscalls", "capabilities", "files"];
 /// How much the policy rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Coverage {
-    /// How many runs.
+    /// How many runs, each a test of its own: invocations, marked test cases, commands.
     pub runs: usize,
-    /// How many of them failed: they may have stopped half-way.
+    /// How many windows of long-lived invocations, which are no tests.
+    pub windows: usize,
+    /// How many of either failed: they may have stopped half-way.
     pub failed: usize,
     /// The executables seen.
     pub executables: BTreeSet<Text>,
@@ -22,8 +24,10 @@ pub struct Coverage {
     pub machines: BTreeSet<String>,
     /// What was lost, by kind, over all runs.
     pub losses: BTreeMap<Word, u64>,
-    /// The facts that some run had no hook for, with the number of such runs.
+    /// The facts that some run or window had no hook for, with the number of such ones.
     pub blind: BTreeMap<String, usize>,
+    /// The unit's other commands that were seen.
+    pub control: BTreeSet<ControlCommand>,
 }
 
 impl Coverage {
@@ -39,16 +43,24 @@ impl Coverage {
             .iter()
             .map(|fact| {
                 let without = runs.clone().filter(|run| !is_seen(run, fact));
-                ((*fact).to_owned(), without.count())
+                ((*fact).to_owned(), count(without))
             })
             .filter(|(_, count)| *count > 0)
             .collect();
         Self {
-            runs: observation.runs.len(),
-            failed: runs.clone().filter(|run| failed(run.status)).count(),
+            runs: count(runs.clone().filter(|run| run.kind.is_test())),
+            windows: count(runs.clone().filter(|run| !run.kind.is_test())),
+            failed: runs
+                .clone()
+                .filter(|run| run.status.is_some_and(failed))
+                .count(),
             executables: runs
                 .clone()
                 .flat_map(|run| run.executables.keys().cloned())
+                .collect(),
+            control: runs
+                .clone()
+                .flat_map(|run| run.control.keys().copied())
                 .collect(),
             machines: runs
                 .map(|run| format!("{} {}", run.host.architecture, run.host.kernel))
@@ -60,16 +72,34 @@ impl Coverage {
 
     /// Why nothing follows from the absence of `fact`, if some run could not have seen it.
     pub(super) fn blind(&self, fact: &str) -> Option<String> {
-        if self.runs == 0 {
+        if self.is_empty() {
             return Some("the observation holds no run".to_owned());
         }
         self.blind.get(fact).map(|count| {
             format!(
-                "{count} of {} runs had no hook for {fact}: they could not be seen",
-                self.runs
+                "{count} of {} had no hook for {fact}: they could not be seen",
+                self.all()
             )
         })
     }
+
+    /// Whether there is nothing at all to go by.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs + self.windows == 0
+    }
+
+    /// `3 runs`, `27 runs and windows`.
+    pub(super) fn all(&self) -> String {
+        match self.windows {
+            0 => format!("{} runs", self.runs),
+            windows => format!("{} runs and windows", self.runs + windows),
+        }
+    }
+}
+
+/// How many runs `runs` are, those counted that others stand for.
+fn count<'a>(runs: impl Iterator<Item = &'a Run>) -> usize {
+    runs.map(|run| 1 + run.stands_for.len()).sum()
 }
 
 /// Whether some hook supplied `fact`: one that could not be had is `none (REASON)`.
@@ -91,6 +121,7 @@ fn failed(status: i32) -> bool {
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
+    use crate::observation::RunKind;
 
     #[test]
     fn a_hook_that_could_not_be_had_sees_nothing() {
@@ -106,13 +137,39 @@ mod tests {
     fn a_daemon_that_was_asked_to_end_has_not_failed() {
         for (status, failed) in [(0, 0), (143, 0), (130, 0), (1, 1), (139, 1)] {
             let mut fixture = Fixture::new();
-            fixture.run().status = status;
+            fixture.run().status = Some(status);
             assert_eq!(
                 Coverage::of(&fixture.observation()).failed,
                 failed,
                 "{status}"
             );
         }
+    }
+
+    #[test]
+    fn windows_are_no_runs_and_folded_runs_are_several() {
+        let mut fixture = Fixture::new().next_run();
+        fixture.run().kind = RunKind::Invocation;
+        fixture.run().stands_for = ["x", "y"].map(|id| Word::new(id).unwrap()).into();
+        let mut fixture = fixture.next_run();
+        fixture.run().kind = RunKind::Mark;
+        let mut fixture = fixture.next_run();
+        fixture.run().kind = RunKind::Window;
+        fixture.run().stands_for = [Word::new("z").unwrap()].into();
+        fixture.run().hooks.clear();
+        let coverage = Coverage::of(&fixture.observation());
+        assert_eq!((coverage.runs, coverage.windows), (5, 2));
+        let blind = coverage.blind("files").unwrap();
+        assert!(blind.starts_with("2 of 7 runs and windows"), "{blind}");
+    }
+
+    #[test]
+    fn a_window_alone_is_something_to_go_by() {
+        let mut fixture = Fixture::new();
+        fixture.run().kind = RunKind::Window;
+        let coverage = Coverage::of(&fixture.observation());
+        assert_eq!(coverage.runs, 0);
+        assert_eq!(coverage.blind("files"), None);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Small observations for the tests of the facets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::evidence::{Decision, Item};
 use crate::observation::{
     Abi, AddressOperation, CapabilityCheck, Executable, Host, Inode, Observation, Operation,
-    Outcome, Run, SCHEMA, Seen, Socket, Text, Word,
+    Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
 };
 
 pub(crate) struct Fixture {
@@ -38,11 +38,15 @@ impl Fixture {
         let hooks = ["syscalls", "capabilities", "files"]
             .map(|fact| (fact.to_owned(), "raw_tp".to_owned()));
         self.runs.push(Run {
+            kind: RunKind::Command,
+            label: None,
+            invocation: None,
+            stands_for: BTreeSet::new(),
             command: vec![],
             uid: 0,
             started: Timestamp::UNIX_EPOCH,
             ended: Timestamp::UNIX_EPOCH,
-            status: 0,
+            status: Some(0),
             host: Host {
                 name: "vm".into(),
                 kernel: "6.1".into(),
@@ -53,6 +57,7 @@ impl Fixture {
             losses: BTreeMap::new(),
             symlinks: BTreeMap::new(),
             executables: BTreeMap::new(),
+            control: BTreeMap::new(),
         });
         self
     }

@@ -139,7 +139,7 @@ fn is_of_entry(operation: Operation) -> bool {
 /// All places of all runs.
 pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
     let mut all = Vec::new();
-    for (id, run) in &observation.runs {
+    for (id, run) in observation.tests() {
         let links = Links::new(&run.symlinks);
         for (path, executable) in &run.executables {
             let source = Source {

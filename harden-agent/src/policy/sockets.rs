@@ -19,7 +19,7 @@ pub(super) fn decide(observation: &Observation, coverage: &Coverage) -> Decision
     // A family whose every socket was refused was done without.
     let mut refused: BTreeSet<&Word> = BTreeSet::new();
     let mut made: BTreeSet<&Word> = BTreeSet::new();
-    for (id, run) in &observation.runs {
+    for (id, run) in observation.tests() {
         for (path, executable) in &run.executables {
             for (family, seen) in &executable.families {
                 families.entry(family).or_default().add(id, path, seen);

@@ -65,7 +65,7 @@ const SHELL: [&str; 23] = [
 pub(super) fn decide(observation: &Observation, coverage: &Coverage, target: &Target) -> Syscalls {
     let mut native: BTreeMap<&Word, Evidence> = BTreeMap::new();
     let mut secondary: BTreeMap<(Abi, &Word), Evidence> = BTreeMap::new();
-    for (id, run) in &observation.runs {
+    for (id, run) in observation.tests() {
         for (path, executable) in &run.executables {
             for (abi, calls) in &executable.syscalls {
                 for (name, seen) in calls {

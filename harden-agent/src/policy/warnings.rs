@@ -35,7 +35,7 @@ pub(super) fn collect(
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     let coverage = &policy.coverage;
-    if coverage.runs == 0 {
+    if coverage.is_empty() {
         warnings.push("the observation holds no run: this profile rests on nothing".to_owned());
     }
     for (kind, lost) in &coverage.losses {
@@ -43,14 +43,15 @@ pub(super) fn collect(
     }
     for (fact, runs) in &coverage.blind {
         warnings.push(format!(
-            "INCOMPLETE: {runs} of {} runs had no hook for {fact}; no rule rests on them",
-            coverage.runs
+            "INCOMPLETE: {runs} of {} had no hook for {fact}; no rule rests on them",
+            coverage.all()
         ));
     }
     if coverage.failed > 0 {
         warnings.push(format!(
-            "{} of {} runs ended with an error: what comes after it was not seen",
-            coverage.failed, coverage.runs
+            "{} of {} ended with an error: what comes after it was not seen",
+            coverage.failed,
+            coverage.all()
         ));
     }
     if coverage.machines.len() > 1 {
@@ -70,7 +71,7 @@ pub(super) fn collect(
             .iter()
             .map(|reason| format!("no rule for capabilities: {reason}")),
     );
-    if policy.capabilities.keep.given().is_none() && policy.coverage.runs > 0 {
+    if policy.capabilities.keep.given().is_none() && !coverage.is_empty() {
         warnings.push(
             "without a caps.keep line Firejail takes dac_override and dac_read_search from root \
              (src/firejail/caps.c)"

@@ -61,10 +61,20 @@ fn header(policy: &Policy, out: &mut Profile) {
     );
     let coverage = &policy.coverage;
     out.remark(&format!(
-        "Over {} of {}",
+        "Over {}{} of {}",
         plural(coverage.runs, "run"),
+        match coverage.windows {
+            0 => String::new(),
+            windows => format!(" and {}", plural(windows, "window")),
+        },
         plural(coverage.executables.len(), "executable")
     ));
+    if !coverage.control.is_empty() {
+        out.remark(
+            "Commands of the unit other than its main process (ExecStartPre= and the like) were \
+             seen too. They are not in this profile: Firejail wraps ExecStart= alone",
+        );
+    }
     out.remark(match policy.target.launch {
         Launch::Direct => "Start it with: firejail --profile=FILE PROGRAM",
         Launch::Shell(_) => "Start it with: firejail --profile=FILE -- PROGRAM",

@@ -1,7 +1,7 @@
 //! One recording, from the first program loaded to the last event read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     os::{
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     collect::{self, Collector, Totals},
-    observation::{Run, Text, Word},
+    observation::{Run, RunKind, Text, Word},
     probe::{Forced, Probe, ProbeError, Sizes, grace_period},
 };
 
@@ -173,6 +173,10 @@ pub async fn record(
         losses.extend(words([("unparsed-event".to_owned(), facts.unparsed)]));
     }
     let run = Run {
+        kind: RunKind::Command,
+        label: None,
+        invocation: None,
+        stands_for: BTreeSet::new(),
         command: options
             .command
             .iter()
@@ -184,12 +188,13 @@ pub async fn record(
             .map_or_else(|| nix::unistd::getuid().as_raw(), User::uid),
         started,
         ended,
-        status,
+        status: Some(status),
         host: host::this(),
         hooks: probe.hooks(),
         losses,
         symlinks,
         executables: facts.executables,
+        control: BTreeMap::new(),
     };
     Ok(Recording {
         id: identifier(),

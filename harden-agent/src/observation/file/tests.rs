@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::arbitrary::{observation, text};
+use super::super::{RunKind, Word};
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../tests/fixtures/observation.json");
@@ -75,7 +76,7 @@ fn another_schema_is_named_before_anything_else_is_judged() {
     let newer = from_json(br#"{"shape": "unknown", "schema": 7}"#).unwrap_err();
     assert_eq!(
         newer.to_string(),
-        ": written by a newer harden (schema 7, this one reads 1): update harden"
+        ": written by a newer harden (schema 7, this one reads 1 to 2): update harden"
     );
     let older = from_json(br#"{"schema": 0}"#).unwrap_err();
     assert!(older.to_string().contains("an older harden"), "{older}");
@@ -112,6 +113,13 @@ fn errors_name_line_column_and_the_fault() {
             "raw_tp\\nshell none",
             "holds a control character",
         ),
+        ("\"start-pre\"", "\"start\"", "unknown variant `start`"),
+        (
+            "\"/usr/bin/mkdir\": ",
+            "\"mkdir\": ",
+            "\"mkdir\" is not an absolute path",
+        ),
+        ("\"invocation\",", "\"test\",", "unknown variant `test`"),
     ] {
         let message = refusal(from, to);
         assert!(message.contains(says), "{message}");
@@ -126,7 +134,7 @@ fn errors_name_line_column_and_the_fault() {
 #[test]
 fn deep_nesting_is_refused() {
     for deep in ["[".repeat(1 << 20), "{\"a\":".repeat(1 << 20)] {
-        for json in [deep.clone(), format!("{{\"schema\": 1, \"name\": {deep}")] {
+        for json in [deep.clone(), format!("{{\"schema\": 2, \"name\": {deep}")] {
             assert!(from_json(json.as_bytes()).is_err());
         }
     }
@@ -255,6 +263,60 @@ fn errors_of_the_system_say_which_file() {
         "{missing}"
     );
     assert!(missing.ends_with(": check the name"), "{missing}");
+}
+
+#[test]
+fn a_file_of_the_first_schema_is_read_and_written_in_the_present_one() {
+    let first = include_str!("../../../tests/fixtures/observation-schema-1.json");
+    let migrated = from_json(first.as_bytes()).unwrap();
+    assert_eq!(migrated.schema, SCHEMA);
+    let run = migrated.runs.values().next().unwrap();
+    assert_eq!(run.kind, RunKind::Command);
+    assert_eq!(run.status, Some(0));
+    assert_eq!((&run.label, &run.invocation), (&None, &None));
+    assert!(run.stands_for.is_empty() && run.control.is_empty());
+    // All that schema 1 knew is the same in the present fixture.
+    let present = from_json(EXAMPLE.as_bytes()).unwrap();
+    let other = present.runs.values().next().unwrap();
+    assert_eq!(run.executables, other.executables);
+    assert_eq!(
+        (&run.hooks, &run.losses, &run.symlinks, &run.host),
+        (&other.hooks, &other.losses, &other.symlinks, &other.host)
+    );
+    let json = to_json(&migrated).unwrap();
+    assert_eq!(from_json(&json).unwrap(), migrated);
+    assert!(json.starts_with(b"{\n  \"schema\": 2,"));
+
+    // As strict as ever, and what is new is no part of the old.
+    for (from, to, says) in [
+        ("\"uid\": 0", "\"uid\": 0, \"uid\": 1", "duplicate field"),
+        (
+            "\"uid\": 0",
+            "\"uid\": 0, \"kind\": \"mark\"",
+            "unknown field `kind`",
+        ),
+        ("\"status\": 0", "\"status\": null", "expected i32"),
+        ("\"/var/www\":", "\"var/www\":", "is not an absolute path"),
+    ] {
+        let json = first.replacen(from, to, 1);
+        assert_ne!(json, first);
+        let message = from_json(json.as_bytes()).unwrap_err().to_string();
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn a_run_that_another_stands_for_is_that_other() {
+    let example = from_json(EXAMPLE.as_bytes()).unwrap();
+    let mut double = example.clone();
+    let (_, mut run) = double.runs.pop_first().unwrap();
+    let (id, other) = ("1c2b7a90-0f3e-4b8d-8e55-7d1a3c9f2e64", run.clone());
+    run.stands_for.clear();
+    double.runs.insert(Word::new("a").unwrap(), other);
+    double.runs.insert(Word::new(id).unwrap(), run);
+    let read = from_json(&to_json(&double).unwrap()).unwrap();
+    let ids: Vec<_> = read.runs.keys().map(Word::as_str).collect();
+    assert_eq!(ids, [id]);
 }
 
 #[test]
