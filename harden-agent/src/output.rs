@@ -261,7 +261,7 @@ fn create(directory: &Directory) -> io::Result<(String, File)> {
     const ATTEMPTS: u32 = 1000;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     for attempt in 0..ATTEMPTS {
-        let name = format!(".harden-{}-{attempt}.tmp", std::process::id());
+        let name = format!("{TEMPORARY}{}-{attempt}.tmp", std::process::id());
         match rustix::fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(descriptor) => return Ok((name, File::from(descriptor))),
             Err(Errno::EXIST) => {}
@@ -269,6 +269,17 @@ fn create(directory: &Directory) -> io::Result<(String, File)> {
         }
     }
     Err(Errno::EXIST.into())
+}
+
+/// How the name of a file begins that has no name yet.
+const TEMPORARY: &str = ".harden-";
+
+/// Whether `name` is of a file that was never finished, if nobody is writing one.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY)
+        && Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "tmp")
 }
 
 fn is_component(name: &str) -> bool {

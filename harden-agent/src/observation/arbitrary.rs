@@ -43,7 +43,7 @@ pub(crate) fn path() -> impl Strategy<Value = Text> {
     ]
 }
 
-fn word() -> impl Strategy<Value = Word> {
+pub(crate) fn word() -> impl Strategy<Value = Word> {
     prop_oneof!["[a-c]", "[A-Za-z0-9_-]{1,64}"].prop_map(|word| Word::new(word).unwrap())
 }
 
@@ -152,7 +152,7 @@ fn executable() -> impl Strategy<Value = Executable> {
     )
 }
 
-fn host() -> impl Strategy<Value = Host> {
+pub(crate) fn host() -> impl Strategy<Value = Host> {
     (text(), text(), text(), option::of(text())).prop_map(|(name, kernel, architecture, libc)| {
         Host {
             name,
@@ -163,7 +163,7 @@ fn host() -> impl Strategy<Value = Host> {
     })
 }
 
-fn kind() -> impl Strategy<Value = RunKind> {
+pub(crate) fn kind() -> impl Strategy<Value = RunKind> {
     use RunKind as K;
     select(&[K::Window, K::Invocation, K::Mark, K::Command][..])
 }

@@ -1,0 +1,201 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+use crate::policy::fixture::Fixture;
+
+fn observation(name: impl Into<Text>) -> Observation {
+    let mut observation = Fixture::new().executable("/bin/daemon").observation();
+    observation.name = name.into();
+    observation
+}
+
+fn unit(name: &str) -> Text {
+    Text::from(name)
+}
+
+/// The names in the units' directory, hidden ones too.
+fn names(state: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(state.join("units"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_saved_is_loaded_whatever_the_unit_is_called() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path()).unwrap();
+    let long = format!("/machine.slice/{}/payload:a.service", "x".repeat(1000));
+    let names = [
+        "nginx.service",
+        r"dev-disk\x2did.swap",
+        "/machine.slice/machine-a.scope/payload:nginx.service",
+        "../../etc/passwd",
+        "two\nlines",
+        "",
+        &long,
+    ];
+    let mut units: Vec<_> = names.iter().map(Text::from).collect();
+    units.push(Text::from(b"\xFF\x00"));
+    units.push(Text::from([0xFF; 1000]));
+    for unit in &units {
+        assert_eq!(store.load(unit).unwrap(), None);
+        store.save(&observation(unit.clone())).unwrap();
+        store.save(&observation(unit.clone())).unwrap();
+    }
+    let mut store = Store::open(state.path()).unwrap();
+    units.sort();
+    assert_eq!(store.units().unwrap(), units);
+    for unit in &units {
+        assert_eq!(store.load(unit).unwrap(), Some(observation(unit.clone())));
+    }
+    assert!(store.take_notices().is_empty());
+    let file = fs::metadata(state.path().join("units/nginx.service.json")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o7777, 0o640);
+    let directory = fs::metadata(state.path().join("units")).unwrap();
+    assert_eq!(directory.permissions().mode() & 0o077, 0);
+}
+
+#[test]
+fn what_cannot_be_used_is_moved_aside_and_the_unit_begins_anew() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path()).unwrap();
+    let path = state.path().join("units/a.service.json");
+    let newer = "{\n  \"schema\": 99,\n  \"name\": \"a.service\",\n  \"runs\": {}\n}\n";
+    let other = observation::to_json(&observation("b.service")).unwrap();
+    let good = observation::to_json(&observation("a.service")).unwrap();
+    let cases: [(&[u8], &str); 5] = [
+        (b"", "incomplete"),
+        (b"junk\xFF", "expected"),
+        (newer.as_bytes(), "a newer harden"),
+        (&other, "of another unit, b.service"),
+        (&good[..good.len() / 2], "incomplete"),
+    ];
+    for (number, (content, why)) in (1..).zip(cases) {
+        fs::write(&path, content).unwrap();
+        assert_eq!(store.load(&unit("a.service")).unwrap(), None);
+        let notices = store.take_notices();
+        let [Notice::MovedAside { to, .. }] = &notices[..] else {
+            panic!("{notices:?}");
+        };
+        let said = notices[0].to_string();
+        assert!(said.contains(why), "{said}");
+        assert!(
+            said.contains(&format!("a.service.json.corrupt-{number}:")),
+            "{said}"
+        );
+        assert_eq!(fs::read(to.as_path()).unwrap(), content);
+        store.save(&observation("a.service")).unwrap();
+        assert!(store.load(&unit("a.service")).unwrap().is_some());
+    }
+    assert_eq!(names(state.path()).len(), 6);
+    assert_eq!(store.units().unwrap(), [unit("a.service")]);
+}
+
+#[test]
+fn links_and_what_is_no_file_are_moved_aside() {
+    let state = tempfile::tempdir().unwrap();
+    let target = state.path().join("target");
+    let content = observation::to_json(&observation("a")).unwrap();
+    fs::write(&target, &content).unwrap();
+    let mut store = Store::open(state.path()).unwrap();
+    let path = state.path().join("units/a.json");
+    let make: [&dyn Fn(); 3] = [
+        &|| symlink(&target, &path).unwrap(),
+        &|| fs::create_dir(&path).unwrap(),
+        &|| rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RWXU).unwrap(),
+    ];
+    for make in make {
+        // Found by loading, by saving, and by looking around.
+        make();
+        assert_eq!(store.load(&unit("a")).unwrap(), None);
+        make();
+        store.save(&observation("a")).unwrap();
+        fs::remove_file(&path).unwrap();
+        make();
+        assert!(store.units().unwrap().is_empty());
+        assert_eq!(store.take_notices().len(), 3);
+    }
+    assert_eq!(names(state.path()).len(), 9);
+    assert_eq!(fs::read(&target).unwrap(), content);
+}
+
+#[test]
+fn somebody_else_s_file_is_not_overwritten() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path()).unwrap();
+    fs::write(state.path().join("units/a.json"), "mine").unwrap();
+    fs::write(state.path().join("units/notes.txt"), "mine").unwrap();
+    store.save(&observation("a")).unwrap();
+    let aside = state.path().join("units/a.json.corrupt-1");
+    assert_eq!(fs::read(aside).unwrap(), b"mine");
+    // A copy under another name belongs to no unit.
+    let units = state.path().join("units");
+    fs::copy(units.join("a.json"), units.join("copy of a.json")).unwrap();
+    assert_eq!(store.units().unwrap(), [unit("a")]);
+    assert_eq!(
+        names(state.path()),
+        [
+            "a.json",
+            "a.json.corrupt-1",
+            "copy of a.json.corrupt-1",
+            "notes.txt"
+        ]
+    );
+}
+
+#[test]
+fn a_huge_file_is_an_error_and_moved_aside() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path()).unwrap();
+    let file = File::create(state.path().join("units/a.json")).unwrap();
+    file.set_len(UNIT_LIMIT + 1).unwrap();
+    assert_eq!(store.load(&unit("a")).unwrap(), None);
+    let said = store.take_notices()[0].to_string();
+    assert!(said.contains("larger than 256 MiB"), "{said}");
+}
+
+#[test]
+fn a_directory_that_is_gone_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let state = parent.path().join("state");
+    let mut store = Store::open(&state).unwrap();
+    fs::remove_dir_all(&state).unwrap();
+    assert_eq!(store.load(&unit("a")).unwrap(), None);
+    store.save(&observation("a")).unwrap();
+    assert_eq!(names(&state), ["a.json"]);
+    let said = store.take_notices()[0].to_string();
+    assert!(said.contains("units was gone"), "{said}");
+}
+
+#[test]
+fn what_a_killed_agent_left_half_done_is_removed() {
+    let state = tempfile::tempdir().unwrap();
+    drop(Store::open(state.path()).unwrap());
+    fs::write(state.path().join("units/.harden-17-0.tmp"), "half").unwrap();
+    drop(Store::open(state.path()).unwrap());
+    assert!(names(state.path()).is_empty());
+}
+
+/// A file that may be good is not replaced by one that lacks what it holds.
+#[test]
+fn what_could_not_be_read_is_not_overwritten() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path()).unwrap();
+    store.save(&observation("a")).unwrap();
+    let units = state.path().join("units");
+    let away = state.path().join("away");
+    fs::rename(&units, &away).unwrap();
+    // Every lookup below it is refused, root's too.
+    fs::write(&units, "").unwrap();
+    let refused = store.load(&unit("a")).unwrap_err().to_string();
+    assert!(refused.contains("Not a directory"), "{refused}");
+    fs::remove_file(&units).unwrap();
+    fs::rename(&away, &units).unwrap();
+    let refused = store.save(&observation("a")).unwrap_err();
+    assert!(matches!(refused, StoreError::Unread { .. }), "{refused}");
+    assert!(store.load(&unit("a")).unwrap().is_some());
+    store.save(&observation("a")).unwrap();
+}
