@@ -62,14 +62,14 @@ impl Journal {
             current: None,
             buffer: Vec::new(),
         };
-        make(directory).map_err(|error| this.error(directory, error))?;
-        let names = std::fs::read_dir(directory).map_err(|error| this.error(directory, error))?;
+        make(directory).map_err(|error| failed(directory, error))?;
+        let names = std::fs::read_dir(directory).map_err(|error| failed(directory, error))?;
         for entry in names {
-            let entry = entry.map_err(|error| this.error(directory, error))?;
+            let entry = entry.map_err(|error| failed(directory, error))?;
             let name = entry.file_name();
             if name == TEMPORARY {
                 let path = entry.path();
-                std::fs::remove_file(&path).map_err(|error| this.error(&path, error))?;
+                std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
             }
             this.older.extend(name.to_str().and_then(number));
         }
@@ -90,10 +90,10 @@ impl Journal {
             // A link would lead to another's file, and a FIFO would be waited for.
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = rustix::fs::open(&path, flags, Mode::empty())
-                .map_err(|error| self.error(&path, error))?;
+                .map_err(|error| failed(&path, error))?;
             replay
                 .file(&path, File::from(file), &mut each)
-                .map_err(|error| self.error(&path, error))?;
+                .map_err(|error| failed(&path, error))?;
         }
         Ok(replay)
     }
@@ -105,7 +105,7 @@ impl Journal {
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let result = frame(&mut buffer, |payload| record.encode(payload))
-            .map_err(|error| self.error(&self.directory, error))
+            .map_err(|error| failed(&self.directory, error))
             .and_then(|()| self.write(&buffer));
         self.buffer = buffer;
         result
@@ -122,7 +122,7 @@ impl Journal {
             record::encode_item(item, payload);
             Ok(())
         })
-        .map_err(|error| self.error(&self.directory, error))
+        .map_err(|error| failed(&self.directory, error))
         .and_then(|()| self.write(&buffer));
         self.buffer = buffer;
         result
@@ -139,12 +139,12 @@ impl Journal {
         let newest = newest.or(self.older.last().copied());
         let number = newest.map_or(Some(0), |newest| newest.checked_add(1));
         let number = number.ok_or(JournalError::NoNumber)?;
-        make(&self.directory).map_err(|error| self.error(&self.directory, error))?;
+        make(&self.directory).map_err(|error| failed(&self.directory, error))?;
         let path = self.path(number);
         let current = self.begin(number, tables).map_err(|error| {
             // Already gone, or the error that led here is the one to tell.
             let _ = std::fs::remove_file(self.directory.join(TEMPORARY));
-            self.error(&path, error)
+            failed(&path, error)
         })?;
         self.older
             .extend(self.current.replace(current).map(|old| old.number));
@@ -209,7 +209,7 @@ impl Journal {
         let directory = File::open(&self.directory);
         match directory.and_then(|directory| Ok(rustix::fs::fsync(&directory)?)) {
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
-                return Err(self.error(&self.directory, error));
+                return Err(failed(&self.directory, error));
             }
             _ => {}
         }
@@ -217,7 +217,7 @@ impl Journal {
             let path = self.path(number);
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.error(&path, error));
+                    return Err(failed(&path, error));
                 }
                 _ => {}
             }
@@ -243,17 +243,14 @@ impl Journal {
     pub fn check(&self) -> Result<(), JournalError> {
         let current = self.current.as_ref().ok_or(JournalError::NotBegun)?;
         let path = self.path(current.number);
-        let own = rustix::fs::fstat(&current.file).map_err(|error| self.error(&path, error))?;
+        let own = rustix::fs::fstat(&current.file).map_err(|error| failed(&path, error))?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         match rustix::fs::statat(rustix::fs::CWD, &path, flags) {
             Ok(named) if (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino) => Ok(()),
-            Ok(_) => Err(JournalError::Gone {
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Err(JournalError::Gone {
                 path: error::text(&path),
             }),
-            Err(Errno::NOENT | Errno::NOTDIR) => Err(JournalError::Gone {
-                path: error::text(&path),
-            }),
-            Err(error) => Err(self.error(&path, error)),
+            Err(error) => Err(failed(&path, error)),
         }
     }
 
@@ -271,19 +268,11 @@ impl Journal {
         };
         let number = current.number;
         step("append-end");
-        result.map_err(|error| self.error(&self.path(number), error))
+        result.map_err(|error| failed(&self.path(number), error))
     }
 
     fn path(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{PREFIX}{number}"))
-    }
-
-    #[expect(clippy::unused_self, reason = "reads better at the many places")]
-    fn error(&self, path: &Path, error: impl Into<io::Error>) -> JournalError {
-        JournalError::Io {
-            path: error::text(path),
-            error: error.into(),
-        }
     }
 }
 
@@ -303,6 +292,13 @@ impl Current {
     /// Cuts the file back to its last whole record.
     fn cut(&mut self) {
         self.is_torn = self.file.set_len(self.good).is_err();
+    }
+}
+
+fn failed(path: &Path, error: impl Into<io::Error>) -> JournalError {
+    JournalError::Io {
+        path: error::text(path),
+        error: error.into(),
     }
 }
 

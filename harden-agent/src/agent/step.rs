@@ -39,3 +39,6 @@ fn parse(text: &str) -> Option<(String, AtomicU64)> {
     let (place, count) = text.split_once(':')?;
     Some((place.to_owned(), AtomicU64::new(count.parse().ok()?)))
 }
+
+#[cfg(test)]
+mod tests;
