@@ -28,6 +28,8 @@ pub use record::{Owner, RECORD_LIMIT, Record};
 const HEAD: &[u8] = b"harden journal 1\n";
 /// Bytes before a record: its length, its checksum.
 const FRAME: usize = 8;
+/// Bytes of memory that are kept for the next record; items of the ring buffer take less.
+const BUFFER: usize = 1 << 16;
 
 /// The files of a directory, and the newest of them, which is being written.
 pub struct Journal {
@@ -63,17 +65,14 @@ impl Journal {
             buffer: Vec::new(),
         };
         make(directory).map_err(|error| failed(directory, error))?;
-        let names = std::fs::read_dir(directory).map_err(|error| failed(directory, error))?;
-        for entry in names {
-            let entry = entry.map_err(|error| failed(directory, error))?;
-            let name = entry.file_name();
-            if name == TEMPORARY {
-                let path = entry.path();
-                std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
+        let temporary = directory.join(TEMPORARY);
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&temporary, error));
             }
-            this.older.extend(name.to_str().and_then(number));
+            _ => {}
         }
-        this.older.sort_unstable();
+        this.older = numbers(directory).map_err(|error| failed(directory, error))?;
         Ok(this)
     }
 
@@ -107,6 +106,8 @@ impl Journal {
         let result = frame(&mut buffer, |payload| record.encode(payload))
             .map_err(|error| failed(&self.directory, error))
             .and_then(|()| self.write(&buffer));
+        // A command line may be large; a week is long.
+        buffer.shrink_to(BUFFER);
         self.buffer = buffer;
         result
     }
@@ -135,11 +136,13 @@ impl Journal {
     /// It cannot be written. Then everything is as it was, and what could be appended to still can.
     pub fn rotate(&mut self, tables: impl Iterator<Item = Record>) -> Result<(), JournalError> {
         step("rotate-begin");
-        let newest = self.current.as_ref().map(|current| current.number);
-        let newest = newest.or(self.older.last().copied());
+        make(&self.directory).map_err(|error| failed(&self.directory, error))?;
+        // Somebody may have put files there, from a backup for instance.
+        let found = numbers(&self.directory).map_err(|error| failed(&self.directory, error))?;
+        let current = self.current.iter().map(|current| current.number);
+        let newest = current.chain(found).max();
         let number = newest.map_or(Some(0), |newest| newest.checked_add(1));
         let number = number.ok_or(JournalError::NoNumber)?;
-        make(&self.directory).map_err(|error| failed(&self.directory, error))?;
         let path = self.path(number);
         let current = self.begin(number, tables).map_err(|error| {
             // Already gone, or the error that led here is the one to tell.
@@ -169,6 +172,7 @@ impl Journal {
             writer.write_all(&self.buffer)?;
             good += self.buffer.len() as u64;
         }
+        self.buffer.shrink_to(BUFFER);
         let file = writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
@@ -311,6 +315,16 @@ fn number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?;
     let number: u64 = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
+}
+
+/// The numbers of a directory's files, in order.
+fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        numbers.extend(entry?.file_name().to_str().and_then(number));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 fn make(directory: &Path) -> io::Result<()> {

@@ -315,6 +315,16 @@ fn a_rotation_that_was_cut_off_never_was() {
 }
 
 #[test]
+fn files_that_somebody_put_there_are_not_in_the_way_and_not_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = begun(directory.path());
+    std::fs::write(directory.path().join("journal.1"), HEAD).unwrap();
+    journal.rotate(std::iter::empty()).unwrap();
+    journal.drop_older().unwrap();
+    assert_eq!(names(directory.path()), ["journal.1", "journal.2"]);
+}
+
+#[test]
 fn names_that_are_nearly_right_are_others() {
     for (name, expected) in [
         ("journal.0", Some(0)),
