@@ -302,7 +302,7 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::observation::{Observation, Operation};
+    use crate::observation::{ControlCommand, Observation, Operation, RunKind};
     use crate::policy::Target;
     use crate::policy::fixture::Fixture;
 
@@ -427,6 +427,28 @@ read-only /var
 read-write /var/lib/d/state
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_the_unit_s_other_commands_did_is_left_out_and_that_is_said() {
+        let mut fixture = Fixture::new().executable("/bin/pre").syscalls(&["mount"]);
+        let run = fixture.run();
+        let pre = std::mem::take(&mut run.executables);
+        run.control.insert(ControlCommand::StartPre, pre);
+        let mut fixture = fixture.executable("/bin/daemon").syscalls(&["read"]);
+        fixture.run().kind = RunKind::Invocation;
+        let mut fixture = fixture.next_run();
+        fixture.run().kind = RunKind::Window;
+        let text = rendered(&fixture.observation(), Options::default());
+        assert!(
+            text.contains("# Over 1 run and 1 window of 1 executable\n"),
+            "{text}"
+        );
+        assert!(text.contains("Firejail wraps ExecStart= alone\n"), "{text}");
+        assert!(
+            !text.contains("mount") && !text.contains("/bin/pre"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -18,7 +18,11 @@ impl Core {
             name: unit.clone(),
             runs: BTreeMap::new(),
         });
-        observation.runs.join(self.state.open(unit));
+        observation.join(Observation {
+            schema: SCHEMA,
+            name: unit.clone(),
+            runs: self.state.open(unit),
+        });
         Ok(observation)
     }
 
