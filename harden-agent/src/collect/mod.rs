@@ -8,6 +8,7 @@ mod names;
 mod path;
 mod program;
 mod symlinks;
+pub mod unit;
 
 pub use collector::{Clock, Collector, Facts, Totals};
 pub use disk::look;
