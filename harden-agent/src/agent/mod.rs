@@ -1,0 +1,3 @@
+//! The long-running agent: every unit of the machine, for weeks.
+
+pub mod systemd;
