@@ -3,9 +3,11 @@
 //! A suite records a program with [`harden`], starts it again under the profile with [`firejail`],
 //! and takes lines out of the [`Profile`] to see the same work fail.
 
+mod container;
 pub mod firejail;
 pub mod harden;
 pub mod http;
+mod machine;
 pub mod mutation;
 pub mod network;
 pub mod observed;
@@ -20,6 +22,8 @@ pub mod strace;
 pub mod trees;
 mod work;
 
+pub use container::Container;
+pub use machine::Machine;
 pub use process::{Process, as_patient, is_alive};
 pub use profile::Profile;
 pub use requirements::met;

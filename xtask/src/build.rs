@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     process, programs,
     setup::{self, Scope, Toolchain},
-    workspace,
+    vm, workspace,
 };
 
 /// Arguments of `cargo xtask build`.
@@ -16,7 +16,7 @@ pub struct Args {
     /// Build `harden` without optimisation; the kernel programs are always optimised
     #[arg(long)]
     debug: bool,
-    /// Also build the small programs that the end-to-end suites run
+    /// Also build the small programs that the end-to-end suites run, and make the system that they boot
     #[arg(long)]
     tests: bool,
 }
@@ -38,6 +38,7 @@ pub fn main(args: &Args) -> Result<()> {
     build(&setup::provide(scope)?, args.debug)?;
     if args.tests {
         programs::build()?;
+        vm::image()?;
     }
     println!("built {}", workspace::harden(args.debug).display());
     Ok(())

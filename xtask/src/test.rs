@@ -127,6 +127,7 @@ fn end_to_end() -> Result<Command> {
     cargo.args(["test", "--package", "harden-tests", "--no-fail-fast"]);
     cargo.env("HARDEN_BIN", workspace::harden(false));
     cargo.env("HARDEN_TEST_PROGRAMS", workspace::test_programs());
+    cargo.env("HARDEN_TEST_ROOT", vm::image()?);
     process::run_built_as_root(&mut cargo)?;
     Ok(cargo)
 }

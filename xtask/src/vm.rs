@@ -119,6 +119,11 @@ pub fn to_fetch() -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// The root file system of the Debian image, in a file; made unless it is there.
+pub fn image() -> Result<PathBuf> {
+    debian::image()
+}
+
 /// Fetches and makes what virtual machines need, once; the runs need no network.
 pub fn fetch() -> Result<()> {
     for kernel in KERNELS {

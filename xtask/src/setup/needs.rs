@@ -115,7 +115,13 @@ pub const PROGRAMS: &[Need] = &[
     need(
         &["mmdebstrap"],
         "mmdebstrap",
-        "makes the root file system of the virtual machines",
+        "makes the root file system of virtual machines and containers",
+        false,
+    ),
+    need(
+        &["systemd-container"],
+        "systemd-nspawn",
+        "boots a systemd for the suites that need one",
         false,
     ),
     need(

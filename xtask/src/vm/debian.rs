@@ -1,8 +1,10 @@
-//! The Debian image: a root file system with systemd, made once for each recipe.
+//! The Debian image: a root file system with systemd, made once for each recipe. Virtual machines have it as
+//! their disk, and suites that need a real systemd on this machine's own kernel boot a container from it.
 
 use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,8 +15,12 @@ use super::apt;
 use crate::{process, workspace};
 
 /// What is installed besides the essential packages.
-const PACKAGES: &str = "busybox-static,curl,dbus,firejail,iproute2,kmod,libc6-i386,nginx-light,procps,python3,redis-server,\
-                        redis-tools,strace,systemd,systemd-sysv,util-linux";
+const PACKAGES: &str = "busybox-static,chrony,cron,curl,dbus,dnsmasq,firejail,haproxy,iproute2,kmod,libc6-i386,\
+                        libpam-systemd,lighttpd,memcached,netcat-openbsd,nginx-light,openssh-server,procps,python3,\
+                        redis-server,redis-tools,rsyslog,strace,stunnel4,systemd,systemd-sysv,util-linux";
+
+/// The daemons among them: suites start them.
+const DAEMONS: &str = "chrony cron dnsmasq haproxy lighttpd memcached nginx redis-server rsyslog ssh stunnel.target";
 
 /// Releases and the C library of each, oldest first: what the host builds runs on the same or a newer
 /// one.
@@ -28,6 +34,8 @@ const RELEASES: &[(&str, (u32, u32))] = &[
 const UNIT: &str = "[Unit]
 Description=The suites of harden
 After=dbus.service network.target systemd-user-sessions.service
+# Not in a container.
+ConditionPathExists=/harden/run
 
 [Service]
 Type=oneshot
@@ -39,15 +47,16 @@ TasksMax=infinity
 WantedBy=multi-user.target
 ";
 
-/// What is done to the root file system, whose path comes as the first argument.
+/// What is done to the root file system, whose path comes as the first argument; the second are the daemons.
 const FURNISH: &str = r#"set -e
 cp "$0" "$1/etc/systemd/system/harden-suites.service"
-for unit in nginx redis-server; do
-    systemctl --root="$1" disable --quiet $unit
+for unit in $2; do
+    systemctl --root="$1" disable --quiet "$unit"
 done
 systemctl --root="$1" enable --quiet harden-suites
 # No terminal to wait for, and nothing that runs by the clock while times are measured.
-systemctl --root="$1" mask --quiet serial-getty@ttyS0 apt-daily.timer apt-daily-upgrade.timer
+systemctl --root="$1" mask --quiet serial-getty@ttyS0 apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+    e2scrub_all.timer fstrim.timer
 echo harden-vm >"$1/etc/hostname"
 echo 127.0.0.1 localhost harden-vm >"$1/etc/hosts"
 "#;
@@ -56,7 +65,7 @@ echo 127.0.0.1 localhost harden-vm >"$1/etc/hosts"
 pub fn image_file() -> Result<PathBuf> {
     let release = release()?;
     let mut hasher = DefaultHasher::new();
-    (release, PACKAGES, UNIT, FURNISH).hash(&mut hasher);
+    (release, PACKAGES, DAEMONS, UNIT, FURNISH).hash(&mut hasher);
     let name = format!("{release}-{:016x}.ext4", hasher.finish());
     Ok(workspace::vm().join("debian").join(name))
 }
@@ -70,7 +79,21 @@ pub fn image() -> Result<PathBuf> {
         fs::create_dir_all(workspace::vm().join("debian"))?;
         make(release, &image).context("could not make the root file system")?;
     }
+    point_to(&image)?;
     Ok(image)
+}
+
+/// For suites that run without xtask.
+fn point_to(image: &Path) -> Result<()> {
+    let link = image.with_file_name("latest.ext4");
+    if fs::canonicalize(&link).ok() == fs::canonicalize(image).ok() {
+        return Ok(());
+    }
+    if link.is_symlink() {
+        fs::remove_file(&link)?;
+    }
+    let name = image.file_name().context("an image without a name")?;
+    symlink(name, &link).with_context(|| format!("could not make {}", link.display()))
 }
 
 /// The oldest release whose C library will do for what is built here.
@@ -110,7 +133,8 @@ fn make(release: &str, image: &Path) -> Result<()> {
     let unit = image.with_extension("service");
     fs::write(&unit, UNIT)?;
     let mut furnish = process::as_root("sh");
-    process::run(furnish.args(["-c", FURNISH]).arg(&unit).arg(&root))?;
+    furnish.args(["-c", FURNISH]).arg(&unit).arg(&root);
+    process::run(furnish.arg(DAEMONS))?;
 
     let partial = image.with_extension("partial");
     fs::File::create(&partial)?.set_len(2 << 30)?;

@@ -82,6 +82,7 @@ pub const SUITES: &[Suite] = &[
     debian("secondary_calls"),
     debian("nothing_stays_behind"),
     debian("units"),
+    debian("systemd"),
 ];
 
 /// Suites that one boot serves.
