@@ -123,7 +123,9 @@ impl Container {
             end: Some(end),
             parent: Some(parent),
         };
-        let nspawn = receiver.recv().context("the thread that starts it ended")??;
+        let nspawn = receiver
+            .recv()
+            .context("the thread that starts it ended")??;
         container.leader = container.until_up(nspawn)?;
         container.run(&["systemctl", "is-system-running", "--wait"])?;
         Ok(container)
@@ -162,8 +164,13 @@ impl Container {
     /// The path of its root cgroup, below which its units are, in the version 2 tree of this machine.
     #[must_use]
     pub fn cgroup(&self) -> PathBuf {
-        let name = self.cgroups.first().and_then(|tree| tree.directory.file_name());
-        Path::new("/").join(name.unwrap_or_default()).join("payload")
+        let name = self
+            .cgroups
+            .first()
+            .and_then(|tree| tree.directory.file_name());
+        Path::new("/")
+            .join(name.unwrap_or_default())
+            .join("payload")
     }
 
     /// The command in there, in all its namespaces, for more than [`run`](Self::run): it belongs to no unit.
@@ -174,8 +181,15 @@ impl Container {
         command.args(self.cgroups.iter().map(|tree| tree.root.join("test")));
         command.arg("--").args(argv);
         command.current_dir("/").env_clear();
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("SYSTEMD_PAGER", "")]);
+        command.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        command.envs([
+            ("HOME", "/root"),
+            ("LANG", "C.UTF-8"),
+            ("SYSTEMD_PAGER", ""),
+        ]);
         command
     }
 

@@ -101,7 +101,15 @@ impl Machine {
     /// # Errors
     /// systemd does not answer.
     pub fn property(&self, unit: &str, name: &str) -> Result<String> {
-        self.run(&["systemctl", "show", "--value", "--property", name, "--", unit])
+        self.run(&[
+            "systemctl",
+            "show",
+            "--value",
+            "--property",
+            name,
+            "--",
+            unit,
+        ])
     }
 
     /// Writes a file, which is gone with this.
