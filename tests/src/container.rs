@@ -11,13 +11,13 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::Pid;
 
-use crate::{Process, Scratch};
+use crate::{Process, Scratch, as_patient, is_alive};
 
 /// What each container's cgroup is called, before the number of the process that made it.
 const CGROUP: &str = "harden-test-container-";
@@ -123,28 +123,16 @@ impl Container {
             end: Some(end),
             parent: Some(parent),
         };
-        let nspawn = receiver.recv().context("the thread that starts it ended")??;
-        container.leader = container.until_up(nspawn)?;
+        let nspawn = receiver
+            .recv()
+            .context("the thread that starts it ended")??;
+        container.leader = until_up(nspawn)?;
+        // For commands: a cgroup that has others in it may hold no process.
+        for tree in &container.cgroups {
+            fs::create_dir(tree.root.join("test"))?;
+        }
         container.run(&["systemctl", "is-system-running", "--wait"])?;
         Ok(container)
-    }
-
-    /// The first process, and when it takes commands.
-    fn until_up(&mut self, nspawn: Pid) -> Result<Pid> {
-        let mut waited = Duration::ZERO;
-        let poll = Duration::from_millis(20);
-        while waited < crate::as_patient(BOOT) {
-            if let Some(leader) = leader(nspawn) {
-                let socket = format!("/proc/{leader}/root/run/systemd/private");
-                if Path::new(&socket).exists() {
-                    return Ok(leader);
-                }
-            }
-            ensure!(crate::is_alive(nspawn), "systemd-nspawn has ended");
-            thread::sleep(poll);
-            waited += poll;
-        }
-        bail!("no systemd is up in the container")
     }
 
     /// Its first process, as this machine numbers it.
@@ -162,8 +150,13 @@ impl Container {
     /// The path of its root cgroup, below which its units are, in the version 2 tree of this machine.
     #[must_use]
     pub fn cgroup(&self) -> PathBuf {
-        let name = self.cgroups.first().and_then(|tree| tree.directory.file_name());
-        Path::new("/").join(name.unwrap_or_default()).join("payload")
+        let name = self
+            .cgroups
+            .first()
+            .and_then(|tree| tree.directory.file_name());
+        Path::new("/")
+            .join(name.unwrap_or_default())
+            .join("payload")
     }
 
     /// The command in there, in all its namespaces, for more than [`run`](Self::run): it belongs to no unit.
@@ -174,8 +167,15 @@ impl Container {
         command.args(self.cgroups.iter().map(|tree| tree.root.join("test")));
         command.arg("--").args(argv);
         command.current_dir("/").env_clear();
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("SYSTEMD_PAGER", "")]);
+        command.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        command.envs([
+            ("HOME", "/root"),
+            ("LANG", "C.UTF-8"),
+            ("SYSTEMD_PAGER", ""),
+        ]);
         command
     }
 
@@ -184,10 +184,6 @@ impl Container {
     /// # Errors
     /// It cannot be started.
     pub fn run(&self, argv: &[&str]) -> Result<Output> {
-        // Outside of the version 2 tree's root no process may be in a cgroup that has children.
-        for tree in &self.cgroups {
-            let _ = fs::create_dir(tree.root.join("test"));
-        }
         let mut command = self.command(argv);
         command.stdin(Stdio::null());
         command.output().with_context(|| format!("{argv:?}"))
@@ -249,6 +245,22 @@ fn start(cgroups: &[PathBuf]) -> Result<(Process, Scratch)> {
     // What runs in there is to be as free as on a machine: no filter of systemd-nspawn's.
     nspawn.env("SYSTEMD_SECCOMP", "0");
     Ok((Process::start(&mut nspawn)?, root))
+}
+
+/// The first process, once it takes commands.
+fn until_up(nspawn: Pid) -> Result<Pid> {
+    let deadline = Instant::now() + as_patient(BOOT);
+    while Instant::now() < deadline {
+        if let Some(leader) = leader(nspawn) {
+            let socket = format!("/proc/{leader}/root/run/systemd/private");
+            if Path::new(&socket).exists() {
+                return Ok(leader);
+            }
+        }
+        ensure!(is_alive(nspawn), "systemd-nspawn has ended");
+        thread::sleep(Duration::from_millis(20));
+    }
+    bail!("no systemd is up in the container")
 }
 
 /// The child that is the first process of its own PID namespace.

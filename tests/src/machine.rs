@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -101,7 +101,15 @@ impl Machine {
     /// # Errors
     /// systemd does not answer.
     pub fn property(&self, unit: &str, name: &str) -> Result<String> {
-        self.run(&["systemctl", "show", "--value", "--property", name, "--", unit])
+        self.run(&[
+            "systemctl",
+            "show",
+            "--value",
+            "--property",
+            name,
+            "--",
+            unit,
+        ])
     }
 
     /// Writes a file, which is gone with this.
@@ -110,7 +118,7 @@ impl Machine {
     /// It cannot be written.
     pub fn write(&self, path: &str, content: &str) -> Result<()> {
         if self.container.is_none() {
-            let mut written = self.written.lock().expect("no panic meanwhile");
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
             written.push(path.into());
         }
         container::write(&self.root(), path, content.as_bytes())

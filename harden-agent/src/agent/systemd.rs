@@ -1,7 +1,9 @@
 //! What the system's own systemd says of its units: metadata only. Which unit did what comes from the
 //! kernel; nothing here is needed for that, so every answer may be missing.
 //!
-//! One connection, no subscription: `UnitNew` is tied to loading, not to starting.
+//! One connection, no subscription: `UnitNew` is tied to loading, not to starting. It goes through the bus:
+//! systemd has a socket of its own (`/run/systemd/private`), but what it sends there has
+//! `org.freedesktop.systemd1` as its sender, which is no unique name, and at that zbus 5.19 panics.
 
 mod describe;
 #[cfg(test)]
@@ -15,7 +17,11 @@ use std::{
 };
 
 use tokio::{net::UnixStream, sync::Mutex, time::timeout};
-use zbus::{Connection, Message, connection::Builder, zvariant::OwnedValue};
+use zbus::{
+    Connection, Message,
+    connection::Builder,
+    zvariant::{OwnedObjectPath, OwnedValue},
+};
 
 pub use self::describe::{Description, Ran, Role};
 use crate::collect::unit::Unit;
@@ -29,13 +35,13 @@ const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither the bus nor systemd itself takes a connection.
-    #[error("systemd cannot be reached: {bus}, and {private}")]
+    /// There is no bus, or it takes no connection.
+    #[error("systemd cannot be asked: {bus}: {reason}")]
     Unreachable {
-        /// Why not through the bus.
+        /// The bus's socket.
         bus: String,
-        /// Why not directly.
-        private: String,
+        /// Why not.
+        reason: String,
     },
     /// No answer in time.
     #[error("systemd did not answer in {} s", .0.as_secs())]
@@ -59,15 +65,7 @@ pub enum Error {
 pub struct Systemd {
     root: PathBuf,
     patience: Duration,
-    connection: Mutex<Option<Peer>>,
-}
-
-/// The other end of the connection.
-#[derive(Clone, Debug)]
-struct Peer {
-    connection: Connection,
-    // systemd's own socket has no bus that would need to know whom a message is for.
-    destination: Option<&'static str>,
+    connection: Mutex<Option<Connection>>,
 }
 
 impl Default for Systemd {
@@ -133,11 +131,11 @@ impl Systemd {
     }
 
     async fn properties(&self, unit: &str) -> Result<HashMap<String, OwnedValue>, Error> {
-        let mut answer = ask(&self.peer().await?, unit).await;
+        let mut answer = ask(&self.connection().await?, unit).await;
         if answer.as_ref().is_err_and(is_broken) {
             // Bus or systemd was restarted since: once more, over a new connection.
             self.connection.lock().await.take();
-            answer = ask(&self.peer().await?, unit).await;
+            answer = ask(&self.connection().await?, unit).await;
         }
         answer
             .and_then(|message| message.body().deserialize())
@@ -145,70 +143,41 @@ impl Systemd {
     }
 
     /// The connection, made unless it is there.
-    async fn peer(&self) -> Result<Peer, Error> {
+    async fn connection(&self) -> Result<Connection, Error> {
         let mut kept = self.connection.lock().await;
-        if let Some(peer) = &*kept {
-            return Ok(peer.clone());
+        if let Some(connection) = &*kept {
+            return Ok(connection.clone());
         }
-        let peer = self.connect().await?;
-        Ok(kept.insert(peer).clone())
-    }
-
-    /// Through the bus, as anybody may; else directly, as root may, which is how it is before the bus is up
-    /// and where there is none.
-    async fn connect(&self) -> Result<Peer, Error> {
-        // While the machine starts, its socket is there before the bus, and nobody answers.
         let bus = self.root.join("run/dbus/system_bus_socket");
-        let bus = match timeout(self.patience / 2, open(&bus, false)).await {
-            Ok(Ok(connection)) => {
-                return Ok(Peer {
-                    connection,
-                    destination: Some(DESTINATION),
-                });
-            }
-            Ok(Err(error)) => error,
-            Err(_) => format!("{}: no answer", bus.display()),
-        };
-        match open(&self.root.join("run/systemd/private"), true).await {
-            Ok(connection) => Ok(Peer {
-                connection,
-                destination: None,
-            }),
-            Err(private) => Err(Error::Unreachable { bus, private }),
-        }
+        let connection = open(&bus).await.map_err(|reason| Error::Unreachable {
+            bus: bus.display().to_string(),
+            reason: reason.to_string(),
+        })?;
+        Ok(kept.insert(connection).clone())
     }
 }
 
-async fn open(socket: &Path, direct: bool) -> Result<Connection, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", socket.display());
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| failed(&error))?;
-    let builder = Builder::unix_stream(stream);
-    let builder = if direct { builder.p2p() } else { builder };
-    builder.build().await.map_err(|error| failed(&error))
+async fn open(socket: &Path) -> zbus::Result<Connection> {
+    let stream = UnixStream::connect(socket).await?;
+    Builder::unix_stream(stream).build().await
 }
 
 /// All properties of the unit, of whichever type it is. `GetUnit` first: it does not load what is not loaded.
-async fn ask(peer: &Peer, unit: &str) -> zbus::Result<Message> {
-    let Peer {
-        connection,
-        destination,
-    } = peer;
+async fn ask(connection: &Connection, unit: &str) -> zbus::Result<Message> {
     let path = connection
         .call_method(
-            *destination,
+            Some(DESTINATION),
             "/org/freedesktop/systemd1",
             Some("org.freedesktop.systemd1.Manager"),
             "GetUnit",
             &unit,
         )
         .await?;
-    let path: zbus::zvariant::OwnedObjectPath = path.body().deserialize()?;
+    let path: OwnedObjectPath = path.body().deserialize()?;
     let every_interface = "";
     connection
         .call_method(
-            *destination,
+            Some(DESTINATION),
             path,
             Some("org.freedesktop.DBus.Properties"),
             "GetAll",

@@ -20,7 +20,8 @@ const PACKAGES: &str = "busybox-static,chrony,cron,curl,dbus,dnsmasq,firejail,ha
                         redis-server,redis-tools,rsyslog,strace,stunnel4,systemd,systemd-sysv,util-linux";
 
 /// The daemons among them: suites start them.
-const DAEMONS: &str = "chrony cron dnsmasq haproxy lighttpd memcached nginx redis-server rsyslog ssh stunnel.target";
+const DAEMONS: &str =
+    "chrony cron dnsmasq haproxy lighttpd memcached nginx redis-server rsyslog ssh stunnel.target";
 
 /// Releases and the C library of each, oldest first: what the host builds runs on the same or a newer
 /// one.

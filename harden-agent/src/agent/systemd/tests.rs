@@ -209,16 +209,10 @@ async fn without_systemd_there_is_an_error() {
 #[tokio::test]
 async fn whoever_does_not_answer_is_not_waited_for() {
     let root = tempfile::tempdir().expect("a directory");
-    let silent = |directory: &str, name: &str| {
-        let directory = root.path().join(directory);
-        fs::create_dir_all(&directory).expect("a directory");
-        UnixListener::bind(directory.join(name)).expect("a socket")
-    };
+    fs::create_dir_all(root.path().join("run/dbus")).expect("a directory");
+    // While a machine starts, the socket is there before the bus.
+    let _silent = UnixListener::bind(root.path().join("run/dbus/system_bus_socket"));
     let systemd = Systemd::at(root.path()).patience(Duration::from_millis(100));
-    let _bus = silent("run/dbus", "system_bus_socket");
-    let error = systemd.describe("a.service").await.expect_err("silence");
-    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
-    let _private = silent("run/systemd", "private");
     for _ in 0..2 {
         let begin = Instant::now();
         let error = systemd.describe("a.service").await.expect_err("silence");
