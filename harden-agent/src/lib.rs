@@ -2,6 +2,7 @@
 //!
 //! One way through the data: kernel → [`collect`] → [`observation`] → [`policy`] → [`render`] → prove.
 
+pub mod agent;
 pub mod cli;
 pub mod collect;
 pub mod doctor;
