@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub mod doctor;
+pub mod generate;
 mod profile;
 pub mod render;
 pub mod run;
@@ -31,6 +32,9 @@ pub enum Command {
     ///
     /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
     Doctor(doctor::Doctor),
+    /// Write man pages and shell completions into a directory
+    #[command(hide = true)]
+    Generate(generate::Generate),
 }
 
 impl Cli {
@@ -43,6 +47,7 @@ impl Cli {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| 0),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Generate(generate) => generate.run().map(|()| 0),
         }
     }
 
@@ -52,7 +57,7 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Render(_) | Command::Doctor(_) => 1,
+            Command::Render(_) | Command::Doctor(_) | Command::Generate(_) => 1,
         }
     }
 }
