@@ -33,7 +33,7 @@ pub fn make() -> Result<PathBuf> {
             .arg(&directory),
     )?;
     // It prints the package's path, and nothing else, on standard output.
-    let package = printed.trim();
-    ensure!(package.ends_with(".deb"), "no package was made: {package}");
-    Ok(PathBuf::from(package))
+    let package = PathBuf::from(printed.trim());
+    ensure!(package.is_file(), "cargo-deb made no package: {printed}");
+    Ok(package)
 }
