@@ -2,3 +2,6 @@
 
 pub mod config;
 pub mod log;
+
+pub use config::Config;
+pub use log::init as init_log;
