@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod package;
 mod process;
 mod programs;
 mod run;
@@ -37,6 +38,8 @@ enum Verb {
     Bench,
     /// Build, then check formatting, lints and documentation and run all tests
     Test(test::Args),
+    /// Build, then make a Debian package in target/package
+    Package,
     /// Build, then run the suites on other kernels, in virtual machines
     Vm(vm::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::main(),
         Verb::Bench => bench::main(),
         Verb::Test(args) => test::main(&args),
+        Verb::Package => package::main(),
         Verb::Vm(args) => vm::main(&args),
     };
     let Err(error) = result else {

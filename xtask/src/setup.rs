@@ -15,7 +15,10 @@ use self::{
     distribution::Distribution,
     plan::{Facts, Lists, Plan, Step, plan},
 };
-pub use self::{needs::Scope, toolchain::Toolchain};
+pub use self::{
+    needs::Scope,
+    toolchain::{Toolchain, cargo_deb},
+};
 use crate::{process, vm, workspace};
 
 /// Arguments of `cargo xtask setup`.
@@ -83,7 +86,7 @@ fn dry_run(scope: Scope) -> Result<()> {
     announce(&plan);
     let images = match scope {
         Scope::Tests => vm::to_fetch()?,
-        Scope::Build | Scope::Demo => Vec::new(),
+        Scope::Build | Scope::Package | Scope::Demo => Vec::new(),
     };
     for line in &images {
         println!("setup: to do: {line}");
@@ -127,6 +130,7 @@ impl Machine {
             linker: toolchain
                 .as_ref()
                 .is_some_and(|found| toolchain::linker(found.llvm).is_file()),
+            cargo_deb: cargo_deb().is_file(),
             rustup: !self.rustup_failed && process::exists("rustup"),
             installed: installed(&distribution, scope),
             offers: apt::Offers::new(),

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 
 pub use self::tally::Tally;
 use crate::{
-    build, process, programs,
+    build, package, process, programs,
     setup::{self, Scope, Toolchain},
     vm, workspace,
 };
@@ -128,6 +128,7 @@ fn end_to_end() -> Result<Command> {
     cargo.env("HARDEN_BIN", workspace::harden(false));
     cargo.env("HARDEN_TEST_PROGRAMS", workspace::test_programs());
     cargo.env("HARDEN_TEST_ROOT", vm::image()?);
+    cargo.env("HARDEN_PACKAGE", package::make()?);
     process::run_built_as_root(&mut cargo)?;
     Ok(cargo)
 }

@@ -41,6 +41,11 @@ pub fn test_programs() -> PathBuf {
     output().join("test-programs")
 }
 
+/// The package, and what goes into it beside the program.
+pub fn package() -> PathBuf {
+    output().join("package")
+}
+
 /// Kernels, images and results of the virtual machines.
 pub fn vm() -> PathBuf {
     output().join("vm")

@@ -3,6 +3,7 @@
 pub mod agent;
 mod ask;
 pub mod doctor;
+pub mod generate;
 pub mod mark;
 mod profile;
 pub mod render;
@@ -66,6 +67,9 @@ pub enum Command {
     ///
     /// The exit status is 0 after Ctrl-C or when the agent ends, else that of `harden units`.
     Watch(watch::Watch),
+    /// Write man pages and shell completions into a directory
+    #[command(hide = true)]
+    Generate(generate::Generate),
 }
 
 impl Cli {
@@ -84,6 +88,7 @@ impl Cli {
             Command::Snapshot(snapshot) => snapshot.run().map(|()| 0),
             Command::Mark(mark) => mark.run().map(|()| 0),
             Command::Watch(watch) => watch.run().map(|()| 0),
+            Command::Generate(generate) => generate.run().map(|()| 0),
         }
     }
 
@@ -94,7 +99,7 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Render(_) | Command::Doctor(_) => 1,
+            Command::Render(_) | Command::Doctor(_) | Command::Generate(_) => 1,
             _ => ask::failure_status(error),
         }
     }

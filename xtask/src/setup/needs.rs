@@ -2,6 +2,8 @@
 
 /// The release of bpf-linker that the kernel programs are built with.
 pub const BPF_LINKER: &str = "0.10.3";
+/// The release of cargo-deb that the package is made with.
+pub const CARGO_DEB: &str = "3.8.0";
 /// The LLVM releases whose bitcode that bpf-linker can be built to read.
 pub const LLVM: std::ops::RangeInclusive<u32> = 20..=22;
 /// The oldest Rust that compiles the kernel programs' dependencies.
@@ -15,10 +17,22 @@ pub const RUSTUP_TOOLCHAIN: &str = "1.95.0";
 pub enum Scope {
     /// Only what the build needs.
     Build,
-    /// And what the demonstration runs.
+    /// What the build needs and what makes the package.
+    Package,
+    /// What the build needs and what the demonstration runs.
     Demo,
-    /// And what the tests run, the virtual machines among it.
+    /// All of it, and what the tests run, the virtual machines among it.
     Tests,
+}
+
+impl Scope {
+    /// Is a package made?
+    pub fn packages(self) -> bool {
+        match self {
+            Self::Build | Self::Demo => false,
+            Self::Package | Self::Tests => true,
+        }
+    }
 }
 
 /// A program that tests or the demonstration run.
@@ -37,7 +51,7 @@ impl Need {
     /// Is it needed for this?
     pub fn is_in(&self, scope: Scope) -> bool {
         match scope {
-            Scope::Build => false,
+            Scope::Build | Scope::Package => false,
             Scope::Demo => self.demo,
             Scope::Tests => true,
         }

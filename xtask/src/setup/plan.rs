@@ -19,6 +19,8 @@ pub struct Facts {
     pub compiler_llvm: Option<u32>,
     /// The linker for that LLVM is there.
     pub linker: bool,
+    /// cargo-deb is there.
+    pub cargo_deb: bool,
     /// rustup is there, and has not failed before.
     pub rustup: bool,
     /// The packages of [`needs::PROGRAMS`] that are there.
@@ -84,6 +86,9 @@ pub struct Plan {
 pub fn plan(facts: &Facts, scope: Scope) -> Plan {
     let mut plan = Plan::default();
     compiler(facts, &mut plan);
+    if scope.packages() && !facts.cargo_deb {
+        plan.steps.push(cargo_deb());
+    }
     programs(facts, scope, &mut plan);
     // Without its lists apt cannot tell which packages it has: all else waits for them.
     let update = update_lists();
@@ -155,7 +160,7 @@ fn programs(facts: &Facts, scope: Scope, plan: &mut Plan) {
     if !packages.is_empty() {
         let why = match scope {
             Scope::Tests => "the programs that the tests run",
-            Scope::Build | Scope::Demo => "the programs of the demonstration",
+            Scope::Build | Scope::Package | Scope::Demo => "the programs of the demonstration",
         };
         plan.steps.push(apt_install(facts, &packages, why));
     }
@@ -253,6 +258,26 @@ fn bpf_linker(llvm: Option<u32>) -> Step {
     step(format!("build bpf-linker {version}"), why, &argv)
 }
 
+fn cargo_deb() -> Step {
+    let version = needs::CARGO_DEB;
+    let root = toolchain::cargo_deb_root().display().to_string();
+    let argv = [
+        "cargo",
+        "install",
+        "cargo-deb",
+        "--version",
+        version,
+        "--locked",
+        "--root",
+        &root,
+    ];
+    step(
+        format!("build cargo-deb {version}"),
+        "makes the package",
+        &argv,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +288,7 @@ mod tests {
             distribution: Distribution::Debian,
             compiler_llvm: Some(22),
             linker: true,
+            cargo_deb: true,
             rustup: true,
             installed: needs::PROGRAMS
                 .iter()
@@ -288,7 +314,7 @@ mod tests {
 
     #[test]
     fn nothing_to_do_where_everything_is() {
-        for scope in [Scope::Build, Scope::Demo, Scope::Tests] {
+        for scope in [Scope::Build, Scope::Package, Scope::Demo, Scope::Tests] {
             assert_eq!(plan(&ready(), scope), Plan::default());
         }
     }
@@ -414,6 +440,20 @@ mod tests {
         };
         let steps = plan(&facts, Scope::Build).steps;
         assert!(steps[0].argv.contains(&"llvm-21,rust-llvm-21".to_owned()));
+    }
+
+    #[test]
+    fn only_those_who_package_get_cargo_deb() {
+        let facts = Facts {
+            cargo_deb: false,
+            ..ready()
+        };
+        for scope in [Scope::Build, Scope::Demo] {
+            assert_eq!(plan(&facts, scope), Plan::default());
+        }
+        for scope in [Scope::Package, Scope::Tests] {
+            assert_eq!(whats(&plan(&facts, scope)), ["build cargo-deb 3.8.0"]);
+        }
     }
 
     #[test]

@@ -122,6 +122,16 @@ pub fn linker(llvm: u32) -> PathBuf {
     linker_root(llvm).join("bin/bpf-linker")
 }
 
+/// The directory that cargo-deb is installed to, named as the linker's.
+pub fn cargo_deb_root() -> PathBuf {
+    workspace::tools().join(format!("cargo-deb-{}", needs::CARGO_DEB))
+}
+
+/// cargo-deb, which makes the package.
+pub fn cargo_deb() -> PathBuf {
+    cargo_deb_root().join("bin/cargo-deb")
+}
+
 /// Where rustup keeps its toolchains, if there is a rustup.
 fn rustup_home() -> Option<PathBuf> {
     let set = env::var_os("RUSTUP_HOME").map(PathBuf::from);
