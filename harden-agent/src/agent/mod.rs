@@ -8,6 +8,7 @@ mod core;
 pub mod journal;
 mod lifecycle;
 pub mod log;
+pub mod metrics;
 pub mod near;
 pub mod request;
 mod state;

@@ -110,6 +110,7 @@ async fn ask<T>(
     url = "",
     types = [UnitSummary, Status, KernelSide, Marked, NewFact, FactKind]
 )]
+#[expect(clippy::unused_async, reason = "zlink awaits every method")]
 impl Agent {
     /// Every unit known, in short.
     async fn units(&self) -> Result<Units, AgentError> {

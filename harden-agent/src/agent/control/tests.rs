@@ -149,7 +149,7 @@ fn fact(unit: &str, fact: &str) -> NewFact {
 }
 
 /// Serves what it was given; a mark is a new fact, so that a test can make some.
-async fn core(observations: Vec<Observation>, mut requests: mpsc::Receiver<Request>) {
+pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Receiver<Request>) {
     let all: BTreeMap<Text, Observation> = observations
         .into_iter()
         .map(|observation| (observation.name.clone(), observation))
@@ -234,7 +234,7 @@ impl Wire {
                 let message: Vec<u8> = self.rest.drain(..=end).collect();
                 return Some(serde_json::from_slice(&message[..end]).unwrap());
             }
-            let mut buffer = [0; 65536];
+            let mut buffer = [0; 8192];
             match self.stream.read(&mut buffer) {
                 Ok(0) => return None,
                 Ok(read) => self.rest.extend(&buffer[..read]),
@@ -693,6 +693,14 @@ fn as_nobody(group: u32, work: impl FnOnce() -> bool + Send + 'static) -> Option
     Some(thread.join().unwrap())
 }
 
+/// Lets everybody come as far as `socket`, and gives it `mode`.
+fn open_to_all(socket: &Path, mode: u32) {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+    std::fs::set_permissions(socket, Permissions::from_mode(mode)).unwrap();
+    let directory = socket.parent().unwrap();
+    std::fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+}
+
 #[test]
 fn who_is_in_the_group_reads_and_who_is_not_is_refused() {
     const GROUP: u32 = 54_321;
@@ -702,17 +710,10 @@ fn who_is_in_the_group_reads_and_who_is_not_is_refused() {
         Some(GROUP),
     );
     // Who got past the mode is refused all the same.
-    let open = |mode| {
-        use std::os::unix::fs::PermissionsExt;
-        let permissions = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(&agent.socket, permissions).unwrap();
-        let directory = agent.socket.parent().unwrap();
-        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    open(0o660);
+    open_to_all(&agent.socket, 0o660);
     let socket = agent.socket.clone();
     let stranger = as_nobody(99, move || UnixStream::connect(&socket).is_err());
-    open(0o666);
+    open_to_all(&agent.socket, 0o666);
     let socket = agent.socket.clone();
     let refused = as_nobody(99, move || {
         let mut wire = Wire::connect(&socket);
@@ -746,10 +747,7 @@ fn members_cannot_take_the_places_of_root() {
         Vec::new(),
         Some(GROUP),
     );
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(&agent.socket, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let directory = agent.socket.parent().unwrap();
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    open_to_all(&agent.socket, 0o666);
     let socket = agent.socket.clone();
     let root = agent.socket.clone();
     let (full, is_full) = std::sync::mpsc::channel();

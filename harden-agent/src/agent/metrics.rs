@@ -1,0 +1,319 @@
+//! The figures of the agent as Prometheus text, for whoever has a collector running.
+//!
+//! One short answer to `GET /` or `GET /metrics`, one client after the other, each for at most
+//! two seconds: no more of HTTP than a collector needs.
+
+use std::{fmt::Write, io, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
+
+use super::{
+    control,
+    request::{Request, Status, UnitSummary},
+};
+
+/// Where the figures are to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A unix socket, for root and the group as the control interface.
+    Unix(PathBuf),
+    /// A port of this machine, for every user of it.
+    Tcp(SocketAddr),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
+            Ok(_) => Err(format!(
+                "{text}: the figures name the units of this machine, so they are given on it alone: 127.0.0.1:PORT"
+            )),
+            Err(_) => Err(format!(
+                "{text:?} is neither the absolute path of a socket nor ADDRESS:PORT"
+            )),
+        }
+    }
+}
+
+/// Answers for ever.
+///
+/// # Errors
+/// The address cannot be had.
+pub async fn serve(address: &Address, core: mpsc::Sender<Request>) -> io::Result<()> {
+    match address {
+        Address::Unix(path) => {
+            let (listener, _) = control::bind(path).map_err(io::Error::other)?;
+            loop {
+                answered(listener.accept().await.map(|(stream, _)| stream), &core).await;
+            }
+        }
+        Address::Tcp(address) => {
+            let listener = TcpListener::bind(address).await?;
+            loop {
+                answered(listener.accept().await.map(|(stream, _)| stream), &core).await;
+            }
+        }
+    }
+}
+
+async fn answered(
+    stream: io::Result<impl AsyncRead + AsyncWrite + Unpin>,
+    core: &mpsc::Sender<Request>,
+) {
+    const LONGEST: Duration = Duration::from_secs(2);
+    match stream {
+        Ok(stream) => {
+            let answered = tokio::time::timeout(LONGEST, answer(stream, core)).await;
+            if let Ok(Err(error)) = answered {
+                tracing::debug!("no figures for a client: {error}");
+            }
+        }
+        Err(error) => {
+            tracing::warn!("no connection can be accepted: {error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+async fn answer(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    core: &mpsc::Sender<Request>,
+) -> io::Result<()> {
+    const LONGEST: usize = 8192;
+    let mut head = Vec::new();
+    // Read to the end of the head, or closing would reset the connection under the answer.
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut step = [0; 1024];
+        let read = stream.read(&mut step).await?;
+        head.extend(&step[..read]);
+        if read == 0 || head.len() > LONGEST {
+            return Err(io::Error::other("no request of HTTP"));
+        }
+    }
+    let mut words = head.split(u8::is_ascii_whitespace);
+    let body = match (words.next(), words.next()) {
+        (Some(b"GET"), Some(b"/" | b"/metrics")) => figures(core).await,
+        _ => None,
+    };
+    let (status, body) = match body {
+        Some(body) => ("200 OK", body),
+        None => ("404 Not Found", "GET / has the figures\n".to_owned()),
+    };
+    let head = format!(
+        "HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+async fn figures(core: &mpsc::Sender<Request>) -> Option<String> {
+    let (reply, status) = oneshot::channel();
+    core.send(Request::Status { reply }).await.ok()?;
+    let (reply, units) = oneshot::channel();
+    core.send(Request::Units { reply }).await.ok()?;
+    Some(text(&status.await.ok()?, &units.await.ok()?))
+}
+
+/// The figures in Prometheus' text format, 0.0.4.
+#[must_use]
+pub fn text(status: &Status, units: &[UnitSummary]) -> String {
+    let mut out = Figures(String::new());
+    let number = |value: usize| value as u64;
+    out.family("harden_units", "gauge", "Units known");
+    out.value("harden_units", &[], status.units);
+    for (name, help, value) in [
+        (
+            "harden_slots_used",
+            "Records of programs in use",
+            status.slots_used,
+        ),
+        (
+            "harden_slots",
+            "Records of programs there are",
+            status.slots_total,
+        ),
+        (
+            "harden_cgroups_used",
+            "Cgroups observed",
+            status.cgroups_used,
+        ),
+        (
+            "harden_cgroups",
+            "Cgroups that can be observed",
+            status.cgroups_total,
+        ),
+        (
+            "harden_journal_bytes",
+            "Bytes in the journals",
+            status.journal_bytes,
+        ),
+        (
+            "harden_errors",
+            "What is wrong at this moment: harden status says what",
+            number(status.errors.len()),
+        ),
+    ] {
+        out.family(name, "gauge", help);
+        out.value(name, &[], value);
+    }
+    out.family(
+        "harden_events_total",
+        "counter",
+        "Events taken by this process",
+    );
+    out.value("harden_events_total", &[], status.events);
+    out.family(
+        "harden_losses_total",
+        "counter",
+        "What could not be recorded",
+    );
+    for (kind, count) in &status.losses {
+        out.value("harden_losses_total", &[("kind", kind)], *count);
+    }
+    out.family("harden_unit_facts", "gauge", "Different facts of a unit");
+    for unit in units {
+        let name = unit.unit.to_string();
+        for (kind, count) in [
+            ("call", unit.calls),
+            ("capability", number(unit.capabilities.len())),
+            ("path", unit.paths),
+            ("family", number(unit.families.len())),
+        ] {
+            out.value(
+                "harden_unit_facts",
+                &[("unit", &name), ("kind", kind)],
+                count,
+            );
+        }
+    }
+    out.family(
+        "harden_unit_last_new_timestamp_seconds",
+        "gauge",
+        "When the last new fact of a unit came",
+    );
+    for unit in units {
+        let seconds = unit.last_new.map(|time| time.0.as_second());
+        if let Some(seconds) = seconds.and_then(|seconds| u64::try_from(seconds).ok()) {
+            let name = unit.unit.to_string();
+            let labels = [("unit", name.as_str())];
+            out.value("harden_unit_last_new_timestamp_seconds", &labels, seconds);
+        }
+    }
+    out.0
+}
+
+struct Figures(String);
+
+impl Figures {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String does not fail.
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.0.push_str(name);
+        for (number, (label, text)) in labels.iter().enumerate() {
+            let before = if number == 0 { '{' } else { ',' };
+            let text = text
+                .replace('\\', r"\\")
+                .replace('"', "\\\"")
+                .replace('\n', r"\n");
+            let _ = write!(self.0, "{before}{label}=\"{text}\"");
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{end} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{
+        control::tests::{core, observation, status},
+        summary::summarise,
+    };
+
+    #[test]
+    fn only_this_machine_is_an_address() {
+        let unix = "/run/harden/metrics".parse();
+        assert_eq!(unix, Ok(Address::Unix("/run/harden/metrics".into())));
+        for text in ["127.0.0.1:9464", "[::1]:9464"] {
+            assert!(matches!(text.parse(), Ok(Address::Tcp(_))), "{text}");
+        }
+        for text in ["0.0.0.0:9464", "10.0.0.1:1", "localhost", "metrics", ""] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_line_is_one_figure_whatever_a_unit_is_called() {
+        let units = ["a.service", "evil\"} 1\nharden_units 7\\.service"];
+        let units = units.map(|name| summarise(&observation(name)));
+        let text = text(&status(2), &units);
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<u64>().is_ok(), "{line}");
+            assert!(name.starts_with("harden_"), "{line}");
+        }
+        let named = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(named("harden_units "), 1, "{text}");
+        assert_eq!(named("harden_unit_facts{"), 8, "{text}");
+        assert!(
+            text.contains("harden_losses_total{kind=\"ring\"} 3\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"unit="evil\"} 1\\nharden_units 7\\\\.service""#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_collector_gets_figures_and_others_an_error_or_nothing() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (sender, requests) = mpsc::channel(4);
+            let core = core(vec![observation("a.service")], requests);
+            let asked = async {
+                let ask = async |request: &[u8]| {
+                    let (mut near, far) = tokio::io::duplex(1 << 16);
+                    near.write_all(request).await.unwrap();
+                    let answered = answer(far, &sender).await;
+                    let mut text = String::new();
+                    near.read_to_string(&mut text).await.unwrap();
+                    (answered.is_ok(), text)
+                };
+                let (_, text) = ask(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+                assert!(text.starts_with("HTTP/1.0 200 OK\r\n"), "{text}");
+                assert!(text.contains("\nharden_units 1\n"), "{text}");
+                for request in [
+                    &b"POST / HTTP/1.1\r\n\r\n"[..],
+                    b"GET /etc HTTP/1.0\r\n\r\n",
+                ] {
+                    let (_, text) = ask(request).await;
+                    assert!(text.starts_with("HTTP/1.0 404"), "{text}");
+                }
+                let (answered, text) = ask(&b"x".repeat(20_000)).await;
+                assert!(!answered && text.is_empty(), "{text}");
+            };
+            tokio::select! {
+                () = asked => {}
+                () = core => panic!("the core ended"),
+            }
+        });
+    }
+}
