@@ -5,12 +5,14 @@
 #![no_std]
 
 mod call;
+mod cgroup;
 mod event;
 mod fact;
 mod loss;
 mod slot;
 
 pub use call::*;
+pub use cgroup::*;
 pub use event::*;
 pub use fact::*;
 pub use loss::*;

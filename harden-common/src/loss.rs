@@ -34,11 +34,14 @@ pub enum Loss {
     TasksFull = 12,
     /// A call's end was not seen: all programs on `sys_exit` were skipped for it.
     ExitSkipped = 13,
+    /// A cgroup's path was not kept: the table of paths was full, or the path longer than the kernel
+    /// tells it. What the cgroup did is known, and its name only if it is still there to be asked.
+    CgroupNamesFull = 14,
 }
 
 impl Loss {
     /// Every kind with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::PathRingFull, "path-ring-full"),
         (Self::ExecRingFull, "exec-ring-full"),
         (Self::SocketRingFull, "socket-ring-full"),
@@ -53,6 +56,7 @@ impl Loss {
         (Self::CgroupsFull, "cgroups-full"),
         (Self::TasksFull, "tasks-full"),
         (Self::ExitSkipped, "skipped-sys_exit"),
+        (Self::CgroupNamesFull, "cgroup-names-full"),
     ];
 
     /// Entries of the counter array.

@@ -24,6 +24,12 @@ pub struct SlotKey {
     pub executable: ExecutableId,
     /// The run's number, given by the agent.
     pub run: u64,
+    /// Which of the commands that were started in the cgroup: the thread group id of the process that
+    /// entered it and called exec there. What such a process begins belongs to the same command. 0
+    /// where it is not known: begun before there was anybody to see it.
+    pub command: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// One slot. A byte of `facts` is 0 or 1; it is set by a plain store, which two CPUs may do at
@@ -35,7 +41,9 @@ pub struct SlotRecord {
     /// What the slot stands for.
     pub key: SlotKey,
     /// Set when a hint found the ring buffer full: the agent must read `facts`.
-    pub rescan: u64,
+    pub rescan: u32,
+    /// The slot's number: that under which the record is in use, or is to be given out next.
+    pub slot: u32,
     /// By fact number.
     pub facts: [u8; FACTS as usize],
 }

@@ -7,7 +7,13 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_current_cgroup_id, bpf_get_current_task},
+    },
+};
 use harden_common::{
     Argument, ExecutableId, Loss, PathOperation, SLOT_EXCLUDED, SlotKey, kind, path_flag,
 };
@@ -16,10 +22,16 @@ use crate::{
     emit::{self, lost},
     kernel::{self, Address},
     maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
+    paths,
     scratch::{self, Asked},
     task_state::{self, Task},
     walk,
 };
+
+/// 1 where a program is told of once for each slot and name that exec was given, 0 where each exec
+/// is.
+#[unsafe(no_mangle)]
+static EXECS_ONCE: Global<u32> = Global::new(0);
 
 /// What is kept per task.
 #[repr(C)]
@@ -39,6 +51,10 @@ pub struct TaskState {
     pub call: u32,
     /// Bits of [`note`].
     pub notes: u32,
+    /// The command that it belongs to, as [`SlotKey::command`] has it.
+    pub command: u32,
+    /// Zero: the whole is copied, and the verifier wants to know every byte.
+    pub reserved: u32,
     /// `task_struct.start_boottime`: tells the task from an earlier one with the same thread id.
     /// Only the hash needs it.
     pub start: u64,
@@ -175,6 +191,8 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         generation,
         call: 0,
         notes: 0,
+        command: 0,
+        reserved: 0,
         start: task_state::start(task),
     };
     let mut execed = binprm != 0;
@@ -184,6 +202,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             execed |= (*old).self_exec_id != self_exec_id;
             state.call = (*old).call;
             state.notes = (*old).notes;
+            state.command = (*old).command;
         }
     }
     let known = if execed {
@@ -197,11 +216,17 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         // SAFETY: the helper has no preconditions.
         state.cgroup = unsafe { bpf_get_current_cgroup_id() };
         state.executable = walk::inode_id(executable_inode());
+        // SAFETY: as in `current`.
+        if !old.is_null() && unsafe { (*old).cgroup } != state.cgroup {
+            // It has entered the cgroup since its last exec: this begins a command.
+            state.command = (bpf_get_current_pid_tgid() >> 32) as u32;
+        }
     } else {
         // SAFETY: as in `current`.
         unsafe {
             state.cgroup = (*known).cgroup;
             state.executable = (*known).executable;
+            state.command = (*known).command;
         }
     }
     if !known.is_null() && CGROUPS.get_ptr(state.cgroup).is_none() {
@@ -210,6 +235,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         unsafe {
             if (*known).slot != SLOT_EXCLUDED {
                 state.cgroup = bpf_get_current_cgroup_id();
+                state.command = 0;
             }
         }
     }
@@ -222,6 +248,8 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             cgroup: state.cgroup,
             executable: state.executable,
             run,
+            command: state.command,
+            reserved: 0,
         };
         (state.slot, born) = slot(&key);
     }
@@ -246,6 +274,19 @@ fn of_leader(task: Task, self_exec_id: u64) -> *mut TaskState {
     }
 }
 
+/// The key of a record that nobody owns.
+const NOBODY: SlotKey = SlotKey {
+    cgroup: 0,
+    executable: ExecutableId {
+        inode: 0,
+        device: 0,
+        generation: 0,
+    },
+    run: 0,
+    command: 0,
+    reserved: 0,
+};
+
 /// Finds or makes the slot for `key`. Says whether it is new.
 #[inline(always)]
 fn slot(key: &SlotKey) -> (u32, bool) {
@@ -262,12 +303,18 @@ fn slot(key: &SlotKey) -> (u32, bool) {
         return (SLOT_EXCLUDED, false);
     };
     // SAFETY: the number came from the queue, so nobody else has the record yet.
-    unsafe { (*record).key = *key };
+    unsafe {
+        (*record).slot = slot;
+        (*record).key = *key;
+    }
     const BPF_NOEXIST: u64 = 1;
     if SLOT_OF.insert(key, slot, BPF_NOEXIST).is_ok() {
         return (slot, true);
     }
-    // Another CPU was first, or the map is full: give the number back.
+    // Another CPU was first, or the map is full: give the number back, and no key in its record, as a
+    // key that is in no table marks facts that are still to be taken.
+    // SAFETY: as above.
+    unsafe { (*record).key = NOBODY };
     if FREE_SLOTS.push(slot, 0).is_err() {
         lost(Loss::MapUpdate);
     }
@@ -346,21 +393,30 @@ extern "C" fn program_began(level: u64) -> u32 {
     {
         text = walk::kernel_text(scratch, name);
     }
+    let program = executable_file(task).map_or(0, |file| file + u64::from(kernel::FILE_PATH.load()));
+    let directory = if text > 0 {
+        walk::base(scratch, task, 0)
+    } else {
+        walk::hash(scratch, 0);
+        walk::Place::NOWHERE
+    };
+    let key = paths::key(scratch, walk::place(program), directory);
+    if EXECS_ONCE.load() != 0 && emit::is_known(&key) {
+        return 0;
+    }
     walk::start(scratch, text);
-    if let Some(file) = executable_file(task) {
-        walk::target(scratch, file + u64::from(kernel::FILE_PATH.load()));
-        if event.inode.mode & 0o6000 != 0 {
-            emit::fact(asked.slot, Argument::ExecSetid.fact());
-        }
+    walk::target(scratch, program);
+    if event.inode.mode & 0o6000 != 0 {
+        emit::fact(asked.slot, Argument::ExecSetid.fact());
     }
-    if text > 0 {
-        walk::prefix(scratch, walk::base(scratch, task, 0));
-    }
+    walk::prefix(scratch, directory);
     if event.flags & path_flag::TRUNCATED != 0 {
         lost(Loss::WalkTruncated);
     }
-    if walk::send(scratch).is_err() {
-        lost(Loss::ExecRingFull);
+    match walk::send(scratch) {
+        Ok(()) if EXECS_ONCE.load() != 0 => emit::remember(&key),
+        Ok(()) => {}
+        Err(()) => lost(Loss::ExecRingFull),
     }
     0
 }

@@ -1,17 +1,31 @@
 //! Cgroups born below an observed one are observed too, in the same run.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_ringbuf_output};
-use harden_common::{CgroupEvent, Loss, SLOT_EXCLUDED, kind};
+use core::mem::offset_of;
+
+use aya_ebpf::{
+    Global,
+    helpers::generated::{
+        bpf_ktime_get_ns, bpf_map_update_elem, bpf_probe_read_kernel_str, bpf_ringbuf_output,
+    },
+};
+use harden_common::{CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, SLOT_EXCLUDED, kind};
 
 use crate::{
     emit::{self, lost},
     kernel::{self as k, Address},
-    maps::{CGROUPS, EVENTS},
-    scratch,
+    maps::{CGROUP_PATHS, CGROUPS, EVENTS},
+    scratch::{self, Scratch},
 };
 
-/// The longest cgroup path sent.
-const PATH_MAX: u32 = 1024;
+/// 1 where somebody wants paths to be kept.
+#[unsafe(no_mangle)]
+static KEEP_CGROUP_PATHS: Global<u32> = Global::new(0);
+
+/// Room for the path where an event is built. The path is written first; the head of the record that
+/// keeps it, and then that of the event that sends it, go directly before it.
+const TEXT: usize = size_of::<CgroupEvent>();
+const RECORD: usize = TEXT - offset_of!(CgroupRecord, path);
+const _: () = assert!(TEXT >= offset_of!(CgroupRecord, path) && RECORD % 8 == 0);
 
 /// A cgroup was made; no task is in it yet.
 #[inline(always)]
@@ -26,7 +40,15 @@ pub fn born(cgroup: Address, path: Address) {
     if CGROUPS.insert(id, unsafe { *run }, 0).is_err() {
         return lost(Loss::CgroupsFull);
     }
-    tell(kind::CGROUP_BORN, id, parent, path);
+    scratch::with(|level| {
+        if let Some(scratch) = scratch::at(level) {
+            let length = read_path(scratch, path);
+            if KEEP_CGROUP_PATHS.load() != 0 {
+                keep(scratch, id, parent, length);
+            }
+            tell(scratch, kind::CGROUP_BORN, id, parent, length);
+        }
+    });
 }
 
 /// A cgroup was removed; its id is never used again.
@@ -35,9 +57,15 @@ pub fn gone(cgroup: Address, path: Address) {
     let Some((id, parent)) = ids(cgroup) else {
         return;
     };
-    if CGROUPS.remove(id).is_ok() {
-        tell(kind::CGROUP_GONE, id, parent, path);
+    if CGROUPS.remove(id).is_err() {
+        return;
     }
+    scratch::with(|level| {
+        if let Some(scratch) = scratch::at(level) {
+            let length = read_path(scratch, path);
+            tell(scratch, kind::CGROUP_GONE, id, parent, length);
+        }
+    });
 }
 
 /// The ids of a cgroup and of its parent. Only of version 2: on hybrid hosts the other hierarchies
@@ -57,35 +85,71 @@ fn id(cgroup: Address) -> Option<u64> {
     k::read(k::pointer(cgroup, &k::CGROUP_KN)?, &k::KERNFS_NODE_ID)
 }
 
+/// Copies the path to its place in `scratch`. Its length; 0 for one that was cut: it may name another
+/// unit than the whole would.
 #[inline(always)]
-fn tell(kind: u32, cgroup: u64, parent: u64, path: Address) {
-    scratch::with(|level| {
-        let Some(scratch) = scratch::at(level) else {
-            return;
-        };
-        // SAFETY: the scratch is ours until we return; both the event and PATH_MAX bytes behind it
-        // fit into `bytes`.
-        let sent = unsafe {
-            let event = (&raw mut (*scratch).bytes).cast::<CgroupEvent>();
-            let text = event.add(1).cast::<u8>();
-            let read = bpf_probe_read_kernel_str(text.cast(), PATH_MAX, path as *const _);
-            let length = read.clamp(1, i64::from(PATH_MAX)) as u32 - 1;
-            event.write_unaligned(CgroupEvent {
-                header: emit::header(kind, SLOT_EXCLUDED),
-                cgroup,
-                parent,
-                path_length: length,
-                reserved: 0,
-            });
-            bpf_ringbuf_output(
-                (&raw const EVENTS).cast_mut().cast(),
-                event.cast(),
-                size_of::<CgroupEvent>() as u64 + u64::from(length),
-                0,
-            )
-        };
-        if sent != 0 {
-            lost(Loss::CgroupRingFull);
-        }
-    });
+fn read_path(scratch: *mut Scratch, path: Address) -> u32 {
+    // SAFETY: the scratch is the caller's own, with more room than that.
+    let read = unsafe {
+        let text = (&raw mut (*scratch).bytes).cast::<u8>().add(TEXT);
+        bpf_probe_read_kernel_str(text.cast(), CGROUP_PATH_MAX as u32, path as *const _)
+    };
+    if read <= 0 || read >= CGROUP_PATH_MAX as i64 {
+        return 0;
+    }
+    read as u32 - 1
+}
+
+/// Keeps the path in the map.
+#[inline(always)]
+fn keep(scratch: *mut Scratch, cgroup: u64, parent: u64, path_length: u32) {
+    if path_length == 0 {
+        return lost(Loss::CgroupNamesFull);
+    }
+    // SAFETY: the scratch is the caller's own; a whole record fits behind RECORD. Written by member, as
+    // the path is there already. The helpers have no preconditions but the pointers.
+    let kept = unsafe {
+        let record = (&raw mut (*scratch).bytes)
+            .cast::<u8>()
+            .add(RECORD)
+            .cast::<CgroupRecord>();
+        (&raw mut (*record).parent).write_unaligned(parent);
+        (&raw mut (*record).born).write_unaligned(bpf_ktime_get_ns());
+        (&raw mut (*record).path_length).write_unaligned(path_length);
+        (&raw mut (*record).reserved).write_unaligned(0);
+        bpf_map_update_elem(
+            (&raw const CGROUP_PATHS).cast_mut().cast(),
+            (&raw const cgroup).cast_mut().cast(),
+            record.cast(),
+            0,
+        )
+    };
+    if kept != 0 {
+        lost(Loss::CgroupNamesFull);
+    }
+}
+
+/// Tells the agent, with the path that is in `scratch`.
+#[inline(always)]
+fn tell(scratch: *mut Scratch, kind: u32, cgroup: u64, parent: u64, path_length: u32) {
+    // SAFETY: the scratch is the caller's own; the event and the path behind it fit into `bytes`.
+    let sent = unsafe {
+        let event = (&raw mut (*scratch).bytes).cast::<CgroupEvent>();
+        event.write_unaligned(CgroupEvent {
+            header: emit::header(kind, SLOT_EXCLUDED),
+            cgroup,
+            parent,
+            path_length,
+            reserved: 0,
+        });
+        bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            event.cast(),
+            TEXT as u64 + emit::masked::<{ CGROUP_PATH_MAX as u64 - 1 }>(u64::from(path_length)),
+            0,
+        )
+    };
+    if sent != 0 {
+        lost(Loss::CgroupRingFull);
+    }
 }

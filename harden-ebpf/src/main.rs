@@ -249,9 +249,11 @@ pub fn audit_seccomp(ctx: FExitContext) -> i32 {
 }
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`, include/trace/events/cgroup.h; all supported kernels.
-#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
-pub fn cgroup_mkdir(ctx: RawTracePointContext) -> u32 {
-    cgroups::born(ctx.arg(0), ctx.arg(1));
+/// BTF-typed for the sake of the map that it fills (see [`maps::CGROUP_PATHS`]).
+#[btf_tracepoint(function = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
+    let (cgroup, path): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
+    cgroups::born(cgroup as Address, path as Address);
     0
 }
 

@@ -1,10 +1,11 @@
 //! The maps, by what they hold. Sizes are defaults: the agent sets them from its configuration.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
     macros::btf_map,
 };
-use harden_common::{Counts, Loss, SLOT_INDEX, SlotKey, SlotRecord};
+use harden_common::{CgroupRecord, Counts, Loss, SLOT_INDEX, SlotKey, SlotRecord};
 
 use crate::{
     emit::OnceKey,
@@ -32,6 +33,13 @@ pub static FREE_SLOTS: Queue<u32, 1024> = Queue::new();
 /// Observed cgroups: id → number of the run in progress there.
 #[btf_map]
 pub static CGROUPS: HashMap<u64, u64, 1024> = HashMap::new();
+
+/// Where the cgroups are that were born below an observed one, or that the agent knows: by id. Not
+/// allocated beforehand: a kilobyte each, and few of them at a time. Before 6.1 the kernel warns of that in
+/// a raw tracepoint (kernel/bpf/verifier.c, `check_map_prog_compatibility`), not in a BTF-typed one.
+#[btf_map]
+pub static CGROUP_PATHS: HashMap<u64, CgroupRecord, 1024, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// One number, raised by the agent when a run begins or a cgroup comes under observation:
 /// whoever has another one attributes itself anew.

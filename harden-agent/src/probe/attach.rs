@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, error::Error, fmt, io, thread};
 use anyhow::Chain;
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FExit, Lsm, Program, ProgramError, RawTracePoint},
+    programs::{BtfTracePoint, FExit, Lsm, Program, ProgramError, RawTracePoint, links::FdLink},
 };
 
 use super::{
@@ -45,6 +45,9 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
+/// What keeps programs attached, by the name of the program.
+pub type Links = Vec<(&'static str, FdLink)>;
+
 /// Programs that are loaded and not attached yet.
 pub type Ready = BTreeSet<&'static str>;
 
@@ -72,7 +75,7 @@ pub fn load_side_by_side<'a>(ebpf: &mut Ebpf, hooks: impl Iterator<Item = &'a Ho
     })
 }
 
-/// Loads and attaches the programs of `hook`, all or none. They stay attached until `ebpf` is
+/// Loads and attaches the programs of `hook`, all or none. They stay attached until the links are
 /// dropped. A program that is attached already, for another fact, is left as it is.
 ///
 /// # Errors
@@ -82,19 +85,20 @@ pub fn attach_one(
     hook: Hook,
     btf: &Btf,
     ready: &mut Ready,
-) -> Result<(), Refusal> {
+) -> Result<Links, Refusal> {
     let new: Vec<Point> = hook
         .points
         .iter()
         .copied()
         .filter(|point| ready.contains(point.program) || !is_loaded(ebpf, *point))
         .collect();
-    let result = new.iter().try_for_each(|point| {
+    let links = new.iter().map(|point| {
         if !ready.remove(point.program) {
             load(ebpf, hook, *point, btf)?;
         }
-        attach(ebpf, hook, *point)
+        Ok((point.program, attach(ebpf, hook, *point)?))
     });
+    let result: Result<Links, Refusal> = links.collect();
     if result.is_err() {
         for point in new {
             unload(ebpf, point.program);
@@ -139,20 +143,32 @@ fn verify(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), Re
     })
 }
 
-/// Attaches the program of `point`, which was loaded before.
+/// Attaches the program of `point`, which was loaded before, for as long as the link is there.
 ///
 /// # Errors
 /// [`Refusal`] with what the kernel said.
-pub fn attach(ebpf: &mut Ebpf, hook: Hook, point: Point) -> Result<(), Refusal> {
+fn attach(ebpf: &mut Ebpf, hook: Hook, point: Point) -> Result<FdLink, Refusal> {
     with_program(ebpf, hook, point, |program| match hook.attach {
-        Attach::RawTracepoint => TryInto::<&mut RawTracePoint>::try_into(program)?
-            .attach(point.target)
-            .map(drop),
-        Attach::BtfTracepoint => TryInto::<&mut BtfTracePoint>::try_into(program)?
-            .attach()
-            .map(drop),
-        Attach::Lsm => TryInto::<&mut Lsm>::try_into(program)?.attach().map(drop),
-        Attach::Fexit => TryInto::<&mut FExit>::try_into(program)?.attach().map(drop),
+        Attach::RawTracepoint => {
+            let program: &mut RawTracePoint = program.try_into()?;
+            let link = program.attach(point.target)?;
+            program.take_link(link).map(Into::into)
+        }
+        Attach::BtfTracepoint => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            let link = program.attach()?;
+            program.take_link(link).map(Into::into)
+        }
+        Attach::Lsm => {
+            let program: &mut Lsm = program.try_into()?;
+            let link = program.attach()?;
+            program.take_link(link).map(Into::into)
+        }
+        Attach::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            let link = program.attach()?;
+            program.take_link(link).map(Into::into)
+        }
     })
 }
 
@@ -176,12 +192,12 @@ pub fn unload(ebpf: &mut Ebpf, program: &str) {
     };
 }
 
-fn with_program(
+fn with_program<T>(
     ebpf: &mut Ebpf,
     hook: Hook,
     point: Point,
-    act: impl FnOnce(&mut Program) -> Result<(), ProgramError>,
-) -> Result<(), Refusal> {
+    act: impl FnOnce(&mut Program) -> Result<T, ProgramError>,
+) -> Result<T, Refusal> {
     let Some(program) = ebpf.program_mut(point.program) else {
         let reason = format!("the object has no program {}", point.program);
         return Err(Refusal::without_errno(hook, reason));

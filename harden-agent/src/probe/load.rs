@@ -1,33 +1,33 @@
 //! Loading the kernel programs and attaching what this kernel allows.
 
-use std::{collections::BTreeMap, fs, io, os::fd::AsRawFd};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray, Queue, RingBuf},
-    programs::Program,
+    maps::{MapError, Queue},
 };
-use harden_common::Loss;
 
 use super::{
-    attach::{Ready, attach_one, load_side_by_side},
+    attach::{Links, Ready, attach_one, load_side_by_side},
     btf::BtfError,
     offsets::MissingMember,
-    preemption::Preemption,
+    preemption::{self, Preemption},
+    programs::Programs,
     running::Running,
     tiers::{self, Fact, Forced, Hook},
 };
 
-static STORAGE_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
-static HASH_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
-
-/// The programs on a call's two ends, which make up for each other.
-const CALL_PROGRAMS: [&str; 4] = ["sys_enter", "sys_enter_again", "sys_exit", "sys_exit_again"];
+pub(super) static STORAGE_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
+pub(super) static HASH_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
 
 /// Why the copy of `sys_enter` is not attached at first.
 const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
 
-/// How tasks are attributed by the second object.
+/// How tasks are attributed by the first object.
+const TASK_STORAGE: &str = "task-storage";
+/// How they are by the second.
 const TASK_HASH: &str = "task-hash";
 
 /// Why nothing can be observed.
@@ -53,6 +53,14 @@ pub enum ProbeError {
     /// A tier that was asked for was refused.
     #[error("the kernel refuses {0}, which --tier asks for: {1}")]
     Forced(String, String),
+    /// Nothing can be pinned in a directory that is no BPF file system's.
+    #[error(
+        "{0} is not on a BPF file system, which alone keeps a recording in the kernel going without its process: mount one (mount -t bpf bpf /sys/fs/bpf) and name a directory there that can be written to"
+    )]
+    NotBpffs(PathBuf),
+    /// What is pinned cannot be used.
+    #[error("{0}: {1:#}")]
+    Pins(PathBuf, anyhow::Error),
     /// A map operation failed; the cause says how.
     #[error("a BPF map cannot be used")]
     Map(#[from] MapError),
@@ -65,10 +73,13 @@ pub enum ProbeError {
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     /// Slots: one for each executable in each cgroup and run, at most [`harden_common::SLOTS_MAX`];
-    /// 2,088 bytes each.
+    /// 2,096 bytes each.
     pub slots: u32,
     /// Cgroups observed at once.
     pub cgroups: u32,
+    /// Cgroups whose path is kept, those that are gone and not taken yet among them; a kilobyte each, as
+    /// they come.
+    pub cgroup_paths: u32,
     /// Paths, sockets and addresses remembered as sent; about 120 bytes each.
     pub once: u32,
     /// Bytes of the ring buffer: a power of two, at least a page.
@@ -84,6 +95,7 @@ impl Default for Sizes {
         Self {
             slots: 4096,
             cgroups: 4096,
+            cgroup_paths: 8192,
             once: 65_536,
             ring: 8 << 20,
             counted_slots: 256,
@@ -92,28 +104,39 @@ impl Default for Sizes {
     }
 }
 
-/// The programs in the kernel. They are gone when this is dropped.
-pub struct Probe {
-    pub(super) ebpf: Ebpf,
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// One command, whose execs are counted.
+    Command,
+    /// Everything that runs, for weeks: what is told of grows with the facts, not with the work done,
+    /// and who did it is to be known after it is gone.
+    Agent,
+}
+
+/// The programs as this process has loaded them. They are gone when this is dropped, but for those that
+/// something else holds.
+pub(super) struct Loaded {
+    pub ebpf: Ebpf,
+    /// What keeps the programs attached.
+    pub links: Links,
     /// What supplies each kind of fact, or why nothing does.
     hooks: BTreeMap<Fact, Result<Hook, String>>,
     attribution: &'static str,
-    generation: u32,
-    pub(super) counted_slots: u32,
 }
 
-impl Probe {
+impl Loaded {
     /// Loads and attaches the best tier of each kind of fact.
     ///
     /// # Errors
     /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
-    /// [`Probe::hooks`] with its reason.
-    pub fn load(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
+    /// [`Loaded::hooks`] with its reason.
+    pub fn load(sizes: &Sizes, forced: &[Forced], purpose: Purpose) -> Result<Self, ProbeError> {
         let kernel = Running::read()?;
         // A kernel without task storage for tracing programs refuses the first object's sys_enter.
-        match Self::load_object(STORAGE_OBJECT, "task-storage", sizes, forced, &kernel) {
+        match Self::load_object(TASK_STORAGE, sizes, forced, purpose, &kernel) {
             Err(ProbeError::NoSyscalls(_) | ProbeError::Load(_)) => {
-                Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &kernel)
+                Self::load_object(TASK_HASH, sizes, forced, purpose, &kernel)
             }
             other => other,
         }
@@ -122,39 +145,39 @@ impl Probe {
     /// Loads the variant that keeps task state in a hash, as kernels before 5.13 need it.
     ///
     /// # Errors
-    /// As [`Probe::load`].
+    /// As [`Loaded::load`].
     pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
         let kernel = Running::read()?;
-        Self::load_object(HASH_OBJECT, TASK_HASH, sizes, forced, &kernel)
+        Self::load_object(TASK_HASH, sizes, forced, Purpose::Command, &kernel)
     }
 
     /// Loads the variant that keeps task state in the kernel's task storage, and no other.
     ///
     /// # Errors
-    /// As [`Probe::load`].
-    pub(super) fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
+    /// As [`Loaded::load`].
+    pub fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
         let kernel = Running::read()?;
-        Self::load_object(STORAGE_OBJECT, "task-storage", sizes, &[], &kernel)
-    }
-
-    /// The programs, to try others of the same object.
-    pub(super) fn ebpf_mut(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+        Self::load_object(TASK_STORAGE, sizes, &[], Purpose::Command, &kernel)
     }
 
     fn load_object(
-        object: &[u8],
         attribution: &'static str,
         sizes: &Sizes,
         forced: &[Forced],
+        purpose: Purpose,
         kernel: &Running,
     ) -> Result<Self, ProbeError> {
         let paths = u32::from(paths_at_exit(forced));
         // The configuration, which may be packed, only tells of kernels that preempt little: what is
         // unlikely is noticed when it happens.
-        let preemption = Preemption::of_this_kernel("");
+        let preemption = Preemption::of_this_kernel(&match purpose {
+            Purpose::Command => String::new(),
+            // Once its programs are another process's to look after, nothing is attached any more.
+            Purpose::Agent => preemption::configuration(),
+        });
         let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         let skips = u32::from(skips_programs);
+        let agent = u32::from(purpose == Purpose::Agent);
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&kernel.btf));
         // aya 0.14 does not know task storage; only the kernel side uses it.
@@ -165,6 +188,8 @@ impl Probe {
         }
         loader.override_global("PATHS_AT_EXIT", &paths, true);
         loader.override_global("SKIPS_PROGRAMS", &skips, true);
+        loader.override_global("EXECS_ONCE", &agent, true);
+        loader.override_global("KEEP_CGROUP_PATHS", &agent, true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
         loader.override_global(
             "NOAUDIT_CALLERS",
@@ -176,6 +201,7 @@ impl Probe {
             ("SLOT_OF", sizes.slots),
             ("FREE_SLOTS", sizes.slots),
             ("CGROUPS", sizes.cgroups),
+            ("CGROUP_PATHS", sizes.cgroup_paths),
             ("ONCE", sizes.once),
             ("EVENTS", sizes.ring),
             ("COUNTS", sizes.counted_slots.max(1)),
@@ -185,21 +211,25 @@ impl Probe {
         if attribution == TASK_HASH {
             loader.map_max_entries("TASKS", sizes.tasks);
         }
-        let ebpf = loader.load(object).map_err(refused)?;
-        let mut probe = Self {
-            ebpf,
+        let object = if attribution == TASK_HASH {
+            HASH_OBJECT
+        } else {
+            STORAGE_OBJECT
+        };
+        let mut loaded = Self {
+            ebpf: loader.load(object).map_err(refused)?,
+            links: Links::new(),
             hooks: BTreeMap::new(),
             attribution,
-            generation: 0,
-            counted_slots: sizes.counted_slots,
         };
-        probe.fill_slots(sizes.slots)?;
-        probe.attach(forced, &kernel.btf, skips_programs)?;
-        Ok(probe)
+        loaded.fill_slots(sizes.slots)?;
+        loaded.attach(forced, &kernel.btf, skips_programs)?;
+        Ok(loaded)
     }
 
     fn fill_slots(&mut self, slots: u32) -> Result<(), ProbeError> {
-        let mut free: Queue<_, u32> = Queue::try_from(map_mut(&mut self.ebpf, "FREE_SLOTS")?)?;
+        let map = self.ebpf.map_mut("FREE_SLOTS");
+        let mut free: Queue<_, u32> = Queue::try_from(map.ok_or_else(|| missing("FREE_SLOTS"))?)?;
         for slot in 0..slots {
             free.push(slot, 0)?;
         }
@@ -245,7 +275,10 @@ impl Probe {
         let mut refusals = Vec::new();
         for hook in hooks {
             match attach_one(&mut self.ebpf, *hook, btf, ready) {
-                Ok(()) => return Ok(*hook),
+                Ok(links) => {
+                    self.links.extend(links);
+                    return Ok(*hook);
+                }
                 Err(refusal) => refusals.push(refusal.to_string()),
             }
         }
@@ -256,38 +289,42 @@ impl Probe {
         })
     }
 
-    /// Looks whether the kernel has skipped `sys_enter` or `sys_exit`, and attaches their copies if it
-    /// has. To be called now and then.
+    /// The programs that are attached.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if there are too many descriptors.
+    pub fn programs(&self) -> Result<Programs, ProbeError> {
+        let mut programs = Programs::default();
+        for (name, _) in &self.links {
+            let program = self
+                .ebpf
+                .program(name)
+                .and_then(|program| program.fd().ok());
+            let descriptor = program.ok_or_else(|| missing(name))?;
+            programs
+                .insert_copy(name, descriptor)
+                .map_err(|error| ProbeError::System("the programs cannot be held", error))?;
+        }
+        Ok(programs)
+    }
+
+    /// Whether the copies of the programs on calls could still be attached.
+    pub fn has_spare(&self) -> bool {
+        matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SKIPPED)
+    }
+
+    /// Attaches them.
     ///
     /// # Errors
     /// [`ProbeError`] if the kernel's types cannot be read.
-    pub fn attend_to_skips(&mut self) -> Result<(), ProbeError> {
-        let waiting = matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SKIPPED);
-        let skipped = |name| self.ebpf.program(name).map_or(0, recursion_misses);
-        if waiting && skipped("sys_enter") + skipped("sys_exit") > 0 {
-            let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
-            let supplied =
-                self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf, &mut Ready::new());
-            self.hooks.insert(Fact::SkippedCalls, supplied);
-        }
+    pub fn attach_spare(&mut self) -> Result<(), ProbeError> {
+        let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
+        let supplied = self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf, &mut Ready::new());
+        self.hooks.insert(Fact::SkippedCalls, supplied);
         Ok(())
     }
 
-    /// How many calls may have been seen by no program: at most as many as that was skipped for which
-    /// was skipped the least. An entry that was not seen is made up for at the call's end.
-    fn skipped_calls(&self) -> u64 {
-        let attached = self.hooks.values().flatten().flat_map(|hook| hook.points);
-        let programs = attached
-            .map(|point| point.program)
-            .filter(|name| CALL_PROGRAMS.contains(name));
-        programs
-            .filter_map(|name| self.ebpf.program(name).map(recursion_misses))
-            .min()
-            .unwrap_or(0)
-    }
-
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
-    #[must_use]
     pub fn hooks(&self) -> BTreeMap<String, String> {
         let hooks = self.hooks.iter().map(|(fact, hook)| {
             let text = match hook {
@@ -300,75 +337,6 @@ impl Probe {
             .chain([("attribution".to_owned(), self.attribution.to_owned())])
             .collect()
     }
-
-    /// Observes the cgroup with id `cgroup` in run number `run`, from the moment this returns.
-    ///
-    /// # Errors
-    /// [`ProbeError`] if the table of cgroups is full.
-    pub fn observe(&mut self, cgroup: u64, run: u64) -> Result<(), ProbeError> {
-        let mut cgroups: HashMap<_, u64, u64> =
-            HashMap::try_from(map_mut(&mut self.ebpf, "CGROUPS")?)?;
-        cgroups.insert(cgroup, run, 0)?;
-        self.raise_generation()?;
-        // Programs that had read the old number have ended after a grace period.
-        grace_period()
-    }
-
-    /// From its next call on each task looks for its slot anew.
-    pub(super) fn raise_generation(&mut self) -> Result<(), ProbeError> {
-        self.generation = self.generation.wrapping_add(1);
-        let mut generation: Array<_, u32> =
-            Array::try_from(map_mut(&mut self.ebpf, "GENERATION")?)?;
-        generation.set(0, self.generation, 0)?;
-        Ok(())
-    }
-
-    /// The ring buffer; can be taken once.
-    ///
-    /// # Errors
-    /// [`ProbeError`] if it was taken before.
-    pub fn take_events(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
-        let map = self
-            .ebpf
-            .take_map("EVENTS")
-            .ok_or_else(|| missing("EVENTS"))?;
-        Ok(RingBuf::try_from(map)?)
-    }
-
-    /// What was lost so far, by kind; kinds with no loss are left out. Skipped programs are among
-    /// them (`skipped-sys_enter`): the kernel does not run a program inside itself on one CPU.
-    ///
-    /// # Errors
-    /// [`ProbeError`] if the counters cannot be read.
-    pub fn losses(&self) -> Result<BTreeMap<String, u64>, ProbeError> {
-        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(map(&self.ebpf, "LOSSES")?)?;
-        let mut losses = BTreeMap::new();
-        for (loss, name) in Loss::ALL {
-            let sum = counters.get(&(loss as u32), 0)?.iter().sum();
-            losses.insert(name.to_owned(), sum);
-        }
-        for (name, program) in self.ebpf.programs() {
-            if !CALL_PROGRAMS.contains(&name) {
-                losses.insert(format!("skipped-{name}"), recursion_misses(program));
-            }
-        }
-        losses.insert("skipped-sys_enter".to_owned(), self.skipped_calls());
-        losses.retain(|_, count| *count > 0);
-        Ok(losses)
-    }
-}
-
-/// `recursion_misses` of a loaded program, from its descriptor's fdinfo (5.12); 0 where unknown.
-fn recursion_misses(program: &Program) -> u64 {
-    let Ok(fd) = program.fd() else { return 0 };
-    let info = format!(
-        "/proc/self/fdinfo/{}",
-        std::os::fd::AsFd::as_fd(fd).as_raw_fd()
-    );
-    let text = fs::read_to_string(info).unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 /// Whether paths are to be looked at when calls come back. They are not if they come from other hooks
@@ -385,48 +353,24 @@ fn paths_at_exit(forced: &[Forced]) -> bool {
         .all(elsewhere)
 }
 
-/// Waits until every program that runs now has ended: `membarrier(MEMBARRIER_CMD_GLOBAL)` is
-/// `synchronize_rcu` (kernel/sched/membarrier.c). It takes some ten milliseconds.
-///
-/// # Errors
-/// [`ProbeError`] if the kernel refuses.
-pub fn grace_period() -> Result<(), ProbeError> {
-    // SAFETY: the call takes no pointers.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if result < 0 {
-        return Err(ProbeError::System("membarrier", io::Error::last_os_error()));
-    }
-    Ok(())
-}
-
-pub(super) fn map<'a>(
-    ebpf: &'a Ebpf,
-    name: &'static str,
-) -> Result<&'a aya::maps::Map, ProbeError> {
-    ebpf.map(name).ok_or_else(|| missing(name))
-}
-
-pub(super) fn map_mut<'a>(
-    ebpf: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<&'a mut aya::maps::Map, ProbeError> {
-    ebpf.map_mut(name).ok_or_else(|| missing(name))
-}
-
-fn missing(name: &'static str) -> ProbeError {
-    ProbeError::Load(anyhow::anyhow!("the object has no map {name}"))
+pub(super) fn missing(name: &'static str) -> ProbeError {
+    ProbeError::Load(anyhow::anyhow!("the object has no {name}"))
 }
 
 /// Tells missing privilege from everything else.
 fn refused(error: EbpfError) -> ProbeError {
     let error = anyhow::Error::from(error);
-    let denied = error.chain().find_map(|cause| {
-        let cause = cause.downcast_ref::<io::Error>()?;
-        matches!(cause.raw_os_error(), Some(libc::EPERM | libc::EACCES))
-            .then(|| io::Error::from(cause.kind()))
-    });
-    match denied {
+    match denied(&error) {
         Some(cause) => ProbeError::Privilege(cause),
         None => ProbeError::Load(error),
     }
+}
+
+/// The refusal for want of privilege that is behind `error`, if there is one.
+pub(super) fn denied(error: &anyhow::Error) -> Option<io::Error> {
+    error.chain().find_map(|cause| {
+        let cause = cause.downcast_ref::<io::Error>()?;
+        matches!(cause.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+            .then(|| io::Error::from(cause.kind()))
+    })
 }

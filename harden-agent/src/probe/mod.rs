@@ -2,11 +2,16 @@
 
 mod attach;
 mod btf;
+mod cgroups;
+mod handle;
 mod kallsyms;
 mod load;
 mod lsm;
+mod maps;
 mod offsets;
+mod pin;
 mod preemption;
+mod programs;
 mod running;
 mod slots;
 mod survey;
@@ -14,7 +19,10 @@ mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
-pub use load::{Probe, ProbeError, Sizes, grace_period};
+pub use cgroups::CgroupPath;
+pub use handle::{Probe, grace_period};
+pub use load::{ProbeError, Sizes};
+pub use pin::{Origin, unload};
 pub use preemption::Preemption;
 pub use slots::Record;
 pub use survey::{Attempt, Loaded, Survey, Tiers};

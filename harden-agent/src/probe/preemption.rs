@@ -8,6 +8,13 @@ use serde::Serialize;
 /// The mode in force, in parentheses: `none voluntary (full)`; debugfs has to be mounted.
 const MODE: &str = "/sys/kernel/debug/sched/preempt";
 
+/// The configuration that the running kernel was built with, where it lies beside the kernel; else nothing.
+pub(super) fn configuration() -> String {
+    let uname = rustix::system::uname();
+    let file = format!("/boot/config-{}", uname.release().to_string_lossy());
+    fs::read_to_string(file).unwrap_or_default()
+}
+
 /// The kernel's modes (kernel/Kconfig.preempt).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,7 +7,7 @@ use aya::{Btf as AyaBtf, Ebpf};
 
 use super::{
     attach::{self, Ready, Refusal, attach_one},
-    load::{Probe, ProbeError, Sizes},
+    load::{Loaded as Programs, ProbeError, Purpose, Sizes},
     tiers::{Hook, TIERS},
 };
 
@@ -61,15 +61,16 @@ impl Survey {
     /// [`ProbeError`] if not even calls can be observed.
     pub fn take(sizes: &Sizes) -> Result<Self, ProbeError> {
         let started = Instant::now();
-        let mut probe = Probe::load(sizes, &[])?;
+        let mut programs = Programs::load(sizes, &[], Purpose::Command)?;
         let load = started.elapsed();
-        let chosen = probe.hooks();
+        let chosen = programs.hooks();
+        programs.links.clear();
         let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
         let mut tiers: Vec<Tiers> = TIERS
             .iter()
             .filter_map(|hooks| {
                 let fact = hooks.first()?.fact.name();
-                let ebpf = probe.ebpf_mut();
+                let ebpf = &mut programs.ebpf;
                 Some(Tiers {
                     fact,
                     chosen: said(chosen.get(fact)),
@@ -80,13 +81,13 @@ impl Survey {
                 })
             })
             .collect();
-        drop(probe);
+        drop(programs);
         let attribution = Tiers {
             fact: ATTRIBUTION,
             chosen: said(chosen.get(ATTRIBUTION)),
             attempts: vec![
-                variant("task-storage", || Probe::load_with_task_storage(sizes)),
-                variant("task-hash", || Probe::load_with_task_hash(sizes, &[])),
+                variant("task-storage", || Programs::load_with_task_storage(sizes)),
+                variant("task-hash", || Programs::load_with_task_hash(sizes, &[])),
             ],
         };
         tiers.insert(0, attribution);
@@ -107,10 +108,10 @@ fn said(text: Option<&String>) -> Result<String, String> {
 }
 
 /// Whether the kernel takes one of the two objects.
-fn variant(name: &str, load: impl FnOnce() -> Result<Probe, ProbeError>) -> Attempt {
+fn variant(name: &str, load: impl FnOnce() -> Result<Programs, ProbeError>) -> Attempt {
     let started = Instant::now();
-    let result = load().map(|probe| {
-        drop(probe);
+    let result = load().map(|programs| {
+        drop(programs);
         Loaded {
             verified_instructions: None,
             load: started.elapsed(),
@@ -141,6 +142,7 @@ fn attempt(ebpf: &mut Ebpf, hook: Hook, btf: &AyaBtf) -> Attempt {
                 .verified_instruction_count()
         })
         .sum();
+    let result = result.map(drop);
     programs(hook).for_each(|name| attach::unload(ebpf, name));
     Attempt {
         hook: hook.name(),

@@ -219,7 +219,7 @@ pub const TIERS: &[&[Hook]] = &[
         hook!(Exec, RawTracepoint, "sched_process_exec"),
     ],
     &[hook!(Exit, RawTracepoint, "sched_process_exit")],
-    &[hook!(CgroupBirth, RawTracepoint, "cgroup_mkdir")],
+    &[hook!(CgroupBirth, BtfTracepoint, "cgroup_mkdir")],
     &[hook!(CgroupEnd, RawTracepoint, "cgroup_rmdir")],
 ];
 

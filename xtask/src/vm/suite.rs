@@ -56,6 +56,7 @@ pub const SUITES: &[Suite] = &[
     small("namespaces"),
     small("capabilities"),
     small("cgroups"),
+    small("pinning"),
     small("io_uring"),
     // The oldest has tables of its own, the newest skips programs; else it takes long and differs in nothing.
     Suite {

@@ -1,0 +1,168 @@
+//! The kernel side as the rest of harden sees it, whether this process loaded it or an earlier one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    time::Instant,
+};
+
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use harden_common::Loss;
+
+use super::{
+    Forced, ProbeError, Sizes,
+    load::{Loaded, Purpose},
+    maps::Maps,
+    programs::Programs,
+};
+
+/// The programs in the kernel. They are gone when this is dropped, unless they are pinned.
+pub struct Probe {
+    pub(super) maps: Maps,
+    programs: Programs,
+    hooks: BTreeMap<String, String>,
+    generation: u32,
+    pub(super) slots: u32,
+    pub(super) counted_slots: u32,
+    /// Slots that were being freed when the process that did it ended.
+    pub(super) unfinished: Vec<u32>,
+    /// When another run began in a cgroup, unless that is long ago.
+    pub(super) begun: HashMap<u64, Instant>,
+    /// What was loaded here; nothing, where all is pinned.
+    loaded: Option<Loaded>,
+}
+
+impl Probe {
+    /// Loads and attaches the best tier of each kind of fact, to record a command.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
+    /// [`Probe::hooks`] with its reason.
+    pub fn load(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
+        Self::of(Loaded::load(sizes, forced, Purpose::Command)?, sizes)
+    }
+
+    /// Loads the variant that keeps task state in a hash, as kernels before 5.13 need it.
+    ///
+    /// # Errors
+    /// As [`Probe::load`].
+    pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
+        Self::of(Loaded::load_with_task_hash(sizes, forced)?, sizes)
+    }
+
+    fn of(mut loaded: Loaded, sizes: &Sizes) -> Result<Self, ProbeError> {
+        let maps = Maps::of(&mut loaded)?;
+        Self::new(
+            maps,
+            loaded.programs()?,
+            loaded.hooks(),
+            sizes,
+            Some(loaded),
+        )
+    }
+
+    /// What an earlier process left in the kernel.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if a map cannot be read.
+    pub(super) fn adopted(
+        maps: Maps,
+        programs: Programs,
+        hooks: BTreeMap<String, String>,
+        sizes: &Sizes,
+    ) -> Result<Self, ProbeError> {
+        Self::new(maps, programs, hooks, sizes, None)
+    }
+
+    fn new(
+        maps: Maps,
+        programs: Programs,
+        hooks: BTreeMap<String, String>,
+        sizes: &Sizes,
+        loaded: Option<Loaded>,
+    ) -> Result<Self, ProbeError> {
+        let generation: Array<_, u32> = Array::try_from(maps.get("GENERATION")?)?;
+        Ok(Self {
+            generation: generation.get(&0, 0)?,
+            slots: sizes.slots,
+            counted_slots: sizes.counted_slots,
+            maps,
+            programs,
+            hooks,
+            unfinished: Vec::new(),
+            begun: HashMap::new(),
+            loaded,
+        })
+    }
+
+    /// Looks whether the kernel has skipped `sys_enter` or `sys_exit`, and attaches their copies if it
+    /// has. To be called now and then. Where all is pinned, nothing more can be attached: what is skipped
+    /// is counted.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the kernel's types cannot be read.
+    pub fn attend_to_skips(&mut self) -> Result<(), ProbeError> {
+        let Some(loaded) = self.loaded.as_mut().filter(|loaded| loaded.has_spare()) else {
+            return Ok(());
+        };
+        if self.programs.skipped("sys_enter") + self.programs.skipped("sys_exit") > 0 {
+            loaded.attach_spare()?;
+            self.hooks = loaded.hooks();
+            self.programs = loaded.programs()?;
+        }
+        Ok(())
+    }
+
+    /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
+    #[must_use]
+    pub fn hooks(&self) -> BTreeMap<String, String> {
+        self.hooks.clone()
+    }
+
+    /// From its next call on each task looks for its slot anew.
+    pub(super) fn raise_generation(&mut self) -> Result<(), ProbeError> {
+        self.generation = self.generation.wrapping_add(1);
+        let mut generation: Array<_, u32> = Array::try_from(self.maps.get_mut("GENERATION")?)?;
+        generation.set(0, self.generation, 0)?;
+        Ok(())
+    }
+
+    /// The ring buffer; can be taken once. It goes on where whoever had it before has stopped: that
+    /// place is in the kernel's keeping.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if it was taken before.
+    pub fn take_events(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
+        Ok(RingBuf::try_from(self.maps.take("EVENTS")?)?)
+    }
+
+    /// What was lost so far, by kind; kinds with no loss are left out. Skipped programs are among
+    /// them (`skipped-sys_enter`): the kernel does not run a program inside itself on one CPU.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the counters cannot be read.
+    pub fn losses(&self) -> Result<BTreeMap<String, u64>, ProbeError> {
+        let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(self.maps.get("LOSSES")?)?;
+        let mut losses = self.programs.losses();
+        for (loss, name) in Loss::ALL {
+            let sum = counters.get(&(loss as u32), 0)?.iter().sum();
+            losses.insert(name.to_owned(), sum);
+        }
+        losses.retain(|_, count| *count > 0);
+        Ok(losses)
+    }
+}
+
+/// Waits until every program that runs now has ended: `membarrier(MEMBARRIER_CMD_GLOBAL)` is
+/// `synchronize_rcu` (kernel/sched/membarrier.c). It takes some ten milliseconds.
+///
+/// # Errors
+/// [`ProbeError`] if the kernel refuses.
+pub fn grace_period() -> Result<(), ProbeError> {
+    // SAFETY: the call takes no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result < 0 {
+        return Err(ProbeError::System("membarrier", io::Error::last_os_error()));
+    }
+    Ok(())
+}
