@@ -20,7 +20,7 @@ use aya::{
     programs::ProgramInfo,
 };
 use harden_agent::probe::{Origin, Probe, ProbeError, Sizes, grace_period, unload};
-use harden_common::{Header, SLOT_INDEX, SlotKey, SlotRecord, kind};
+use harden_common::{Header, PathEvent, PathOperation, SLOT_INDEX, SlotKey, SlotRecord, kind};
 use harden_tests::{Process, Scratch, as_patient, met, scaled};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use syscalls::Sysno;
@@ -181,6 +181,14 @@ impl Events {
         events
             .map(|item| number(item, offset_of!(Header, slot)))
             .collect()
+    }
+
+    /// The slots in which a file was opened, as often as it is told.
+    fn opened(&self, name: &str) -> Vec<u32> {
+        let opens = self.0.iter().filter(|item| {
+            number(item, offset_of!(PathEvent, operation)) == PathOperation::Open as u32
+        });
+        Self(opens.cloned().collect()).slots(kind::PATH, name)
     }
 
     fn has(&self, kind: u32, name: &str) -> bool {
@@ -357,11 +365,10 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
 
     let mut ring = second.take_events()?;
     let events = Events::take(&mut ring);
-    let read = |name: &str| events.slots(kind::PATH, name).len();
-    // A path comes once for each slot, and what the first agent took does not come again: the second
-    // `cat` is another command, and so another slot.
-    assert_eq!(read("seen-after"), 2);
-    assert_eq!(read("seen-before"), 1);
+    // An opened path comes once for each slot, and what the first agent took does not come again: the
+    // second `cat` is another command, and so another slot.
+    assert_eq!(events.opened("seen-after").len(), 2);
+    assert_eq!(events.opened("seen-before").len(), 1);
     assert!(events.has(kind::CGROUP_BORN, "/short"));
     assert!(events.has(kind::CGROUP_GONE, "/short"));
 
@@ -662,7 +669,6 @@ fn commands_of_one_cgroup_are_told_apart() -> Result<()> {
         "-c",
         "/bin/cat /dev/null; exec /bin/cat /dev/null",
     ])?;
-    // A thread of a program in the cgroup has entered nothing when it calls exec.
     let below = cgroup.child("below")?;
     let fourth = below.run(&["/bin/cat", "/dev/null"])?;
 
