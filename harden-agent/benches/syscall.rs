@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use aya::{Ebpf, EbpfLoader, programs::RawTracePoint};
 use harden_agent::{
-    probe::{Probe, Sizes},
+    probe::{Probe, Purpose, Sizes},
     run::Cgroup,
 };
 
@@ -141,7 +141,7 @@ fn attach(condition: Condition, cgroup: &Cgroup) -> Result<Attached> {
                 counted_slots,
                 ..Sizes::default()
             };
-            let mut probe = Probe::load(&sizes, &[])?;
+            let mut probe = Probe::load(&sizes, &[], Purpose::Command)?;
             if condition != Condition::Unobserved {
                 probe.observe(cgroup.id(), 1)?;
             }

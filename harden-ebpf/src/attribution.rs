@@ -196,6 +196,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         start: task_state::start(task),
     };
     let mut execed = binprm != 0;
+    let mut before = 0;
     if !old.is_null() {
         // SAFETY: as in `current`.
         unsafe {
@@ -203,6 +204,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             state.call = (*old).call;
             state.notes = (*old).notes;
             state.command = (*old).command;
+            before = (*old).cgroup;
         }
     }
     let known = if execed {
@@ -216,27 +218,19 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         // SAFETY: the helper has no preconditions.
         state.cgroup = unsafe { bpf_get_current_cgroup_id() };
         state.executable = walk::inode_id(executable_inode());
-        // SAFETY: as in `current`.
-        if !old.is_null() && unsafe { (*old).cgroup } != state.cgroup {
-            // It has entered the cgroup since its last exec: this begins a command.
-            state.command = (bpf_get_current_pid_tgid() >> 32) as u32;
-        }
+        state.command = command(before, state.cgroup, u64::from(state.command)) as u32;
     } else {
         // SAFETY: as in `current`.
         unsafe {
-            state.cgroup = (*known).cgroup;
+            let cgroup = (*known).cgroup;
+            state.cgroup = present_cgroup(cgroup, u64::from((*known).slot));
             state.executable = (*known).executable;
-            state.command = (*known).command;
-        }
-    }
-    if !known.is_null() && CGROUPS.get_ptr(state.cgroup).is_none() {
-        // Its cgroup is gone, so the task has left it: its slot was the last to know of it.
-        // SAFETY: as in `current`; the helper has no preconditions.
-        unsafe {
-            if (*known).slot != SLOT_EXCLUDED {
-                state.cgroup = bpf_get_current_cgroup_id();
-                state.command = 0;
-            }
+            // In a cgroup that it has not entered by exec, nobody knows what it belongs to.
+            state.command = if state.cgroup == cgroup {
+                (*known).command
+            } else {
+                0
+            };
         }
     }
     let mut born = false;
@@ -259,6 +253,33 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         tell(state.slot, binprm);
     }
     state.slot
+}
+
+/// `cgroup`, in which the current task was observed in `slot`, as long as it is there. Once it is gone the
+/// task has left it, and its slot was the last to know of it: then the task's own.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn present_cgroup(cgroup: u64, slot: u64) -> u64 {
+    if slot == u64::from(SLOT_EXCLUDED) || CGROUPS.get_ptr(cgroup).is_some() {
+        return cgroup;
+    }
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_cgroup_id() }
+}
+
+/// The command that begins to run a program: another, if it was in another cgroup `before`, when it last
+/// called exec; 0 if that is not known. Else the one that it belongs to, `known`.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn command(before: u64, now: u64, known: u64) -> u64 {
+    if before == 0 || before == now {
+        return known;
+    }
+    bpf_get_current_pid_tgid() >> 32
 }
 
 /// The state of the thread group's leader, if it holds for this task too: a thread whose own state
@@ -295,30 +316,18 @@ fn slot(key: &SlotKey) -> (u32, bool) {
         // SAFETY: a pointer into the map, to one word.
         return (unsafe { *slot }, false);
     }
-    let Ok(Some(slot)) = FREE_SLOTS.pop() else {
-        lost(Loss::SlotsExhausted);
-        return (SLOT_EXCLUDED, false);
-    };
+    let slot = take_number() as u32;
     let Some(record) = maps::record(slot) else {
-        lost(Loss::MapUpdate);
         return (SLOT_EXCLUDED, false);
     };
     // SAFETY: the number came from the queue, so nobody else has the record yet.
-    unsafe {
-        (*record).slot = slot;
-        (*record).key = *key;
-    }
+    unsafe { (*record).key = *key };
     const BPF_NOEXIST: u64 = 1;
     if SLOT_OF.insert(key, slot, BPF_NOEXIST).is_ok() {
         return (slot, true);
     }
-    // Another CPU was first, or the map is full: give the number back, and no key in its record, as a
-    // key that is in no table marks facts that are still to be taken.
-    // SAFETY: as above.
-    unsafe { (*record).key = NOBODY };
-    if FREE_SLOTS.push(slot, 0).is_err() {
-        lost(Loss::MapUpdate);
-    }
+    // Another CPU was first, or the map is full.
+    give_back(u64::from(slot));
     match SLOT_OF.get_ptr(key) {
         // SAFETY: as above.
         Some(slot) => (unsafe { *slot }, false),
@@ -327,6 +336,41 @@ fn slot(key: &SlotKey) -> (u32, bool) {
             (SLOT_EXCLUDED, false)
         }
     }
+}
+
+/// A slot number that was free, now that of its record; [`SLOT_EXCLUDED`] if there is none. No record has
+/// that index.
+///
+/// A global function, as the next one: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn take_number() -> u64 {
+    let Ok(Some(slot)) = FREE_SLOTS.pop() else {
+        lost(Loss::SlotsExhausted);
+        return u64::from(SLOT_EXCLUDED);
+    };
+    let Some(record) = maps::record(slot) else {
+        lost(Loss::MapUpdate);
+        return u64::from(SLOT_EXCLUDED);
+    };
+    // SAFETY: the number came from the queue, so nobody else has the record yet.
+    unsafe { (*record).slot = slot };
+    u64::from(slot)
+}
+
+/// Frees a number that did not get a key after all. None is left in its record: a key that is in no
+/// table marks facts that are still to be taken.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn give_back(slot: u64) -> u64 {
+    if let Some(record) = maps::record(slot as u32) {
+        // SAFETY: the number came from the queue, and nobody else has the record yet.
+        unsafe { (*record).key = NOBODY };
+    }
+    if FREE_SLOTS.push(slot as u32, 0).is_err() {
+        lost(Loss::MapUpdate);
+    }
+    0
 }
 
 /// The file that `task` runs; `None` for a kernel thread.
@@ -394,30 +438,54 @@ extern "C" fn program_began(level: u64) -> u32 {
     {
         text = walk::kernel_text(scratch, name);
     }
-    let program = executable_file(task).map_or(0, |file| file + u64::from(kernel::FILE_PATH.load()));
-    let directory = if text > 0 {
-        walk::base(scratch, task, 0)
-    } else {
-        walk::hash(scratch, 0);
-        walk::Place::NOWHERE
-    };
-    let key = paths::key(scratch, walk::place(program), directory);
-    if EXECS_ONCE.load() != 0 && emit::is_known(&key) {
+    walk::start(scratch, text);
+    let program =
+        executable_file(task).map_or(0, |file| file + u64::from(kernel::FILE_PATH.load()));
+    if EXECS_ONCE.load() != 0 && program_told(level, program, 0) != 0 {
         return 0;
     }
-    walk::start(scratch, text);
-    walk::target(scratch, program);
-    if event.inode.mode & 0o6000 != 0 {
-        emit::fact(asked.slot, Argument::ExecSetid.fact());
+    if program != 0 {
+        walk::target(scratch, program);
+        if event.inode.mode & 0o6000 != 0 {
+            emit::fact(asked.slot, Argument::ExecSetid.fact());
+        }
     }
-    walk::prefix(scratch, directory);
+    if text > 0 {
+        walk::prefix(scratch, walk::base(scratch, task, 0));
+    }
     if event.flags & path_flag::TRUNCATED != 0 {
         lost(Loss::WalkTruncated);
     }
-    match walk::send(scratch) {
-        Ok(()) if EXECS_ONCE.load() != 0 => emit::remember(&key),
-        Ok(()) => {}
-        Err(()) => lost(Loss::ExecRingFull),
+    if walk::send(scratch).is_err() {
+        lost(Loss::ExecRingFull);
+    } else if EXECS_ONCE.load() != 0 {
+        program_told(level, program, 1);
     }
     0
+}
+
+/// Whether the agent was told of the program at `program`, a `struct path`, under the name that is in the
+/// scratch; with `remember`, it is from now on.
+///
+/// A global function (see [`scratch::with`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn program_told(level: u64, program: Address, remember: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
+    };
+    // SAFETY: the helper has no preconditions; the scratch is the caller's own.
+    let (task, text) = unsafe { (bpf_get_current_task(), (*scratch).event.text_length) };
+    let directory = if text == 0 {
+        // SAFETY: as above.
+        unsafe { (*scratch).hash = 0 };
+        walk::Place::NOWHERE
+    } else {
+        walk::base(scratch, task, 0)
+    };
+    let key = paths::key(scratch, walk::place(program), directory);
+    if remember != 0 {
+        emit::remember(&key);
+    }
+    u32::from(emit::is_known(&key))
 }

@@ -762,17 +762,17 @@ fn names_that_cannot_be_kept_are_counted() -> Result<()> {
     );
     probe.forget_cgroup(deep[0].id()?)?;
     for _ in 0..3 {
-        let last = deep.last().context("one")?;
-        deep.push(last.child(&"d".repeat(250))?);
+        let deepest = deep.last().context("one")?;
+        deep.push(deepest.child(&"d".repeat(250))?);
         let id = deep.last().context("one")?.id()?;
         if kept(&probe, id)?.is_some() {
             probe.forget_cgroup(id)?;
         }
     }
-    let last = deep.last().context("one")?.id()?;
-    assert_eq!(kept(&probe, last)?, None);
+    let deepest = deep.last().context("one")?.id()?;
+    assert_eq!(kept(&probe, deepest)?, None);
     assert_eq!(lost(&probe)?, 2);
-    assert!(probe.name_cgroup(last, 1, &[b'd'; 1025]).is_err());
+    assert!(probe.name_cgroup(deepest, 1, &[b'd'; 1025]).is_err());
     // From below upward.
     while let Some(cgroup) = deep.pop() {
         drop(cgroup);

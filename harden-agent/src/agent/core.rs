@@ -29,7 +29,7 @@ use super::{
 use crate::{
     collect::{self, Event},
     observation::{Text, Word},
-    probe::{Events, Origin, Probe, ProbeError, Sizes},
+    probe::{Events, Origin, Probe, ProbeError, Purpose, Sizes},
     run::host,
 };
 
@@ -126,9 +126,10 @@ impl Core {
     /// From here on, records are of the kernel side that there is now.
     fn begin(&mut self) -> Result<(), CoreError> {
         let boot = word(&read("/proc/sys/kernel/random/boot_id"));
-        let same = self.state.instance().is_some_and(|known| {
-            self.origin == KernelSide::Adopted && known.boot == boot
-        });
+        let same = self
+            .state
+            .instance()
+            .is_some_and(|known| self.origin == KernelSide::Adopted && known.boot == boot);
         if !same {
             // What an earlier kernel side has left is whole: its records are of no use to this one's.
             self.save_all();
@@ -206,7 +207,11 @@ impl Core {
     }
 
     /// Says when something stops working, and when it works again; recording goes on meanwhile.
-    fn note<T, E: std::error::Error + 'static>(&mut self, what: &'static str, result: Result<T, E>) -> Option<T> {
+    fn note<T, E: std::error::Error + 'static>(
+        &mut self,
+        what: &'static str,
+        result: Result<T, E>,
+    ) -> Option<T> {
         match result {
             Ok(value) => {
                 if self.faults.remove(what).is_some() {
@@ -300,7 +305,7 @@ const JOURNAL_LIMIT: u64 = 64 << 20;
 fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError> {
     let tiers = &config.kernel.tiers;
     let Some(directory) = &config.kernel.pin else {
-        let probe = Probe::load_for_agent(sizes, tiers)?;
+        let probe = Probe::load(sizes, tiers, Purpose::Agent)?;
         return Ok((probe, KernelSide::Loaded));
     };
     let (probe, origin) = Probe::pinned(directory, sizes, tiers)?;
@@ -331,8 +336,6 @@ fn word(text: &str) -> Word {
 
 /// An error and its causes, in one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let texts: Vec<String> = anyhow::Chain::new(error)
-        .map(ToString::to_string)
-        .collect();
+    let texts: Vec<String> = anyhow::Chain::new(error).map(ToString::to_string).collect();
     texts.join(": ")
 }

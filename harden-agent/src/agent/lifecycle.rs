@@ -13,6 +13,7 @@ use super::{
     config::Config,
     control::{self, Limits},
     core::{Core, CoreError, Retired},
+    metrics,
     request::Request,
 };
 use crate::probe;
@@ -94,17 +95,35 @@ async fn observe(config: Config) -> anyhow::Result<()> {
 /// from the ring buffer.
 fn serve(config: &Config) -> anyhow::Result<mpsc::Receiver<Request>> {
     let (sender, requests) = mpsc::channel(REQUESTS);
-    let (listener, group) = control::bind(&config.control.socket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (listener, group) = {
+        let _guard = runtime.enter();
+        control::bind(&config.control.socket)?
+    };
     let limits = Limits {
         connections: config.control.connections as usize,
         ..Limits::default()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let listen = config.metrics.listen.clone();
     std::thread::Builder::new()
         .name("control".to_owned())
-        .spawn(move || runtime.block_on(control::serve(listener, group, sender, limits)))?;
+        .spawn(move || {
+            runtime.block_on(async {
+                let figures = async {
+                    if let Some(listen) = &listen
+                        && let Err(error) = metrics::serve(listen, sender.clone()).await
+                    {
+                        tracing::error!("no figures are given: {error}");
+                    }
+                };
+                tokio::join!(
+                    control::serve(listener, group, sender.clone(), limits),
+                    figures
+                );
+            });
+        })?;
     Ok(requests)
 }
 

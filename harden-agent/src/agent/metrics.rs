@@ -3,7 +3,7 @@
 //! One short answer to `GET /` or `GET /metrics`, one client after the other, each for at most
 //! two seconds: no more of HTTP than a collector needs.
 
-use std::{fmt::Write, io, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt::Write, io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -12,51 +12,24 @@ use tokio::{
 };
 
 use super::{
+    config::Listen,
     control,
     request::{Request, Status, UnitSummary},
 };
-
-/// Where the figures are to be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// A unix socket, for root and the group as the control interface.
-    Unix(PathBuf),
-    /// A port of this machine, for every user of it.
-    Tcp(SocketAddr),
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with('/') {
-            return Ok(Self::Unix(text.into()));
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
-            Ok(_) => Err(format!(
-                "{text}: the figures name the units of this machine, so they are given on it alone: 127.0.0.1:PORT"
-            )),
-            Err(_) => Err(format!(
-                "{text:?} is neither the absolute path of a socket nor ADDRESS:PORT"
-            )),
-        }
-    }
-}
 
 /// Answers for ever.
 ///
 /// # Errors
 /// The address cannot be had.
-pub async fn serve(address: &Address, core: mpsc::Sender<Request>) -> io::Result<()> {
+pub async fn serve(address: &Listen, core: mpsc::Sender<Request>) -> io::Result<()> {
     match address {
-        Address::Unix(path) => {
+        Listen::Unix(path) => {
             let (listener, _) = control::bind(path).map_err(io::Error::other)?;
             loop {
                 answered(listener.accept().await.map(|(stream, _)| stream), &core).await;
             }
         }
-        Address::Tcp(address) => {
+        Listen::Tcp(address) => {
             let listener = TcpListener::bind(address).await?;
             loop {
                 answered(listener.accept().await.map(|(stream, _)| stream), &core).await;
@@ -243,18 +216,6 @@ mod tests {
         control::tests::{core, observation, status},
         summary::summarise,
     };
-
-    #[test]
-    fn only_this_machine_is_an_address() {
-        let unix = "/run/harden/metrics".parse();
-        assert_eq!(unix, Ok(Address::Unix("/run/harden/metrics".into())));
-        for text in ["127.0.0.1:9464", "[::1]:9464"] {
-            assert!(matches!(text.parse(), Ok(Address::Tcp(_))), "{text}");
-        }
-        for text in ["0.0.0.0:9464", "10.0.0.1:1", "localhost", "metrics", ""] {
-            assert!(text.parse::<Address>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn every_line_is_one_figure_whatever_a_unit_is_called() {

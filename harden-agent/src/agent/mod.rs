@@ -14,7 +14,7 @@ pub mod request;
 mod state;
 mod step;
 pub mod store;
-mod summary;
+pub mod summary;
 pub mod systemd;
 
 pub use step::STEPS;

@@ -44,10 +44,10 @@ pub enum Request {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Observation, NotFound>>,
     },
-    /// Begin a named run.
+    /// Begin a named run, or end the one that was begun.
     Mark {
-        /// Its name, at most [`MARK_LENGTH`] bytes, not empty.
-        name: Text,
+        /// Its name, at most [`MARK_LENGTH`] bytes, not empty; none: what was begun ends.
+        name: Option<Text>,
         /// Of this unit; none: of every unit.
         unit: Option<Text>,
         /// Where the answer goes, once calls count for the new run.

@@ -1,4 +1,4 @@
-//! `harden mark`: begin a named run.
+//! `harden mark`: begin a named run, or end it.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,11 @@ use super::ask::{self, Ask};
 #[derive(Debug, Args)]
 pub struct Mark {
     /// The name of the run: the test case
-    pub name: OsString,
+    #[arg(required_unless_present = "end")]
+    pub name: Option<OsString>,
+    /// End the named run instead: what follows counts for the unit's invocation again
+    #[arg(long, conflicts_with = "name")]
+    pub end: bool,
     /// In this unit alone [default: in every unit]
     #[arg(long, value_name = "UNIT")]
     pub unit: Option<OsString>,
@@ -23,16 +27,17 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Begins the run, and prints its identifier.
+    /// Begins or ends the run, and prints the identifier of the one that begins.
     ///
     /// # Errors
     /// No agent answers, or it says no.
     pub fn run(&self) -> anyhow::Result<()> {
-        let name = ask::name(&self.name);
+        let name = self.name.as_ref().map(ask::name);
         let unit = self.unit.as_ref().map(ask::name);
-        let marked = self
-            .ask
-            .agent(async |agent| agent.mark(&name, unit.as_ref()).await)?;
+        let marked = self.ask.agent(async |agent| match &name {
+            Some(name) => agent.mark(name, unit.as_ref()).await,
+            None => agent.unmark(unit.as_ref()).await,
+        })?;
         let text = if self.json {
             serde_json::to_string(&marked)?
         } else {

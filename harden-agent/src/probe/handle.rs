@@ -33,24 +33,17 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Loads and attaches the best tier of each kind of fact, to record a command.
+    /// Loads and attaches the best tier of each kind of fact.
     ///
     /// # Errors
     /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
     /// [`Probe::hooks`] with its reason.
-    pub fn load(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
-        Self::of(Loaded::load(sizes, forced, Purpose::Command)?, sizes)
+    pub fn load(sizes: &Sizes, forced: &[Forced], purpose: Purpose) -> Result<Self, ProbeError> {
+        Self::of(Loaded::load(sizes, forced, purpose)?, sizes)
     }
 
-    /// As [`Probe::load`], to observe units for as long as the probe is kept.
-    ///
-    /// # Errors
-    /// As [`Probe::load`].
-    pub fn load_for_agent(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
-        Self::of(Loaded::load(sizes, forced, Purpose::Agent)?, sizes)
-    }
-
-    /// Loads the variant that keeps task state in a hash, as kernels before 5.13 need it.
+    /// Loads the variant that keeps task state in a hash, as kernels before 5.13 need it, to record a
+    /// command.
     ///
     /// # Errors
     /// As [`Probe::load`].

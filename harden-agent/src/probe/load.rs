@@ -106,7 +106,7 @@ impl Default for Sizes {
 
 /// What is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// One command, whose execs are counted.
     Command,
     /// Everything that runs, for weeks: what is told of grows with the facts, not with the work done,
@@ -216,15 +216,15 @@ impl Loaded {
         } else {
             STORAGE_OBJECT
         };
-        let mut loaded = Self {
+        let mut attached = Self {
             ebpf: loader.load(object).map_err(refused)?,
             links: Links::new(),
             hooks: BTreeMap::new(),
             attribution,
         };
-        loaded.fill_slots(sizes.slots)?;
-        loaded.attach(forced, &kernel.btf, skips_programs)?;
-        Ok(loaded)
+        attached.fill_slots(sizes.slots)?;
+        attached.attach(forced, &kernel.btf, skips_programs)?;
+        Ok(attached)
     }
 
     fn fill_slots(&mut self, slots: u32) -> Result<(), ProbeError> {

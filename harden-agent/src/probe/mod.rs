@@ -23,7 +23,7 @@ pub use btf::BtfError;
 pub use cgroups::CgroupPath;
 pub use events::Events;
 pub use handle::{Probe, grace_period};
-pub use load::{ProbeError, Sizes};
+pub use load::{ProbeError, Purpose, Sizes};
 pub use pin::{Origin, unload};
 pub use preemption::Preemption;
 pub use slots::Record;

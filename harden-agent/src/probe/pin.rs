@@ -175,10 +175,8 @@ fn version(sizes: &Sizes, forced: &[Forced]) -> String {
         hash.update(format!("{}={hook:?}", forced.fact.name()));
     }
     let digest = hash.finalize();
-    digest[..DIGITS / 2]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let start = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+    format!("{start:0DIGITS$x}")
 }
 
 /// The directories in `dir` that are ours, whole or not. Others are somebody else's.

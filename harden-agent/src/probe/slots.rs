@@ -113,6 +113,7 @@ impl Probe {
     /// [`ProbeError`] if a map cannot be used.
     pub fn free(&mut self, slots: &[u32]) -> Result<(), ProbeError> {
         let counted = self.counted_slots;
+        self.unfinished.retain(|slot| !slots.contains(slot));
         for slot in slots {
             let index = slot & SLOT_INDEX;
             let mut records: Array<_, Record> = Array::try_from(self.maps.get_mut("SLOTS")?)?;
@@ -263,7 +264,7 @@ fn empty(slot: u32) -> Record {
 mod tests {
     use harden_common::next_owner;
 
-    use super::{empty, is_owned, number};
+    use super::{Record, empty, is_owned, number};
 
     #[test]
     fn an_empty_record_knows_its_next_number() {
@@ -272,6 +273,6 @@ mod tests {
         assert!(!is_owned(&record));
         assert_eq!(number(&record, 5), next);
         // One that was never given out.
-        assert_eq!(number(&[0; size_of_val(&record)], 5), 5);
+        assert_eq!(number(&[0; size_of::<Record>()], 5), 5);
     }
 }

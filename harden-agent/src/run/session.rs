@@ -30,7 +30,7 @@ use super::{
 use crate::{
     collect::{self, Collector, Totals},
     observation::{Run, RunKind, Text, Word},
-    probe::{Events, Forced, Probe, ProbeError, Sizes, grace_period},
+    probe::{Events, Forced, Probe, ProbeError, Purpose, Sizes, grace_period},
 };
 
 /// How long processes have between SIGTERM and SIGKILL.
@@ -116,7 +116,7 @@ pub async fn record(
     let mut probe = if options.task_hash {
         Probe::load_with_task_hash(&options.sizes, &options.tiers)?
     } else {
-        Probe::load(&options.sizes, &options.tiers)?
+        Probe::load(&options.sizes, &options.tiers, Purpose::Command)?
     };
     let events = Events::new(probe.take_events()?, options.sizes.ring)
         .map_err(system("the ring buffer cannot be waited for"))?;

@@ -33,6 +33,7 @@ trait Proxy {
         name: &Text,
         unit: Option<&Text>,
     ) -> zlink::Result<Result<Marked, AgentError>>;
+    async fn unmark(&mut self, unit: Option<&Text>) -> zlink::Result<Result<Marked, AgentError>>;
     #[zlink(more)]
     async fn watch(
         &mut self,
@@ -141,6 +142,15 @@ impl Client {
     /// [`ClientError`]
     pub async fn mark(&mut self, name: &Text, unit: Option<&Text>) -> Result<Marked, ClientError> {
         let reply = self.connection.mark(name, unit).await;
+        self.answer(reply).await
+    }
+
+    /// Ends the named run of `unit`, or of all.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn unmark(&mut self, unit: Option<&Text>) -> Result<Marked, ClientError> {
+        let reply = self.connection.unmark(unit).await;
         self.answer(reply).await
     }
 

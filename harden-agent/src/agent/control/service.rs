@@ -30,13 +30,14 @@ use crate::{
 
 /// What can be called. zlink takes a call of an unknown method for a known one with the wrong
 /// parameters.
-pub(super) const METHODS: [&str; 7] = [
+pub(super) const METHODS: [&str; 8] = [
     "org.varlink.service.GetInfo",
     "org.varlink.service.GetInterfaceDescription",
     "io.harden.Agent.Units",
     "io.harden.Agent.Status",
     "io.harden.Agent.Observations",
     "io.harden.Agent.Mark",
+    "io.harden.Agent.Unmark",
     "io.harden.Agent.Watch",
 ];
 
@@ -87,6 +88,11 @@ pub(super) struct Watched {
 impl Agent {
     pub(super) fn new(role: Role, core: mpsc::Sender<Request>, queue: usize) -> Self {
         Self { role, core, queue }
+    }
+
+    async fn begin(&self, name: Option<Text>, unit: Option<Text>) -> Result<Marked, AgentError> {
+        let marked = ask(&self.core, |reply| Request::Mark { name, unit, reply }).await?;
+        Ok(marked?)
     }
 }
 
@@ -151,8 +157,16 @@ impl Agent {
         if !(1..=MARK_LENGTH).contains(&name.as_bytes().len()) {
             return Err(AgentError::bad_mark());
         }
-        let marked = ask(&self.core, |reply| Request::Mark { name, unit, reply }).await?;
-        Ok(marked?)
+        self.begin(Some(name), unit).await
+    }
+
+    /// Ends the named run of one unit, or of all: what they do from now on counts for their invocation
+    /// again. For root only.
+    async fn unmark(&mut self, unit: Option<Text>) -> Result<Marked, AgentError> {
+        if self.role != Role::Root {
+            return Err(AgentError::denied_change());
+        }
+        self.begin(None, unit).await
     }
 
     /// Every new fact of one unit, or of all, from now on. Needs `more`.

@@ -192,7 +192,7 @@ pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Rec
                 for unit in &units {
                     let fact = NewFact {
                         unit: unit.clone(),
-                        ..fact("", &name.to_string())
+                        ..fact("", &name.clone().unwrap_or_default().to_string())
                     };
                     watchers.retain_mut(|watcher| watcher.tell(&fact));
                 }

@@ -154,7 +154,8 @@ impl Core {
         }
         for ran in said.roles {
             // A pid of an earlier invocation is in no command of this one: it does no harm.
-            if self.state.is_explained(cgroup, ran.pid) || !self.state.has_command(cgroup, ran.pid) {
+            if self.state.is_explained(cgroup, ran.pid) || !self.state.has_command(cgroup, ran.pid)
+            {
                 continue;
             }
             self.record(Record::Command {

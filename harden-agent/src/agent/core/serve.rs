@@ -47,7 +47,7 @@ impl Core {
                 let unit = unit.map(|unit| self.resolve_one(&unit)).transpose();
                 let answer = match unit {
                     Ok(unit) => {
-                        let (id, units) = self.mark(events, Some(name), unit)?;
+                        let (id, units) = self.mark(events, name, unit)?;
                         Ok(Marked { id, units })
                     }
                     Err(missing) => Err(MarkError::NotFound(missing)),

@@ -46,13 +46,14 @@ impl Invocation {
         argv: Vec<Text>,
         uid: Option<u32>,
     ) {
-        self.commands
-            .insert(process, Command { role, argv, uid });
+        self.commands.insert(process, Command { role, argv, uid });
     }
 
     /// The main command, once it is known.
     pub fn main(&self) -> Option<&Command> {
-        self.commands.values().find(|command| command.role.is_none())
+        self.commands
+            .values()
+            .find(|command| command.role.is_none())
     }
 
     /// Which command's facts those of `process` are; `None`: the main one's.

@@ -5,12 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    super::journal::Record,
-    Instance, State,
-    invocation::Invocation,
-    place::Home,
-};
+use super::{super::journal::Record, Instance, State, invocation::Invocation, place::Home};
 use crate::{
     collect::Collector,
     observation::{Join as _, Run, RunKind, Text, Word},
@@ -210,16 +205,19 @@ impl State {
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
-        let run = unit.open.entry(home.run.clone()).or_insert_with(|| OpenRun {
-            kind,
-            label,
-            top: home.top,
-            started,
-            ended: started,
-            has_ended: false,
-            losses: BTreeMap::new(),
-            commands: BTreeMap::new(),
-        });
+        let run = unit
+            .open
+            .entry(home.run.clone())
+            .or_insert_with(|| OpenRun {
+                kind,
+                label,
+                top: home.top,
+                started,
+                ended: started,
+                has_ended: false,
+                losses: BTreeMap::new(),
+                commands: BTreeMap::new(),
+            });
         // A marked run goes on in the next invocation.
         run.top = home.top;
         run.has_ended = false;
