@@ -130,10 +130,8 @@ impl Core {
             .state
             .instance()
             .is_some_and(|known| self.origin == KernelSide::Adopted && known.boot == boot);
-        if !same {
-            // What an earlier kernel side has left is whole: its records are of no use to this one's.
-            self.save_all();
-        }
+        // The old journals have facts that are nowhere else, and the new one begins without them.
+        self.save_all();
         self.journal.rotate(self.state.tables().into_iter())?;
         if !same {
             let id = uuid::Uuid::new_v4().to_string();

@@ -319,6 +319,18 @@ impl State {
         known.open.values_mut().for_each(OpenRun::forget);
     }
 
+    /// Forgets a unit of which nothing is open. Says whether that was so.
+    pub fn forget(&mut self, unit: &Text) -> bool {
+        let is_over = self
+            .units
+            .get(unit)
+            .is_some_and(|known| known.open.is_empty());
+        if is_over {
+            self.units.remove(unit);
+        }
+        is_over
+    }
+
     /// The records that make up all that is not in the files of units, once [`Self::dirty`] is empty.
     #[must_use]
     pub fn tables(&self) -> Vec<Record> {
@@ -395,6 +407,7 @@ impl State {
             self.cgroups.remove(id);
         }
         self.end_invocations();
+        self.end_runs();
         settled
     }
 

@@ -10,7 +10,16 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::join::Join;
 use super::model::{Host, Observation, Run, RunKind};
-use super::text::Word;
+use super::text::{Text, Word};
+
+/// The test that a run is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Test<'a> {
+    /// Its identifier.
+    pub id: &'a Word,
+    /// The name that a mark gave it.
+    pub label: Option<&'a Text>,
+}
 
 impl Observation {
     /// Folds runs that tell nothing of their own, and no facts get lost:
@@ -54,7 +63,7 @@ impl Observation {
 
     /// Every run with the identifier of the test that it is part of: its own, or, as a window is no
     /// test, that of its invocation.
-    pub fn tests(&self) -> impl Iterator<Item = (&Word, &Run)> {
+    pub fn tests(&self) -> impl Iterator<Item = (Test<'_>, &Run)> {
         let mut invocations = BTreeMap::new();
         for kind in [RunKind::Invocation, RunKind::Window] {
             for (id, run) in self.runs.iter().filter(|(_, run)| run.kind == kind) {
@@ -66,7 +75,9 @@ impl Observation {
         self.runs.iter().map(move |(id, run)| {
             let invocation = run.invocation.as_ref().filter(|_| !run.kind.is_test());
             let test = invocation.and_then(|invocation| invocations.get(invocation));
-            (test.copied().unwrap_or(id), run)
+            let id = test.copied().unwrap_or(id);
+            let label = run.label.as_ref();
+            (Test { id, label }, run)
         })
     }
 

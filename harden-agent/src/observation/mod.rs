@@ -16,6 +16,7 @@ mod text;
 
 pub use facts::{Deed, Fact, Kind, Told};
 pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json};
+pub use fold::Test;
 pub use join::Join;
 pub use model::*;
 pub use text::{NotAWord, Text, Word};

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::observation::{Seen, Text, Word};
+use crate::observation::{Seen, Test, Text, Word};
 
 /// Where a fact was seen. Without an executable it stands for a need of the sandbox itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -15,6 +15,8 @@ pub struct Evidence {
     pub executables: BTreeSet<Text>,
     /// The runs that showed it.
     pub runs: BTreeSet<Word>,
+    /// The names of those that were marked.
+    pub marks: BTreeSet<Text>,
     /// When first, where that is known.
     pub first: Option<Timestamp>,
     /// How often altogether, where that was counted.
@@ -23,12 +25,13 @@ pub struct Evidence {
 
 impl Evidence {
     /// Adds one sighting.
-    pub fn add(&mut self, run: &Word, executable: &Text, seen: &Seen) {
+    pub fn add(&mut self, test: Test<'_>, executable: &Text, seen: &Seen) {
         if !self.executables.contains(executable) {
             self.executables.insert(executable.clone());
         }
-        if !self.runs.contains(run) {
-            self.runs.insert(run.clone());
+        if !self.runs.contains(test.id) {
+            self.runs.insert(test.id.clone());
+            self.marks.extend(test.label.cloned());
         }
         self.see(seen.first, seen.count);
     }
@@ -37,6 +40,7 @@ impl Evidence {
     pub fn merge(&mut self, other: &Self) {
         self.executables.extend(other.executables.iter().cloned());
         self.runs.extend(other.runs.iter().cloned());
+        self.marks.extend(other.marks.iter().cloned());
         self.see(other.first, other.count);
     }
 
@@ -52,22 +56,20 @@ impl Evidence {
     }
 }
 
-/// `nginx, sh; 2 runs; 311 times`. Without the time, which would make each recording of the same
+/// `nginx, sh; 2 runs (login, upload); 311 times`. Without the time, which would make each recording of the same
 /// work another file.
 impl fmt::Display for Evidence {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: usize = 3;
-        for (at, executable) in self.executables.iter().take(NAMES).enumerate() {
-            let separator = if at == 0 { "" } else { ", " };
-            write!(out, "{separator}{executable}")?;
-        }
-        if self.executables.len() > NAMES {
-            write!(out, " and {} more", self.executables.len() - NAMES)?;
-        }
+        list(&self.executables, out)?;
         match self.runs.len() {
             0 => {}
             1 => out.write_str("; 1 run")?,
             runs => write!(out, "; {runs} runs")?,
+        }
+        if !self.marks.is_empty() {
+            out.write_str(" (")?;
+            list(&self.marks, out)?;
+            out.write_str(")")?;
         }
         match self.count {
             None => {}
@@ -76,6 +78,18 @@ impl fmt::Display for Evidence {
         }
         Ok(())
     }
+}
+
+fn list(names: &BTreeSet<Text>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const NAMES: usize = 3;
+    for (at, name) in names.iter().take(NAMES).enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        write!(out, "{separator}{name}")?;
+    }
+    if names.len() > NAMES {
+        write!(out, " and {} more", names.len() - NAMES)?;
+    }
+    Ok(())
 }
 
 /// One value of a rule and what asks for it.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{
-    AddressOperation, Executable, File, Inode, Observation, Operation, Outcome, Run, Seen, Text,
-    Word,
+    AddressOperation, Executable, File, Inode, Observation, Operation, Outcome, Run, Seen, Test,
+    Text,
 };
 
 use super::evidence::Evidence;
@@ -12,7 +12,7 @@ use super::paths::{Links, Walk, components, is_within, parent};
 
 /// What one executable did with one path in one run.
 pub(super) struct Place<'a> {
-    pub run: &'a Word,
+    pub run: Test<'a>,
     pub executable: &'a Text,
     /// Where the path leads, as far as the links are known.
     pub path: Vec<u8>,
@@ -163,7 +163,7 @@ pub(super) fn arguments(run: &Run) -> impl Iterator<Item = &[u8]> {
 }
 
 struct Source<'a, 'l> {
-    run: &'a Word,
+    run: Test<'a>,
     links: &'l Links<'a>,
     path: &'a Text,
     executable: &'a Executable,

@@ -5,19 +5,14 @@ use std::{collections::BTreeMap, time::Instant};
 use super::{Core, CoreError};
 use crate::{
     agent::store::StoreError,
+    collect::unit::Unit,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
 
 impl Core {
     /// What is known of `unit`, on disk and in memory.
     pub(super) fn observation(&mut self, unit: &Text) -> Result<Observation, StoreError> {
-        let stored = self.store.load(unit);
-        self.say_store();
-        let mut observation = stored?.unwrap_or_else(|| Observation {
-            schema: SCHEMA,
-            name: unit.clone(),
-            runs: BTreeMap::new(),
-        });
+        let mut observation = self.stored(unit)?;
         observation.join(Observation {
             schema: SCHEMA,
             name: unit.clone(),
@@ -26,17 +21,59 @@ impl Core {
         Ok(observation)
     }
 
+    fn stored(&mut self, unit: &Text) -> Result<Observation, StoreError> {
+        let stored = self.store.load(unit);
+        self.say_store();
+        Ok(stored?.unwrap_or_else(|| Observation {
+            schema: SCHEMA,
+            name: unit.clone(),
+            runs: BTreeMap::new(),
+        }))
+    }
+
     /// Writes what is known of `unit`.
     fn save(&mut self, unit: &Text) {
         let keep = self.config.state.keep_invocations as usize;
         let windows = self.config.state.keep_windows as usize;
-        let written = self.observation(unit).and_then(|mut observation| {
+        let key = self.key(unit);
+        let open = self.state.open(unit);
+        let written = self.stored(&key).and_then(|mut observation| {
+            observation.join(Observation {
+                schema: SCHEMA,
+                name: key.clone(),
+                runs: open,
+            });
             observation.fold(keep, windows);
-            self.store.save(&observation)
+            self.store.save(&observation).map(|()| observation)
         });
         self.say_store();
-        if self.note("state directory", written).is_some() {
+        if let Some(observation) = self.note("state directory", written) {
             self.state.saved(unit);
+            if key != *unit && self.state.forget(unit) {
+                self.state.remember(&observation);
+            }
+        }
+    }
+
+    /// What the facts of `unit` are kept under: itself, or, where systemd-run made its name up, the program that
+    /// it ran.
+    fn key(&self, unit: &Text) -> Text {
+        let Ok(parsed) = unit.to_string().parse::<Unit>() else {
+            return unit.clone();
+        };
+        if !parsed.is_transient_random() {
+            return unit.clone();
+        }
+        let runs = self.state.open(unit);
+        let programs = runs.values().flat_map(|run| run.executables.iter());
+        // That which was first seen to do anything.
+        let first = programs.min_by_key(|(_, facts)| {
+            let calls = facts.syscalls.values().flat_map(BTreeMap::values);
+            calls.filter_map(|seen| seen.first).min()
+        });
+        match first {
+            Some((program, _)) => Text::from(parsed.key(program).to_string()),
+            None => unit.clone(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Runs: invocations, what somebody marked, and what the clock cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -121,6 +121,24 @@ impl State {
     /// A run began.
     pub(super) fn mark(&mut self, number: u64, mark: Mark) {
         self.marks.entry(number).or_insert(mark);
+    }
+
+    /// Runs of which no slot is left have ended: another one has begun. If one goes on all the same, it is
+    /// opened again.
+    pub(super) fn end_runs(&mut self) {
+        let used: HashSet<(&Text, &Word)> = self
+            .slots
+            .values()
+            .map(|home| (&home.unit, &home.run))
+            .collect();
+        for (name, unit) in &mut self.units {
+            for (id, run) in &mut unit.open {
+                if !used.contains(&(name, id)) {
+                    run.has_ended = true;
+                    unit.dirty = true;
+                }
+            }
+        }
     }
 
     /// The highest number of a run so far.

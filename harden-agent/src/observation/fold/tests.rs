@@ -254,7 +254,10 @@ fn a_window_counts_for_its_invocation() {
         ("e".to_owned(), of_invocation(RunKind::Window, "two")),
         ("f".to_owned(), run(RunKind::Window, 0, &[])),
     ]);
-    let tests: Vec<_> = observation.tests().map(|(id, _)| id.as_str()).collect();
+    let tests: Vec<_> = observation
+        .tests()
+        .map(|(test, _)| test.id.as_str())
+        .collect();
     assert_eq!(tests, ["b", "b", "c", "d", "d", "f"]);
 }
 
