@@ -8,6 +8,7 @@ mod error;
 mod name;
 mod ours;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
@@ -111,6 +112,9 @@ impl Staged {
 struct Directory {
     descriptor: OwnedFd,
     path: PathBuf,
+    /// The number of the next temporary name: hundreds of files at once should not each try those
+    /// of all the others.
+    next: Cell<u32>,
 }
 
 impl Directory {
@@ -120,6 +124,7 @@ impl Directory {
             Ok(descriptor) => Ok(Self {
                 descriptor,
                 path: path.to_owned(),
+                next: Cell::new(0),
             }),
             Err(error) => Err(WriteError::Directory {
                 path: error::text(path),
@@ -260,8 +265,10 @@ impl Drop for Temporary {
 fn create(directory: &Directory) -> io::Result<(String, File)> {
     const ATTEMPTS: u32 = 1000;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    for attempt in 0..ATTEMPTS {
-        let name = format!("{TEMPORARY}{}-{attempt}.tmp", std::process::id());
+    for _ in 0..ATTEMPTS {
+        let number = directory.next.get();
+        directory.next.set(number.wrapping_add(1));
+        let name = format!("{TEMPORARY}{}-{number}.tmp", std::process::id());
         match rustix::fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(descriptor) => return Ok((name, File::from(descriptor))),
             Err(Errno::EXIST) => {}

@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 
 use crate::{
-    agent::control::{AgentError, Client, ClientError, SOCKET},
+    agent::control::{self, AgentError, Client, ClientError, SOCKET},
     observation::Text,
 };
 
@@ -28,14 +28,27 @@ impl Ask {
         &self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T, ClientError>,
     ) -> anyhow::Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
+        wait(async {
             let mut client = Client::connect(&self.socket).await?;
-            Ok(work(&mut client).await?)
+            work(&mut client).await
         })
     }
+
+    /// What was seen of `units`, of all if there is none, as JSON.
+    pub fn observations(&self, units: &[Text]) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        wait(control::observations(&self.socket, units, |json| {
+            found.push(json.to_owned());
+        }))?;
+        Ok(found)
+    }
+}
+
+fn wait<T>(work: impl Future<Output = Result<T, ClientError>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work)?)
 }
 
 /// The exit status for an error of a command that asks the agent.

@@ -39,7 +39,7 @@ fn launch(asked: Option<Start>, observation: &Observation, shells: &mut Shells) 
 
 /// The login shells looked up so far: a look-up reads files or asks a server, and a service of an
 /// agent has many runs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Shells(BTreeMap<u32, String>);
 
 impl Shells {
@@ -115,6 +115,7 @@ impl ProfileArgs {
 }
 
 /// Writes profiles for one Firejail.
+#[derive(Clone)]
 pub struct Renderer {
     target: Target,
     start: Option<Start>,

@@ -7,27 +7,29 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+};
 use zlink::tokio::unix::{self, Connection};
 
 use super::{
-    GROUP,
+    GROUP, INTERFACE,
     error::AgentError,
-    service::{Observed, StatusReply, Units, Watched},
+    frames::encode,
+    service::{StatusReply, Units, Watched},
 };
 use crate::{
     agent::request::{Marked, NewFact, Status, UnitSummary},
-    observation::{Observation, Text},
+    observation::Text,
 };
 
 #[zlink::proxy("io.harden.Agent")]
 trait Proxy {
     async fn units(&mut self) -> zlink::Result<Result<Units, AgentError>>;
     async fn status(&mut self) -> zlink::Result<Result<StatusReply, AgentError>>;
-    #[zlink(more)]
-    async fn observations(
-        &mut self,
-        units: &[Text],
-    ) -> zlink::Result<impl Stream<Item = zlink::Result<Result<Observed, AgentError>>>>;
     async fn mark(
         &mut self,
         name: &Text,
@@ -107,14 +109,8 @@ impl Client {
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
         match unix::connect(path).await {
             Ok(connection) => Ok(Self { connection }),
-            Err(zlink::Error::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(ClientError::Denied { path: path.into() })
-            }
-            Err(zlink::Error::Io(error)) => Err(ClientError::NoAgent {
-                path: path.into(),
-                error,
-            }),
-            Err(error) => Err(ClientError::Protocol { error }),
+            Err(zlink::Error::Io(error)) => Err(not_connected(path, error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -152,40 +148,6 @@ impl Client {
     pub async fn unmark(&mut self, unit: Option<&Text>) -> Result<Marked, ClientError> {
         let reply = self.connection.unmark(unit).await;
         self.answer(reply).await
-    }
-
-    /// Gives `each` what was seen of `units`, of all if there is none.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn observations(
-        &mut self,
-        units: &[Text],
-        mut each: impl FnMut(Observation),
-    ) -> Result<(), ClientError> {
-        let error = match self.connection.observations(units).await {
-            Ok(replies) => {
-                let mut replies = pin!(replies);
-                let mut first = None;
-                loop {
-                    match replies.next().await {
-                        None => return Ok(()),
-                        Some(Ok(reply)) => {
-                            if let Some(observation) = reply?.observation {
-                                each(*observation.0);
-                            }
-                        }
-                        Some(Err(error)) => {
-                            first.get_or_insert(error);
-                            break;
-                        }
-                    }
-                }
-                return Err(first.map_or(ClientError::Refused(AgentError::Stopping), Into::into));
-            }
-            Err(error) => error,
-        };
-        self.answer(Err(error)).await
     }
 
     /// Gives `each` every new fact, until it says that it has enough.
@@ -227,6 +189,75 @@ impl Client {
                 }
             }
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn not_connected(path: &Path, error: io::Error) -> ClientError {
+    let path = path.into();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::Denied { path },
+        _ => ClientError::NoAgent { path, error },
+    }
+}
+
+/// Gives `each` what was seen of `units`, of all if there is none, as JSON: see
+/// [`crate::observation::from_json`].
+///
+/// Not by way of zlink's connection: it reads a reply into a tree, to find out whether it is an
+/// error, and the observation out of that. A hundred observations are 10 MB.
+///
+/// # Errors
+/// [`ClientError`]
+pub async fn observations(
+    path: &Path,
+    units: &[Text],
+    mut each: impl FnMut(&str),
+) -> Result<(), ClientError> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        error: Option<String>,
+        #[serde(borrow)]
+        parameters: Option<Parameters<'a>>,
+        #[serde(default)]
+        continues: bool,
+    }
+    #[derive(Deserialize)]
+    struct Parameters<'a> {
+        #[serde(borrow)]
+        observation: Option<&'a RawValue>,
+    }
+
+    let io = |error: io::Error| ClientError::from(zlink::Error::Io(error));
+    let json = |error: serde_json::Error| ClientError::from(zlink::Error::Json(error));
+    let connected = UnixStream::connect(path).await;
+    let (read, mut write) = connected
+        .map_err(|error| not_connected(path, error))?
+        .into_split();
+    let method = format!("{INTERFACE}.Observations");
+    let call = json!({ "method": method, "parameters": { "units": units }, "more": true });
+    // Who is refused may find the connection closed already; the refusal can still be read.
+    let sent = write.write_all(&encode(&call).map_err(io)?).await;
+    let mut replies = BufReader::with_capacity(1 << 18, read);
+    let mut message = Vec::new();
+    loop {
+        message.clear();
+        replies.read_until(0, &mut message).await.map_err(io)?;
+        if message.pop() != Some(0) {
+            return Err(sent.map_or_else(io, |()| zlink::Error::UnexpectedEof.into()));
+        }
+        let answer: Answer<'_> = serde_json::from_slice(&message).map_err(json)?;
+        if let Some(name) = answer.error {
+            return Err(serde_json::from_slice::<AgentError>(&message).map_or_else(
+                |_| zlink::Error::UnknownErrorReply(name).into(),
+                ClientError::Refused,
+            ));
+        }
+        if let Some(observation) = answer.parameters.and_then(|answer| answer.observation) {
+            each(observation.get());
+        }
+        if !answer.continues {
+            return Ok(());
         }
     }
 }

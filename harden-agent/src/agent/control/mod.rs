@@ -25,7 +25,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, observations};
 pub use error::AgentError;
 pub use listen::{BindError, bind};
 

@@ -63,14 +63,14 @@ pub(super) struct StatusReply {
 }
 
 /// An answer of Observations. The only one has no observation if no unit is known.
-#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+#[derive(Debug, Serialize, introspect::Type)]
 pub(super) struct Observed {
     /// What was seen of one unit, as in its file.
     pub(super) observation: Option<Whole>,
 }
 
 /// An observation, whose own schema tells its shape.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct Whole(pub(super) Box<Observation>);
 

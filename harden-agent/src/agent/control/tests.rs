@@ -629,17 +629,16 @@ fn a_watcher_that_never_reads_costs_a_queue_and_no_more() {
             let grown = kib("VmRSS:").saturating_sub(memory);
             assert!(grown < 1_024, "{grown} KiB more");
             // It wakes up, and is told what it missed.
-            let missed = (0..9_000)
-                .map(|_| {
-                    mark(1);
-                    sleeper.reply().unwrap()
-                })
-                .find_map(|reply| {
-                    reply["parameters"]["fact"]["lagged"]
-                        .as_u64()
-                        .filter(|&lagged| lagged > 0)
-                });
-            assert!(missed.is_some_and(|missed| missed > 100), "{missed:?}");
+            let mut missed = 0;
+            for _ in 0..9_000 {
+                mark(1);
+                let reply = sleeper.reply().unwrap();
+                missed += reply["parameters"]["fact"]["lagged"].as_u64().unwrap();
+                if missed > 100 {
+                    return;
+                }
+            }
+            panic!("only {missed} were left out");
         },
     );
 }
@@ -793,18 +792,20 @@ fn the_client_gets_what_the_agent_has() {
         assert_eq!(units.len(), 3);
         assert_eq!(units[0], summarise(&observation("cron.service")));
         let mut all = Vec::new();
-        client
-            .observations(&[], |observation| all.push(observation))
-            .await
-            .unwrap();
+        observations(&socket, &[], |json| {
+            all.push(from_json(json.as_bytes()).unwrap())
+        })
+        .await
+        .unwrap();
         let mut expected = UNITS.map(observation).to_vec();
         expected.sort_by(|a, b| a.name.cmp(&b.name));
         assert_eq!(all, expected);
-        let error = client
-            .observations(&["cronn.service".into()], |_| panic!("there is none"))
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = observations(&socket, &["cronn.service".into()], |_| {
+            panic!("there is none")
+        })
+        .await
+        .unwrap_err()
+        .to_string();
         assert_eq!(error, "no unit cronn.service was seen; is it cron.service?");
         let marked = client.mark(&"case".into(), None).await.unwrap();
         assert_eq!(marked.units.len(), 3);
@@ -836,11 +837,7 @@ fn a_client_that_is_refused_learns_why() {
             matches!(&error, ClientError::Refused(error) if *error == refused),
             "{error}"
         );
-        let error = run(async {
-            let mut client = Client::connect(&agent.socket).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            client.observations(&[], |_| {}).await.unwrap_err()
-        });
+        let error = run(observations(&agent.socket, &[], |_| {})).unwrap_err();
         assert!(
             matches!(&error, ClientError::Refused(error) if *error == refused),
             "{error}"
