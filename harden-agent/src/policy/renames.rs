@@ -32,7 +32,7 @@ pub(super) fn crossings(places: &[Place<'_>]) -> Vec<Crossing> {
                 _ => continue,
             };
             moves
-                .entry((place.run, place.executable, link))
+                .entry((place.run.id, place.executable, link))
                 .or_default()[side]
                 .insert(parent(&place.path));
         }

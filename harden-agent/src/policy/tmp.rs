@@ -39,10 +39,10 @@ pub(super) fn decide(
         for operation in place.done() {
             match operation {
                 Operation::Unlink | Operation::Rmdir | Operation::RenameFrom => {
-                    removed.entry(place.run).or_default().insert(&place.path);
+                    removed.entry(place.run.id).or_default().insert(&place.path);
                 }
                 operation if changes_entry(operation) => {
-                    made.entry(place.run).or_default().insert(&place.path);
+                    made.entry(place.run.id).or_default().insert(&place.path);
                 }
                 _ => {}
             }
@@ -54,8 +54,8 @@ pub(super) fn decide(
         .filter(|place| place.found() && place.touches(directory))
     {
         let path = Text::from(&place.path);
-        let made = made.get(place.run).unwrap_or(&empty);
-        let removed = removed.get(place.run).unwrap_or(&empty);
+        let made = made.get(place.run.id).unwrap_or(&empty);
+        let removed = removed.get(place.run.id).unwrap_or(&empty);
         if place.path == directory {
             if place.did(Operation::Read) || place.did(Operation::Watch) {
                 reasons.push(format!("{path} was listed or watched"));
