@@ -793,7 +793,7 @@ fn the_client_gets_what_the_agent_has() {
         assert_eq!(units[0], summarise(&observation("cron.service")));
         let mut all = Vec::new();
         observations(&socket, &[], |json| {
-            all.push(from_json(json.as_bytes()).unwrap())
+            all.push(from_json(json.as_bytes()).unwrap());
         })
         .await
         .unwrap();
