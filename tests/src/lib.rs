@@ -3,6 +3,7 @@
 //! A suite records a program with [`harden`], starts it again under the profile with [`firejail`],
 //! and takes lines out of the [`Profile`] to see the same work fail.
 
+mod agent;
 mod container;
 pub mod firejail;
 pub mod harden;
@@ -22,6 +23,7 @@ pub mod strace;
 pub mod trees;
 mod work;
 
+pub use agent::{Agent, Setup};
 pub use container::Container;
 pub use machine::Machine;
 pub use process::{Process, as_patient, is_alive};

@@ -66,6 +66,15 @@ impl Machine {
             .map_or_else(PathBuf::new, Container::cgroup)
     }
 
+    /// What an agent outside calls a unit of it.
+    #[must_use]
+    pub fn key(&self, unit: &str) -> String {
+        match self.cgroup().to_str() {
+            None | Some("") => unit.to_owned(),
+            Some(root) => format!("{root}:{unit}"),
+        }
+    }
+
     /// Runs a command to its end. How it ended is for the caller to see.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use harden_common::{CgroupEvent, SLOT_EXCLUDED, kind};
+use harden_common::{CgroupEvent, RUN_PASSES, SLOT_EXCLUDED, kind};
 use jiff::Timestamp;
 
 use self::ask::Questions;
@@ -61,8 +61,14 @@ pub struct Core {
     store: Store,
     /// What does not work at this moment, by what it is about.
     faults: BTreeMap<&'static str, String>,
+    /// The journal lacks something that is nowhere else on disk.
+    is_behind: bool,
+    /// That is to be tried again at once.
+    retry: bool,
     /// Cgroups that were born into observation and are not wanted.
     unwanted: Vec<u64>,
+    /// And those of them that are the agent's.
+    own_cgroups: Vec<u64>,
     /// Units about which systemd is to be asked.
     questions: Questions,
     /// How many cgroups went since slots were last looked for.
@@ -90,7 +96,7 @@ impl Core {
                 state.remember(&observation);
             }
         }
-        let journal = Journal::open(&config.state.directory)?;
+        let mut journal = Journal::open(&config.state.directory)?;
         let replay = journal.replay(|record| state.apply(record))?;
         for fault in &replay.faults {
             tracing::error!("the journal: {fault}");
@@ -107,7 +113,10 @@ impl Core {
             journal,
             store,
             faults: BTreeMap::new(),
+            is_behind: false,
+            retry: false,
             unwanted: Vec::new(),
+            own_cgroups: Vec::new(),
             questions: Questions::default(),
             gone: 0,
             own: scan::own_cgroup()?,
@@ -179,8 +188,9 @@ impl Core {
         if !self.state.has_slot(header.slot) && !self.learn_slot(header.slot) {
             return;
         }
-        let written = self.journal.append_item(item);
-        self.note("journal", written);
+        if let Err(error) = self.journal.append_item(item) {
+            self.journal_fails(&error);
+        }
         self.state.item(item);
         if header.kind == kind::EXEC {
             self.questions.executed(&self.state, header.slot);
@@ -193,39 +203,42 @@ impl Core {
         if self.is_wanted(path) {
             self.cgroup(event.cgroup, event.parent, event.header.time, path);
         } else {
-            self.unwanted.push(event.cgroup);
+            self.pass_by(event.cgroup, Some(0), path);
         }
     }
 
     /// Remembers a record and takes in what it says.
     fn record(&mut self, record: Record) {
-        let written = self.journal.append(&record);
-        self.note("journal", written);
+        if let Err(error) = self.journal.append(&record) {
+            self.journal_fails(&error);
+        }
         self.state.apply(record);
     }
 
-    /// Says when something stops working, and when it works again; recording goes on meanwhile.
-    fn note<T, E: std::error::Error + 'static>(
-        &mut self,
-        what: &'static str,
-        result: Result<T, E>,
-    ) -> Option<T> {
-        match result {
-            Ok(value) => {
-                if self.faults.remove(what).is_some() {
-                    tracing::info!("{what}: works again");
-                }
-                Some(value)
-            }
-            Err(error) => {
-                let text = chain(&error);
-                if self.faults.get(what) != Some(&text) {
-                    tracing::error!("{what}: {text}; recording goes on in memory");
-                    self.faults.insert(what, text);
-                }
-                None
-            }
+    /// Says that something does not work; recording goes on meanwhile.
+    fn fails(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+        let text = chain(error);
+        match self.faults.insert(what, text.clone()) {
+            None => tracing::error!("{what}: {text}; recording goes on in memory"),
+            // One line for a disk that is full, not one for each file that does not fit on it.
+            Some(before) if before != text => tracing::debug!("{what}: {text}"),
+            Some(_) => {}
         }
+    }
+
+    /// Says that it works again.
+    fn works(&mut self, what: &'static str) {
+        if self.faults.remove(what).is_some() {
+            tracing::info!("{what}: works again, and what was kept in memory is written");
+        }
+    }
+
+    /// Something is in memory alone.
+    fn journal_fails(&mut self, error: &JournalError) {
+        // A file that is gone can be made again at once. A full disk will be full for a while.
+        self.retry |= !self.is_behind;
+        self.is_behind = true;
+        self.fails("journal", error);
     }
 
     /// What has to be done once a second.
@@ -233,18 +246,14 @@ impl Core {
     /// # Errors
     /// [`CoreError`] if the kernel side cannot be used any more.
     pub fn round(&mut self) -> Result<(), CoreError> {
-        self.unobserve_unwanted()?;
+        self.leave_unwanted()?;
         self.count_losses()?;
         let settled = self.state.settle();
         for cgroup in settled {
             self.probe.forget_cgroup(cgroup)?;
         }
         self.save_ended();
-        let named = self.journal.check();
-        if self.note("journal", named).is_none() {
-            // A directory that is gone, a full disk: a new file may do.
-            self.compact()?;
-        }
+        self.catch_up()?;
         let is_due = self.compacted.elapsed() >= self.config.state.compact_every;
         if is_due || self.journal.size() > JOURNAL_LIMIT {
             self.compact()?;
@@ -273,13 +282,20 @@ impl Core {
         Ok(())
     }
 
-    fn unobserve_unwanted(&mut self) -> Result<(), CoreError> {
-        if !self.unwanted.is_empty() {
-            let unwanted = std::mem::take(&mut self.unwanted);
-            self.probe.unobserve(&unwanted)?;
-            for cgroup in unwanted {
-                self.probe.forget_cgroup(cgroup)?;
-            }
+    /// Has what was born into observation and is not wanted observed no more.
+    fn leave_unwanted(&mut self) -> Result<(), CoreError> {
+        let own = std::mem::take(&mut self.own_cgroups);
+        self.probe.unobserve(&own)?;
+        let unwanted = std::mem::take(&mut self.unwanted);
+        if !unwanted.is_empty() {
+            let observed = self.probe.observed()?;
+            let passes = |id: &u64| Some((*id, observed.get(id)? | RUN_PASSES));
+            // One that has gone meanwhile would stay in the table for ever.
+            let runs: Vec<_> = unwanted.iter().filter_map(passes).collect();
+            self.probe.set_runs(&runs)?;
+        }
+        for cgroup in unwanted.into_iter().chain(own) {
+            self.probe.forget_cgroup(cgroup)?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod error;
 mod read;
 mod record;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::step::step;
+use super::{aside::move_aside, step::step};
 
 pub use error::JournalError;
 pub use read::{Fault, FaultKind, Replay};
@@ -37,6 +38,8 @@ pub struct Journal {
     /// The files that are complete, by number, in order.
     older: Vec<u64>,
     current: Option<Current>,
+    /// Those of the older ones that could not be read to their ends.
+    corrupt: BTreeSet<u64>,
     /// Reused, so that nothing is allocated for each record.
     buffer: Vec<u8>,
 }
@@ -62,6 +65,7 @@ impl Journal {
             directory: directory.to_owned(),
             older: Vec::new(),
             current: None,
+            corrupt: BTreeSet::new(),
             buffer: Vec::new(),
         };
         make(directory).map_err(|error| failed(directory, error))?;
@@ -81,7 +85,7 @@ impl Journal {
     ///
     /// # Errors
     /// A file cannot be opened or read, for a reason outside it.
-    pub fn replay(&self, mut each: impl FnMut(Record)) -> Result<Replay, JournalError> {
+    pub fn replay(&mut self, mut each: impl FnMut(Record)) -> Result<Replay, JournalError> {
         let mut replay = Replay::default();
         let current = self.current.iter().map(|current| current.number);
         for number in self.older.iter().copied().chain(current) {
@@ -90,9 +94,14 @@ impl Journal {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = rustix::fs::open(&path, flags, Mode::empty())
                 .map_err(|error| failed(&path, error))?;
+            let known = replay.faults.len();
             replay
                 .file(&path, File::from(file), &mut each)
                 .map_err(|error| failed(&path, error))?;
+            let faults = &replay.faults[known..];
+            if faults.iter().any(|fault| fault.kind != FaultKind::Torn) {
+                self.corrupt.insert(number);
+            }
         }
         Ok(replay)
     }
@@ -200,7 +209,8 @@ impl Journal {
         })
     }
 
-    /// Removes all files but the newest, for when all that they tell is in the units' files.
+    /// Removes all files but the newest, for when all that they tell is in the units' files. One that could not
+    /// be read to its end is kept under another name.
     ///
     /// # Errors
     /// One cannot be removed; it will be by the next call.
@@ -219,13 +229,19 @@ impl Journal {
         }
         while let Some(number) = self.older.first().copied() {
             let path = self.path(number);
-            match std::fs::remove_file(&path) {
+            let gone = if self.corrupt.contains(&number) {
+                move_aside(&path).map(drop)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            match gone {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(failed(&path, error));
                 }
                 _ => {}
             }
             self.older.remove(0);
+            self.corrupt.remove(&number);
             step("drop-one");
         }
         step("drop-end");

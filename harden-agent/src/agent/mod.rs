@@ -2,6 +2,7 @@
 //!
 //! kernel → ring buffer → journal → state → the files of units, and from there to whoever asks.
 
+mod aside;
 pub mod config;
 pub mod control;
 mod core;

@@ -12,9 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::fs::{Mode, OFlags};
 
-use super::step::step;
+use super::{aside::move_aside, step::step};
 use crate::observation::{self, Observation, ReadError, Text};
 use crate::output::{self, Ours, Output, WriteError, file_stem};
 
@@ -194,40 +194,14 @@ impl Store {
         Ok(names)
     }
 
-    /// Gives a file the first free name of `….corrupt-1`, `….corrupt-2` and so on.
     fn move_aside(&mut self, path: &Path, reason: String) -> Result<(), StoreError> {
-        const ATTEMPTS: u32 = 10_000;
-        let at = rustix::fs::CWD;
-        for number in 1..=ATTEMPTS {
-            let mut aside = path.as_os_str().to_owned();
-            aside.push(format!(".corrupt-{number}"));
-            let aside = PathBuf::from(aside);
-            // A rename alone would replace what has the name.
-            let moved =
-                match rustix::fs::renameat_with(at, path, at, &aside, RenameFlags::NOREPLACE) {
-                    Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS)
-                        if fs::symlink_metadata(&aside).is_err() =>
-                    {
-                        fs::rename(path, &aside)
-                    }
-                    Err(
-                        rustix::io::Errno::EXIST
-                        | rustix::io::Errno::INVAL
-                        | rustix::io::Errno::NOSYS,
-                    ) => {
-                        continue;
-                    }
-                    moved => moved.map_err(Into::into),
-                };
-            moved.map_err(|error| StoreError::io(path, error))?;
-            self.notices.push(Notice::MovedAside {
-                path: error::text(path),
-                to: error::text(&aside),
-                reason,
-            });
-            return Ok(());
-        }
-        Err(StoreError::io(path, io::ErrorKind::AlreadyExists.into()))
+        let aside = move_aside(path).map_err(|error| StoreError::io(path, error))?;
+        self.notices.push(Notice::MovedAside {
+            path: error::text(path),
+            to: error::text(&aside),
+            reason,
+        });
+        Ok(())
     }
 }
 

@@ -1,6 +1,9 @@
 //! The files of units.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{Core, CoreError};
 use crate::{
@@ -8,6 +11,9 @@ use crate::{
     collect::unit::Unit,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
+
+/// How often it is tried to write what could not be written.
+const RETRY: Duration = Duration::from_secs(5);
 
 impl Core {
     /// What is known of `unit`, on disk and in memory.
@@ -32,7 +38,7 @@ impl Core {
     }
 
     /// Writes what is known of `unit`.
-    fn save(&mut self, unit: &Text) {
+    fn save(&mut self, unit: &Text) -> Result<(), StoreError> {
         let keep = self.config.state.keep_invocations as usize;
         let windows = self.config.state.keep_windows as usize;
         let key = self.key(unit);
@@ -47,12 +53,12 @@ impl Core {
             self.store.save(&observation).map(|()| observation)
         });
         self.say_store();
-        if let Some(observation) = self.note("state directory", written) {
-            self.state.saved(unit);
-            if key != *unit && self.state.forget(unit) {
-                self.state.remember(&observation);
-            }
+        let observation = written?;
+        self.state.saved(unit);
+        if key != *unit && self.state.forget(unit) {
+            self.state.remember(&observation);
         }
+        Ok(())
     }
 
     /// What the facts of `unit` are kept under: itself, or, where systemd-run made its name up, the program that
@@ -77,20 +83,35 @@ impl Core {
         }
     }
 
-    /// Writes what is not on disk.
-    pub(super) fn save_all(&mut self) {
-        for unit in self.state.dirty() {
-            self.save(&unit);
+    /// Writes what is not on disk. Says whether all of it is now.
+    pub(super) fn save_all(&mut self) -> bool {
+        let is_whole = self.save_these(self.state.dirty());
+        if is_whole {
+            self.works("state directory");
         }
-        self.state.forget_ended();
+        is_whole
     }
 
     /// Writes the units of which a run has ended: that will not change any more.
     pub(super) fn save_ended(&mut self) {
-        for unit in self.state.ended() {
-            self.save(&unit);
+        // While it fails for some units, to find that out for each every second is of no use.
+        if !self.faults.contains_key("state directory") {
+            self.save_these(self.state.ended());
+        }
+    }
+
+    fn save_these(&mut self, units: Vec<Text>) -> bool {
+        let mut first = None;
+        for unit in units {
+            if let Err(error) = self.save(&unit) {
+                first.get_or_insert(error);
+            }
         }
         self.state.forget_ended();
+        if let Some(error) = &first {
+            self.fails("state directory", error);
+        }
+        first.is_none()
     }
 
     /// Writes everything, and begins a new journal.
@@ -100,14 +121,37 @@ impl Core {
     pub fn compact(&mut self) -> Result<(), CoreError> {
         let slots: Vec<u32> = self.state.slots().collect();
         self.read_slots(&slots)?;
-        self.save_all();
+        let is_whole = self.save_all();
         self.compacted = Instant::now();
+        // Another file would free nothing as long as this one has what is not in the units' yet.
+        if !is_whole && !self.is_behind {
+            return Ok(());
+        }
         let rotated = self.journal.rotate(self.state.tables().into_iter());
-        let is_begun = self.note("journal", rotated).is_some();
-        // The old files have what is not in the units' yet.
-        if is_begun && !self.faults.contains_key("state directory") {
-            let dropped = self.journal.drop_older();
-            self.note("journal", dropped);
+        let dropped = match rotated {
+            Ok(()) if is_whole => self.journal.drop_older(),
+            rotated => rotated,
+        };
+        match dropped {
+            Ok(()) => {
+                self.is_behind &= !is_whole;
+                self.works("journal");
+            }
+            Err(error) => self.fails("journal", &error),
+        }
+        Ok(())
+    }
+
+    /// Writes what is in memory alone, once that may work: the journal's file or its directory is gone, or there
+    /// was no room.
+    pub(super) fn catch_up(&mut self) -> Result<(), CoreError> {
+        if let Err(error) = self.journal.check() {
+            self.journal_fails(&error);
+        }
+        let is_due = self.compacted.elapsed() >= RETRY || self.retry;
+        if (self.is_behind || self.faults.contains_key("state directory")) && is_due {
+            self.retry = false;
+            self.compact()?;
         }
         Ok(())
     }

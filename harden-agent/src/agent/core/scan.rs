@@ -39,9 +39,7 @@ impl Core {
         for found in &tree {
             living.insert(found.id);
             if !self.is_wanted(&found.path) {
-                if observed.contains_key(&found.id) {
-                    self.unwanted.push(found.id);
-                }
+                self.pass_by(found.id, observed.get(&found.id).copied(), &found.path);
                 continue;
             }
             let born = known.get(&found.id).map_or(0, |path| path.born);
@@ -63,7 +61,17 @@ impl Core {
         for cgroup in gone.into_iter().filter(|id| !living.contains(id)) {
             self.record(Record::Gone { cgroup, time: 0 });
         }
-        self.unobserve_unwanted()
+        self.leave_unwanted()
+    }
+
+    /// What is not wanted may hold another systemd whose units are: births are told of there, and nothing else.
+    /// `run` is the number that it has, if any.
+    pub(super) fn pass_by(&mut self, id: u64, run: Option<u64>, path: &[u8]) {
+        if self.is_own(path) {
+            self.own_cgroups.extend(run.map(|_| id));
+        } else if run.is_none_or(|run| run & RUN_PASSES == 0) {
+            self.unwanted.push(id);
+        }
     }
 
     /// Remembers a cgroup, unless it is known.
@@ -84,13 +92,13 @@ impl Core {
     /// Whether the cgroup is to be observed: as a unit that somebody wants, or because such a unit may be
     /// below. Never the agent's own.
     pub(super) fn is_wanted(&self, path: &[u8]) -> bool {
-        let is_own = path
-            .strip_prefix(self.own.as_slice())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-        if is_own && self.own.len() > 1 {
-            return false;
-        }
-        unit::unit(path).is_none_or(|unit| self.config.units.matches(unit.name()))
+        !self.is_own(path)
+            && unit::unit(path).is_none_or(|unit| self.config.units.matches(unit.name()))
+    }
+
+    fn is_own(&self, path: &[u8]) -> bool {
+        let below = path.strip_prefix(self.own.as_slice());
+        self.own.len() > 1 && below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 }
 

@@ -68,9 +68,13 @@ impl Core {
     }
 
     fn seen(&mut self, unit: &Text) -> Result<Observation, NotFound> {
-        let observation = self.observation(unit);
-        self.note("state directory", observation)
-            .ok_or_else(|| self.missing(unit))
+        match self.observation(unit) {
+            Ok(observation) => Ok(observation),
+            Err(error) => {
+                self.fails("state directory", &error);
+                Err(self.missing(unit))
+            }
+        }
     }
 
     fn summaries(&mut self) -> Vec<UnitSummary> {

@@ -59,11 +59,12 @@ impl fmt::Display for Fault {
             FaultKind::Corrupt => write!(
                 out,
                 "{path} is corrupt at byte {offset}: what is before was read, the {dropped} bytes from \
-                 there on were not"
+                 there on were not; the file is kept as {path}.corrupt-N"
             ),
             FaultKind::Foreign => write!(
                 out,
-                "{path} is no journal that this harden can read: its {dropped} bytes are left out"
+                "{path} is no journal that this harden can read: its {dropped} bytes are left out, and kept as \
+                 {path}.corrupt-N"
             ),
         }
     }
