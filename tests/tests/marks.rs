@@ -14,7 +14,7 @@ use harden_agent::{
     collect::unit,
     observation::{Abi, Observation, Run, RunKind},
 };
-use harden_tests::{Machine, Scratch, agent::Agent, agent::Setup, met};
+use harden_tests::{Agent, Machine, Scratch, Setup, met};
 
 /// For each line of numbers, does the deed of each, and says so.
 const WORKER: &str = "
