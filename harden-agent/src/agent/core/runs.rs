@@ -21,7 +21,7 @@ impl Core {
         &mut self,
         events: &mut Events,
         label: Option<Text>,
-        unit: Option<Text>,
+        unit: Option<&Text>,
     ) -> Result<(Word, Vec<Text>), CoreError> {
         // Whatever was born before the mark is known then.
         events.drain(|item| self.take(item));
@@ -44,12 +44,9 @@ impl Core {
         }
         self.cut = Instant::now();
         let id = word(&uuid::Uuid::new_v4().to_string());
-        let marked: Vec<Text> = self.units().into_iter().collect();
-        let marked: Vec<Text> = marked
-            .into_iter()
-            .filter(|unit| self.state.is_marked(unit))
-            .collect();
-        self.begin_run(id, RunKind::Window, None, None, |unit| {
+        let mut marked = self.units();
+        marked.retain(|unit| self.state.is_marked(unit));
+        self.begin_run(id, RunKind::Window, None, None, |unit: &Text| {
             !marked.contains(unit)
         })?;
         Ok(())
@@ -60,7 +57,7 @@ impl Core {
         id: Word,
         kind: RunKind,
         label: Option<Text>,
-        unit: Option<Text>,
+        unit: Option<&Text>,
         is_wanted: impl Fn(&Text) -> bool,
     ) -> Result<Vec<Text>, CoreError> {
         let number = self.state.last_run().max(1) + 1;
@@ -69,7 +66,7 @@ impl Core {
             id,
             kind,
             label,
-            unit: unit.clone(),
+            unit: unit.cloned(),
             time: now(),
         });
         let mut runs = Vec::new();
@@ -77,7 +74,7 @@ impl Core {
         for (cgroup, run) in self.probe.observed()? {
             // What is no unit hands the number down to those that are born in it.
             let of = self.state.unit_of(cgroup);
-            let takes_part = match (of, &unit) {
+            let takes_part = match (of, unit) {
                 (Some(of), Some(unit)) => of == unit,
                 (Some(of), None) => is_wanted(of),
                 (None, unit) => unit.is_none(),

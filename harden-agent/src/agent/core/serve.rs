@@ -30,7 +30,7 @@ impl Core {
                 let _ = reply.send(status);
             }
             Request::Resolve { units, reply } => {
-                let _ = reply.send(self.resolve(units));
+                let _ = reply.send(self.resolve(&units));
             }
             Request::Observation { unit, reply } => {
                 events.drain(|item| self.take(item));
@@ -47,7 +47,7 @@ impl Core {
                 let unit = unit.map(|unit| self.resolve_one(&unit)).transpose();
                 let answer = match unit {
                     Ok(unit) => {
-                        let (id, units) = self.mark(events, name, unit)?;
+                        let (id, units) = self.mark(events, name, unit.as_ref())?;
                         Ok(Marked { id, units })
                     }
                     Err(missing) => Err(MarkError::NotFound(missing)),
@@ -93,7 +93,7 @@ impl Core {
             .collect()
     }
 
-    fn resolve(&self, units: Vec<Text>) -> Result<Vec<Text>, NotFound> {
+    fn resolve(&self, units: &[Text]) -> Result<Vec<Text>, NotFound> {
         if units.is_empty() {
             return Ok(self.units().into_iter().collect());
         }

@@ -98,7 +98,7 @@ fn begun(directory: &Path) -> Journal {
 /// All records of a directory, and where it could not be read.
 fn read(directory: &Path) -> (Vec<Record>, Vec<Fault>) {
     let mut records = Vec::new();
-    let journal = Journal::open(directory).unwrap();
+    let mut journal = Journal::open(directory).unwrap();
     let replay = journal.replay(|record| records.push(record)).unwrap();
     assert_eq!(replay.records, records.len() as u64);
     (records, replay.faults)
@@ -349,7 +349,7 @@ fn names_that_are_nearly_right_are_others() {
 fn a_link_is_not_followed() {
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/etc/passwd", directory.path().join("journal.0")).unwrap();
-    let journal = Journal::open(directory.path()).unwrap();
+    let mut journal = Journal::open(directory.path()).unwrap();
     let refused = journal.replay(|_| {}).unwrap_err().to_string();
     assert!(refused.contains("journal.0: "), "{refused}");
 }

@@ -11,7 +11,7 @@ pub(super) struct Invocation {
     /// Its identifier among the runs of the unit.
     pub id: Word,
     /// systemd's.
-    pub invocation: Option<Word>,
+    pub systemd_id: Option<Word>,
     /// When its cgroup was made, nanoseconds of `CLOCK_MONOTONIC`.
     pub born: u64,
     /// The run that had been marked for the unit by then.
@@ -35,7 +35,7 @@ impl Invocation {
     /// What systemd calls it. Facts may have been filed under the first identifier already, which stays.
     pub fn name(&mut self, id: Word, invocation: Option<Word>) {
         self.id = id;
-        self.invocation = invocation.or(self.invocation.take());
+        self.systemd_id = invocation.or(self.systemd_id.take());
     }
 
     /// Which command a process is.
@@ -83,7 +83,7 @@ impl Invocation {
         let named = Record::Invocation {
             cgroup,
             id: self.id.clone(),
-            invocation: self.invocation.clone(),
+            invocation: self.systemd_id.clone(),
         };
         let ended = self.status.map(|status| Record::Ended {
             cgroup,
@@ -104,7 +104,7 @@ impl State {
             Invocation {
                 unit: unit.clone(),
                 id,
-                invocation: None,
+                systemd_id: None,
                 born,
                 marked,
                 commands: BTreeMap::new(),
@@ -170,7 +170,7 @@ impl State {
     /// systemd's identifier of it, if it is known.
     #[must_use]
     pub fn invocation(&self, cgroup: u64) -> Option<&Word> {
-        self.invocations.get(&cgroup)?.invocation.as_ref()
+        self.invocations.get(&cgroup)?.systemd_id.as_ref()
     }
 
     /// Whether it is known which command `process` is.

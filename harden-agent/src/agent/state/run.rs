@@ -1,6 +1,6 @@
 //! Runs: invocations, what somebody marked, and what the clock cut.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -80,8 +80,8 @@ impl OpenRun {
         let mut run = Run {
             kind: self.kind,
             label: self.label.clone(),
-            invocation: invocation.and_then(|known| known.invocation.clone()),
-            stands_for: Default::default(),
+            invocation: invocation.and_then(|known| known.systemd_id.clone()),
+            stands_for: BTreeSet::new(),
             command: main.map(|main| main.argv.clone()).unwrap_or_default(),
             uid: main.and_then(|main| main.uid).unwrap_or_default(),
             started: self.started,
@@ -165,11 +165,9 @@ impl State {
     /// The run that had been marked for `unit` at `time`.
     pub(super) fn marked_by(&self, unit: &Text, time: u64) -> Option<u64> {
         let marks = self.marks.iter();
-        let (number, mark) = marks
-            .filter(|(_, mark)| {
-                mark.kind != RunKind::Window && mark.time <= time && mark.is_of(unit)
-            })
-            .next_back()?;
+        let (number, mark) = marks.rev().find(|(_, mark)| {
+            mark.kind != RunKind::Window && mark.time <= time && mark.is_of(unit)
+        })?;
         (mark.kind == RunKind::Mark).then_some(*number)
     }
 
