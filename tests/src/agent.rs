@@ -143,7 +143,10 @@ impl Agent {
     /// What the present process has said.
     #[must_use]
     pub fn log(&self) -> String {
-        self.process.as_ref().map(Process::output).unwrap_or_default()
+        self.process
+            .as_ref()
+            .map(Process::output)
+            .unwrap_or_default()
     }
 
     /// Its configuration file.
@@ -216,7 +219,11 @@ impl Agent {
     /// # Errors
     /// It failed.
     pub fn status(&self) -> Result<Status> {
-        Ok(serde_json::from_str(&self.say(&["status", "--json"])?)?)
+        let output = self.harden(&["status", "--json"])?;
+        // That something is wrong, which the answer tells.
+        let answers = output.status.success() || output.status.code() == Some(6);
+        ensure!(answers, "{output:?}\nthe agent:\n{}", self.log());
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// `harden snapshot` of one unit, `--format observation`.
