@@ -142,6 +142,10 @@ impl Core {
         let Some(id) = self.state.invocation_id(cgroup) else {
             return;
         };
+        if self.state.is_succeeded(cgroup) {
+            // What systemd says by now is of the unit's next invocation.
+            return;
+        }
         if let Some(invocation) = &said.invocation
             && self.state.invocation(cgroup).is_none()
         {

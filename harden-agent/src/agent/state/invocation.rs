@@ -173,6 +173,16 @@ impl State {
         self.invocations.get(&cgroup)?.systemd_id.as_ref()
     }
 
+    /// Whether the unit has been invoked again since it was in `cgroup`.
+    #[must_use]
+    pub fn is_succeeded(&self, cgroup: u64) -> bool {
+        let Some(known) = self.invocations.get(&cgroup) else {
+            return true;
+        };
+        let mut others = self.invocations.values();
+        others.any(|other| other.unit == known.unit && other.born > known.born)
+    }
+
     /// Whether it is known which command `process` is.
     #[must_use]
     pub fn is_explained(&self, cgroup: u64, process: u32) -> bool {
