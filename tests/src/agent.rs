@@ -219,7 +219,11 @@ impl Agent {
     /// # Errors
     /// It failed.
     pub fn status(&self) -> Result<Status> {
-        Ok(serde_json::from_str(&self.say(&["status", "--json"])?)?)
+        let output = self.harden(&["status", "--json"])?;
+        // That something is wrong, which the answer tells.
+        let answers = output.status.success() || output.status.code() == Some(6);
+        ensure!(answers, "{output:?}\nthe agent:\n{}", self.log());
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// `harden snapshot` of one unit, `--format observation`.

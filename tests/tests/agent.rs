@@ -44,7 +44,7 @@ fn done(observation: &Observation, operation: Operation) -> BTreeSet<String> {
     let files = programs.values().flat_map(|facts| &facts.files);
     files
         .filter(|(_, file)| file.operations.contains_key(&operation))
-        .map(|(path, _)| path.to_string())
+        .map(|(path, _)| path.as_path().display().to_string())
         .collect()
 }
 
@@ -81,6 +81,8 @@ struct Daemon {
     /// A request; it has to succeed.
     work: &'static str,
     reloads: bool,
+    /// What would start it again after it was stopped.
+    socket: Option<&'static str>,
     programs: &'static [&'static str],
     calls: &'static [&'static str],
     reads: &'static [&'static str],
@@ -94,6 +96,7 @@ const NOTHING: Daemon = Daemon {
     files: &[],
     work: "",
     reloads: true,
+    socket: None,
     programs: &[],
     calls: &[],
     reads: &[],
@@ -177,7 +180,7 @@ const DAEMONS: [Daemon; 12] = [
         work: "chronyc -n tracking",
         reloads: false,
         programs: &["/usr/sbin/chronyd"],
-        calls: &["seccomp", "recvmsg"],
+        calls: &["seccomp", "recvmmsg"],
         reads: &["/etc/chrony/chrony.conf"],
         binds: &["inet 127.0.0.1:323", "unix /run/chrony/chronyd.sock"],
         ..NOTHING
@@ -187,6 +190,7 @@ const DAEMONS: [Daemon; 12] = [
         work: "logger harden-was-here && for i in 1 2 3 4 5 6 7 8 9 10; do \
                grep -q harden-was-here /var/log/syslog && exit; sleep 0.2; done; exit 1",
         reloads: false,
+        socket: Some("syslog.socket"),
         programs: &["/usr/sbin/rsyslogd"],
         calls: &["recvmsg", "write"],
         reads: &["/etc/rsyslog.conf"],
@@ -206,9 +210,9 @@ const DAEMONS: [Daemon; 12] = [
     },
     Daemon {
         unit: "ssh.service",
-        work: "nc -w 1 127.0.0.1 22 </dev/null | grep SSH-2.0",
+        work: "ssh-keyscan -T 5 127.0.0.1 | grep ssh-ed25519",
         programs: &["/usr/sbin/sshd"],
-        calls: &["accept", "chroot", "poll"],
+        calls: &["accept", "chroot", "ppoll"],
         reads: &["/etc/ssh/sshd_config"],
         binds: &["inet 0.0.0.0:22"],
         ..NOTHING
@@ -217,7 +221,7 @@ const DAEMONS: [Daemon; 12] = [
         unit: "stunnel@harden.service",
         files: &[(
             "/etc/stunnel/harden.conf",
-            "pid = /run/harden-stunnel.pid\n[s]\nclient = yes\naccept = 127.0.0.1:8083\nconnect = 127.0.0.1:22\n",
+            "foreground = yes\n[s]\nclient = yes\naccept = 127.0.0.1:8083\nconnect = 127.0.0.1:22\n",
         )],
         work: "nc -w 1 127.0.0.1 8083 </dev/null; true",
         reloads: false,
@@ -269,8 +273,10 @@ impl Daemon {
             thread::sleep(Duration::from_millis(20));
         }
         self.work(machine)?;
-        systemctl(&["stop"])?;
-        Ok(())
+        if let Some(socket) = self.socket {
+            machine.run(&["systemctl", "stop", socket, self.unit])?;
+        }
+        systemctl(&["stop"]).map(drop)
     }
 
     fn work(&self, machine: &Machine) -> Result<()> {
@@ -350,16 +356,30 @@ fn twelve_daemons_live_and_every_fact_is_there() -> Result<()> {
         )?;
     }
     machine.run(&["systemctl", "daemon-reload"])?;
+    // Its socket wants it by its other name.
+    machine.run(&[
+        "systemctl",
+        "enable",
+        "--runtime",
+        "--quiet",
+        "rsyslog.service",
+    ])?;
     let mut agent = Agent::start(&Setup::default())?;
     let mut faults = Vec::new();
     for daemon in &DAEMONS {
         if let Err(error) = daemon.live(&machine) {
-            let status =
-                machine.try_run(&["journalctl", "-n", "20", "--no-pager", "-u", daemon.unit])?;
+            let status = machine.try_run(&["journalctl", "-n", "20", "--no-pager"])?;
             let status = String::from_utf8_lossy(&status.stdout).into_owned();
             faults.push(format!("{}: {error:#}\n{status}", daemon.unit));
         }
     }
+    machine.run(&[
+        "systemctl",
+        "disable",
+        "--runtime",
+        "--quiet",
+        "rsyslog.service",
+    ])?;
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     for daemon in &DAEMONS {
         let observation = ended(&mut agent, &machine.key(daemon.unit), 3)?;
@@ -648,7 +668,6 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
         "systemd-run",
         "--user",
         "--quiet",
-        "--wait",
         "--unit=harden-app",
         "touch",
         "/run/harden-app",
@@ -685,7 +704,7 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
     }
     // Nothing of one is another's.
     for observation in agent.snapshots(&["--all"])? {
-        let name = observation.name.to_string();
+        let name = String::from_utf8_lossy(observation.name.as_bytes()).into_owned();
         let own: BTreeSet<&str> = expected
             .iter()
             .filter(|(unit, _)| *unit == name)
@@ -703,6 +722,54 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
         "user@0.service",
     ])?;
     Ok(())
+}
+
+#[test]
+fn below_a_unit_that_is_left_alone_others_are_observed() -> Result<()> {
+    let Some(machine) = Machine::here("below a unit that is left alone others are observed")?
+    else {
+        return Ok(());
+    };
+    let mut agent = Agent::start(&Setup {
+        include: &["harden-app-*.service"],
+        exclude: &["harden-app-2.service"],
+        ..Setup::default()
+    })?;
+    // The manager is a unit that nobody asked for: its units are told of all the same.
+    machine.run(&["systemctl", "start", "user@0.service"])?;
+    let user = machine.property("user@0.service", "ControlGroup")?;
+    let key = format!("{}{user}:harden-app-1.service", machine.cgroup().display());
+    // It is by now.
+    thread::sleep(as_patient(Duration::from_millis(2500)));
+    for number in 1..=2 {
+        let unit = format!("--unit=harden-app-{number}");
+        machine.run(&[
+            "env",
+            "XDG_RUNTIME_DIR=/run/user/0",
+            "systemd-run",
+            "--user",
+            "--quiet",
+            &unit,
+            "sh",
+            "-c",
+            "touch /run/harden-app; exec sleep infinity",
+        ])?;
+    }
+    agent.until(|agent| {
+        let made = done(&agent.snapshot(&key)?, Operation::Create);
+        ensure!(made.contains("/run/harden-app"), "{made:?}");
+        let units = agent.units()?;
+        ensure!(units.len() == 1, "{units:?}");
+        let used = agent.status()?.slots_used;
+        // The shell, touch, sleep.
+        ensure!(used == 3, "{used} slots");
+        Ok(())
+    })?;
+    machine.run(&["systemctl", "stop", "user@0.service"])?;
+    agent.until(|agent| {
+        ensure!(agent.status()?.slots_used == 0);
+        Ok(())
+    })
 }
 
 /// Does what it reads from a FIFO, a line at a time.
@@ -951,7 +1018,6 @@ fn a_hundred_units_are_told_of_at_once() -> Result<()> {
     Ok(())
 }
 
-/// Whether a command of this test can be had.
 #[test]
 fn an_agent_that_is_ended_leaves_nothing() -> Result<()> {
     let Some(_machine) = Machine::here("an agent that is ended leaves nothing")? else {

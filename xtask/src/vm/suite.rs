@@ -47,6 +47,10 @@ const fn debian(name: &'static str) -> Suite {
 /// No suite: boots the small image and keeps what `harden doctor` says.
 pub const DOCTOR: &str = "doctor";
 
+/// The agent differs where the kernel side does: the oldest, which has no task storage, and the first long-term one
+/// that is whole.
+const AGENT: &[&str] = &["5.10", "6.1"];
+
 /// All of them, in the order in which they run.
 pub const SUITES: &[Suite] = &[
     small("paths"),
@@ -84,6 +88,19 @@ pub const SUITES: &[Suite] = &[
     debian("nothing_stays_behind"),
     debian("units"),
     debian("systemd"),
+    Suite {
+        kernels: AGENT,
+        scale: "0.05",
+        ..debian("agent")
+    },
+    Suite {
+        kernels: AGENT,
+        ..debian("agent_faults")
+    },
+    Suite {
+        kernels: AGENT,
+        ..debian("agent_roles")
+    },
 ];
 
 /// Suites that one boot serves.

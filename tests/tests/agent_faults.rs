@@ -1,0 +1,296 @@
+//! What becomes of `harden agent` when its disk is full, its files are gone, or what is in them makes no sense: it
+//! says so, goes on recording, overwrites nothing, and writes everything once it can.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use harden_agent::{
+    observation::{self, Observation, Operation, Text},
+    output::file_stem,
+};
+use harden_tests::{Agent, Machine, Scratch, Setup};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::signal::Signal,
+};
+
+const UNIT: &str = "harden-obeys.service";
+const OBEYS: &str = "[Service]
+ExecStartPre=/bin/sh -c 'rm -f /run/harden-orders; mkfifo /run/harden-orders'
+ExecStart=/bin/sh -c 'exec 3<>/run/harden-orders; while read -r order <&3; do eval \"$order\"; done'
+";
+
+/// A file system with little room, gone when dropped.
+struct Small(Scratch);
+
+impl Small {
+    fn mount() -> Result<Self> {
+        let directory = Scratch::new(Path::new("/run"))?;
+        let none = None::<&str>;
+        mount(
+            none,
+            directory.path(),
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("size=1m"),
+        )
+        .context("mount -t tmpfs")?;
+        Ok(Self(directory))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+
+    /// Takes all room that there is.
+    fn fill(&self) -> Result<()> {
+        let mut filler = File::options()
+            .create(true)
+            .append(true)
+            .open(self.filler())?;
+        for size in [4096, 1] {
+            while filler.write_all(&vec![0; size]).is_ok() {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// A unit that does what it is told, and an agent that watches it.
+struct Stage {
+    machine: Machine,
+    agent: Agent,
+    key: String,
+}
+
+impl Stage {
+    fn set(test: &str, parent: Option<&Path>) -> Result<Option<Self>> {
+        let Some(machine) = Machine::here(test)? else {
+            return Ok(None);
+        };
+        machine.unit(UNIT, OBEYS)?;
+        let agent = Agent::start(&Setup {
+            include: &["harden-obeys.service"],
+            state: "compact_every = \"1s\"",
+            parent,
+            ..Setup::default()
+        })?;
+        machine.run(&["systemctl", "start", UNIT])?;
+        let key = machine.key(UNIT);
+        Ok(Some(Self {
+            machine,
+            agent,
+            key,
+        }))
+    }
+
+    /// The unit makes a file.
+    fn order(&self, name: &str) -> Result<()> {
+        let script = format!("echo ': >/run/harden-order-{name}' >/run/harden-orders");
+        self.machine.run(&["sh", "-c", &script]).map(drop)
+    }
+
+    /// Waits until the agent tells of these.
+    fn told(&mut self, names: &[&str]) -> Result<()> {
+        let key = &self.key;
+        self.agent.until(|agent| has(&agent.snapshot(key)?, names))
+    }
+
+    /// Where the unit's file is.
+    fn file(&self) -> PathBuf {
+        let stem = file_stem(&Text::from(&*self.key));
+        self.agent
+            .state()
+            .join("units")
+            .join(format!("{stem}.json"))
+    }
+
+    /// Waits until these are in the unit's file.
+    fn written(&mut self, names: &[&str]) -> Result<()> {
+        let file = self.file();
+        self.agent.until(|_| has(&observation::read(&file)?, names))
+    }
+
+    fn said(&mut self, text: &str) -> Result<()> {
+        self.agent.until(|agent| {
+            ensure!(agent.log().contains(text), "{text:?} is not said");
+            Ok(())
+        })
+    }
+
+    fn errors(&mut self, are_there: bool) -> Result<()> {
+        self.agent.until(|agent| {
+            let errors = agent.status()?.errors;
+            ensure!(errors.is_empty() != are_there, "{errors:?}");
+            Ok(())
+        })
+    }
+}
+
+fn has(observation: &Observation, names: &[&str]) -> Result<()> {
+    let mut made = BTreeSet::new();
+    for run in observation.runs.values() {
+        let programs = run
+            .executables
+            .values()
+            .chain(run.control.values().flat_map(|programs| programs.values()));
+        for (path, file) in programs.flat_map(|facts| &facts.files) {
+            if file.operations.contains_key(&Operation::Create) {
+                made.insert(path.as_path().display().to_string());
+            }
+        }
+    }
+    for name in names {
+        ensure!(
+            made.contains(&format!("/run/harden-order-{name}")),
+            "{name} is not in {made:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_costs_nothing_once_there_is_room() -> Result<()> {
+    let small = Small::mount()?;
+    let Some(mut stage) = Stage::set(
+        "a full disk costs nothing once there is room",
+        Some(small.0.path()),
+    )?
+    else {
+        return Ok(());
+    };
+    stage.order("before")?;
+    stage.written(&["before"])?;
+    let whole = observation::read(&stage.file())?;
+    small.fill()?;
+    // Each is more than what is left of a page.
+    let names: Vec<String> = (0..40)
+        .map(|number| format!("full-{number}-{}", "x".repeat(200)))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        stage.order(name)?;
+    }
+    stage.told(&names)?;
+    stage.said("No space left on device")?;
+    stage.errors(true)?;
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    // What was there is there, and whole.
+    has(&observation::read(&stage.file())?, &["before"])?;
+    assert!(whole.runs.len() == 1);
+    let said = stage
+        .agent
+        .log()
+        .lines()
+        .filter(|line| line.contains("ERROR"))
+        .count();
+    assert!(said <= 4, "the log is flooded:\n{}", stage.agent.log());
+    assert!(
+        !stage.agent.log().contains("works again"),
+        "{}",
+        stage.agent.log()
+    );
+
+    fs::remove_file(small.filler())?;
+    stage.said("works again")?;
+    stage.errors(false)?;
+    // At once: not even SIGKILL takes it now.
+    stage.agent.end(Signal::SIGKILL)?;
+    stage.agent.begin(&[])?;
+    stage.told(&names)?;
+    stage.written(&names)?;
+    stage.order("after")?;
+    stage.written(&["before", "after"])
+}
+
+#[test]
+fn a_state_directory_that_is_gone_is_made_again() -> Result<()> {
+    let Some(mut stage) = Stage::set("a state directory that is gone is made again", None)? else {
+        return Ok(());
+    };
+    stage.order("before")?;
+    stage.written(&["before"])?;
+    fs::remove_dir_all(stage.agent.state())?;
+    stage.order("after")?;
+    stage.said("nobody but harden may touch it")?;
+    stage.written(&["after"])?;
+    stage.errors(false)?;
+    stage.order("killed")?;
+    stage.told(&["killed"])?;
+    stage.agent.end(Signal::SIGKILL)?;
+    stage.agent.begin(&[])?;
+    stage.told(&["after", "killed"])?;
+    Ok(())
+}
+
+#[test]
+fn a_corrupt_file_is_kept_and_told_of() -> Result<()> {
+    let Some(mut stage) = Stage::set("a corrupt file is kept and told of", None)? else {
+        return Ok(());
+    };
+    stage.order("before")?;
+    stage.written(&["before"])?;
+    stage.agent.end(Signal::SIGTERM)?;
+    let file = stage.file();
+    let mut content = fs::read(&file)?;
+    let middle = content.len() / 2;
+    content.truncate(middle);
+    fs::write(&file, &content)?;
+    stage.order("meanwhile")?;
+    stage.agent.begin(&[])?;
+    stage.said("cannot be used")?;
+    stage.order("after")?;
+    // What was recorded while no agent ran is there too.
+    stage.written(&["meanwhile", "after"])?;
+    let mut aside = file.into_os_string();
+    aside.push(".corrupt-1");
+    assert_eq!(fs::read(&aside)?, content);
+    stage.errors(false)
+}
+
+#[test]
+fn a_corrupt_journal_is_kept_and_told_of() -> Result<()> {
+    let Some(mut stage) = Stage::set("a corrupt journal is kept and told of", None)? else {
+        return Ok(());
+    };
+    stage.order("before")?;
+    stage.written(&["before"])?;
+    stage.order("killed")?;
+    stage.told(&["killed"])?;
+    stage.agent.end(Signal::SIGKILL)?;
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(stage.agent.state())? {
+        let path = entry?.path();
+        if path.is_file() {
+            let mut content = fs::read(&path)?;
+            let middle = content.len() / 2;
+            content[middle] ^= 0xff;
+            fs::write(&path, &content)?;
+            journals.push((path, content));
+        }
+    }
+    ensure!(!journals.is_empty(), "there is no journal");
+    stage.agent.begin(&[])?;
+    stage.said("is corrupt at byte")?;
+    stage.order("after")?;
+    stage.written(&["before", "after"])?;
+    for (path, content) in journals {
+        let mut aside = path.clone().into_os_string();
+        aside.push(".corrupt-1");
+        assert_eq!(
+            fs::read(&aside).with_context(|| format!("{}", path.display()))?,
+            content
+        );
+    }
+    stage.errors(false)
+}
