@@ -47,6 +47,9 @@ const fn debian(name: &'static str) -> Suite {
 /// No suite: boots the small image and keeps what `harden doctor` says.
 pub const DOCTOR: &str = "doctor";
 
+/// The parameter of the kernel with which the package is installed before systemd starts: `guest/init`.
+pub const INSTALLED: &str = "harden.installed";
+
 /// All of them, in the order in which they run.
 pub const SUITES: &[Suite] = &[
     small("paths"),
@@ -84,6 +87,18 @@ pub const SUITES: &[Suite] = &[
     debian("nothing_stays_behind"),
     debian("units"),
     debian("systemd"),
+    // The same boot for both, and in this order: what was there from the start is looked at first.
+    Suite {
+        parameter: INSTALLED,
+        kernels: &["5.10", "6.1"],
+        ..debian("boot")
+    },
+    Suite {
+        parameter: INSTALLED,
+        kernels: &["5.10", "6.1"],
+        seconds: 1800,
+        ..debian("service")
+    },
 ];
 
 /// Suites that one boot serves.
@@ -98,6 +113,13 @@ pub struct Boot {
     /// Whether `harden doctor` says first what the kernel can do: it loads every hook alone, which takes a
     /// while emulated, so once for each kernel, and not where one suite is wanted.
     pub doctor: bool,
+}
+
+impl Boot {
+    /// Whether the package comes along.
+    pub fn is_installed(&self) -> bool {
+        self.parameter == INSTALLED
+    }
 }
 
 /// The boots that a kernel needs, for all suites or for one.
