@@ -8,6 +8,7 @@ mod container;
 pub mod firejail;
 pub mod harden;
 pub mod http;
+mod installed;
 mod machine;
 pub mod mutation;
 pub mod network;
@@ -25,6 +26,7 @@ mod work;
 
 pub use agent::{Agent, Setup};
 pub use container::Container;
+pub use installed::Installed;
 pub use machine::Machine;
 pub use process::{Process, as_patient, is_alive};
 pub use profile::Profile;

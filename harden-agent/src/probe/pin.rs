@@ -159,7 +159,20 @@ fn prepare(dir: &Path) -> Result<(), ProbeError> {
         return Ok(());
     }
     match made {
-        Err(error) if found.is_err() => Err(ProbeError::Pins(dir.to_owned(), error.into())),
+        Err(error) if found.is_err() => {
+            // The agent's own user may make nothing in /sys/fs/bpf.
+            let is_denied = matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            );
+            let mut error = anyhow::Error::from(error);
+            if is_denied {
+                error = error.context(
+                    "it is not there and cannot be made; as root: systemd-tmpfiles --create harden.conf",
+                );
+            }
+            Err(ProbeError::Pins(dir.to_owned(), error))
+        }
         _ => Err(ProbeError::NotBpffs(dir.to_owned())),
     }
 }

@@ -12,13 +12,14 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{cpio::Archive, suite::Boot};
-use crate::{process, programs, workspace};
+use crate::{package, process, programs, workspace};
 
 const RUN: &str = include_str!("guest/run");
 
 /// Test programs by the names of their targets.
 pub struct Payload {
     suites: Vec<(String, PathBuf)>,
+    package: PathBuf,
 }
 
 impl Payload {
@@ -39,7 +40,8 @@ impl Payload {
             process::run(strip.args(["-o"]).arg(&stripped).arg(&executable))?;
             suites.push((name, stripped));
         }
-        Ok(Self { suites })
+        let package = package::make()?;
+        Ok(Self { suites, package })
     }
 
     /// Puts everything that a boot needs into /harden, and gives back the programs among it.
@@ -61,6 +63,9 @@ impl Payload {
             archive.copy(file, format!("/harden/tests/{name}"))?;
             let _ = writeln!(list, "{name} {} {}", suite.seconds, suite.scale);
             programs.push(file.clone());
+        }
+        if boot.is_installed() {
+            archive.copy(&self.package, "/harden/harden.deb")?;
         }
         archive.file("/harden/suites", 0o644, list.as_bytes());
 

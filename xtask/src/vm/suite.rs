@@ -51,6 +51,9 @@ pub const DOCTOR: &str = "doctor";
 /// that is whole.
 const AGENT: &[&str] = &["5.10", "6.1"];
 
+/// The parameter of the kernel with which the package is installed before systemd starts: `guest/init`.
+pub const INSTALLED: &str = "harden.installed";
+
 /// All of them, in the order in which they run.
 pub const SUITES: &[Suite] = &[
     small("paths"),
@@ -101,6 +104,18 @@ pub const SUITES: &[Suite] = &[
         kernels: AGENT,
         ..debian("agent_roles")
     },
+    // The same boot for both, and in this order: what was there from the start is looked at first.
+    Suite {
+        parameter: INSTALLED,
+        kernels: AGENT,
+        ..debian("boot")
+    },
+    Suite {
+        parameter: INSTALLED,
+        kernels: AGENT,
+        seconds: 1800,
+        ..debian("service")
+    },
 ];
 
 /// Suites that one boot serves.
@@ -115,6 +130,13 @@ pub struct Boot {
     /// Whether `harden doctor` says first what the kernel can do: it loads every hook alone, which takes a
     /// while emulated, so once for each kernel, and not where one suite is wanted.
     pub doctor: bool,
+}
+
+impl Boot {
+    /// Whether the package comes along.
+    pub fn is_installed(&self) -> bool {
+        self.parameter == INSTALLED
+    }
 }
 
 /// The boots that a kernel needs, for all suites or for one.

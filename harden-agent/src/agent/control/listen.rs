@@ -62,7 +62,11 @@ pub fn bind(path: &Path) -> Result<(UnixListener, u32), BindError> {
         Err(error) => return Err(io(error)),
     }
     let listener = UnixListener::bind(path).map_err(io)?;
-    if let Ok(Some(group)) = nix::unistd::Group::from_name(GROUP) {
+    let made = path.symlink_metadata().map_err(io)?;
+    // The unit's filter refuses chown(2), and its group is the right one already.
+    if let Ok(Some(group)) = nix::unistd::Group::from_name(GROUP)
+        && group.gid.as_raw() != made.gid()
+    {
         // Refused without CAP_CHOWN: then the directory's owner has seen to it, or only root reads.
         if let Err(error) = std::os::unix::fs::chown(path, None, Some(group.gid.as_raw())) {
             tracing::warn!("{}: cannot be given to the group {GROUP}: {error}", name());

@@ -104,7 +104,7 @@ async fn accept(listener: UnixListener, group: u32, core: mpsc::Sender<Request>,
                 continue;
             }
         };
-        let role = match peer::role(&stream, group).await {
+        let role = match peer::role(&stream, group) {
             Ok(role) => role,
             Err(error) => {
                 tracing::warn!("a client's credentials cannot be read: {error}");

@@ -2,14 +2,10 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 use tokio::net::UnixStream;
-use zlink::connection::{
-    Credentials,
-    socket::{FetchPeerCredentials, UnixSocket},
-};
 
 /// What a peer may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +18,15 @@ pub(super) enum Role {
 
 /// The role of the peer of `stream`, if it has one. The mode of the socket keeps the others out
 /// already; this holds even where somebody changed it.
-pub(super) async fn role(stream: &UnixStream, group: u32) -> io::Result<Option<Role>> {
-    let credentials = Peer(stream).fetch_peer_credentials().await?;
-    Ok(decide(&Who::from(&credentials), group))
+///
+/// Not by zlink's own question for the credentials: it wants the peer's process too, and fails where that is in
+/// another PID namespace, as everybody is for an agent in a sandbox.
+pub(super) fn role(stream: &UnixStream, group: u32) -> io::Result<Option<Role>> {
+    let peer = stream.peer_cred()?;
+    let mut groups = groups(stream.as_fd())?;
+    groups.push(peer.gid());
+    let user = peer.uid();
+    Ok(decide(&Who { user, groups }, group))
 }
 
 struct Who {
@@ -32,17 +34,33 @@ struct Who {
     groups: Vec<u32>,
 }
 
-impl From<&Credentials> for Who {
-    fn from(credentials: &Credentials) -> Self {
-        let own = credentials.unix_primary_group_id();
-        let others = credentials.unix_supplementary_group_ids();
-        Self {
-            user: credentials.unix_user_id().as_raw(),
-            groups: std::iter::once(&own)
-                .chain(others)
-                .map(|group| group.as_raw())
-                .collect(),
+/// The supplementary groups of the peer (`SO_PEERGROUPS`).
+fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let size = groups.len() * size_of::<libc::gid_t>();
+        let mut length = libc::socklen_t::try_from(size).map_err(io::Error::other)?;
+        // SAFETY: the kernel writes at most `length` bytes, which is what `groups` has.
+        let status = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        // It says how long the list is, also where it does not fit.
+        let count = length as usize / size_of::<libc::gid_t>();
+        if status == 0 {
+            groups.truncate(count);
+            return Ok(groups);
         }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(count, 0);
     }
 }
 
@@ -55,16 +73,6 @@ fn decide(who: &Who, group: u32) -> Option<Role> {
         None
     }
 }
-
-struct Peer<'a>(&'a UnixStream);
-
-impl AsFd for Peer<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl UnixSocket for Peer<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +101,6 @@ mod tests {
         } else {
             Role::Member
         };
-        assert_eq!(role(&one, group).await.unwrap(), Some(expected));
+        assert_eq!(role(&one, group).unwrap(), Some(expected));
     }
 }
