@@ -143,7 +143,10 @@ impl Agent {
     /// What the present process has said.
     #[must_use]
     pub fn log(&self) -> String {
-        self.process.as_ref().map(Process::output).unwrap_or_default()
+        self.process
+            .as_ref()
+            .map(Process::output)
+            .unwrap_or_default()
     }
 
     /// Its configuration file.

@@ -247,7 +247,8 @@ const DAEMONS: [Daemon; 12] = [
 impl Daemon {
     /// Starts, works, reloads, is started again, crashes, stops.
     fn live(&self, machine: &Machine) -> Result<()> {
-        let systemctl = |words: &[&str]| machine.run(&[&["systemctl"], words, &[self.unit]].concat());
+        let systemctl =
+            |words: &[&str]| machine.run(&[&["systemctl"], words, &[self.unit]].concat());
         systemctl(&["start"])?;
         self.work(machine)?;
         if self.reloads {
@@ -293,14 +294,25 @@ impl Daemon {
             let addresses = facts
                 .addresses
                 .get(&harden_agent::observation::AddressOperation::Bind);
-            binds.extend(addresses.into_iter().flatten().map(|(text, _)| text.to_string()));
+            binds.extend(
+                addresses
+                    .into_iter()
+                    .flatten()
+                    .map(|(text, _)| text.to_string()),
+            );
         }
         for program in self.programs {
             let names: Vec<_> = programs.keys().collect();
-            assert!(programs.contains_key(&Text::from(*program)), "{unit}: {names:?}");
+            assert!(
+                programs.contains_key(&Text::from(*program)),
+                "{unit}: {names:?}"
+            );
         }
         for call in self.calls {
-            assert!(calls_of_all.contains(*call), "{unit}: {call} in {calls_of_all:?}");
+            assert!(
+                calls_of_all.contains(*call),
+                "{unit}: {call} in {calls_of_all:?}"
+            );
         }
         let read = done(observation, Operation::Read);
         for file in self.reads {
@@ -342,7 +354,8 @@ fn twelve_daemons_live_and_every_fact_is_there() -> Result<()> {
     let mut faults = Vec::new();
     for daemon in &DAEMONS {
         if let Err(error) = daemon.live(&machine) {
-            let status = machine.try_run(&["journalctl", "-n", "20", "--no-pager", "-u", daemon.unit])?;
+            let status =
+                machine.try_run(&["journalctl", "-n", "20", "--no-pager", "-u", daemon.unit])?;
             let status = String::from_utf8_lossy(&status.stdout).into_owned();
             faults.push(format!("{}: {error:#}\n{status}", daemon.unit));
         }
@@ -365,7 +378,9 @@ fn twelve_daemons_live_and_every_fact_is_there() -> Result<()> {
 
 /// What the `true` of the machine does, as `harden run` sees it.
 fn calls_of_true(machine: &Machine) -> Result<BTreeSet<String>> {
-    let leader = machine.container().map(|container| container.leader().to_string());
+    let leader = machine
+        .container()
+        .map(|container| container.leader().to_string());
     let enter = ["nsenter", "--all", "--wd=/", "--target"];
     let mut command = Vec::new();
     if let Some(leader) = &leader {
@@ -426,7 +441,10 @@ fn what_systemd_does_before_exec_is_not_the_units() -> Result<()> {
         return Ok(());
     };
     let expected = calls_of_true(&machine)?;
-    ensure!(expected.contains("execve") || expected.len() > 5, "{expected:?}");
+    ensure!(
+        expected.contains("execve") || expected.len() > 5,
+        "{expected:?}"
+    );
     let bare = "[Service]\nType=oneshot\nExecStart=/bin/true\n";
     machine.write("/run/systemd/system/harden-bare.service", bare)?;
     machine.unit("harden-hardened.service", HARDENED)?;
@@ -468,7 +486,9 @@ fn of_a_thousand_units_none_is_missing() -> Result<()> {
         let mut missing = Vec::new();
         for number in 1..=count {
             let name = format!("{prefix}{number}.service");
-            let found = snapshots.iter().find(|seen| seen.name == Text::from(&*name));
+            let found = snapshots
+                .iter()
+                .find(|seen| seen.name == Text::from(&*name));
             let Some(found) = found else {
                 missing.push(name);
                 continue;
@@ -486,7 +506,11 @@ fn of_a_thousand_units_none_is_missing() -> Result<()> {
     };
     agent.until(|agent| {
         let missing = missing(agent)?;
-        ensure!(missing.is_empty(), "{} are missing: {missing:#?}", missing.len());
+        ensure!(
+            missing.is_empty(),
+            "{} are missing: {missing:#?}",
+            missing.len()
+        );
         Ok(())
     })?;
     for observation in agent.snapshots(&["--all"])? {
@@ -522,13 +546,23 @@ fn what_nobody_asked_for_is_left_alone() -> Result<()> {
     }
     machine.run(&["systemctl", "restart", "harden-b1.service"])?;
     agent.until(|agent| {
-        let names: Vec<_> = agent.units()?.into_iter().map(|unit| unit.unit.to_string()).collect();
+        let names: Vec<_> = agent
+            .units()?
+            .into_iter()
+            .map(|unit| unit.unit.to_string())
+            .collect();
         ensure!(names == [machine.key("harden-a1.service")], "{names:?}");
         let used = agent.status()?.slots_used;
         ensure!(used == 1, "{used} slots");
         Ok(())
     })?;
-    machine.run(&["systemctl", "stop", "harden-a1.service", "harden-a2.service", "harden-b1.service"])?;
+    machine.run(&[
+        "systemctl",
+        "stop",
+        "harden-a1.service",
+        "harden-a2.service",
+        "harden-b1.service",
+    ])?;
     ended(&mut agent, &machine.key("harden-a1.service"), 1)?;
     let files: Vec<_> = fs::read_dir(agent.state().join("units"))?
         .map(|entry| Ok(entry?.file_name()))
@@ -547,7 +581,11 @@ fn the_agent_does_not_observe_itself() -> Result<()> {
         return Ok(());
     };
     let agent = Agent::start(&Setup::default())?;
-    let binary = Text::from(fs::canonicalize(harden::binary())?.as_os_str().as_encoded_bytes());
+    let binary = Text::from(
+        fs::canonicalize(harden::binary())?
+            .as_os_str()
+            .as_encoded_bytes(),
+    );
     for _ in 0..10 {
         let units = agent.units()?;
         let own = units.iter().find(|unit| unit.executables.contains(&binary));
@@ -555,10 +593,17 @@ fn the_agent_does_not_observe_itself() -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     let own = fs::read_to_string("/proc/self/cgroup")?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::")).context("a cgroup")?;
+    let own = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .context("a cgroup")?;
     if let Some(unit) = harden_agent::collect::unit::unit(own.as_bytes()) {
         let units = agent.units()?;
-        assert!(units.iter().all(|seen| seen.unit != Text::from(unit.to_string())));
+        assert!(
+            units
+                .iter()
+                .all(|seen| seen.unit != Text::from(unit.to_string()))
+        );
     }
     Ok(())
 }
@@ -589,19 +634,39 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
     }
     machine.run(&["systemctl", "start", "harden-delegate.service"])?;
     machine.run(&["systemctl", "reload", "harden-delegate.service"])?;
-    machine.run(&["systemd-run", "--scope", "--quiet", "--unit=harden-scope", "touch", "/run/harden-scoped"])?;
     machine.run(&[
-        "env", "XDG_RUNTIME_DIR=/run/user/0", "systemd-run", "--user", "--quiet", "--wait", "--unit=harden-app",
-        "touch", "/run/harden-app",
+        "systemd-run",
+        "--scope",
+        "--quiet",
+        "--unit=harden-scope",
+        "touch",
+        "/run/harden-scoped",
+    ])?;
+    machine.run(&[
+        "env",
+        "XDG_RUNTIME_DIR=/run/user/0",
+        "systemd-run",
+        "--user",
+        "--quiet",
+        "--wait",
+        "--unit=harden-app",
+        "touch",
+        "/run/harden-app",
     ])?;
     let user = machine.property("user@0.service", "ControlGroup")?;
     let user = format!("{}{user}", machine.cgroup().display());
     let expected = [
         (machine.key("harden@one.service"), "/run/harden-one"),
         // %i is as it stands in the name.
-        (machine.key(r"harden@two\x2dthree.service"), r"/run/harden-two\x2dthree"),
+        (
+            machine.key(r"harden@two\x2dthree.service"),
+            r"/run/harden-two\x2dthree",
+        ),
         (machine.key("harden-delegate.service"), "/run/harden-main"),
-        (machine.key("harden-delegate.service"), "/run/harden-control"),
+        (
+            machine.key("harden-delegate.service"),
+            "/run/harden-control",
+        ),
         (machine.key("harden-scope.scope"), "/run/harden-scoped"),
         (format!("{user}:harden-app.service"), "/run/harden-app"),
     ];
@@ -610,20 +675,33 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
             let observation = agent.snapshot(unit)?;
             let made = done(&observation, Operation::Create);
             ensure!(made.contains(*file), "{unit}: {made:?}");
-            ensure!(observation.runs.len() == 1, "{unit}: {} runs", observation.runs.len());
+            ensure!(
+                observation.runs.len() == 1,
+                "{unit}: {} runs",
+                observation.runs.len()
+            );
             Ok(())
         })?;
     }
     // Nothing of one is another's.
     for observation in agent.snapshots(&["--all"])? {
         let name = observation.name.to_string();
-        let own: BTreeSet<&str> = expected.iter().filter(|(unit, _)| *unit == name).map(|(_, file)| *file).collect();
+        let own: BTreeSet<&str> = expected
+            .iter()
+            .filter(|(unit, _)| *unit == name)
+            .map(|(_, file)| *file)
+            .collect();
         let made = done(&observation, Operation::Create);
         for (_, file) in &expected {
             assert_eq!(made.contains(*file), own.contains(file), "{name}: {file}");
         }
     }
-    machine.run(&["systemctl", "stop", "harden-delegate.service", "user@0.service"])?;
+    machine.run(&[
+        "systemctl",
+        "stop",
+        "harden-delegate.service",
+        "user@0.service",
+    ])?;
     Ok(())
 }
 
@@ -660,7 +738,10 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
         let output = watch.output();
         // The last line may be half a line.
         let whole = output.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        Ok(whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+        Ok(whole
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?)
     };
     for number in 1..=3 {
         let file = format!("/run/harden-order-{number}");
@@ -669,7 +750,10 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
         watch.until(|| Ok(())).context("it watches")?;
         let told = loop {
             let told = facts(&watch)?;
-            let fact = told.iter().find(|fact| fact.fact.to_string().contains(&file)).cloned();
+            let fact = told
+                .iter()
+                .find(|fact| fact.fact.to_string().contains(&file))
+                .cloned();
             if fact.is_some() || asked.elapsed() > as_patient(Duration::from_secs(10)) {
                 break fact;
             }
@@ -699,7 +783,11 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
     let told = facts(&watch)?;
     let mut seen = BTreeSet::new();
     for fact in &told {
-        let key = (fact.executable.to_string(), fact.kind, fact.fact.to_string());
+        let key = (
+            fact.executable.to_string(),
+            fact.kind,
+            fact.fact.to_string(),
+        );
         assert!(seen.insert(key.clone()), "told twice: {key:?}");
         assert_eq!(fact.lagged, 0);
     }
@@ -707,7 +795,10 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
 
     // Units age.
     let last_new = |agent: &Agent| -> Result<_> {
-        let unit = agent.units()?.into_iter().find(|unit| unit.unit == Text::from(&*key));
+        let unit = agent
+            .units()?
+            .into_iter()
+            .find(|unit| unit.unit == Text::from(&*key));
         unit.context("listed")?.last_new.context("a time")
     };
     // What the restart brought that is only in the records of slots.
@@ -717,9 +808,16 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
     order(&machine, ": >/run/harden-order-1")?;
     assert_eq!(last_new(&agent)?, before);
     let table = agent.say(&["units"])?;
-    let line = table.lines().find(|line| line.contains("harden-obeys.service")).context("listed")?;
+    let line = table
+        .lines()
+        .find(|line| line.contains("harden-obeys.service"))
+        .context("listed")?;
     let age: Vec<_> = line.split_whitespace().rev().skip(1).take(2).collect();
-    let seconds: u64 = age.get(1).context("an age")?.parse().context(line.to_owned())?;
+    let seconds: u64 = age
+        .get(1)
+        .context("an age")?
+        .parse()
+        .context(line.to_owned())?;
     assert!(age[0] == "s" && seconds >= 2 || age[0] == "min", "{line}");
     order(&machine, ": >/run/harden-order-newest")?;
     agent.until(|agent| {
@@ -759,23 +857,40 @@ fn a_second_instance_records_at_the_same_time() -> Result<()> {
     let (printed, recorded) = thread::scope(|scope| {
         let unit = scope.spawn(|| {
             machine.run(&[
-                "systemd-run", "--quiet", "--pipe", "--wait", "--unit=harden-acts",
-                "/usr/local/bin/harden-acts", "/var/tmp/harden-acts",
+                "systemd-run",
+                "--quiet",
+                "--pipe",
+                "--wait",
+                "--unit=harden-acts",
+                "/usr/local/bin/harden-acts",
+                "/var/tmp/harden-acts",
             ])
         });
-        let recorded = harden::record("acts", &[], &[program.as_os_str(), of_run.path().as_os_str()]);
+        let recorded = harden::record(
+            "acts",
+            &[],
+            &[program.as_os_str(), of_run.path().as_os_str()],
+        );
         (unit.join().expect("no panic"), recorded)
     });
     let recorded = recorded?;
     let expected = printed_acts(&recorded.output);
     assert!(expected.len() > 70, "{}", recorded.output);
-    assert_same(&expected, &acts(observed::facts(&recorded.observation, "acts"), of_run.path()));
+    assert_same(
+        &expected,
+        &acts(
+            observed::facts(&recorded.observation, "acts"),
+            of_run.path(),
+        ),
+    );
 
     let observation = ended(&mut agent, &machine.key("harden-acts.service"), 1)?;
     let expected = printed_acts(&printed?);
     assert!(expected.len() > 70);
     let facts = programs(&observation);
-    let facts = facts.get(&Text::from("/usr/local/bin/harden-acts")).context("the program")?;
+    let facts = facts
+        .get(&Text::from("/usr/local/bin/harden-acts"))
+        .context("the program")?;
     assert_same(&expected, &acts(facts, Path::new("/var/tmp/harden-acts")));
     assert_whole(&observation);
     let _ = fs::remove_dir_all(&of_unit);
@@ -814,14 +929,24 @@ fn a_hundred_units_are_told_of_at_once() -> Result<()> {
         let out = Scratch::new(Path::new("/run"))?;
         let directory = out.path().to_str().context("a path in UTF-8")?;
         let begun = Instant::now();
-        agent.say(&["snapshot", "--all", "--format", "observation", "--out", directory])?;
+        agent.say(&[
+            "snapshot",
+            "--all",
+            "--format",
+            "observation",
+            "--out",
+            directory,
+        ])?;
         fastest = fastest.min(begun.elapsed());
         assert_eq!(fs::read_dir(out.path())?.count(), 100);
     }
     println!("a snapshot of 100 units takes {fastest:?}");
     // With what the command itself takes to start and to write; without optimisation many times as long.
     let most = if cfg!(debug_assertions) { 5000 } else { 400 };
-    assert!(fastest < as_patient(Duration::from_millis(most)), "{fastest:?}");
+    assert!(
+        fastest < as_patient(Duration::from_millis(most)),
+        "{fastest:?}"
+    );
     machine.run(&["systemctl", "stop", "harden-hundred@*.service"])?;
     Ok(())
 }
@@ -838,18 +963,27 @@ fn an_agent_that_is_ended_leaves_nothing() -> Result<()> {
     agent.begin(&[])?;
     let after = agent.status()?;
     assert_ne!(before.pid, after.pid);
-    assert_eq!(after.kernel_side, harden_agent::agent::request::KernelSide::Adopted);
+    assert_eq!(
+        after.kernel_side,
+        harden_agent::agent::request::KernelSide::Adopted
+    );
     assert_eq!(before.since, after.since);
     let pins = agent.home().join("bpf/harden");
     assert_eq!(fs::read_dir(&pins)?.count(), 1);
     agent.end(nix::sys::signal::Signal::SIGTERM)?;
-    let unload = agent.command(&["agent", "--unload", "--config"]).arg(agent.config()).output()?;
+    let unload = agent
+        .command(&["agent", "--unload", "--config"])
+        .arg(agent.config())
+        .output()?;
     assert!(unload.status.success(), "{unload:?}");
     assert!(!pins.exists() || fs::read_dir(&pins)?.count() == 0);
     let again = Command::new(harden::binary())
         .args(["agent", "--unload", "--config"])
         .arg(agent.config())
         .output()?;
-    assert!(String::from_utf8_lossy(&again.stdout).contains("no kernel side"), "{again:?}");
+    assert!(
+        String::from_utf8_lossy(&again.stdout).contains("no kernel side"),
+        "{again:?}"
+    );
     Ok(())
 }
