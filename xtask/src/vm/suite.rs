@@ -93,6 +93,7 @@ pub const SUITES: &[Suite] = &[
     debian("systemd"),
     Suite {
         kernels: AGENT,
+        seconds: 1800,
         scale: "0.05",
         ..debian("agent")
     },

@@ -292,6 +292,28 @@ fn a_fault_in_one_file_leaves_the_next_readable() {
 }
 
 #[test]
+fn a_corrupt_file_is_kept_when_the_others_are_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = begun(directory.path());
+    journal.append_item(&[0; 100]).unwrap();
+    journal.rotate(items(1..2).into_iter()).unwrap();
+    let path = directory.path().join("journal.0");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    drop(journal);
+
+    let mut journal = Journal::open(directory.path()).unwrap();
+    let replay = journal.replay(|_| {}).unwrap();
+    assert_eq!(replay.faults[0].kind, FaultKind::Corrupt);
+    journal.rotate(std::iter::empty()).unwrap();
+    journal.drop_older().unwrap();
+    let kept = "journal.0.corrupt-1";
+    assert_eq!(names(directory.path()), [kept, "journal.2"]);
+    assert_eq!(std::fs::read(directory.path().join(kept)).unwrap(), bytes);
+}
+
+#[test]
 fn an_earlier_life_s_file_is_not_appended_to() {
     let directory = tempfile::tempdir().unwrap();
     drop(begun(directory.path()));
