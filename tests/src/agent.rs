@@ -84,15 +84,17 @@ impl Agent {
             [] => String::new(),
             names => format!("include = {}\n", list(names)),
         };
+        // A string of TOML, of paths that have nothing in them that would have to be escaped.
+        let path = |path: &Path| format!("\"{}\"", path.display());
         format!(
-            "[units]\n{include}exclude = {}\n[state]\ndirectory = {:?}\n{}\n[runs]\n{}\n[kernel]\npin = {:?}\n\
-             [control]\nsocket = {:?}\n",
+            "[units]\n{include}exclude = {}\n[state]\ndirectory = {}\n{}\n[runs]\n{}\n[kernel]\npin = {}\n\
+             [control]\nsocket = {}\n",
             list(setup.exclude),
-            self.state,
+            path(&self.state),
             setup.state,
             setup.runs,
-            self.home.path().join("bpf/harden"),
-            self.socket(),
+            path(&self.home.path().join("bpf/harden")),
+            path(&self.socket()),
         )
     }
 
@@ -107,23 +109,15 @@ impl Agent {
         // Where the suites run as a service, that is not where the test looks.
         command.env_remove("JOURNAL_STREAM").env("NO_COLOR", "1");
         let mut process = Process::start(&mut command)?.patience(Duration::from_mins(1));
-        let output = |process: &Process| process.output();
-        let began = {
-            let process = &mut process;
-            let deadline = Instant::now() + as_patient(Duration::from_mins(1));
-            loop {
-                if output(process).contains("observing ") {
-                    break Ok(());
-                }
-                if !crate::is_alive(process.id()) || Instant::now() > deadline {
-                    break Err(anyhow::anyhow!(
-                        "the agent does not start:\n{}",
-                        output(process)
-                    ));
-                }
-                thread::sleep(Duration::from_millis(20));
-            }
-        };
+        let output = process.output_so_far();
+        let began = process.until(|| {
+            let said = output();
+            ensure!(
+                said.contains("observing "),
+                "the agent does not start:\n{said}"
+            );
+            Ok(())
+        });
         self.process = Some(process);
         began
     }

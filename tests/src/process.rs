@@ -91,8 +91,13 @@ impl Process {
     /// What it printed so far.
     #[must_use]
     pub fn output(&self) -> String {
-        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&output).into_owned()
+        text(&self.output)
+    }
+
+    /// As [`Self::output`], for whoever waits for it meanwhile.
+    pub fn output_so_far(&self) -> impl Fn() -> String + use<> {
+        let output = Arc::clone(&self.output);
+        move || text(&output)
     }
 
     /// Tries until `attempt` succeeds; fails with its last error when time is up, and at once when
@@ -198,6 +203,11 @@ impl Drop for Process {
             thread::sleep(POLL);
         }
     }
+}
+
+fn text(output: &Mutex<Vec<u8>>) -> String {
+    let output = output.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8_lossy(&output).into_owned()
 }
 
 /// All processes below `root`.
