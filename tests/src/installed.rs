@@ -77,16 +77,17 @@ impl Installed {
         self.run(&["dpkg", "-i", &package]).map(drop)
     }
 
-    /// Appends to the configuration, until the next test.
+    /// Changes the configuration until the next test: what stands in it as `from` becomes `to`.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn configure(&self, lines: &str) -> Result<()> {
+    /// It has no `from`, or cannot be written.
+    pub fn configure(&self, from: &str, to: &str) -> Result<()> {
         let text = fs::read_to_string(conffile())?;
+        ensure!(text.contains(from), "no {from} in the configuration");
         if !Path::new(CHANGED).exists() {
             fs::write(CHANGED, &text)?;
         }
-        Ok(fs::write(conffile(), format!("{text}\n{lines}"))?)
+        Ok(fs::write(conffile(), text.replace(from, to))?)
     }
 
     /// Changes the unit, as `systemctl edit` does, until the next test.

@@ -2,6 +2,7 @@
 //! files of units.
 
 mod ask;
+mod losses;
 mod runs;
 mod save;
 mod scan;
@@ -79,6 +80,7 @@ pub struct Core {
     started: Timestamp,
     events: u64,
     unparsed: u64,
+    told: losses::Told,
     compacted: Instant,
     cut: Instant,
 }
@@ -124,6 +126,7 @@ impl Core {
             started: Timestamp::now(),
             events: 0,
             unparsed: 0,
+            told: losses::Told::default(),
             compacted: Instant::now(),
             cut: Instant::now(),
         };
@@ -259,27 +262,6 @@ impl Core {
             self.compact()?;
         }
         self.cut_window()
-    }
-
-    fn count_losses(&mut self) -> Result<(), CoreError> {
-        let mut losses = self.probe.losses()?;
-        if self.unparsed > 0 {
-            losses.insert("unparsed-event".to_owned(), self.unparsed);
-        }
-        let losses: BTreeMap<Word, u64> = losses
-            .into_iter()
-            .filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)))
-            .collect();
-        if losses != *self.state.losses() {
-            for (kind, count) in &losses {
-                let before = self.state.losses().get(kind).copied().unwrap_or(0);
-                if *count > before {
-                    tracing::warn!("{} events were lost ({kind})", count - before);
-                }
-            }
-            self.record(Record::Losses(losses));
-        }
-        Ok(())
     }
 
     /// Has what was born into observation and is not wanted observed no more.

@@ -1,0 +1,75 @@
+//! What could not be recorded: kept whenever it grows, said now and then.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{Core, CoreError};
+use crate::{agent::journal::Record, observation::Word};
+
+/// A machine that loses something each second would fill the log with it.
+const PAUSE: Duration = Duration::from_mins(10);
+
+/// What was said of losses.
+#[derive(Debug, Default)]
+pub(super) struct Told(BTreeMap<Word, (u64, Instant)>);
+
+impl Told {
+    /// How many of a kind are to be told now, if any: of `count` in all, `before` of them an earlier process's.
+    fn due(&mut self, kind: &Word, count: u64, before: u64, now: Instant) -> Option<u64> {
+        let said = self.0.get(kind);
+        let is_due = said.is_none_or(|(_, when)| now.duration_since(*when) >= PAUSE);
+        let told = said.map_or(before, |(told, _)| *told);
+        (count > told && is_due).then(|| {
+            self.0.insert(kind.clone(), (count, now));
+            count - told
+        })
+    }
+}
+
+impl Core {
+    pub(super) fn count_losses(&mut self) -> Result<(), CoreError> {
+        let mut losses = self.probe.losses()?;
+        if self.unparsed > 0 {
+            losses.insert("unparsed-event".to_owned(), self.unparsed);
+        }
+        let losses: BTreeMap<Word, u64> = losses
+            .into_iter()
+            .filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)))
+            .collect();
+        let now = Instant::now();
+        for (kind, count) in &losses {
+            let before = self.state.losses().get(kind).copied().unwrap_or(0);
+            if let Some(new) = self.told.due(kind, *count, before, now) {
+                tracing::warn!("{new} events were lost ({kind}); `harden status` goes on counting");
+            }
+        }
+        if losses != *self.state.losses() {
+            self.record(Record::Losses(losses));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_said_at_once_and_then_now_and_then() {
+        let mut told = Told::default();
+        let kind = Word::new("path-ring-full").unwrap();
+        let begin = Instant::now();
+        // What an earlier process has said.
+        assert_eq!(told.due(&kind, 5, 5, begin), None);
+        assert_eq!(told.due(&kind, 7, 5, begin), Some(2));
+        let soon = begin + Duration::from_secs(1);
+        assert_eq!(told.due(&kind, 9, 7, soon), None);
+        let other = Word::new("slots-exhausted").unwrap();
+        assert_eq!(told.due(&other, 1, 0, soon), Some(1));
+        let late = begin + PAUSE;
+        assert_eq!(told.due(&kind, 9, 9, late), Some(2));
+        assert_eq!(told.due(&kind, 9, 9, late + PAUSE), None);
+    }
+}
