@@ -38,11 +38,11 @@ impl Home {
         mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), none).context("mount -t bpf")?;
         mount(Some(&tree()?), &cgroup, none, MsFlags::MS_BIND, none).context("mount --bind")?;
         let config = format!(
-            "[units]\ninclude = [\"harden-own-*\"]\n[state]\ndirectory = {:?}\ncompact_every = \"1s\"\n\
-             [kernel]\npin = {:?}\nslots = 256\ncgroups = 1024\n[control]\nsocket = {:?}\n",
-            home.path("state"),
-            home.path("bpf/harden"),
-            home.path("socket"),
+            "[units]\ninclude = [\"harden-own-*\"]\n[state]\ndirectory = \"{}\"\ncompact_every = \"1s\"\n\
+             [kernel]\npin = \"{}\"\nslots = 256\ncgroups = 1024\n[control]\nsocket = \"{}\"\n",
+            home.path("state").display(),
+            home.path("bpf/harden").display(),
+            home.path("socket").display(),
         );
         fs::write(home.path("harden.toml"), config)?;
         Ok(home)
