@@ -67,7 +67,7 @@ fn has_worked(agent: &Installed, unit: &str) -> Result<()> {
 }
 
 /// Tracing programs in the kernel: systemd has only such as belong to cgroups.
-fn tracing_programs() -> Result<BTreeSet<u32>> {
+fn tracing_programs() -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     for program in loaded_programs() {
         // One may go while they are listed.
@@ -77,7 +77,7 @@ fn tracing_programs() -> Result<BTreeSet<u32>> {
             found.insert(program.id());
         }
     }
-    Ok(found)
+    found
 }
 
 /// What is pinned of one kind: `programs`, `maps` or `links`.
@@ -85,9 +85,7 @@ fn pinned(kind: &str) -> Result<Vec<PathBuf>> {
     let versions: Vec<_> = fs::read_dir(PINS)?.collect::<Result<_, _>>()?;
     ensure!(versions.len() == 1, "{versions:?}");
     let entries = fs::read_dir(versions[0].path().join(kind))?;
-    Ok(entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?)
+    entries.map(|entry| Ok(entry?.path())).collect()
 }
 
 fn text(output: &Output) -> String {
@@ -257,7 +255,7 @@ fn a_restart_misses_nothing() -> Result<()> {
     let agent = Installed::fresh()?;
     works(&agent, "harden-before.service")?;
     has_worked(&agent, "harden-before.service")?;
-    let programs = tracing_programs()?;
+    let programs = tracing_programs();
     let before = agent.status()?;
 
     agent.run(&["systemctl", "restart", SERVICE])?;
@@ -276,7 +274,7 @@ fn a_restart_misses_nothing() -> Result<()> {
     assert_eq!(agent.status()?.kernel_side, KernelSide::Adopted);
     has_worked(&agent, "harden-between.service")?;
     has_worked(&agent, "harden-before.service")?;
-    assert_eq!(tracing_programs()?, programs);
+    assert_eq!(tracing_programs(), programs);
     // What the kernel skips has nothing to do with that.
     let mut losses = agent.status()?.losses;
     losses.retain(|kind, _| !kind.starts_with("skipped-"));
@@ -290,7 +288,7 @@ fn killed_it_is_back_and_misses_nothing() -> Result<()> {
     let agent = Installed::fresh()?;
     agent.edit("RestartSec=3s")?;
     works(&agent, "harden-living.service")?;
-    let programs = tracing_programs()?;
+    let programs = tracing_programs();
     let killed = agent.main()?;
     kill(killed, Signal::SIGKILL)?;
     agent.until(|| {
@@ -307,7 +305,7 @@ fn killed_it_is_back_and_misses_nothing() -> Result<()> {
     assert_eq!(agent.status()?.kernel_side, KernelSide::Adopted);
     has_worked(&agent, "harden-living.service")?;
     has_worked(&agent, "harden-meanwhile.service")?;
-    assert_eq!(tracing_programs()?, programs);
+    assert_eq!(tracing_programs(), programs);
     Ok(())
 }
 
@@ -344,7 +342,7 @@ fn the_watchdog_is_fed_and_bites() -> Result<()> {
 fn an_upgrade_goes_on_recording() -> Result<()> {
     let agent = Installed::fresh()?;
     works(&agent, "harden-old.service")?;
-    let programs = tracing_programs()?;
+    let programs = tracing_programs();
     let old = agent.main()?;
     let upgraded = thread::scope(|scope| -> Result<u32> {
         let upgrade = scope.spawn(|| agent.install());
@@ -361,7 +359,7 @@ fn an_upgrade_goes_on_recording() -> Result<()> {
     assert!(upgraded > 0);
     assert_ne!(agent.main()?, old);
     assert_eq!(agent.status()?.kernel_side, KernelSide::Adopted);
-    assert_eq!(tracing_programs()?, programs);
+    assert_eq!(tracing_programs(), programs);
     has_worked(&agent, "harden-old.service")?;
     for number in 0..upgraded {
         has_worked(&agent, &format!("harden-upgrade-{number}.service"))?;
@@ -374,13 +372,13 @@ fn another_size_starts_afresh_and_says_so() -> Result<()> {
     let agent = Installed::fresh()?;
     works(&agent, "harden-kept.service")?;
     has_worked(&agent, "harden-kept.service")?;
-    let (programs, before) = (tracing_programs()?, agent.status()?);
+    let (programs, before) = (tracing_programs(), agent.status()?);
     agent.configure("#slots = 4096", "slots = 2048")?;
     agent.run(&["systemctl", "restart", SERVICE])?;
     let status = agent.status()?;
     assert_eq!(status.kernel_side, KernelSide::Loaded);
     assert_eq!((before.slots_total, status.slots_total), (4096, 2048));
-    assert!(tracing_programs()?.is_disjoint(&programs));
+    assert!(tracing_programs().is_disjoint(&programs));
     let journal = agent.journal()?;
     assert!(journal.contains("recording starts afresh"), "{journal}");
     // What was seen before is kept, and what comes is seen.
@@ -471,7 +469,7 @@ fn the_journal_has_lines_with_levels() -> Result<()> {
 fn removal_leaves_nothing_and_purging_no_data() -> Result<()> {
     let agent = Installed::fresh()?;
     works(&agent, "harden-removed.service")?;
-    assert!(!tracing_programs()?.is_empty());
+    assert!(!tracing_programs().is_empty());
     agent.run(&["dpkg", "-r", "harden"])?;
     assert_ne!(agent.property(SERVICE, "ActiveState")?, "active");
     assert!(!Path::new("/usr/bin/harden").exists());
@@ -481,7 +479,7 @@ fn removal_leaves_nothing_and_purging_no_data() -> Result<()> {
     assert!(left.is_empty(), "{left:?}");
     // Detached programs are freed a grace period later.
     agent.until(|| {
-        let left = tracing_programs()?;
+        let left = tracing_programs();
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })?;
@@ -503,7 +501,7 @@ fn removal_leaves_nothing_and_purging_no_data() -> Result<()> {
     }
     assert_eq!(agent.property(SERVICE, "LoadState")?, "not-found");
     agent.until(|| {
-        let left = tracing_programs()?;
+        let left = tracing_programs();
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })?;
