@@ -145,7 +145,7 @@ fn files() -> Result<Scratch> {
 /// Which deeds `case` does: each a different set, and none as the one before.
 fn subset(case: usize) -> BTreeSet<usize> {
     let step = 1 + case % 7;
-    (0..1 + case % 5)
+    (0..=case % 5)
         .map(|turn| (case * 3 + turn * step) % DEEDS)
         .collect()
 }
@@ -155,7 +155,11 @@ fn deeds(run: &Run, files: &Path) -> (BTreeSet<usize>, BTreeSet<&'static str>) {
     let mut opened = BTreeSet::new();
     let mut called = BTreeSet::new();
     for facts in run.executables.values() {
-        for path in facts.files.keys().map(|path| path.as_path()) {
+        for path in facts
+            .files
+            .keys()
+            .map(harden_agent::observation::Text::as_path)
+        {
             if let Ok(name) = path.strip_prefix(files)
                 && let Some(number) = name.to_str().and_then(|name| name.strip_prefix("deed-"))
             {
