@@ -15,7 +15,8 @@ use aya_ebpf::{
     },
 };
 use harden_common::{
-    Argument, ExecutableId, Loss, PathOperation, RUN_PASSES, SLOT_EXCLUDED, SlotKey, kind, path_flag,
+    Argument, ExecutableId, Loss, PathOperation, RUN_PASSES, SLOT_EXCLUDED, SlotKey, kind,
+    path_flag,
 };
 
 use crate::{

@@ -8,7 +8,9 @@ use aya_ebpf::{
         bpf_ktime_get_ns, bpf_map_update_elem, bpf_probe_read_kernel_str, bpf_ringbuf_output,
     },
 };
-use harden_common::{CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, RUN_PASSES, SLOT_EXCLUDED, kind};
+use harden_common::{
+    CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, RUN_PASSES, SLOT_EXCLUDED, kind,
+};
 
 use crate::{
     emit::{self, lost},
