@@ -27,7 +27,7 @@ static KEEP_CGROUP_PATHS: Global<u32> = Global::new(0);
 /// keeps it, and then that of the event that sends it, go directly before it.
 const TEXT: usize = size_of::<CgroupEvent>();
 const RECORD: usize = TEXT - offset_of!(CgroupRecord, path);
-const _: () = assert!(TEXT >= offset_of!(CgroupRecord, path) && RECORD % 8 == 0);
+const _: () = assert!(TEXT >= offset_of!(CgroupRecord, path) && RECORD.is_multiple_of(8));
 
 /// A cgroup was made; no task is in it yet.
 #[inline(always)]
