@@ -56,12 +56,12 @@ fn observations_that_are_none() -> Result<()> {
     let good = observation()?;
     let nested =
         |open: &str, close: &str| format!("{}{}", open.repeat(200_000), close.repeat(200_000));
-    let runs = |text: &str| format!("{{\"schema\": 1, \"name\": \"x\", \"runs\": {text}}}");
+    let runs = |text: &str| format!("{{\"schema\": 2, \"name\": \"x\", \"runs\": {text}}}");
     for (name, content, says) in [
         ("truncated", good[..good.len() / 2].to_owned(), "incomplete"),
         (
             "version",
-            good.replace("\"schema\": 1", "\"schema\": 2"),
+            good.replace("\"schema\": 2", "\"schema\": 3"),
             "newer harden",
         ),
         ("empty", String::new(), "incomplete"),
