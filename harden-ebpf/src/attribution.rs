@@ -234,21 +234,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             };
         }
     }
-    let mut born = false;
-    if let Some(&run) = CGROUPS.get_ptr(state.cgroup).map(|run| {
-        // SAFETY: a pointer into the map; a run number is one word.
-        unsafe { &*run }
-    }) && run & RUN_PASSES == 0
-    {
-        let key = SlotKey {
-            cgroup: state.cgroup,
-            executable: state.executable,
-            run,
-            command: state.command,
-            reserved: 0,
-        };
-        (state.slot, born) = slot(&key);
-    }
+    let born = assign(&mut state);
     task_state::put(task, &state);
     if state.slot != SLOT_EXCLUDED && (execed || born) {
         tell(state.slot, binprm);
@@ -281,6 +267,32 @@ extern "C" fn command(before: u64, now: u64, known: u64) -> u64 {
         return known;
     }
     bpf_get_current_pid_tgid() >> 32
+}
+
+/// Gives `state` the slot for what it says, if its cgroup is observed. Says whether that is new.
+///
+/// A function of its own: the key would lie on the stack of [`intern`] while a program is told of, and the
+/// stacks of all that call each other have 512 bytes (kernel/bpf/verifier.c, `check_max_stack_depth`, 6.1).
+#[inline(never)]
+fn assign(state: &mut TaskState) -> bool {
+    let Some(run) = CGROUPS.get_ptr(state.cgroup) else {
+        return false;
+    };
+    // SAFETY: a pointer into the map; a run number is one word.
+    let run = unsafe { *run };
+    if run & RUN_PASSES != 0 {
+        return false;
+    }
+    let key = SlotKey {
+        cgroup: state.cgroup,
+        executable: state.executable,
+        run,
+        command: state.command,
+        reserved: 0,
+    };
+    let (slot, born) = slot(&key);
+    state.slot = slot;
+    born
 }
 
 /// The state of the thread group's leader, if it holds for this task too: a thread whose own state
