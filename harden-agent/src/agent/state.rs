@@ -9,7 +9,10 @@ mod place;
 mod run;
 mod unit;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use harden_common::kind;
 use jiff::Timestamp;
@@ -58,6 +61,8 @@ pub struct State {
     units: BTreeMap<Text, Unit>,
     losses: BTreeMap<Word, u64>,
     news: Vec<NewFact>,
+    /// Facts that are in no file yet, about.
+    held: usize,
 }
 
 impl State {
@@ -175,12 +180,14 @@ impl State {
             return;
         };
         run.ended = run.ended.max(self.clock.at(header.time));
-        let collector = run.collector(home.command);
+        let collector = run.collector(home.command, self.clock);
         collector.own(header.slot, home.owner.executable);
         collector.take(item);
         let program = collector.program(header.slot).cloned().unwrap_or_default();
         let news = collector.take_news();
         unit.dirty = true;
+        unit.held += 1;
+        self.held += 1;
         for (_, fact) in news {
             if unit.learn(&program, &fact) {
                 self.news.push(NewFact {
@@ -198,16 +205,20 @@ impl State {
 
     /// Facts that the record of a slot has.
     fn known(&mut self, slot: u32, facts: &[u16]) {
-        let Some(home) = self.slots.get(&slot) else {
+        let Some(home) = self.slots.get_mut(&slot) else {
             return;
         };
+        home.read = Some(digest(facts));
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
         let Some(run) = unit.open.get_mut(&home.run) else {
             return;
         };
-        let collector = run.collector(home.command);
+        // Small beside an item's: a call takes no path.
+        unit.held += facts.len() / 8;
+        self.held += facts.len() / 8;
+        let collector = run.collector(home.command, self.clock);
         collector.own(slot, home.owner.executable);
         collector.know(slot, facts.iter().copied().map(u32::from));
         let program = collector.program(slot).cloned().unwrap_or_default();
@@ -314,6 +325,7 @@ impl State {
             return;
         };
         known.dirty = false;
+        self.held = self.held.saturating_sub(std::mem::take(&mut known.held));
         known.ended.clear();
         known.open.retain(|_, run| !run.has_ended);
         known.open.values_mut().for_each(OpenRun::forget);
@@ -329,6 +341,30 @@ impl State {
             self.units.remove(unit);
         }
         is_over
+    }
+
+    /// How many facts are in no file yet, about.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether a slot's record, as a [`Record::Final`], says nothing that it did not when it was last read.
+    #[must_use]
+    pub fn has_read(&self, finals: &Record) -> bool {
+        let Record::Final { slot, facts } = finals else {
+            return false;
+        };
+        let home = self.slots.get(slot);
+        home.is_some_and(|home| home.read == Some(digest(facts)))
+    }
+
+    /// What was read of the slots of `unit` may be in no file any more.
+    pub fn forget_read(&mut self, unit: &Text) {
+        let slots = self.slots.values_mut();
+        for home in slots.filter(|home| home.unit == *unit) {
+            home.read = None;
+        }
     }
 
     /// The records that make up all that is not in the files of units, once [`Self::dirty`] is empty.
@@ -395,12 +431,14 @@ impl State {
 
     /// Forgets cgroups that are gone and of which no slot is left: nothing comes of them any more. Returns
     /// their ids. The runs that were open in them have ended.
-    pub fn settle(&mut self) -> Vec<u64> {
+    ///
+    /// Only those in `bare`, of which the kernel side has no slot either.
+    pub fn settle(&mut self, bare: &BTreeSet<u64>) -> Vec<u64> {
         let used: BTreeSet<u64> = self.slots.values().map(|home| home.owner.cgroup).collect();
         let settled: Vec<u64> = self
             .cgroups
             .iter()
-            .filter(|(id, cgroup)| cgroup.gone.is_some() && !used.contains(id))
+            .filter(|(id, cgroup)| cgroup.gone.is_some() && bare.contains(id) && !used.contains(id))
             .map(|(id, _)| *id)
             .collect();
         for id in &settled {
@@ -422,4 +460,11 @@ impl State {
         self.open_run(&home);
         self.slots.insert(slot, home);
     }
+}
+
+/// The same for the same facts, in this process.
+fn digest(facts: &[u16]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    facts.hash(&mut hasher);
+    hasher.finish()
 }

@@ -96,10 +96,11 @@ impl Default for Collector {
 }
 
 impl Collector {
-    /// One that keeps what it is told for [`Self::take_news`].
+    /// One that keeps what it is told for [`Self::take_news`], and goes by `clock`.
     #[must_use]
-    pub fn with_news() -> Self {
+    pub fn with_news(clock: Clock) -> Self {
         Self {
+            clock,
             news: Some(Vec::new()),
             ..Self::default()
         }

@@ -113,7 +113,7 @@ fn the_sizes_are_those_of_the_probe_and_nothing_is_counted() {
             sizes.slots,
             sizes.cgroups,
             sizes.once,
-            sizes.ring,
+            2 << 20,
             sizes.tasks
         )
     );

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Core, CoreError};
 use crate::{
-    agent::store::StoreError,
+    agent::{memory, store::StoreError},
     collect::unit::Unit,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
@@ -30,7 +30,12 @@ impl Core {
     fn stored(&mut self, unit: &Text) -> Result<Observation, StoreError> {
         let stored = self.store.load(unit);
         self.say_store();
-        Ok(stored?.unwrap_or_else(|| Observation {
+        let stored = stored?;
+        if stored.is_none() {
+            // It may have been there: what the slots have is to be written again.
+            self.state.forget_read(unit);
+        }
+        Ok(stored.unwrap_or_else(|| Observation {
             schema: SCHEMA,
             name: unit.clone(),
             runs: BTreeMap::new(),
@@ -92,11 +97,16 @@ impl Core {
         is_whole
     }
 
-    /// Writes the units of which a run has ended: that will not change any more.
+    /// Has the units written of which a run has ended: that will not change any more.
     pub(super) fn save_ended(&mut self) {
         // While it fails for some units, to find that out for each every second is of no use.
-        if !self.faults.contains_key("state directory") {
-            self.save_these(self.state.ended());
+        if self.faults.contains_key("state directory") {
+            return;
+        }
+        for unit in self.state.ended() {
+            if !self.saving.contains(&unit) {
+                self.saving.push_back(unit);
+            }
         }
     }
 
@@ -114,18 +124,57 @@ impl Core {
         first.is_none()
     }
 
-    /// Writes everything, and begins a new journal.
+    /// Has everything written, and a new journal begun then. One unit is written at a time, by
+    /// [`Self::save_next`]: all of them may take seconds, and the ring buffer does not wait.
     ///
     /// # Errors
     /// The kernel side cannot be used. What cannot be written is shown and stays in memory.
     pub fn compact(&mut self) -> Result<(), CoreError> {
+        if self.is_folding {
+            return Ok(());
+        }
         let slots: Vec<u32> = self.state.slots().collect();
         self.read_slots(&slots)?;
+        self.is_folding = true;
+        self.saving = self.state.dirty().into();
+        if self.is_behind {
+            self.save_rest();
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to be written.
+    #[must_use]
+    pub fn is_saving(&self) -> bool {
+        self.is_folding || !self.saving.is_empty()
+    }
+
+    /// Writes all of it.
+    pub fn save_rest(&mut self) {
+        while self.is_saving() {
+            self.save_next();
+        }
+    }
+
+    /// Writes the next unit, or takes the last step.
+    pub fn save_next(&mut self) {
+        if let Some(unit) = self.saving.pop_front() {
+            self.save_these(vec![unit]);
+        } else if self.is_folding {
+            self.is_folding = false;
+            self.fold();
+            memory::give_back();
+        }
+    }
+
+    /// Begins a new journal, once everything is written.
+    fn fold(&mut self) {
+        // What has come while the others were written.
         let is_whole = self.save_all();
         self.compacted = Instant::now();
         // Another file would free nothing as long as this one has what is not in the units' yet.
         if !is_whole && !self.is_behind {
-            return Ok(());
+            return;
         }
         let rotated = self.journal.rotate(self.state.tables().into_iter());
         let dropped = match rotated {
@@ -139,7 +188,6 @@ impl Core {
             }
             Err(error) => self.fails("journal", &error),
         }
-        Ok(())
     }
 
     /// Writes what is in memory alone, once that may work: the journal's file or its directory is gone, or there

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use harden_common::RUN_PASSES;
@@ -72,6 +73,31 @@ impl Core {
         } else if run.is_none_or(|run| run & RUN_PASSES == 0) {
             self.unwanted.push(id);
         }
+    }
+
+    /// Makes up for births and ends of cgroups that were not told of.
+    pub(super) fn sweep(&mut self) -> Result<(), CoreError> {
+        self.swept = Instant::now();
+        let observed = self.probe.observed()?;
+        for (id, run) in &observed {
+            let id = *id;
+            if self.state.has_cgroup(id) {
+                continue;
+            }
+            let Some(found) = self.probe.cgroup_path(id)? else {
+                continue;
+            };
+            if self.is_wanted(&found.path) {
+                self.cgroup(id, found.parent, found.born, &found.path);
+            } else {
+                self.pass_by(id, Some(*run), &found.path);
+            }
+        }
+        let gone: Vec<u64> = self.state.living().map(|(id, _)| id).collect();
+        for cgroup in gone.into_iter().filter(|id| !observed.contains_key(id)) {
+            self.record(Record::Gone { cgroup, time: 0 });
+        }
+        self.leave_unwanted()
     }
 
     /// Remembers a cgroup, unless it is known.

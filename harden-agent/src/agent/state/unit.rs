@@ -23,6 +23,8 @@ pub(super) struct Unit {
     pub last_new: Option<Timestamp>,
     /// There is more than on disk.
     pub dirty: bool,
+    /// So many facts, about.
+    pub held: usize,
 }
 
 impl Unit {
