@@ -82,8 +82,8 @@ pub struct Core {
     is_unsettled: bool,
     /// Units that are being written, one after the other.
     saving: VecDeque<Text>,
-    /// Once these are, a new journal is begun.
-    is_folding: bool,
+    /// Once these are, the journal's older files go.
+    folding: Option<save::Folding>,
     /// The agent's own cgroup.
     own: Vec<u8>,
     watchers: Vec<Watcher>,
@@ -104,9 +104,7 @@ impl Core {
         let mut store = Store::open(&config.state.directory)?;
         let mut state = State::default();
         for unit in store.units()? {
-            if let Some(observation) = store.load(&unit)? {
-                state.remember(&observation);
-            }
+            state.name(unit);
         }
         let mut journal = Journal::open(&config.state.directory, collect::layout())?;
         let replay = journal.replay(|record| state.apply(record))?;
@@ -135,7 +133,7 @@ impl Core {
             bare: BTreeSet::new(),
             is_unsettled: true,
             saving: VecDeque::new(),
-            is_folding: false,
+            folding: None,
             own: scan::own_cgroup()?,
             watchers: Vec::new(),
             started: Timestamp::now(),
@@ -146,6 +144,9 @@ impl Core {
             swept: Instant::now(),
         };
         core.say_store();
+        for unit in core.state.awake() {
+            core.wake(&unit);
+        }
         core.begin()?;
         memory::give_back();
         memory::page_out();

@@ -179,7 +179,8 @@ impl State {
         let Some(run) = unit.open.get_mut(&home.run) else {
             return;
         };
-        run.ended = run.ended.max(self.clock.at(header.time));
+        let time = self.clock.at(header.time);
+        run.ended = run.ended.max(time);
         let collector = run.collector(home.command, self.clock);
         collector.own(header.slot, home.owner.executable);
         collector.take(item);
@@ -189,14 +190,14 @@ impl State {
         unit.held += 1;
         self.held += 1;
         for (_, fact) in news {
-            if unit.learn(&program, &fact) {
+            if unit.learn(&program, &fact, time) {
                 self.news.push(NewFact {
                     unit: home.unit.clone(),
                     run: home.run.clone(),
                     executable: program.clone(),
                     kind: fact.kind.into(),
                     fact: fact.text.as_str().into(),
-                    first: Some(Time(self.clock.at(header.time))),
+                    first: Some(Time(time)),
                     lagged: 0,
                 });
             }
@@ -222,8 +223,9 @@ impl State {
         collector.own(slot, home.owner.executable);
         collector.know(slot, facts.iter().copied().map(u32::from));
         let program = collector.program(slot).cloned().unwrap_or_default();
-        for (_, fact) in collector.take_news() {
-            unit.learn(&program, &fact);
+        let (news, time) = (collector.take_news(), run.ended);
+        for (_, fact) in news {
+            unit.learn(&program, &fact, time);
         }
         unit.dirty = true;
     }
@@ -267,9 +269,30 @@ impl State {
         std::mem::take(&mut self.news)
     }
 
+    /// Remembers that there is a file of `unit`.
+    pub fn name(&mut self, unit: Text) {
+        self.units.entry(unit).or_default().rest();
+    }
+
+    /// Those of which the file is to be read, as something goes on in them again.
+    #[must_use]
+    pub fn awake(&self) -> Vec<Text> {
+        let living = self.invocations.values().map(|known| &known.unit);
+        let living = living.filter(|unit| self.is_at_rest(unit));
+        let living: BTreeSet<&Text> = living.collect();
+        living.into_iter().cloned().collect()
+    }
+
+    /// Whether nothing goes on in `unit`, and what is known of it is in its file alone.
+    #[must_use]
+    pub fn is_at_rest(&self, unit: &Text) -> bool {
+        self.units.get(unit).is_some_and(|known| known.is_at_rest)
+    }
+
     /// Remembers what an observation from disk holds, so that it is not taken for new.
     pub fn remember(&mut self, observation: &Observation) {
         let unit = self.units.entry(observation.name.clone()).or_default();
+        unit.is_at_rest = false;
         for run in observation.runs.values() {
             for fact in run.facts() {
                 unit.know(fact.executable, &fact.what.into());
@@ -329,6 +352,7 @@ impl State {
         known.ended.clear();
         known.open.retain(|_, run| !run.has_ended);
         known.open.values_mut().for_each(OpenRun::forget);
+        known.rest();
     }
 
     /// Forgets a unit of which nothing is open. Says whether that was so.
@@ -367,7 +391,8 @@ impl State {
         }
     }
 
-    /// The records that make up all that is not in the files of units, once [`Self::dirty`] is empty.
+    /// The records that make up all that is not in the files of units, but for the facts of [`Self::dirty`]
+    /// units: those are in the journal's older files.
     #[must_use]
     pub fn tables(&self) -> Vec<Record> {
         let Some(instance) = self.instance.clone() else {
@@ -468,3 +493,6 @@ fn digest(facts: &[u16]) -> u64 {
     facts.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -620,6 +620,12 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// One by which the machine began at `boot`.
+    #[cfg(test)]
+    pub(crate) fn from_boot(boot: Timestamp) -> Self {
+        Self { boot }
+    }
+
     fn now() -> Self {
         let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
             .map(|time| {

@@ -15,6 +15,12 @@ use crate::{
 /// How often it is tried to write what could not be written.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// A journal was begun, and what the older ones have is being written.
+pub(super) struct Folding {
+    /// All of it was, so far.
+    is_whole: bool,
+}
+
 impl Core {
     /// What is known of `unit`, on disk and in memory.
     pub(super) fn observation(&mut self, unit: &Text) -> Result<Observation, StoreError> {
@@ -25,6 +31,15 @@ impl Core {
             runs: self.state.open(unit),
         });
         Ok(observation)
+    }
+
+    /// Reads what the file of `unit` has, so that none of it is taken for new.
+    pub(super) fn wake(&mut self, unit: &Text) {
+        match self.stored(unit) {
+            Ok(observation) => self.state.remember(&observation),
+            // It says so again when it cannot be written either.
+            Err(error) => tracing::debug!("{unit}: {error}"),
+        }
     }
 
     fn stored(&mut self, unit: &Text) -> Result<Observation, StoreError> {
@@ -62,6 +77,7 @@ impl Core {
         self.state.saved(unit);
         if key != *unit && self.state.forget(unit) {
             self.state.remember(&observation);
+            self.state.name(key);
         }
         Ok(())
     }
@@ -124,20 +140,32 @@ impl Core {
         first.is_none()
     }
 
-    /// Has everything written, and a new journal begun then. One unit is written at a time, by
-    /// [`Self::save_next`]: all of them may take seconds, and the ring buffer does not wait.
+    /// Begins a new journal, and has everything written that the older ones have; then they go. One unit is
+    /// written at a time, by [`Self::save_next`]: all of them may take seconds, and the ring buffer does not
+    /// wait.
     ///
     /// # Errors
     /// The kernel side cannot be used. What cannot be written is shown and stays in memory.
     pub fn compact(&mut self) -> Result<(), CoreError> {
-        if self.is_folding {
+        if self.folding.is_some() {
             return Ok(());
         }
         let slots: Vec<u32> = self.state.slots().collect();
         self.read_slots(&slots)?;
-        self.is_folding = true;
+        self.compacted = Instant::now();
+        let is_ill = self.is_behind || self.faults.contains_key("state directory");
+        if is_ill && !self.save_all() && !self.is_behind {
+            // Another file would free nothing as long as this one has what is not in the units' yet.
+            return Ok(());
+        }
+        let rotated = self.journal.rotate(self.state.tables().into_iter());
+        if let Err(error) = rotated {
+            self.fails("journal", &error);
+            return Ok(());
+        }
         self.saving = self.state.dirty().into();
-        if self.is_behind {
+        self.folding = Some(Folding { is_whole: true });
+        if is_ill {
             self.save_rest();
         }
         Ok(())
@@ -146,7 +174,7 @@ impl Core {
     /// Whether there is something to be written.
     #[must_use]
     pub fn is_saving(&self) -> bool {
-        self.is_folding || !self.saving.is_empty()
+        self.folding.is_some() || !self.saving.is_empty()
     }
 
     /// Writes all of it.
@@ -159,34 +187,19 @@ impl Core {
     /// Writes the next unit, or takes the last step.
     pub fn save_next(&mut self) {
         if let Some(unit) = self.saving.pop_front() {
-            self.save_these(vec![unit]);
-        } else if self.is_folding {
-            self.is_folding = false;
-            self.fold();
-            memory::give_back();
-        }
-    }
-
-    /// Begins a new journal, once everything is written.
-    fn fold(&mut self) {
-        // What has come while the others were written.
-        let is_whole = self.save_all();
-        self.compacted = Instant::now();
-        // Another file would free nothing as long as this one has what is not in the units' yet.
-        if !is_whole && !self.is_behind {
-            return;
-        }
-        let rotated = self.journal.rotate(self.state.tables().into_iter());
-        let dropped = match rotated {
-            Ok(()) if is_whole => self.journal.drop_older(),
-            rotated => rotated,
-        };
-        match dropped {
-            Ok(()) => {
-                self.is_behind &= !is_whole;
-                self.works("journal");
+            let is_written = self.save_these(vec![unit]);
+            if let Some(folding) = &mut self.folding {
+                folding.is_whole &= is_written;
             }
-            Err(error) => self.fails("journal", &error),
+        } else if let Some(Folding { is_whole: true }) = self.folding.take() {
+            match self.journal.drop_older() {
+                Ok(()) => {
+                    self.is_behind = false;
+                    self.works("journal");
+                }
+                Err(error) => self.fails("journal", &error),
+            }
+            memory::give_back();
         }
     }
 

@@ -112,6 +112,11 @@ impl Core {
             born,
             path,
         });
+        if let Some(unit) = self.state.invoked(id).cloned()
+            && self.state.is_at_rest(&unit)
+        {
+            self.wake(&unit);
+        }
         self.questions.born(&self.state, id);
     }
 

@@ -109,11 +109,7 @@ struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// Hands out the records. Returns what is wrong at `offset`, if not all could be read.
-    fn all(
-        &mut self,
-        head: &[u8],
-        mut each: impl FnMut(Record),
-    ) -> io::Result<Option<FaultKind>> {
+    fn all(&mut self, head: &[u8], mut each: impl FnMut(Record)) -> io::Result<Option<FaultKind>> {
         let mut bytes = Vec::new();
         self.fill(head.len(), &mut bytes)?;
         if bytes != head {

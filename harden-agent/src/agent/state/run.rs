@@ -148,7 +148,11 @@ impl State {
         let used: HashSet<u64> = self.slots.values().map(|home| home.owner.run).collect();
         let windows = self.marks.iter();
         let windows = windows.filter(|(_, mark)| mark.kind == RunKind::Window);
-        let last: Vec<u64> = windows.map(|(number, _)| *number).rev().skip(KEPT).collect();
+        let last: Vec<u64> = windows
+            .map(|(number, _)| *number)
+            .rev()
+            .skip(KEPT)
+            .collect();
         for number in last {
             if !present.contains(&number) && !used.contains(&number) {
                 self.marks.remove(&number);
@@ -252,6 +256,5 @@ impl State {
         // A marked run goes on in the next invocation.
         run.top = home.top;
         run.has_ended = false;
-        unit.dirty = true;
     }
 }
