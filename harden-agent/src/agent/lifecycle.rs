@@ -13,7 +13,8 @@ use super::{
     config::Config,
     control::{self, Limits},
     core::{Core, CoreError, Retired},
-    metrics,
+    lock::Lock,
+    memory, metrics,
     request::Request,
 };
 use crate::probe;
@@ -30,6 +31,13 @@ const REQUESTS: usize = 128;
 /// # Errors
 /// Nothing can be recorded, or the control socket cannot be had.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    memory::limit();
+    let _state = Lock::take(&config.state.directory)?;
+    let _pins = match &config.kernel.pin {
+        // What is wrong with one that is on no BPF file system is told when it is used.
+        Some(directory) if directory.is_dir() => Some(Lock::take(directory)?),
+        _ => None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -74,12 +82,13 @@ async fn observe(config: Config) -> anyhow::Result<()> {
             Some(request) = requests.recv() => core.serve(&mut events, request)?,
             _ = round.tick() => {
                 core.round()?;
-                if retired.is_none() {
+                if retired.is_none() && core.is_retirement_due() {
                     retired = core.retire()?;
                 }
                 notify(&[NotifyState::Watchdog]);
             }
-            _ = ask.tick() => core.ask(),
+            _ = ask.tick(), if core.has_questions() => core.ask(),
+            () = std::future::ready(()), if core.is_saving() => core.save_next(),
             _ = end.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -87,6 +96,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     events.drain(|item| core.take(item));
     core.compact()?;
+    core.save_rest();
     tracing::info!("stopped");
     Ok(())
 }

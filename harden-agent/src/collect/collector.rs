@@ -96,10 +96,11 @@ impl Default for Collector {
 }
 
 impl Collector {
-    /// One that keeps what it is told for [`Self::take_news`].
+    /// One that keeps what it is told for [`Self::take_news`], and goes by `clock`.
     #[must_use]
-    pub fn with_news() -> Self {
+    pub fn with_news(clock: Clock) -> Self {
         Self {
+            clock,
             news: Some(Vec::new()),
             ..Self::default()
         }
@@ -619,6 +620,12 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// One by which the machine began at `boot`.
+    #[cfg(test)]
+    pub(crate) fn from_boot(boot: Timestamp) -> Self {
+        Self { boot }
+    }
+
     fn now() -> Self {
         let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
             .map(|time| {

@@ -64,6 +64,12 @@ pub const SUITES: &[Suite] = &[
     small("capabilities"),
     small("cgroups"),
     small("pinning"),
+    Suite {
+        kernels: AGENT,
+        scale: "0.2",
+        seconds: 1800,
+        ..small("survival")
+    },
     small("io_uring"),
     // The oldest has tables of its own, the newest skips programs; else it takes long and differs in nothing.
     Suite {
