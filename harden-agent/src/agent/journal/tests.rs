@@ -305,7 +305,7 @@ fn a_corrupt_file_is_kept_when_the_others_are_dropped() {
     std::fs::write(&path, &bytes).unwrap();
     drop(journal);
 
-    let mut journal = Journal::open(directory.path()).unwrap();
+    let mut journal = Journal::open(directory.path(), LAYOUT).unwrap();
     let replay = journal.replay(|_| {}).unwrap();
     assert_eq!(replay.faults[0].kind, FaultKind::Corrupt);
     journal.rotate(std::iter::empty()).unwrap();
