@@ -163,7 +163,12 @@ fn kill(mut process: Process) -> Result<()> {
     process.signal(Signal::SIGKILL)?;
     process.wait()?;
     let said = process.output();
-    ensure!(!said.contains("ERROR"), "{said}");
+    // A write of more than a page may be cut off: its item is in the ring buffer still.
+    let mut errors = said.lines().filter(|line| line.contains("ERROR"));
+    ensure!(
+        errors.all(|line| line.contains("in the middle of a record")),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -112,7 +112,7 @@ impl Core {
             tracing::error!("the journal: {fault}");
         }
         let (mut probe, origin) = load(&config, &sizes)?;
-        let events = Events::new(probe.take_events()?, sizes.ring)
+        let mut events = Events::new(probe.take_events()?, sizes.ring)
             .map_err(|error| CoreError::System("the ring buffer cannot be waited for", error))?;
         let mut core = Self {
             config,
@@ -144,23 +144,17 @@ impl Core {
             swept: Instant::now(),
         };
         core.say_store();
-        for unit in core.state.awake() {
-            core.wake(&unit);
-        }
-        core.begin()?;
+        core.begin(&mut events)?;
         memory::give_back();
-        memory::page_out();
         Ok((core, events))
     }
 
     /// From here on, records are of the kernel side that there is now.
-    fn begin(&mut self) -> Result<(), CoreError> {
+    fn begin(&mut self, events: &mut Events) -> Result<(), CoreError> {
         let id = word(self.probe.identity());
         // An agent that was killed between loading and its first record has left the journal of another one.
         let same = self.state.instance().is_some_and(|known| known.id == id);
-        // The old journals have facts that are nowhere else, and the new one begins without them.
-        self.save_all();
-        self.journal.rotate(self.state.tables().into_iter())?;
+        self.fold()?;
         if !same {
             self.record(Record::Instance {
                 id,
@@ -169,12 +163,10 @@ impl Core {
                 host: host::this(),
                 hooks: self.probe.hooks(),
             });
-            self.save_all();
-        }
-        if self.faults.is_empty() {
-            self.journal.drop_older()?;
         }
         self.scan()?;
+        // They have the names of the programs that slots are of.
+        events.drain(|item| self.take(item));
         self.adopt_slots()
     }
 

@@ -13,7 +13,7 @@ use super::{
     config::Config,
     control::{self, Limits},
     core::{Core, CoreError, Retired},
-    lock::Lock,
+    lock::{Lock, LockError},
     memory, metrics,
     request::Request,
 };
@@ -33,10 +33,10 @@ const REQUESTS: usize = 128;
 pub fn run(config: Config) -> anyhow::Result<()> {
     memory::limit();
     let _state = Lock::take(&config.state.directory)?;
-    let _pins = match &config.kernel.pin {
-        // What is wrong with one that is on no BPF file system is told when it is used.
-        Some(directory) if directory.is_dir() => Some(Lock::take(directory)?),
-        _ => None,
+    let _pins = match config.kernel.pin.as_deref().map(Lock::take) {
+        // What is wrong with the directory is told better when it is used.
+        None | Some(Err(LockError::Io(..))) => None,
+        Some(lock) => Some(lock?),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -108,9 +108,17 @@ fn serve(config: &Config) -> anyhow::Result<mpsc::Receiver<Request>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (listener, group) = {
+    let bound = {
         let _guard = runtime.enter();
-        control::bind(&config.control.socket)?
+        control::bind(&config.control.socket)
+    };
+    let (listener, group) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            // Dropped within another one, it would panic.
+            runtime.shutdown_background();
+            return Err(error.into());
+        }
     };
     let limits = Limits {
         connections: config.control.connections as usize,

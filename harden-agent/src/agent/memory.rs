@@ -15,8 +15,10 @@ pub fn limit() {
     }
 }
 
-/// Gives back what is free.
+/// Gives back what is free, and the program's own pages: most were needed to start, two objects for the kernel
+/// among them, or to write files. Those that are needed again come back by themselves.
 pub fn give_back() {
+    page_out();
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches nothing that is in use.
     unsafe {
@@ -24,9 +26,7 @@ pub fn give_back() {
     }
 }
 
-/// Has the program's own pages taken out of memory: most were needed to start, two objects for the kernel
-/// among them. Those that are needed again come back by themselves.
-pub fn page_out() {
+fn page_out() {
     unsafe extern "C" {
         // From the linker: the first byte of the program, and that behind its code (end(3)).
         static __executable_start: u8;

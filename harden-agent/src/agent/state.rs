@@ -274,15 +274,6 @@ impl State {
         self.units.entry(unit).or_default().rest();
     }
 
-    /// Those of which the file is to be read, as something goes on in them again.
-    #[must_use]
-    pub fn awake(&self) -> Vec<Text> {
-        let living = self.invocations.values().map(|known| &known.unit);
-        let living = living.filter(|unit| self.is_at_rest(unit));
-        let living: BTreeSet<&Text> = living.collect();
-        living.into_iter().cloned().collect()
-    }
-
     /// Whether nothing goes on in `unit`, and what is known of it is in its file alone.
     #[must_use]
     pub fn is_at_rest(&self, unit: &Text) -> bool {

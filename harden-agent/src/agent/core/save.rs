@@ -7,7 +7,7 @@ use std::{
 
 use super::{Core, CoreError};
 use crate::{
-    agent::{memory, store::StoreError},
+    agent::{journal::JournalError, memory, store::StoreError},
     collect::unit::Unit,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
@@ -74,6 +74,10 @@ impl Core {
         });
         self.say_store();
         let observation = written?;
+        if self.state.is_at_rest(unit) {
+            // It was not, but for its file.
+            self.state.remember(&observation);
+        }
         self.state.saved(unit);
         if key != *unit && self.state.forget(unit) {
             self.state.remember(&observation);
@@ -158,16 +162,19 @@ impl Core {
             // Another file would free nothing as long as this one has what is not in the units' yet.
             return Ok(());
         }
-        let rotated = self.journal.rotate(self.state.tables().into_iter());
-        if let Err(error) = rotated {
+        if let Err(error) = self.fold() {
             self.fails("journal", &error);
-            return Ok(());
-        }
-        self.saving = self.state.dirty().into();
-        self.folding = Some(Folding { is_whole: true });
-        if is_ill {
+        } else if is_ill {
             self.save_rest();
         }
+        Ok(())
+    }
+
+    /// Begins a new journal; the older ones have facts that are nowhere else until all units are written.
+    pub(super) fn fold(&mut self) -> Result<(), JournalError> {
+        self.journal.rotate(self.state.tables().into_iter())?;
+        self.saving = self.state.dirty().into();
+        self.folding = Some(Folding { is_whole: true });
         Ok(())
     }
 
