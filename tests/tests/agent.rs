@@ -760,9 +760,9 @@ fn below_a_unit_that_is_left_alone_others_are_observed() -> Result<()> {
         ensure!(made.contains("/run/harden-app"), "{made:?}");
         let units = agent.units()?;
         ensure!(units.len() == 1, "{units:?}");
-        let used = agent.status()?.slots_used;
+        let slots = agent.status()?.slots_used;
         // The shell, touch, sleep.
-        ensure!(used == 3, "{used} slots");
+        ensure!(slots == 3, "{slots} slots");
         Ok(())
     })?;
     machine.run(&["systemctl", "stop", "user@0.service"])?;
@@ -860,20 +860,24 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
     }
     assert!(!watch.output().contains("harden-order-0"), "known before");
 
-    // Units age.
+    ages(&machine, &mut agent, &key)
+}
+
+/// The time since the last new fact grows, and what is not new does not end it.
+fn ages(machine: &Machine, agent: &mut Agent, key: &str) -> Result<()> {
     let last_new = |agent: &Agent| -> Result<_> {
         let unit = agent
             .units()?
             .into_iter()
-            .find(|unit| unit.unit == Text::from(&*key));
+            .find(|unit| unit.unit == Text::from(key));
         unit.context("listed")?.last_new.context("a time")
     };
     // What the restart brought that is only in the records of slots.
     thread::sleep(as_patient(Duration::from_secs(2)));
-    let before = last_new(&agent)?;
+    let before = last_new(agent)?;
     thread::sleep(Duration::from_secs(2));
-    order(&machine, ": >/run/harden-order-1")?;
-    assert_eq!(last_new(&agent)?, before);
+    order(machine, ": >/run/harden-order-1")?;
+    assert_eq!(last_new(agent)?, before);
     let table = agent.say(&["units"])?;
     let line = table
         .lines()
@@ -886,7 +890,7 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
         .parse()
         .context(line.to_owned())?;
     assert!(age[0] == "s" && seconds >= 2 || age[0] == "min", "{line}");
-    order(&machine, ": >/run/harden-order-newest")?;
+    order(machine, ": >/run/harden-order-newest")?;
     agent.until(|agent| {
         ensure!(last_new(agent)? > before);
         Ok(())
