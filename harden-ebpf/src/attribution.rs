@@ -15,11 +15,12 @@ use aya_ebpf::{
     },
 };
 use harden_common::{
-    Argument, ExecutableId, Loss, PathOperation, RUN_PASSES, SLOT_EXCLUDED, SlotKey, kind,
+    Argument, ExecutableId, Loss, PathOperation, RUN_PASSES, SLOT_EXCLUDED, SlotKey, class, kind,
     path_flag,
 };
 
 use crate::{
+    arch::Call,
     emit::{self, lost},
     kernel::{self, Address},
     maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
@@ -107,21 +108,25 @@ pub fn current() -> Option<Current> {
 }
 
 /// The slot of the call that is coming back: that in which it was entered, whatever run has begun
-/// since. Where that slot was freed meanwhile, the one that the task has now.
+/// since. Where that slot was freed meanwhile, what the call has done is lost, and counted: to look for
+/// the task's slot anew takes more stack than there is here on 6.1.
 #[inline(always)]
 pub fn returning() -> Option<Current> {
     let task = task_state::current();
     let state = task_state::get(task);
     if state.is_null() {
-        return current();
+        return None;
     }
     // SAFETY: as in `current`.
-    let (slot, known) = unsafe { ((*state).slot, (*state).generation) };
+    let (slot, known, call) = unsafe { ((*state).slot, (*state).generation, (*state).call) };
     if slot == SLOT_EXCLUDED {
         return None;
     }
     if known != generation() && !is_in_use(slot) {
-        return current();
+        if call != 0 && Call::from_mark(call).class() & (class::PATH | class::SOCKET) != 0 {
+            lost(Loss::ExitSkipped);
+        }
+        return None;
     }
     Some(Current { task, slot, state })
 }
