@@ -115,11 +115,8 @@ pub fn returning() -> Option<Current> {
     let task = task_state::current();
     let state = task_state::get(task);
     if state.is_null() {
-        // A full table has no state for a task that is observed all the same.
-        #[cfg(feature = "task-hash")]
-        return current();
-        #[cfg(not(feature = "task-hash"))]
-        return None;
+        let slot = without_state() as u32;
+        return (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state });
     }
     // SAFETY: as in `current`.
     let (slot, known, call) = unsafe { ((*state).slot, (*state).generation, (*state).call) };
@@ -133,6 +130,45 @@ pub fn returning() -> Option<Current> {
         return None;
     }
     Some(Current { task, slot, state })
+}
+
+/// The slot of the current task while there is no state of it, because the table of tasks is full or its
+/// storage is busy: its leader's, else the one that [`intern`] gave it when its call began. None is made:
+/// the stack of a call's end has no room for that.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn without_state() -> u64 {
+    let task = task_state::current();
+    let leader = of_leader(task, task_state::self_exec_id(task));
+    if !leader.is_null() {
+        // SAFETY: as in `of_leader`; one word.
+        return u64::from(unsafe { (*leader).slot });
+    }
+    // SAFETY: the helper has no preconditions.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    let Some(run) = CGROUPS.get_ptr(cgroup) else {
+        return u64::from(SLOT_EXCLUDED);
+    };
+    // SAFETY: a pointer into the map; a run number is one word.
+    let run = unsafe { *run };
+    if run & RUN_PASSES != 0 {
+        return u64::from(SLOT_EXCLUDED);
+    }
+    let key = SlotKey {
+        cgroup,
+        executable: walk::inode_id(executable_inode()),
+        run,
+        command: 0,
+        reserved: 0,
+    };
+    if let Some(slot) = SLOT_OF.get_ptr(&key) {
+        // SAFETY: as above.
+        return u64::from(unsafe { *slot });
+    }
+    lost(Loss::ExitSkipped);
+    u64::from(SLOT_EXCLUDED)
 }
 
 /// Whether `slot` still is what its record's key stands for. The agent takes the key away before it
