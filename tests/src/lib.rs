@@ -5,6 +5,7 @@
 
 mod agent;
 mod container;
+pub mod deeds;
 pub mod firejail;
 pub mod harden;
 pub mod http;

@@ -8,6 +8,7 @@ mod process;
 mod programs;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 mod workspace;
@@ -38,6 +39,8 @@ enum Verb {
     Bench,
     /// Build, then check formatting, lints and documentation and run all tests
     Test(test::Args),
+    /// Build, then kill the agent 200 times under load, and have it live through a week in an hour
+    Soak(soak::Args),
     /// Build, then make a Debian package in target/package
     Package,
     /// Build, then run the suites on other kernels, in virtual machines
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::main(),
         Verb::Bench => bench::main(),
         Verb::Test(args) => test::main(&args),
+        Verb::Soak(args) => soak::main(&args),
         Verb::Package => package::main(),
         Verb::Vm(args) => vm::main(&args),
     };

@@ -10,7 +10,7 @@ mod serve;
 mod slots;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     time::Instant,
 };
@@ -23,6 +23,7 @@ pub use self::slots::Retired;
 use super::{
     config::Config,
     journal::{Journal, JournalError, Record},
+    memory,
     request::{KernelSide, Watcher},
     state::State,
     store::{Store, StoreError},
@@ -74,6 +75,16 @@ pub struct Core {
     questions: Questions,
     /// How many cgroups went since slots were last looked for.
     gone: u32,
+    /// When slots are looked for again.
+    retire_at: Instant,
+    /// Cgroups that are gone and of which no slot can come to light any more.
+    bare: BTreeSet<u64>,
+    /// Runs may have ended since that was last looked at.
+    is_unsettled: bool,
+    /// Units that are being written, one after the other.
+    saving: VecDeque<Text>,
+    /// Once these are, the journal's older files go.
+    folding: Option<save::Folding>,
     /// The agent's own cgroup.
     own: Vec<u8>,
     watchers: Vec<Watcher>,
@@ -83,6 +94,7 @@ pub struct Core {
     told: losses::Told,
     compacted: Instant,
     cut: Instant,
+    swept: Instant,
 }
 
 impl Core {
@@ -94,17 +106,15 @@ impl Core {
         let mut store = Store::open(&config.state.directory)?;
         let mut state = State::default();
         for unit in store.units()? {
-            if let Some(observation) = store.load(&unit)? {
-                state.remember(&observation);
-            }
+            state.name(unit);
         }
-        let mut journal = Journal::open(&config.state.directory)?;
+        let mut journal = Journal::open(&config.state.directory, collect::layout())?;
         let replay = journal.replay(|record| state.apply(record))?;
         for fault in &replay.faults {
             tracing::error!("the journal: {fault}");
         }
         let (mut probe, origin) = load(&config, &sizes)?;
-        let events = Events::new(probe.take_events()?, sizes.ring)
+        let mut events = Events::new(probe.take_events()?, sizes.ring)
             .map_err(|error| CoreError::System("the ring buffer cannot be waited for", error))?;
         let mut core = Self {
             config,
@@ -121,6 +131,11 @@ impl Core {
             own_cgroups: Vec::new(),
             questions: Questions::default(),
             gone: 0,
+            retire_at: Instant::now(),
+            bare: BTreeSet::new(),
+            is_unsettled: true,
+            saving: VecDeque::new(),
+            folding: None,
             own: scan::own_cgroup()?,
             watchers: Vec::new(),
             started: Timestamp::now(),
@@ -129,37 +144,32 @@ impl Core {
             told: losses::Told::default(),
             compacted: Instant::now(),
             cut: Instant::now(),
+            swept: Instant::now(),
         };
         core.say_store();
-        core.begin()?;
+        core.begin(&mut events)?;
+        memory::give_back();
         Ok((core, events))
     }
 
     /// From here on, records are of the kernel side that there is now.
-    fn begin(&mut self) -> Result<(), CoreError> {
-        let boot = word(&read("/proc/sys/kernel/random/boot_id"));
-        let same = self
-            .state
-            .instance()
-            .is_some_and(|known| self.origin == KernelSide::Adopted && known.boot == boot);
-        // The old journals have facts that are nowhere else, and the new one begins without them.
-        self.save_all();
-        self.journal.rotate(self.state.tables().into_iter())?;
+    fn begin(&mut self, events: &mut Events) -> Result<(), CoreError> {
+        let id = word(self.probe.identity());
+        // An agent that was killed between loading and its first record has left the journal of another one.
+        let same = self.state.instance().is_some_and(|known| known.id == id);
+        self.fold()?;
         if !same {
-            let id = uuid::Uuid::new_v4().to_string();
             self.record(Record::Instance {
-                id: word(&id),
-                boot,
+                id,
+                boot: word(&read("/proc/sys/kernel/random/boot_id")),
                 started: Timestamp::now(),
                 host: host::this(),
                 hooks: self.probe.hooks(),
             });
-            self.save_all();
-        }
-        if self.faults.is_empty() {
-            self.journal.drop_older()?;
         }
         self.scan()?;
+        // They have the names of the programs that slots are of.
+        events.drain(|item| self.take(item));
         self.adopt_slots()
     }
 
@@ -175,6 +185,7 @@ impl Core {
                 self.gone += 1;
                 if self.state.has_cgroup(cgroup) {
                     self.record(Record::Gone { cgroup, time });
+                    self.retire_at = Instant::now();
                     self.questions.gone(&self.state, cgroup);
                 }
             }
@@ -251,14 +262,11 @@ impl Core {
     pub fn round(&mut self) -> Result<(), CoreError> {
         self.leave_unwanted()?;
         self.count_losses()?;
-        let settled = self.state.settle();
-        for cgroup in settled {
-            self.probe.forget_cgroup(cgroup)?;
-        }
-        self.save_ended();
+        self.settle()?;
         self.catch_up()?;
         let is_due = self.compacted.elapsed() >= self.config.state.compact_every;
-        if is_due || self.journal.size() > JOURNAL_LIMIT {
+        let is_large = self.journal.size() > JOURNAL_LIMIT || self.state.held() > HELD_LIMIT;
+        if is_due || is_large {
             self.compact()?;
         }
         self.cut_window()
@@ -275,6 +283,9 @@ impl Core {
             // One that has gone meanwhile would stay in the table for ever.
             let runs: Vec<_> = unwanted.iter().filter_map(passes).collect();
             self.probe.set_runs(&runs)?;
+        }
+        if !own.is_empty() || !unwanted.is_empty() {
+            self.retire_at = self.retire_at.min(Instant::now() + runs::SETTLED);
         }
         for cgroup in unwanted.into_iter().chain(own) {
             self.probe.forget_cgroup(cgroup)?;
@@ -297,6 +308,8 @@ impl Core {
 
 /// A journal that is larger is folded at once.
 const JOURNAL_LIMIT: u64 = 64 << 20;
+/// So it is if more facts are only in memory, where each takes a kilobyte or two.
+const HELD_LIMIT: usize = 8192;
 
 fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError> {
     let tiers = &config.kernel.tiers;

@@ -25,8 +25,9 @@ pub use error::JournalError;
 pub use read::{Fault, FaultKind, Replay};
 pub use record::{Owner, RECORD_LIMIT, Record};
 
-/// What every file begins with: the format's version. A change of any record's encoding is another.
-const HEAD: &[u8] = b"harden journal 1\n";
+/// What every file begins with, before the number of the items' layout: the format's version. A change of any
+/// record's encoding is another.
+const FORMAT: &str = "harden journal 1";
 /// Bytes before a record: its length, its checksum.
 const FRAME: usize = 8;
 /// Bytes of memory that are kept for the next record; items of the ring buffer take less.
@@ -35,6 +36,7 @@ const BUFFER: usize = 1 << 16;
 /// The files of a directory, and the newest of them, which is being written.
 pub struct Journal {
     directory: PathBuf,
+    head: Vec<u8>,
     /// The files that are complete, by number, in order.
     older: Vec<u64>,
     current: Option<Current>,
@@ -55,14 +57,15 @@ struct Current {
 
 impl Journal {
     /// Finds the files of `directory`, which is made if it is missing. What a killed agent left half
-    /// done is removed. Nothing can be appended before [`Journal::rotate`]: the end of an earlier
+    /// done is removed. Items of the ring buffer can be read by who has the same `layout` of them. Nothing can be appended before [`Journal::rotate`]: the end of an earlier
     /// life's file may be torn.
     ///
     /// # Errors
     /// The directory cannot be made or read.
-    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+    pub fn open(directory: &Path, layout: u64) -> Result<Self, JournalError> {
         let mut this = Self {
             directory: directory.to_owned(),
+            head: head(layout),
             older: Vec::new(),
             current: None,
             corrupt: BTreeSet::new(),
@@ -96,7 +99,7 @@ impl Journal {
                 .map_err(|error| failed(&path, error))?;
             let known = replay.faults.len();
             replay
-                .file(&path, File::from(file), &mut each)
+                .file(&self.head, &path, File::from(file), &mut each)
                 .map_err(|error| failed(&path, error))?;
             let faults = &replay.faults[known..];
             if faults.iter().any(|fault| fault.kind != FaultKind::Torn) {
@@ -174,8 +177,8 @@ impl Journal {
         let file = rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?;
         step("rotate-created");
         let mut writer = BufWriter::with_capacity(1 << 16, File::from(file));
-        let mut good = HEAD.len() as u64;
-        writer.write_all(HEAD)?;
+        let mut good = self.head.len() as u64;
+        writer.write_all(&self.head)?;
         for record in tables {
             frame(&mut self.buffer, |payload| record.encode(payload))?;
             writer.write_all(&self.buffer)?;
@@ -313,6 +316,10 @@ impl Current {
     fn cut(&mut self) {
         self.is_torn = self.file.set_len(self.good).is_err();
     }
+}
+
+fn head(layout: u64) -> Vec<u8> {
+    format!("{FORMAT} {layout:016x}\n").into_bytes()
 }
 
 fn failed(path: &Path, error: impl Into<io::Error>) -> JournalError {

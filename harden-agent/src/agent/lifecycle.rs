@@ -13,7 +13,8 @@ use super::{
     config::Config,
     control::{self, Limits},
     core::{Core, CoreError, Retired},
-    metrics,
+    lock::{Lock, LockError},
+    memory, metrics,
     request::Request,
 };
 use crate::probe;
@@ -30,6 +31,13 @@ const REQUESTS: usize = 128;
 /// # Errors
 /// Nothing can be recorded, or the control socket cannot be had.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    memory::limit();
+    let _state = Lock::take(&config.state.directory)?;
+    let _pins = match config.kernel.pin.as_deref().map(Lock::take) {
+        // What is wrong with the directory is told better when it is used.
+        None | Some(Err(LockError::Io(..))) => None,
+        Some(lock) => Some(lock?),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -74,12 +82,13 @@ async fn observe(config: Config) -> anyhow::Result<()> {
             Some(request) = requests.recv() => core.serve(&mut events, request)?,
             _ = round.tick() => {
                 core.round()?;
-                if retired.is_none() {
+                if retired.is_none() && core.is_retirement_due() {
                     retired = core.retire()?;
                 }
                 notify(&[NotifyState::Watchdog]);
             }
-            _ = ask.tick() => core.ask(),
+            _ = ask.tick(), if core.has_questions() => core.ask(),
+            () = std::future::ready(()), if core.is_saving() => core.save_next(),
             _ = end.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -87,6 +96,7 @@ async fn observe(config: Config) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     events.drain(|item| core.take(item));
     core.compact()?;
+    core.save_rest();
     tracing::info!("stopped");
     Ok(())
 }
@@ -98,9 +108,17 @@ fn serve(config: &Config) -> anyhow::Result<mpsc::Receiver<Request>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (listener, group) = {
+    let bound = {
         let _guard = runtime.enter();
-        control::bind(&config.control.socket)?
+        control::bind(&config.control.socket)
+    };
+    let (listener, group) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            // Dropped within another one, it would panic.
+            runtime.shutdown_background();
+            return Err(error.into());
+        }
     };
     let limits = Limits {
         connections: config.control.connections as usize,

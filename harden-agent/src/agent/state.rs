@@ -9,7 +9,10 @@ mod place;
 mod run;
 mod unit;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use harden_common::kind;
 use jiff::Timestamp;
@@ -58,6 +61,8 @@ pub struct State {
     units: BTreeMap<Text, Unit>,
     losses: BTreeMap<Word, u64>,
     news: Vec<NewFact>,
+    /// Facts that are in no file yet, about.
+    held: usize,
 }
 
 impl State {
@@ -174,22 +179,25 @@ impl State {
         let Some(run) = unit.open.get_mut(&home.run) else {
             return;
         };
-        run.ended = run.ended.max(self.clock.at(header.time));
-        let collector = run.collector(home.command);
+        let time = self.clock.at(header.time);
+        run.ended = run.ended.max(time);
+        let collector = run.collector(home.command, self.clock);
         collector.own(header.slot, home.owner.executable);
         collector.take(item);
         let program = collector.program(header.slot).cloned().unwrap_or_default();
         let news = collector.take_news();
         unit.dirty = true;
+        unit.held += 1;
+        self.held += 1;
         for (_, fact) in news {
-            if unit.learn(&program, &fact) {
+            if unit.learn(&program, &fact, time) {
                 self.news.push(NewFact {
                     unit: home.unit.clone(),
                     run: home.run.clone(),
                     executable: program.clone(),
                     kind: fact.kind.into(),
                     fact: fact.text.as_str().into(),
-                    first: Some(Time(self.clock.at(header.time))),
+                    first: Some(Time(time)),
                     lagged: 0,
                 });
             }
@@ -198,21 +206,26 @@ impl State {
 
     /// Facts that the record of a slot has.
     fn known(&mut self, slot: u32, facts: &[u16]) {
-        let Some(home) = self.slots.get(&slot) else {
+        let Some(home) = self.slots.get_mut(&slot) else {
             return;
         };
+        home.read = Some(digest(facts));
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
         let Some(run) = unit.open.get_mut(&home.run) else {
             return;
         };
-        let collector = run.collector(home.command);
+        // Small beside an item's: a call takes no path.
+        unit.held += facts.len() / 8;
+        self.held += facts.len() / 8;
+        let collector = run.collector(home.command, self.clock);
         collector.own(slot, home.owner.executable);
         collector.know(slot, facts.iter().copied().map(u32::from));
         let program = collector.program(slot).cloned().unwrap_or_default();
-        for (_, fact) in collector.take_news() {
-            unit.learn(&program, &fact);
+        let (news, time) = (collector.take_news(), run.ended);
+        for (_, fact) in news {
+            unit.learn(&program, &fact, time);
         }
         unit.dirty = true;
     }
@@ -256,9 +269,21 @@ impl State {
         std::mem::take(&mut self.news)
     }
 
+    /// Remembers that there is a file of `unit`.
+    pub fn name(&mut self, unit: Text) {
+        self.units.entry(unit).or_default().rest();
+    }
+
+    /// Whether nothing goes on in `unit`, and what is known of it is in its file alone.
+    #[must_use]
+    pub fn is_at_rest(&self, unit: &Text) -> bool {
+        self.units.get(unit).is_some_and(|known| known.is_at_rest)
+    }
+
     /// Remembers what an observation from disk holds, so that it is not taken for new.
     pub fn remember(&mut self, observation: &Observation) {
         let unit = self.units.entry(observation.name.clone()).or_default();
+        unit.is_at_rest = false;
         for run in observation.runs.values() {
             for fact in run.facts() {
                 unit.know(fact.executable, &fact.what.into());
@@ -314,9 +339,11 @@ impl State {
             return;
         };
         known.dirty = false;
+        self.held = self.held.saturating_sub(std::mem::take(&mut known.held));
         known.ended.clear();
         known.open.retain(|_, run| !run.has_ended);
         known.open.values_mut().for_each(OpenRun::forget);
+        known.rest();
     }
 
     /// Forgets a unit of which nothing is open. Says whether that was so.
@@ -331,7 +358,32 @@ impl State {
         is_over
     }
 
-    /// The records that make up all that is not in the files of units, once [`Self::dirty`] is empty.
+    /// How many facts are in no file yet, about.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether a slot's record, as a [`Record::Final`], says nothing that it did not when it was last read.
+    #[must_use]
+    pub fn has_read(&self, finals: &Record) -> bool {
+        let Record::Final { slot, facts } = finals else {
+            return false;
+        };
+        let home = self.slots.get(slot);
+        home.is_some_and(|home| home.read == Some(digest(facts)))
+    }
+
+    /// What was read of the slots of `unit` may be in no file any more.
+    pub fn forget_read(&mut self, unit: &Text) {
+        let slots = self.slots.values_mut();
+        for home in slots.filter(|home| home.unit == *unit) {
+            home.read = None;
+        }
+    }
+
+    /// The records that make up all that is not in the files of units, but for the facts of [`Self::dirty`]
+    /// units: those are in the journal's older files.
     #[must_use]
     pub fn tables(&self) -> Vec<Record> {
         let Some(instance) = self.instance.clone() else {
@@ -395,12 +447,14 @@ impl State {
 
     /// Forgets cgroups that are gone and of which no slot is left: nothing comes of them any more. Returns
     /// their ids. The runs that were open in them have ended.
-    pub fn settle(&mut self) -> Vec<u64> {
+    ///
+    /// Only those in `bare`, of which the kernel side has no slot either.
+    pub fn settle(&mut self, bare: &BTreeSet<u64>) -> Vec<u64> {
         let used: BTreeSet<u64> = self.slots.values().map(|home| home.owner.cgroup).collect();
         let settled: Vec<u64> = self
             .cgroups
             .iter()
-            .filter(|(id, cgroup)| cgroup.gone.is_some() && !used.contains(id))
+            .filter(|(id, cgroup)| cgroup.gone.is_some() && bare.contains(id) && !used.contains(id))
             .map(|(id, _)| *id)
             .collect();
         for id in &settled {
@@ -423,3 +477,13 @@ impl State {
         self.slots.insert(slot, home);
     }
 }
+
+/// The same for the same facts, in this process.
+fn digest(facts: &[u16]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    facts.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

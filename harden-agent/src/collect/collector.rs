@@ -32,6 +32,8 @@ struct Slot {
     path: Option<Text>,
     executable: Option<ExecutableId>,
     facts: Executable,
+    /// Hashes of paths among facts that were given away.
+    forgotten: HashSet<u64>,
 }
 
 /// Facts so far: of slots in use by slot, of those that were freed by program.
@@ -96,10 +98,11 @@ impl Default for Collector {
 }
 
 impl Collector {
-    /// One that keeps what it is told for [`Self::take_news`].
+    /// One that keeps what it is told for [`Self::take_news`], and goes by `clock`.
     #[must_use]
-    pub fn with_news() -> Self {
+    pub fn with_news(clock: Clock) -> Self {
         Self {
+            clock,
             news: Some(Vec::new()),
             ..Self::default()
         }
@@ -305,7 +308,9 @@ impl Collector {
             // A pipe, socket or memfd: it has no path.
             return;
         };
-        let facts = &mut self.slots.entry(event.header.slot).or_default().facts;
+        let Slot {
+            facts, forgotten, ..
+        } = self.slots.entry(event.header.slot).or_default();
         let operations = operations(event.operation, event.argument);
         // To look at a descriptor takes no path. If this program opened it, that is recorded; if it
         // was handed the descriptor (its standard output, say), it needs the path for nothing.
@@ -313,8 +318,10 @@ impl Collector {
             use Operation::{Stat, Statfs, XattrRead};
             matches!(operation, Stat | Statfs | XattrRead)
         };
-        if bytes.text.is_empty() && operations.iter().all(looks) && !facts.files.contains_key(&path)
-        {
+        let is_known = |path| {
+            facts.files.contains_key(path) || forgotten.contains(&self.hasher.hash_one(path))
+        };
+        if bytes.text.is_empty() && operations.iter().all(looks) && !is_known(&path) {
             return;
         }
         let asked = asked.filter(|asked| is_own && *asked != path);
@@ -407,7 +414,10 @@ impl Collector {
         self.finished.clear();
         self.paths.clear();
         for slot in self.slots.values_mut() {
-            slot.facts = Executable::default();
+            let facts = std::mem::take(&mut slot.facts);
+            let paths = facts.files.keys();
+            slot.forgotten
+                .extend(paths.map(|path| self.hasher.hash_one(path)));
         }
     }
 
@@ -419,6 +429,7 @@ impl Collector {
             path,
             executable,
             mut facts,
+            ..
         } in std::mem::take(&mut copy.slots).into_values()
         {
             forget_tries(&mut facts);
@@ -619,6 +630,12 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// One by which the machine began at `boot`.
+    #[cfg(test)]
+    pub(crate) fn from_boot(boot: Timestamp) -> Self {
+        Self { boot }
+    }
+
     fn now() -> Self {
         let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
             .map(|time| {

@@ -85,6 +85,33 @@ pub fn header(item: &[u8]) -> Option<Header> {
     read(item).map(|(header, _)| header)
 }
 
+/// Stands for how items lie in memory: who has another number cannot read what was kept of them.
+#[must_use]
+pub const fn layout() -> u64 {
+    /// Raised when a member changes its place or its meaning, and no size tells.
+    const NUMBER: usize = 1;
+    let sizes = [
+        NUMBER,
+        size_of::<Header>(),
+        size_of::<FactEvent>(),
+        size_of::<PathEvent>(),
+        size_of::<SocketEvent>(),
+        size_of::<CgroupEvent>(),
+        size_of::<SlotRecord>(),
+        std::mem::offset_of!(PathEvent, inode),
+        std::mem::offset_of!(PathEvent, operation),
+        std::mem::offset_of!(SlotRecord, facts),
+    ];
+    // FNV-1a, a number at a time.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut rest = sizes.as_slice();
+    while let [size, others @ ..] = rest {
+        hash = (hash ^ *size as u64).wrapping_mul(0x0100_0000_01b3);
+        rest = others;
+    }
+    hash
+}
+
 /// A slot as it lies in the map.
 #[must_use]
 pub fn slot(bytes: &Record) -> Option<SlotRecord> {

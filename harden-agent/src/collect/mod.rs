@@ -12,4 +12,4 @@ pub mod unit;
 
 pub use collector::{Clock, Collector, Facts, Totals};
 pub use disk::look;
-pub use event::{Event, header, parse, slot};
+pub use event::{Event, header, layout, parse, slot};

@@ -20,6 +20,7 @@ use super::{
 pub struct Probe {
     pub(super) maps: Maps,
     programs: Programs,
+    identity: String,
     hooks: BTreeMap<String, String>,
     generation: u32,
     pub(super) slots: u32,
@@ -56,6 +57,7 @@ impl Probe {
         Self::new(
             maps,
             loaded.programs()?,
+            uuid::Uuid::new_v4().to_string(),
             loaded.hooks(),
             sizes,
             Some(loaded),
@@ -69,15 +71,17 @@ impl Probe {
     pub(super) fn adopted(
         maps: Maps,
         programs: Programs,
+        identity: String,
         hooks: BTreeMap<String, String>,
         sizes: &Sizes,
     ) -> Result<Self, ProbeError> {
-        Self::new(maps, programs, hooks, sizes, None)
+        Self::new(maps, programs, identity, hooks, sizes, None)
     }
 
     fn new(
         maps: Maps,
         programs: Programs,
+        identity: String,
         hooks: BTreeMap<String, String>,
         sizes: &Sizes,
         loaded: Option<Loaded>,
@@ -89,6 +93,7 @@ impl Probe {
             counted_slots: sizes.counted_slots,
             maps,
             programs,
+            identity,
             hooks,
             unfinished: Vec::new(),
             begun: HashMap::new(),
@@ -112,6 +117,12 @@ impl Probe {
             self.programs = loaded.programs()?;
         }
         Ok(())
+    }
+
+    /// A UUID that was given when it was loaded: numbers of slots and of runs mean something with it alone.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.

@@ -42,7 +42,7 @@ const PARTIAL: &str = "partial-";
 /// Digits of a version.
 const DIGITS: usize = 16;
 /// Raised when what is pinned is arranged in another way.
-const ARRANGEMENT: u32 = 1;
+const ARRANGEMENT: u32 = 2;
 
 /// Bytes of one block of [`ABOUT`].
 const BLOCK: usize = 256;
@@ -64,6 +64,8 @@ pub enum Origin {
 /// What is to be known of the programs beside the maps.
 #[derive(Serialize, Deserialize)]
 struct About {
+    /// As [`Probe::identity`] has it.
+    identity: String,
     /// As [`Probe::hooks`] has them.
     hooks: BTreeMap<String, String>,
     /// The programs that are attached.
@@ -231,6 +233,7 @@ fn pin(loaded: &mut Loaded, to: &Path) -> anyhow::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(directory)?;
     }
     let about = About {
+        identity: uuid::Uuid::new_v4().to_string(),
         hooks: loaded.hooks(),
         programs: loaded
             .links
@@ -274,7 +277,13 @@ fn adopt(from: &Path, sizes: &Sizes) -> anyhow::Result<Probe> {
         );
         programs.insert(name, object(&program)?);
     }
-    Ok(Probe::adopted(maps, programs, about.hooks, sizes)?)
+    Ok(Probe::adopted(
+        maps,
+        programs,
+        about.identity,
+        about.hooks,
+        sizes,
+    )?)
 }
 
 /// Pins a map that holds `about` as `to`.

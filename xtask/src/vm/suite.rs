@@ -70,6 +70,13 @@ pub const SUITES: &[Suite] = &[
         by_name: true,
         ..small("pinning")
     },
+    Suite {
+        kernels: AGENT,
+        scale: "0.2",
+        seconds: 1800,
+        by_name: true,
+        ..small("survival")
+    },
     small("io_uring"),
     // The oldest has tables of its own, the newest skips programs; else it takes long and differs in nothing.
     Suite {

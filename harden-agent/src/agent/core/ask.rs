@@ -122,6 +122,12 @@ impl Questions {
 }
 
 impl Core {
+    /// Whether a question or an answer is awaited.
+    #[must_use]
+    pub fn has_questions(&self) -> bool {
+        self.questions.waiting > 0 || !self.questions.due.is_empty()
+    }
+
     /// Takes in what systemd has said, and asks what is due. Has to be called within a runtime.
     pub fn ask(&mut self) {
         while let Some(answer) = self.questions.answer() {

@@ -1,6 +1,6 @@
 //! Marked runs and windows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harden_common::RUN_PASSES;
 
@@ -10,6 +10,9 @@ use crate::{
     observation::{RunKind, Text, Word},
     probe::Events,
 };
+
+/// When calls that were in progress as another run began have come back.
+pub(super) const SETTLED: Duration = Duration::from_millis(1100);
 
 impl Core {
     /// Begins a run of `unit`, or of all units: calls count for it from the moment this returns. Without a
@@ -60,7 +63,10 @@ impl Core {
         unit: Option<&Text>,
         is_wanted: impl Fn(&Text) -> bool,
     ) -> Result<Vec<Text>, CoreError> {
-        let number = self.state.last_run().max(1) + 1;
+        let observed = self.probe.observed()?;
+        // The journal of the last number may be lost, and a number is given once.
+        let given = observed.values().map(|run| run & !RUN_PASSES).max();
+        let number = self.state.last_run().max(given.unwrap_or(0)).max(1) + 1;
         self.record(Record::Run {
             number,
             id,
@@ -71,7 +77,8 @@ impl Core {
         });
         let mut runs = Vec::new();
         let mut units = Vec::new();
-        for (cgroup, run) in self.probe.observed()? {
+        for (cgroup, run) in &observed {
+            let (cgroup, run) = (*cgroup, *run);
             // What is no unit hands the number down to those that are born in it.
             let of = self.state.unit_of(cgroup);
             let takes_part = match (of, unit) {
@@ -85,6 +92,10 @@ impl Core {
             }
         }
         self.probe.set_runs(&runs)?;
+        // The slots of the runs before are kept for a second.
+        self.retire_at = self.retire_at.min(Instant::now() + SETTLED);
+        let present = observed.values().map(|run| run & !RUN_PASSES).collect();
+        self.state.forget_windows(&present);
         units.sort();
         units.dedup();
         Ok(units)

@@ -7,13 +7,19 @@ use std::{
 
 use super::{Core, CoreError};
 use crate::{
-    agent::store::StoreError,
+    agent::{journal::JournalError, memory, store::StoreError},
     collect::unit::Unit,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
 
 /// How often it is tried to write what could not be written.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// A journal was begun, and what the older ones have is being written.
+pub(super) struct Folding {
+    /// All of it was, so far.
+    is_whole: bool,
+}
 
 impl Core {
     /// What is known of `unit`, on disk and in memory.
@@ -27,10 +33,24 @@ impl Core {
         Ok(observation)
     }
 
+    /// Reads what the file of `unit` has, so that none of it is taken for new.
+    pub(super) fn wake(&mut self, unit: &Text) {
+        match self.stored(unit) {
+            Ok(observation) => self.state.remember(&observation),
+            // It says so again when it cannot be written either.
+            Err(error) => tracing::debug!("{unit}: {error}"),
+        }
+    }
+
     fn stored(&mut self, unit: &Text) -> Result<Observation, StoreError> {
         let stored = self.store.load(unit);
         self.say_store();
-        Ok(stored?.unwrap_or_else(|| Observation {
+        let stored = stored?;
+        if stored.is_none() {
+            // It may have been there: what the slots have is to be written again.
+            self.state.forget_read(unit);
+        }
+        Ok(stored.unwrap_or_else(|| Observation {
             schema: SCHEMA,
             name: unit.clone(),
             runs: BTreeMap::new(),
@@ -54,9 +74,14 @@ impl Core {
         });
         self.say_store();
         let observation = written?;
+        if self.state.is_at_rest(unit) {
+            // It was not, but for its file.
+            self.state.remember(&observation);
+        }
         self.state.saved(unit);
         if key != *unit && self.state.forget(unit) {
             self.state.remember(&observation);
+            self.state.name(key);
         }
         Ok(())
     }
@@ -92,11 +117,16 @@ impl Core {
         is_whole
     }
 
-    /// Writes the units of which a run has ended: that will not change any more.
+    /// Has the units written of which a run has ended: that will not change any more.
     pub(super) fn save_ended(&mut self) {
         // While it fails for some units, to find that out for each every second is of no use.
-        if !self.faults.contains_key("state directory") {
-            self.save_these(self.state.ended());
+        if self.faults.contains_key("state directory") {
+            return;
+        }
+        for unit in self.state.ended() {
+            if !self.saving.contains(&unit) {
+                self.saving.push_back(unit);
+            }
         }
     }
 
@@ -114,32 +144,70 @@ impl Core {
         first.is_none()
     }
 
-    /// Writes everything, and begins a new journal.
+    /// Begins a new journal, and has everything written that the older ones have; then they go. One unit is
+    /// written at a time, by [`Self::save_next`]: all of them may take seconds, and the ring buffer does not
+    /// wait.
     ///
     /// # Errors
     /// The kernel side cannot be used. What cannot be written is shown and stays in memory.
     pub fn compact(&mut self) -> Result<(), CoreError> {
-        let slots: Vec<u32> = self.state.slots().collect();
-        self.read_slots(&slots)?;
-        let is_whole = self.save_all();
-        self.compacted = Instant::now();
-        // Another file would free nothing as long as this one has what is not in the units' yet.
-        if !is_whole && !self.is_behind {
+        if self.folding.is_some() {
             return Ok(());
         }
-        let rotated = self.journal.rotate(self.state.tables().into_iter());
-        let dropped = match rotated {
-            Ok(()) if is_whole => self.journal.drop_older(),
-            rotated => rotated,
-        };
-        match dropped {
-            Ok(()) => {
-                self.is_behind &= !is_whole;
-                self.works("journal");
-            }
-            Err(error) => self.fails("journal", &error),
+        let slots: Vec<u32> = self.state.slots().collect();
+        self.read_slots(&slots)?;
+        self.compacted = Instant::now();
+        let is_ill = self.is_behind || self.faults.contains_key("state directory");
+        if is_ill && !self.save_all() && !self.is_behind {
+            // Another file would free nothing as long as this one has what is not in the units' yet.
+            return Ok(());
+        }
+        if let Err(error) = self.fold() {
+            self.fails("journal", &error);
+        } else if is_ill {
+            self.save_rest();
         }
         Ok(())
+    }
+
+    /// Begins a new journal; the older ones have facts that are nowhere else until all units are written.
+    pub(super) fn fold(&mut self) -> Result<(), JournalError> {
+        self.journal.rotate(self.state.tables().into_iter())?;
+        self.saving = self.state.dirty().into();
+        self.folding = Some(Folding { is_whole: true });
+        Ok(())
+    }
+
+    /// Whether there is something to be written.
+    #[must_use]
+    pub fn is_saving(&self) -> bool {
+        self.folding.is_some() || !self.saving.is_empty()
+    }
+
+    /// Writes all of it.
+    pub fn save_rest(&mut self) {
+        while self.is_saving() {
+            self.save_next();
+        }
+    }
+
+    /// Writes the next unit, or takes the last step.
+    pub fn save_next(&mut self) {
+        if let Some(unit) = self.saving.pop_front() {
+            let is_written = self.save_these(vec![unit]);
+            if let Some(folding) = &mut self.folding {
+                folding.is_whole &= is_written;
+            }
+        } else if let Some(Folding { is_whole: true }) = self.folding.take() {
+            match self.journal.drop_older() {
+                Ok(()) => {
+                    self.is_behind = false;
+                    self.works("journal");
+                }
+                Err(error) => self.fails("journal", &error),
+            }
+            memory::give_back();
+        }
     }
 
     /// Writes what is in memory alone, once that may work: the journal's file or its directory is gone, or there

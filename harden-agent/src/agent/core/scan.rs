@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use harden_common::RUN_PASSES;
@@ -74,6 +75,31 @@ impl Core {
         }
     }
 
+    /// Makes up for births and ends of cgroups that were not told of.
+    pub(super) fn sweep(&mut self) -> Result<(), CoreError> {
+        self.swept = Instant::now();
+        let observed = self.probe.observed()?;
+        for (id, run) in &observed {
+            let id = *id;
+            if self.state.has_cgroup(id) {
+                continue;
+            }
+            let Some(found) = self.probe.cgroup_path(id)? else {
+                continue;
+            };
+            if self.is_wanted(&found.path) {
+                self.cgroup(id, found.parent, found.born, &found.path);
+            } else {
+                self.pass_by(id, Some(*run), &found.path);
+            }
+        }
+        let gone: Vec<u64> = self.state.living().map(|(id, _)| id).collect();
+        for cgroup in gone.into_iter().filter(|id| !observed.contains_key(id)) {
+            self.record(Record::Gone { cgroup, time: 0 });
+        }
+        self.leave_unwanted()
+    }
+
     /// Remembers a cgroup, unless it is known.
     pub(super) fn cgroup(&mut self, id: u64, parent: u64, born: u64, path: &[u8]) {
         if self.state.has_cgroup(id) {
@@ -86,6 +112,11 @@ impl Core {
             born,
             path,
         });
+        if let Some(unit) = self.state.invoked(id).cloned()
+            && self.state.is_at_rest(&unit)
+        {
+            self.wake(&unit);
+        }
         self.questions.born(&self.state, id);
     }
 

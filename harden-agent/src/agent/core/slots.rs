@@ -1,5 +1,7 @@
 //! Slots: whose they are, and what of them is final.
 
+use std::time::{Duration, Instant};
+
 use harden_common::SlotKey;
 
 use super::{Core, CoreError};
@@ -13,6 +15,8 @@ use crate::{
 /// Slots that wait for a grace period.
 pub struct Retired {
     slots: Vec<u32>,
+    /// Cgroups that were gone before: these are the last of their slots.
+    gone: Vec<u64>,
     grace: tokio::task::JoinHandle<Result<(), ProbeError>>,
 }
 
@@ -21,19 +25,30 @@ impl Retired {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn over(retired: &mut Option<Self>) -> Result<Vec<u32>, CoreError> {
+    pub async fn over(retired: &mut Option<Self>) -> Result<Final, CoreError> {
         let Some(waiting) = retired else {
             return std::future::pending().await;
         };
         let over = (&mut waiting.grace).await;
-        let slots = retired.take().map(|retired| retired.slots);
+        let waited = retired.take();
         over.map_err(|error| CoreError::System("a grace period", error.into()))??;
-        Ok(slots.unwrap_or_default())
+        let (slots, gone) = waited
+            .map(|retired| (retired.slots, retired.gone))
+            .unwrap_or_default();
+        Ok(Final { slots, gone })
     }
+}
+
+/// Slots whose records do not change any more.
+pub struct Final {
+    slots: Vec<u32>,
+    gone: Vec<u64>,
 }
 
 /// Slots are looked for earlier when so many cgroups went: one for this many slots.
 const BATCH: u32 = 8;
+/// How often all is gone through without a cause: what was to tell of one may have been lost.
+const SWEEP: Duration = Duration::from_mins(1);
 
 impl Core {
     /// Learns whose `slot` is. Says whether anybody wants to know of it.
@@ -93,7 +108,10 @@ impl Core {
             let Some(record) = collect::slot(&record) else {
                 continue;
             };
-            self.record(Record::finals(slot, &record.facts));
+            let finals = Record::finals(slot, &record.facts);
+            if !self.state.has_read(&finals) {
+                self.record(finals);
+            }
         }
         Ok(())
     }
@@ -123,12 +141,44 @@ impl Core {
     /// # Errors
     /// The kernel side cannot be used.
     pub fn retire(&mut self) -> Result<Option<Retired>, CoreError> {
+        if self.swept.elapsed() >= SWEEP {
+            self.sweep()?;
+        }
         self.gone = 0;
+        self.retire_at = Instant::now() + SWEEP;
+        let gone = self.state.gone_cgroups();
         let slots = self.probe.retire()?;
-        Ok((!slots.is_empty()).then(|| Retired {
+        if slots.is_empty() {
+            self.bare.extend(gone);
+            return Ok(None);
+        }
+        Ok(Some(Retired {
             slots,
+            gone,
             grace: tokio::task::spawn_blocking(grace_period),
         }))
+    }
+
+    /// Whether there is a cause to look for slots that can be freed.
+    #[must_use]
+    pub fn is_retirement_due(&self) -> bool {
+        Instant::now() >= self.retire_at
+    }
+
+    /// Forgets cgroups of which nothing can come any more, and has runs written that have ended.
+    pub(super) fn settle(&mut self) -> Result<(), CoreError> {
+        if !self.is_unsettled && self.bare.is_empty() {
+            return Ok(());
+        }
+        self.is_unsettled = false;
+        for cgroup in self.state.settle(&self.bare) {
+            self.probe.forget_cgroup(cgroup)?;
+            self.bare.remove(&cgroup);
+        }
+        let state = &self.state;
+        self.bare.retain(|cgroup| state.has_cgroup(*cgroup));
+        self.save_ended();
+        Ok(())
     }
 
     /// Whether so many cgroups went that slots are to be freed earlier than they would be.
@@ -137,13 +187,16 @@ impl Core {
         self.gone > self.sizes.slots / BATCH
     }
 
-    /// Takes the last of what was recorded in `slots`, and frees them.
+    /// Takes the last of what was recorded in slots, and frees them.
     ///
     /// # Errors
     /// The kernel side cannot be used.
-    pub fn finish(&mut self, events: &mut Events, slots: &[u32]) -> Result<(), CoreError> {
+    pub fn finish(&mut self, events: &mut Events, last: &Final) -> Result<(), CoreError> {
         events.drain(|item| self.take(item));
-        self.free(slots)
+        self.free(&last.slots)?;
+        self.bare.extend(&last.gone);
+        self.is_unsettled = true;
+        Ok(())
     }
 
     fn free(&mut self, slots: &[u32]) -> Result<(), CoreError> {

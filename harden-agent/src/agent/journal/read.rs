@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use super::record::{RECORD_LIMIT, Record};
-use super::{FRAME, HEAD, checksum, error};
+use super::{FRAME, checksum, error};
 use crate::observation::Text;
 
 /// What a replay found.
@@ -74,6 +74,7 @@ impl Replay {
     /// Reads one file from its beginning.
     pub(super) fn file(
         &mut self,
+        head: &[u8],
         path: &Path,
         file: File,
         each: &mut impl FnMut(Record),
@@ -82,7 +83,7 @@ impl Replay {
             input: BufReader::with_capacity(1 << 16, file),
             offset: 0,
         };
-        let kind = reader.all(|record| {
+        let kind = reader.all(head, |record| {
             self.records += 1;
             each(record);
         })?;
@@ -108,17 +109,17 @@ struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// Hands out the records. Returns what is wrong at `offset`, if not all could be read.
-    fn all(&mut self, mut each: impl FnMut(Record)) -> io::Result<Option<FaultKind>> {
+    fn all(&mut self, head: &[u8], mut each: impl FnMut(Record)) -> io::Result<Option<FaultKind>> {
         let mut bytes = Vec::new();
-        self.fill(HEAD.len(), &mut bytes)?;
-        if bytes != HEAD {
-            return Ok(Some(if HEAD.starts_with(&bytes) {
+        self.fill(head.len(), &mut bytes)?;
+        if bytes != head {
+            return Ok(Some(if head.starts_with(&bytes) {
                 FaultKind::Torn
             } else {
                 FaultKind::Foreign
             }));
         }
-        self.offset = HEAD.len() as u64;
+        self.offset = head.len() as u64;
         loop {
             if !self.fill(FRAME, &mut bytes)? {
                 return Ok((!bytes.is_empty()).then_some(FaultKind::Torn));

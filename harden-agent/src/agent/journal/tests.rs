@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::observation::ControlCommand;
+
+const LAYOUT: u64 = 42;
 use crate::observation::arbitrary::{host, kind, text, word};
 
 fn record() -> impl Strategy<Value = Record> {
@@ -90,7 +92,7 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 fn begun(directory: &Path) -> Journal {
-    let mut journal = Journal::open(directory).unwrap();
+    let mut journal = Journal::open(directory, LAYOUT).unwrap();
     journal.rotate(std::iter::empty()).unwrap();
     journal
 }
@@ -98,7 +100,7 @@ fn begun(directory: &Path) -> Journal {
 /// All records of a directory, and where it could not be read.
 fn read(directory: &Path) -> (Vec<Record>, Vec<Fault>) {
     let mut records = Vec::new();
-    let mut journal = Journal::open(directory).unwrap();
+    let mut journal = Journal::open(directory, LAYOUT).unwrap();
     let replay = journal.replay(|record| records.push(record)).unwrap();
     assert_eq!(replay.records, records.len() as u64);
     (records, replay.faults)
@@ -128,7 +130,7 @@ proptest! {
         appended in vec(record(), 0..12),
     ) {
         let directory = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(directory.path()).unwrap();
+        let mut journal = Journal::open(directory.path(), LAYOUT).unwrap();
         journal.rotate(tables.iter().cloned()).unwrap();
         for record in &appended {
             match record {
@@ -198,8 +200,8 @@ proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(junk in vec(any::<u8>(), 0..200), headed in any::<bool>()) {
         let directory = tempfile::tempdir().unwrap();
-        let head = if headed { HEAD } else { b"" };
-        std::fs::write(directory.path().join("journal.7"), [head, &junk].concat()).unwrap();
+        let head = if headed { head(LAYOUT) } else { Vec::new() };
+        std::fs::write(directory.path().join("journal.7"), [head, junk.clone()].concat()).unwrap();
         let _ = read(directory.path());
         let _ = Record::decode(&junk);
     }
@@ -224,11 +226,11 @@ fn a_length_is_not_believed() {
         (0, FaultKind::Corrupt),
         (RECORD_LIMIT, FaultKind::Torn),
     ] {
-        let bytes = [HEAD, &length.to_le_bytes(), &[0; 40]].concat();
+        let bytes = [&head(LAYOUT)[..], &length.to_le_bytes(), &[0; 40]].concat();
         std::fs::write(directory.path().join("journal.0"), bytes).unwrap();
         let (records, faults) = read(directory.path());
         assert!(records.is_empty());
-        assert_eq!((faults[0].kind, faults[0].offset), (kind, 17), "{length}");
+        assert_eq!((faults[0].kind, faults[0].offset), (kind, 34), "{length}");
     }
 }
 
@@ -236,10 +238,10 @@ fn a_length_is_not_believed() {
 fn another_format_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal.3");
-    std::fs::write(&path, "harden journal 2\nwhatever").unwrap();
+    std::fs::write(&path, "harden journal 2 000000000000002a\nwhatever").unwrap();
     let (_, faults) = read(directory.path());
     assert_eq!(faults[0].kind, FaultKind::Foreign);
-    assert!(faults[0].to_string().contains("25 bytes"), "{}", faults[0]);
+    assert!(faults[0].to_string().contains("42 bytes"), "{}", faults[0]);
     let _journal = begun(directory.path());
     assert_eq!(names(directory.path()), ["journal.3", "journal.4"]);
     assert!(
@@ -303,7 +305,7 @@ fn a_corrupt_file_is_kept_when_the_others_are_dropped() {
     std::fs::write(&path, &bytes).unwrap();
     drop(journal);
 
-    let mut journal = Journal::open(directory.path()).unwrap();
+    let mut journal = Journal::open(directory.path(), LAYOUT).unwrap();
     let replay = journal.replay(|_| {}).unwrap();
     assert_eq!(replay.faults[0].kind, FaultKind::Corrupt);
     journal.rotate(std::iter::empty()).unwrap();
@@ -317,7 +319,7 @@ fn a_corrupt_file_is_kept_when_the_others_are_dropped() {
 fn an_earlier_life_s_file_is_not_appended_to() {
     let directory = tempfile::tempdir().unwrap();
     drop(begun(directory.path()));
-    let mut journal = Journal::open(directory.path()).unwrap();
+    let mut journal = Journal::open(directory.path(), LAYOUT).unwrap();
     let refused = journal.append_item(&[1]).unwrap_err();
     assert!(matches!(refused, JournalError::NotBegun), "{refused}");
     assert!(matches!(journal.drop_older(), Err(JournalError::NotBegun)));
@@ -330,7 +332,7 @@ fn a_rotation_that_was_cut_off_never_was() {
     let directory = tempfile::tempdir().unwrap();
     drop(begun(directory.path()));
     std::fs::write(directory.path().join(TEMPORARY), "half").unwrap();
-    let mut journal = Journal::open(directory.path()).unwrap();
+    let mut journal = Journal::open(directory.path(), LAYOUT).unwrap();
     assert_eq!(names(directory.path()), ["journal.0"]);
     journal.rotate(std::iter::empty()).unwrap();
     assert_eq!(names(directory.path()), ["journal.0", "journal.1"]);
@@ -340,7 +342,7 @@ fn a_rotation_that_was_cut_off_never_was() {
 fn files_that_somebody_put_there_are_not_in_the_way_and_not_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = begun(directory.path());
-    std::fs::write(directory.path().join("journal.1"), HEAD).unwrap();
+    std::fs::write(directory.path().join("journal.1"), head(LAYOUT)).unwrap();
     journal.rotate(std::iter::empty()).unwrap();
     journal.drop_older().unwrap();
     assert_eq!(names(directory.path()), ["journal.1", "journal.2"]);
@@ -362,7 +364,7 @@ fn names_that_are_nearly_right_are_others() {
     }
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(format!("journal.{}", u64::MAX)), "").unwrap();
-    let mut journal = Journal::open(directory.path()).unwrap();
+    let mut journal = Journal::open(directory.path(), LAYOUT).unwrap();
     let refused = journal.rotate(std::iter::empty()).unwrap_err();
     assert!(matches!(refused, JournalError::NoNumber), "{refused}");
 }
@@ -371,7 +373,7 @@ fn names_that_are_nearly_right_are_others() {
 fn a_link_is_not_followed() {
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/etc/passwd", directory.path().join("journal.0")).unwrap();
-    let mut journal = Journal::open(directory.path()).unwrap();
+    let mut journal = Journal::open(directory.path(), LAYOUT).unwrap();
     let refused = journal.replay(|_| {}).unwrap_err().to_string();
     assert!(refused.contains("journal.0: "), "{refused}");
 }
@@ -393,7 +395,7 @@ fn a_file_that_lost_its_name_is_noticed_and_begun_anew() {
     journal.drop_older().unwrap();
     // Replaced by another of its name, it is lost too.
     std::fs::remove_file(directory.join("journal.1")).unwrap();
-    std::fs::write(directory.join("journal.1"), HEAD).unwrap();
+    std::fs::write(directory.join("journal.1"), head(LAYOUT)).unwrap();
     assert!(matches!(journal.check(), Err(JournalError::Gone { .. })));
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Home {
     pub command: u32,
     /// The exec event by which its program is known.
     pub exec: Option<Box<[u8]>>,
+    /// Stands for what was last read of its record.
+    pub read: Option<u64>,
 }
 
 impl State {
@@ -117,6 +119,15 @@ impl State {
             .map(|(id, cgroup)| (*id, cgroup.place.as_ref().map(|(unit, _)| unit)))
     }
 
+    /// The cgroups that are gone and not forgotten.
+    #[must_use]
+    pub fn gone_cgroups(&self) -> Vec<u64> {
+        let gone = self.cgroups.iter();
+        gone.filter(|(_, cgroup)| cgroup.gone.is_some())
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
     /// Whether the unit's own cgroup is gone for good, with all that was below it.
     pub(super) fn is_over(&self, top: u64) -> bool {
         let mut cgroups = self.cgroups.values();
@@ -134,6 +145,7 @@ impl State {
             run,
             command: owner.command,
             exec: None,
+            read: None,
         })
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{super::journal::Record, Instance, State, invocation::Invocation, place::Home};
 use crate::{
-    collect::Collector,
+    collect::{Clock, Collector},
     observation::{Join as _, Run, RunKind, Text, Word},
 };
 
@@ -56,10 +56,10 @@ pub(super) struct OpenRun {
 
 impl OpenRun {
     /// Takes what `process` and its children did.
-    pub fn collector(&mut self, process: u32) -> &mut Collector {
+    pub fn collector(&mut self, process: u32, clock: Clock) -> &mut Collector {
         self.commands
             .entry(process)
-            .or_insert_with(Collector::with_news)
+            .or_insert_with(|| Collector::with_news(clock))
     }
 
     /// Whether a command entered by `process`.
@@ -137,6 +137,25 @@ impl State {
                     run.has_ended = true;
                     unit.dirty = true;
                 }
+            }
+        }
+    }
+
+    /// Forgets windows that are over: neither among the numbers of `present` runs nor among those of slots. The
+    /// last few stay, for slots that are not known yet.
+    pub fn forget_windows(&mut self, present: &BTreeSet<u64>) {
+        const KEPT: usize = 4;
+        let used: HashSet<u64> = self.slots.values().map(|home| home.owner.run).collect();
+        let windows = self.marks.iter();
+        let windows = windows.filter(|(_, mark)| mark.kind == RunKind::Window);
+        let last: Vec<u64> = windows
+            .map(|(number, _)| *number)
+            .rev()
+            .skip(KEPT)
+            .collect();
+        for number in last {
+            if !present.contains(&number) && !used.contains(&number) {
+                self.marks.remove(&number);
             }
         }
     }
@@ -237,6 +256,5 @@ impl State {
         // A marked run goes on in the next invocation.
         run.top = home.top;
         run.has_ended = false;
-        unit.dirty = true;
     }
 }

@@ -17,22 +17,34 @@ pub(super) struct Unit {
     pub open: BTreeMap<Word, OpenRun>,
     /// The same, of an earlier kernel side.
     pub ended: BTreeMap<Word, Run>,
-    /// Hashes of the facts of all runs.
+    /// Hashes of the facts of all runs; of none where the unit is at rest.
     known: HashSet<u64>,
+    /// Nothing goes on in it: what is known is in its file alone.
+    pub is_at_rest: bool,
     /// When the last fact came that was not known.
     pub last_new: Option<Timestamp>,
     /// There is more than on disk.
     pub dirty: bool,
+    /// So many facts, about.
+    pub held: usize,
 }
 
 impl Unit {
-    /// Whether the fact is new; then it is so now.
-    pub fn learn(&mut self, program: &Text, fact: &Told) -> bool {
+    /// Whether the fact, of this time, is new.
+    pub fn learn(&mut self, program: &Text, fact: &Told, time: Timestamp) -> bool {
         let is_new = self.know(program, fact);
         if is_new {
-            self.last_new = Some(Timestamp::now());
+            self.last_new = self.last_new.max(Some(time));
         }
         is_new
+    }
+
+    /// Gives up what its file has too, if nothing goes on in it.
+    pub fn rest(&mut self) {
+        if self.open.is_empty() && self.ended.is_empty() {
+            self.known = HashSet::new();
+            self.is_at_rest = true;
+        }
     }
 
     /// As [`Self::learn`], for a fact of old.

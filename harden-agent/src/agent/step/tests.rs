@@ -60,7 +60,7 @@ impl State {
         let unit = store.load(&unit()).unwrap().unwrap_or(empty);
         assert!(store.take_notices().is_empty());
         let mut state = Self { unit };
-        let mut journal = Journal::open(directory).unwrap();
+        let mut journal = Journal::open(directory, 1).unwrap();
         let replay = journal.replay(|record| {
             if let Record::Item(item) = record {
                 state.apply(item[0]);

@@ -1,0 +1,275 @@
+//! What weeks do to the agent, in seconds; with `HARDEN_SOAK_MINUTES`, which `cargo xtask soak` sets, in so many
+//! minutes.
+
+use std::{
+    env, fs,
+    io::Read as _,
+    process::Child,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use harden_tests::{
+    Agent, Setup,
+    deeds::{Then, Unit, Workshop},
+    met,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, SysconfVar, sysconf},
+};
+
+/// Resident memory of the agent, in KiB, whatever it observes.
+const MEMORY: u64 = 20 << 10;
+/// Its share of one processor.
+const LOAD: f64 = 0.005;
+/// Units that run at once, each with sixty calls and sixty paths.
+const UNITS: usize = 500;
+const DEEDS: usize = 60;
+
+/// What `HARDEN_SOAK_MINUTES` says.
+fn minutes() -> Result<Option<u64>> {
+    match env::var("HARDEN_SOAK_MINUTES") {
+        Ok(minutes) => Ok(Some(minutes.parse()?)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn status(pid: u32, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_ascii_whitespace().next());
+    Ok(number.context(name.to_owned())?.parse()?)
+}
+
+fn memory(pid: u32) -> Result<u64> {
+    status(pid, "VmRSS:")
+}
+
+fn descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// Processor time so far.
+fn processor(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // Behind the name, which may have spaces: the state is the third field, the times are the 14th and 15th.
+    let (_, rest) = text.rsplit_once(')').context("stat")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let times = fields.get(11..13).context("stat")?;
+    let ticks: u32 = times[0].parse::<u32>()? + times[1].parse::<u32>()?;
+    let second = sysconf(SysconfVar::CLK_TCK)?.context("CLK_TCK")?;
+    Ok(f64::from(ticks) / f64::from(u32::try_from(second)?))
+}
+
+/// The share of one processor that the agent takes for so long.
+fn load(pid: u32, duration: Duration) -> Result<f64> {
+    let (begun, before) = (Instant::now(), processor(pid)?);
+    thread::sleep(duration);
+    Ok((processor(pid)? - before) / begun.elapsed().as_secs_f64())
+}
+
+/// Processes that are ended with what they are in.
+#[derive(Default)]
+struct Running(Vec<(Child, Unit)>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for (child, _) in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Takes nothing in what it does not need: what is told is what was asked for last.
+fn settled(agent: &mut Agent) -> Result<u32> {
+    let pid = agent.status()?.pid;
+    let mut last = 0;
+    agent.until(|agent| {
+        let events = agent.status()?.events;
+        let is_same = events == std::mem::replace(&mut last, events);
+        thread::sleep(Duration::from_millis(500));
+        ensure!(is_same, "{events} events and more");
+        Ok(())
+    })?;
+    // And what was in memory is on disk.
+    thread::sleep(Duration::from_secs(6));
+    Ok(pid)
+}
+
+#[test]
+fn five_hundred_units_take_little_memory_and_no_time() -> Result<()> {
+    let test = "five_hundred_units_take_little_memory_and_no_time";
+    if !met(test, &["sh"]) {
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let mut agent = Agent::start(&Setup {
+        include: &["soak-*"],
+        state: "compact_every = '3s'",
+        ..Setup::default()
+    })?;
+    let pid = agent.status()?.pid;
+    println!("at the start: {} KiB", memory(pid)?);
+    let mut running = Running::default();
+    for number in 0..UNITS {
+        let unit = workshop.unit(&format!("soak-{number}.service"))?;
+        let child = workshop.begin(&unit, 0, DEEDS, Duration::ZERO, Then::Stay)?;
+        running.0.push((child, unit));
+    }
+    settled(&mut agent)?;
+    println!("the most: {} KiB", status(pid, "VmHWM:")?);
+    let (used, idle) = (memory(pid)?, load(pid, Duration::from_secs(10))?);
+    println!(
+        "{UNITS} units: {used} KiB, {:.3} % of a processor",
+        idle * 100.0
+    );
+    let summaries = agent.units()?;
+    assert_eq!(summaries.len(), UNITS);
+    for unit in &summaries {
+        assert!(unit.calls >= 55 && unit.paths >= 60, "{unit:?}");
+        assert!(unit.losses.is_empty(), "{unit:?}");
+    }
+    assert!(used < MEMORY, "{used} KiB");
+    assert!(idle < LOAD, "{idle}");
+
+    // The next one has as much to take over.
+    agent.end(Signal::SIGKILL)?;
+    agent.begin(&[])?;
+    let pid = settled(&mut agent)?;
+    let used = memory(pid)?;
+    println!("taken over: {used} KiB");
+    assert!(used < MEMORY, "{used} KiB");
+    Ok(())
+}
+
+#[test]
+fn half_a_million_calls_a_second_take_no_time() -> Result<()> {
+    let test = "half_a_million_calls_a_second_take_no_time";
+    if !met(test, &["sh"]) {
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let mut agent = Agent::start(&Setup {
+        include: &["soak-*"],
+        ..Setup::default()
+    })?;
+    let mut running = Running::default();
+    for number in 0..2 {
+        let unit = workshop.unit(&format!("soak-{number}.service"))?;
+        let child = workshop.begin(&unit, 0, DEEDS, Duration::ZERO, Then::Spin)?;
+        running.0.push((child, unit));
+    }
+    let begun = Instant::now();
+    let pid = settled(&mut agent)?;
+    let load = load(pid, Duration::from_secs(20))?;
+    let mut calls = 0;
+    for (child, _) in &mut running.0 {
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
+        let mut text = String::new();
+        let output = child.stdout.as_mut().context("a pipe")?;
+        output.read_to_string(&mut text)?;
+        calls += text.trim().parse::<u32>()?;
+    }
+    let rate = f64::from(calls) / begun.elapsed().as_secs_f64();
+    println!(
+        "{rate:.0} calls a second: {:.3} % of a processor",
+        load * 100.0
+    );
+    assert!(rate > 500_000.0, "{rate}");
+    assert!(load < LOAD, "{load}");
+    Ok(())
+}
+
+/// Least squares: by how much the second of each pair grows for one of the first.
+fn slope(samples: &[(f64, f64)]) -> f64 {
+    let count = samples.iter().map(|_| 1.0).sum::<f64>();
+    let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|sample| sample.0), mean(|sample| sample.1));
+    let products: f64 = samples.iter().map(|one| (one.0 - x) * (one.1 - y)).sum();
+    let squares: f64 = samples.iter().map(|one| (one.0 - x).powi(2)).sum();
+    products / squares
+}
+
+#[test]
+fn what_comes_and_goes_leaves_nothing() -> Result<()> {
+    let test = "what_comes_and_goes_leaves_nothing";
+    if !met(test, &["sh"]) {
+        return Ok(());
+    }
+    // A week has 10,000 cgroups.
+    let minutes = minutes()?;
+    let (cgroups, patience) = match minutes {
+        Some(minutes) => (10_000_usize, Duration::from_secs(minutes * 60)),
+        None => (600, Duration::ZERO),
+    };
+    let workshop = Workshop::new()?;
+    let mut agent = Agent::start(&Setup {
+        include: &["soak-*"],
+        state: "compact_every = '3s'\nkeep_invocations = 20",
+        runs: "window = '1s'",
+        ..Setup::default()
+    })?;
+    let pid = agent.status()?.pid;
+    let mut samples = Vec::new();
+    let begun = Instant::now();
+    let mut sampled = Instant::now();
+    for number in 0..cgroups {
+        // One of fifty units restarts, the next is one that nobody has seen before.
+        let name = match number % 2 {
+            0 => format!("soak-{}.service", number / 2 % 50),
+            _ => format!("soak-once-{number}.service"),
+        };
+        let pause = Duration::from_millis(u64::from(number % 5 == 0));
+        workshop.run(&name, number % 40, 10, pause)?;
+        if number % 100 == 0 {
+            agent.say(&["mark", &format!("case {number}")])?;
+        } else if number % 100 == 50 {
+            agent.say(&["mark", "--end"])?;
+        }
+        if sampled.elapsed() > Duration::from_secs(1) {
+            sampled = Instant::now();
+            samples.push((number, memory(pid)?, descriptors(pid)?));
+        }
+        // Spread over the time there is.
+        let due = patience
+            .mul_f64(f64::from(u32::try_from(number)?) / f64::from(u32::try_from(cgroups)?));
+        thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    for sample in samples.iter().step_by(samples.len().div_ceil(20).max(1)) {
+        println!(
+            "{} cgroups: {} KiB, {} descriptors",
+            sample.0, sample.1, sample.2
+        );
+    }
+    // What is needed once is there by then.
+    let late = &samples[samples.len() / 3..];
+    let growth = |of: fn(&(usize, u64, usize)) -> f64| -> Result<f64> {
+        let pairs = late
+            .iter()
+            .map(|sample| Ok((f64::from(u32::try_from(sample.0)?), of(sample))));
+        Ok(slope(&pairs.collect::<Result<Vec<_>>>()?))
+    };
+    #[expect(clippy::cast_precision_loss)]
+    let memory_growth = growth(|sample| sample.1 as f64)?;
+    #[expect(clippy::cast_precision_loss)]
+    let descriptor_growth = growth(|sample| sample.2 as f64)?;
+    println!(
+        "a cgroup takes {memory_growth:.3} KiB and {descriptor_growth:.5} descriptors for good"
+    );
+    settled(&mut agent)?;
+    let status = agent.status()?;
+    println!("{} slots in use, {} KiB", status.slots_used, memory(pid)?);
+    assert_eq!(status.slots_used, 0);
+    // A name that stays in the list of units takes half a kilobyte. In seconds, the noise is more than that.
+    let most = if minutes.is_some() { 0.5 } else { 8.0 };
+    assert!(memory_growth < most, "{memory_growth} KiB");
+    assert!(descriptor_growth < 0.001, "{descriptor_growth}");
+    assert!(memory(pid)? < MEMORY);
+    let units = agent.units()?;
+    assert_eq!(units.len(), 50 + cgroups / 2);
+    assert!(units.iter().all(|unit| unit.losses.is_empty()));
+    Ok(())
+}
