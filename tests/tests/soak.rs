@@ -168,10 +168,10 @@ fn half_a_million_calls_a_second_take_no_time() -> Result<()> {
     let mut calls = 0;
     for (child, _) in &mut running.0 {
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
-        let mut text = String::new();
+        let mut made = String::new();
         let output = child.stdout.as_mut().context("a pipe")?;
-        output.read_to_string(&mut text)?;
-        calls += text.trim().parse::<u32>()?;
+        output.read_to_string(&mut made)?;
+        calls += made.trim().parse::<u32>()?;
     }
     let rate = f64::from(calls) / begun.elapsed().as_secs_f64();
     println!(
@@ -215,7 +215,7 @@ fn what_comes_and_goes_leaves_nothing() -> Result<()> {
     let pid = agent.status()?.pid;
     let mut samples = Vec::new();
     let begun = Instant::now();
-    let mut sampled = Instant::now();
+    let mut last_sample = Instant::now();
     for number in 0..cgroups {
         // One of fifty units restarts, the next is one that nobody has seen before.
         let name = match number % 2 {
@@ -229,8 +229,8 @@ fn what_comes_and_goes_leaves_nothing() -> Result<()> {
         } else if number % 100 == 50 {
             agent.say(&["mark", "--end"])?;
         }
-        if sampled.elapsed() > Duration::from_secs(1) {
-            sampled = Instant::now();
+        if last_sample.elapsed() > Duration::from_secs(1) {
+            last_sample = Instant::now();
             samples.push((number, memory(pid)?, descriptors(pid)?));
         }
         // Spread over the time there is.

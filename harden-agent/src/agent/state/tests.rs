@@ -92,9 +92,9 @@ fn times_are_the_monotonic_clock_s_whatever_the_wall_clock_says() {
     // The wall clock was set back, or forward, after the kernel side was loaded.
     for jump in [-1_000_000, 0, 1_000_000] {
         let mut state = state(boot);
-        records(at(jump))
-            .into_iter()
-            .for_each(|record| state.apply(record));
+        for record in records(at(jump)) {
+            state.apply(record);
+        }
         assert_eq!(times(&state), (at(10), at(20), vec![at(11), at(20)]));
     }
 }
@@ -109,9 +109,9 @@ fn an_agent_that_begins_under_another_time_knows_the_same() {
     };
     let of = |boot: Timestamp| {
         let mut state = state(boot);
-        records(boot)
-            .into_iter()
-            .for_each(|record| state.apply(record));
+        for record in records(boot) {
+            state.apply(record);
+        }
         state.open(&Text::from(UNIT))
     };
     let before = of(boot);
@@ -128,9 +128,9 @@ fn an_agent_that_begins_under_another_time_knows_the_same() {
 fn no_time_is_too_far() {
     for boot in [Timestamp::MIN, Timestamp::MAX] {
         let mut state = state(boot);
-        records(Timestamp::MAX)
-            .into_iter()
-            .for_each(|record| state.apply(record));
+        for record in records(Timestamp::MAX) {
+            state.apply(record);
+        }
         state.apply(item(3, u64::MAX / SECOND));
         assert_eq!(state.open(&Text::from(UNIT)).len(), 1);
     }
@@ -139,9 +139,9 @@ fn no_time_is_too_far() {
 #[test]
 fn what_was_read_of_a_slot_is_not_taken_in_again() {
     let mut state = state(Timestamp::UNIX_EPOCH);
-    records(Timestamp::UNIX_EPOCH)
-        .into_iter()
-        .for_each(|record| state.apply(record));
+    for record in records(Timestamp::UNIX_EPOCH) {
+        state.apply(record);
+    }
     let unit = Text::from(UNIT);
     let finals = |facts: &[u8]| Record::finals(3, facts);
     assert!(!state.has_read(&finals(&[0, 1, 1])));
@@ -182,16 +182,16 @@ fn windows_that_are_over_are_forgotten() {
 #[test]
 fn a_cgroup_is_forgotten_once_it_is_known_to_have_no_slot() {
     let mut state = state(Timestamp::UNIX_EPOCH);
-    records(Timestamp::UNIX_EPOCH)
-        .into_iter()
-        .for_each(|record| state.apply(record));
+    for record in records(Timestamp::UNIX_EPOCH) {
+        state.apply(record);
+    }
     state.apply(Record::Gone { cgroup: 7, time: 1 });
     state.free(3);
     assert_eq!(state.settle(&BTreeSet::new()), [0; 0]);
     assert_eq!(state.gone_cgroups(), [7]);
     assert_eq!(state.settle(&BTreeSet::from([7])), [7]);
     let unit = Text::from(UNIT);
-    assert_eq!(state.ended(), [unit.clone()]);
+    assert_eq!(state.ended(), std::slice::from_ref(&unit));
     state.saved(&unit);
     assert!(state.is_at_rest(&unit));
 }
