@@ -163,7 +163,7 @@ extern "C" fn without_state() -> u64 {
         command: 0,
         reserved: 0,
     };
-    if let Some(slot) = SLOT_OF.get_ptr(&key) {
+    if let Some(slot) = SLOT_OF.get_ptr(key) {
         // SAFETY: as above.
         return u64::from(unsafe { *slot });
     }

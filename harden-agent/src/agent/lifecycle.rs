@@ -38,10 +38,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         None | Some(Err(LockError::Io(..))) => None,
         Some(lock) => Some(lock?),
     };
+    let requests = serve(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(observe(config))
+    runtime.block_on(observe(config, requests))
 }
 
 /// Takes the kernel side out. Says whether there was one.
@@ -55,16 +56,14 @@ pub fn unload(config: &Config) -> anyhow::Result<bool> {
     }
 }
 
-async fn observe(config: Config) -> anyhow::Result<()> {
+async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyhow::Result<()> {
     let mut end = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let requests = serve(&config)?;
     let sizes = config.kernel.sizes();
     let (mut core, mut events) = Core::start(config, sizes)?;
     tracing::info!("observing {}", core.describe());
     notify(&[NotifyState::Ready]);
 
-    let mut requests = requests;
     let mut retired: Option<Retired> = None;
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -108,17 +107,9 @@ fn serve(config: &Config) -> anyhow::Result<mpsc::Receiver<Request>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let bound = {
+    let (listener, group) = {
         let _guard = runtime.enter();
-        control::bind(&config.control.socket)
-    };
-    let (listener, group) = match bound {
-        Ok(bound) => bound,
-        Err(error) => {
-            // Dropped within another one, it would panic.
-            runtime.shutdown_background();
-            return Err(error.into());
-        }
+        control::bind(&config.control.socket)?
     };
     let limits = Limits {
         connections: config.control.connections as usize,
