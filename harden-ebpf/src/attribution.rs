@@ -15,12 +15,11 @@ use aya_ebpf::{
     },
 };
 use harden_common::{
-    Argument, ExecutableId, Loss, PathOperation, RUN_PASSES, SLOT_EXCLUDED, SlotKey, class, kind,
+    Argument, ExecutableId, Loss, PathOperation, RUN_PASSES, SLOT_EXCLUDED, SlotKey, kind,
     path_flag,
 };
 
 use crate::{
-    arch::Call,
     emit::{self, lost},
     kernel::{self, Address},
     maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
@@ -68,6 +67,8 @@ pub mod note {
     pub const ENTERED: u32 = 1;
     /// It has run for the call in progress, and its copy has not.
     pub const FRESH: u32 = 2;
+    /// The agent has not been told which program the slot is of.
+    pub const UNTOLD: u32 = 4;
 }
 
 /// The current task's place.
@@ -108,8 +109,8 @@ pub fn current() -> Option<Current> {
 }
 
 /// The slot of the call that is coming back: that in which it was entered, whatever run has begun
-/// since. Where that slot was freed meanwhile, what the call has done is lost, and counted: to look for
-/// the task's slot anew takes more stack than there is here on 6.1.
+/// since. Where that slot was freed meanwhile, as a daemon may wait for hours in one call, the one that the
+/// task has now.
 #[inline(always)]
 pub fn returning() -> Option<Current> {
     let task = task_state::current();
@@ -118,16 +119,23 @@ pub fn returning() -> Option<Current> {
         let slot = without_state() as u32;
         return (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state });
     }
-    // SAFETY: as in `current`.
-    let (slot, known, call) = unsafe { ((*state).slot, (*state).generation, (*state).call) };
+    // SAFETY: as in `current`; only its own task writes to it while it runs.
+    let known = unsafe { &mut *state };
+    let mut slot = known.slot;
     if slot == SLOT_EXCLUDED {
         return None;
     }
-    if known != generation() && !is_in_use(slot) {
-        if call != 0 && Call::from_mark(call).class() & (class::PATH | class::SOCKET) != 0 {
-            lost(Loss::ExitSkipped);
+    if known.generation != generation() && !is_in_use(slot) {
+        // The stack of a call's end has no room for `intern`, which is left for the next call: the generation
+        // stays that of before.
+        known.slot = SLOT_EXCLUDED;
+        if assign(known) {
+            known.notes |= note::UNTOLD;
         }
-        return None;
+        slot = known.slot;
+        if slot == SLOT_EXCLUDED {
+            return None;
+        }
     }
     Some(Current { task, slot, state })
 }
@@ -163,12 +171,13 @@ extern "C" fn without_state() -> u64 {
         command: 0,
         reserved: 0,
     };
-    if let Some(slot) = SLOT_OF.get_ptr(key) {
-        // SAFETY: as above.
-        return u64::from(unsafe { *slot });
-    }
-    lost(Loss::ExitSkipped);
-    u64::from(SLOT_EXCLUDED)
+    // Where there is none, nobody observed it when the call began; else that was counted as a loss then.
+    SLOT_OF
+        .get_ptr(key)
+        .map_or(u64::from(SLOT_EXCLUDED), |slot| {
+            // SAFETY: as above.
+            u64::from(unsafe { *slot })
+        })
 }
 
 /// Whether `slot` still is what its record's key stands for. The agent takes the key away before it
@@ -242,13 +251,15 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         start: task_state::start(task),
     };
     let mut execed = binprm != 0;
+    let mut untold = false;
     let mut before = 0;
     if !old.is_null() {
         // SAFETY: as in `current`.
         unsafe {
             execed |= (*old).self_exec_id != self_exec_id;
             state.call = (*old).call;
-            state.notes = (*old).notes;
+            state.notes = (*old).notes & !note::UNTOLD;
+            untold = (*old).notes & note::UNTOLD != 0;
             state.command = (*old).command;
             before = (*old).cgroup;
         }
@@ -281,7 +292,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
     }
     let born = assign(&mut state);
     task_state::put(task, &state);
-    if state.slot != SLOT_EXCLUDED && (execed || born) {
+    if state.slot != SLOT_EXCLUDED && (execed || born || untold) {
         tell(state.slot, binprm);
     }
     state.slot

@@ -225,7 +225,7 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
             let mark = (*current.state).call;
             let notes = (*current.state).notes;
             (*current.state).call = 0;
-            (*current.state).notes = notes & note::ENTERED;
+            (*current.state).notes = notes & (note::ENTERED | note::UNTOLD);
             (mark, notes)
         };
         if mark != 0 {

@@ -161,7 +161,9 @@ impl Agent {
         self.home.path()
     }
 
-    fn socket(&self) -> PathBuf {
+    /// What it listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
         self.home.path().join("socket")
     }
 

@@ -270,8 +270,13 @@ mod tests {
         }
         let sleeps = sleeping(&process);
         assert_eq!(sleeps.len(), 2);
-        assert!(process.until(|| Ok(())).is_ok());
-        assert_eq!(process.output(), "started\n");
+        let said = process.output_so_far();
+        let whole = process.until(|| {
+            (said() == "started\n")
+                .then_some(())
+                .context("what it prints")
+        });
+        assert!(whole.is_ok());
         drop(process);
         assert!(!sleeps.into_iter().any(is_alive));
     }

@@ -118,6 +118,8 @@ fn five_hundred_units_take_little_memory_and_no_time() -> Result<()> {
         let unit = workshop.unit(&format!("soak-{number}.service"))?;
         let child = workshop.begin(&unit, 0, DEEDS, Duration::ZERO, Then::Stay)?;
         running.0.push((child, unit));
+        // As quick as a machine boots. Any faster, and a slow one's ring buffer is full.
+        thread::sleep(Duration::from_millis(10));
     }
     settled(&mut agent)?;
     println!("the most: {} KiB", status(pid, "VmHWM:")?);

@@ -129,6 +129,7 @@ fn end_to_end() -> Result<Command> {
     cargo.env("HARDEN_TEST_PROGRAMS", workspace::test_programs());
     cargo.env("HARDEN_TEST_ROOT", vm::image()?);
     cargo.env("HARDEN_PACKAGE", package::make()?);
+    cargo.env("HARDEN_VARLINKCTL", vm::varlinkctl()?);
     process::run_built_as_root(&mut cargo)?;
     Ok(cargo)
 }

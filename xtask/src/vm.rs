@@ -4,6 +4,7 @@ mod apt;
 mod cpio;
 mod debian;
 mod emulator;
+mod foreign;
 mod kernel;
 mod payload;
 mod qemu;
@@ -25,6 +26,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::{
     cpio::Archive,
+    emulator::QEMU,
+    foreign::Foreign,
     kernel::{KERNELS, Kernel, Unpacked},
     payload::Payload,
     qemu::Machine,
@@ -39,6 +42,13 @@ use crate::{
 };
 
 const INIT: &str = include_str!("vm/guest/init");
+
+/// Talks to what the agent listens on; Debian 12 has none.
+const VARLINKCTL: Foreign = Foreign {
+    name: "varlinkctl",
+    package: "systemd",
+    libraries: "systemd",
+};
 
 /// A guest that is not up by then, with what `harden doctor` says, hangs.
 const BOOT: Duration = Duration::from_mins(5);
@@ -71,7 +81,7 @@ pub fn main(args: &Args) -> Result<()> {
         );
     }
     build::build(&setup::provide(Scope::Tests)?, false)?;
-    emulator::fetch()?;
+    QEMU.fetch()?;
     let only = args.test.as_deref();
     if args.shell {
         let kernel = kernels[0];
@@ -110,9 +120,12 @@ pub fn to_fetch() -> Result<Vec<String>> {
             )
         })
         .collect();
-    if !emulator::is_here() {
-        lines.push("unpack Debian's QEMU into target/vm".to_owned());
-    }
+    let programs = [&QEMU, &VARLINKCTL].into_iter();
+    lines.extend(
+        programs
+            .filter(|program| !program.is_here())
+            .map(|program| format!("unpack Debian's {} into target/vm", program.name)),
+    );
     if !debian::image_file()?.is_file() {
         lines.push("make a root file system of Debian in target/vm, as root".to_owned());
     }
@@ -124,12 +137,19 @@ pub fn image() -> Result<PathBuf> {
     debian::image()
 }
 
+/// An executable `varlinkctl`.
+pub fn varlinkctl() -> Result<PathBuf> {
+    VARLINKCTL.fetch()?;
+    VARLINKCTL.script()
+}
+
 /// Fetches and makes what virtual machines need, once; the runs need no network.
 pub fn fetch() -> Result<()> {
     for kernel in KERNELS {
         kernel.fetch()?;
     }
-    emulator::fetch()?;
+    QEMU.fetch()?;
+    VARLINKCTL.fetch()?;
     debian::image()?;
     Ok(())
 }

@@ -77,6 +77,8 @@ pub struct Core {
     gone: u32,
     /// When slots are looked for again.
     retire_at: Instant,
+    /// When those of runs that are over can be freed.
+    settled_at: Instant,
     /// Cgroups that are gone and of which no slot can come to light any more.
     bare: BTreeSet<u64>,
     /// Runs may have ended since that was last looked at.
@@ -132,6 +134,7 @@ impl Core {
             questions: Questions::default(),
             gone: 0,
             retire_at: Instant::now(),
+            settled_at: Instant::now(),
             bare: BTreeSet::new(),
             is_unsettled: true,
             saving: VecDeque::new(),
@@ -265,11 +268,23 @@ impl Core {
         self.settle()?;
         self.catch_up()?;
         let is_due = self.compacted.elapsed() >= self.config.state.compact_every;
-        let is_large = self.journal.size() > JOURNAL_LIMIT || self.state.held() > HELD_LIMIT;
-        if is_due || is_large {
+        if is_due || self.journal.size() > JOURNAL_LIMIT {
             self.compact()?;
         }
         self.cut_window()
+    }
+
+    /// Has facts written once many are only in memory, where each takes a kilobyte or two: hundreds of units that
+    /// start at once tell of more than there is room for. Facts that cannot be written stay.
+    ///
+    /// # Errors
+    /// [`CoreError`] if the kernel side cannot be used any more.
+    pub fn relieve(&mut self) -> Result<(), CoreError> {
+        let is_ill = self.is_behind || self.faults.contains_key("state directory");
+        if self.state.held() > HELD_LIMIT && !is_ill {
+            self.compact()?;
+        }
+        Ok(())
     }
 
     /// Has what was born into observation and is not wanted observed no more.
@@ -285,12 +300,19 @@ impl Core {
             self.probe.set_runs(&runs)?;
         }
         if !own.is_empty() || !unwanted.is_empty() {
-            self.retire_at = self.retire_at.min(Instant::now() + runs::SETTLED);
+            self.retire_later();
         }
         for cgroup in unwanted.into_iter().chain(own) {
             self.probe.forget_cgroup(cgroup)?;
         }
         Ok(())
+    }
+
+    /// Whether there is so much that is not written that the ring buffer has to wait for it. Else it does not:
+    /// what is in the journal is safe, and what finds the buffer full is not.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state.held() > 4 * HELD_LIMIT
     }
 
     /// What is observed, in one line.
@@ -308,7 +330,7 @@ impl Core {
 
 /// A journal that is larger is folded at once.
 const JOURNAL_LIMIT: u64 = 64 << 20;
-/// So it is if more facts are only in memory, where each takes a kilobyte or two.
+/// So it is if more facts are only in memory.
 const HELD_LIMIT: usize = 8192;
 
 fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError> {

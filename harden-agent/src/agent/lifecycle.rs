@@ -73,6 +73,7 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
         tokio::select! {
             result = events.more(|item| core.take(item)) => {
                 result.map_err(|error| CoreError::System("the ring buffer cannot be read", error))?;
+                core.relieve()?;
                 if retired.is_none() && core.has_many_gone() {
                     retired = core.retire()?;
                 }
@@ -87,7 +88,9 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
                 notify(&[NotifyState::Watchdog]);
             }
             _ = ask.tick(), if core.has_questions() => core.ask(),
-            () = std::future::ready(()), if core.is_saving() => core.save_next(),
+            () = std::future::ready(()), if core.is_saving() && (!events.is_more() || core.is_full()) => {
+                core.save_next();
+            }
             _ = end.recv() => break,
             _ = interrupt.recv() => break,
         }

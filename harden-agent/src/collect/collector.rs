@@ -412,7 +412,8 @@ impl Collector {
     /// Forgets all facts, but not which slot is of which program.
     pub fn forget_facts(&mut self) {
         self.finished.clear();
-        self.paths.clear();
+        // It would keep its room.
+        self.paths = HashSet::new();
         for slot in self.slots.values_mut() {
             let facts = std::mem::take(&mut slot.facts);
             let paths = facts.files.keys();

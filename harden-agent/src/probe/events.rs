@@ -41,6 +41,12 @@ impl Events {
         }
     }
 
+    /// Whether there was more than was taken at once.
+    #[must_use]
+    pub fn is_more(&self) -> bool {
+        self.is_more
+    }
+
     /// Waits for more, and takes it; a good deal at most, as programs can fill the buffer for as long
     /// as they like, and there is other work.
     ///

@@ -11,6 +11,9 @@ use crate::{agent::journal::Record, observation::Word};
 /// A machine that loses something each second would fill the log with it.
 const PAUSE: Duration = Duration::from_mins(10);
 
+/// How the names of losses end that a full ring buffer has caused.
+const RING_FULL: &str = "-ring-full";
+
 /// What was said of losses.
 #[derive(Debug, Default)]
 pub(super) struct Told(BTreeMap<Word, (u64, Instant)>);
@@ -45,8 +48,19 @@ impl Core {
                 tracing::warn!("{new} events were lost ({kind}); `harden status` goes on counting");
             }
         }
-        if losses != *self.state.losses() {
-            self.record(Record::Losses(losses));
+        let known = self.state.losses();
+        if losses == *known {
+            return Ok(());
+        }
+        let is_more = |(kind, count): (&Word, &u64)| {
+            kind.as_str().ends_with(RING_FULL) && known.get(kind).is_none_or(|known| known < count)
+        };
+        let was_full = losses.iter().any(is_more);
+        self.record(Record::Losses(losses));
+        if was_full {
+            // What has a place in a table or a slot is there, though nobody was told.
+            self.sweep()?;
+            self.adopt_slots()?;
         }
         Ok(())
     }

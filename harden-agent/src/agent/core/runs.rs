@@ -1,6 +1,6 @@
 //! Marked runs and windows.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use harden_common::RUN_PASSES;
 
@@ -10,9 +10,6 @@ use crate::{
     observation::{RunKind, Text, Word},
     probe::Events,
 };
-
-/// When calls that were in progress as another run began have come back.
-pub(super) const SETTLED: Duration = Duration::from_millis(1100);
 
 impl Core {
     /// Begins a run of `unit`, or of all units: calls count for it from the moment this returns. Without a
@@ -92,8 +89,7 @@ impl Core {
             }
         }
         self.probe.set_runs(&runs)?;
-        // The slots of the runs before are kept for a second.
-        self.retire_at = self.retire_at.min(Instant::now() + SETTLED);
+        self.retire_later();
         let present = observed.values().map(|run| run & !RUN_PASSES).collect();
         self.state.forget_windows(&present);
         units.sort();

@@ -47,6 +47,8 @@ pub struct Final {
 
 /// Slots are looked for earlier when so many cgroups went: one for this many slots.
 const BATCH: u32 = 8;
+/// How long the slots of a run that is over are kept for calls in progress, and a little longer.
+const SETTLED: Duration = Duration::from_millis(1100);
 /// How often all is gone through without a cause: what was to tell of one may have been lost.
 const SWEEP: Duration = Duration::from_mins(1);
 
@@ -145,7 +147,12 @@ impl Core {
             self.sweep()?;
         }
         self.gone = 0;
-        self.retire_at = Instant::now() + SWEEP;
+        let now = Instant::now();
+        self.retire_at = if self.settled_at > now {
+            self.settled_at
+        } else {
+            now + SWEEP
+        };
         let gone = self.state.gone_cgroups();
         let slots = self.probe.retire()?;
         if slots.is_empty() {
@@ -157,6 +164,12 @@ impl Core {
             gone,
             grace: tokio::task::spawn_blocking(grace_period),
         }))
+    }
+
+    /// Another run began: slots of the one before can be freed once calls that were in progress have come back.
+    pub(super) fn retire_later(&mut self) {
+        self.settled_at = Instant::now() + SETTLED;
+        self.retire_at = self.retire_at.min(self.settled_at);
     }
 
     /// Whether there is a cause to look for slots that can be freed.
