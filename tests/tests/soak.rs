@@ -20,10 +20,37 @@ use nix::{
     unistd::{Pid, SysconfVar, sysconf},
 };
 
-/// Resident memory of the agent, in KiB, whatever it observes.
-const MEMORY: u64 = 20 << 10;
-/// Its share of one processor.
-const LOAD: f64 = 0.005;
+/// What the agent may take.
+struct Limits {
+    /// Resident memory, in KiB, whatever it observes.
+    memory: u64,
+    /// Its share of one processor.
+    load: f64,
+    /// KiB for each cgroup that has come and gone. A name that stays in the list of units takes half a one.
+    growth: f64,
+    /// Descriptors.
+    leak: f64,
+}
+
+const WEEK: Limits = Limits {
+    memory: 20 << 10,
+    load: 0.005,
+    growth: 0.5,
+    leak: 0.001,
+};
+
+/// In seconds, and on a machine that does something else too, the noise is more than what is measured.
+const SECONDS: Limits = Limits {
+    memory: 25 << 10,
+    load: 0.02,
+    growth: 8.0,
+    leak: 0.02,
+};
+
+fn limits() -> Result<Limits> {
+    Ok(if minutes()?.is_some() { WEEK } else { SECONDS })
+}
+
 /// Units that run at once, each with sixty calls and sixty paths.
 const UNITS: usize = 500;
 const DEEDS: usize = 60;
@@ -134,8 +161,9 @@ fn five_hundred_units_take_little_memory_and_no_time() -> Result<()> {
         assert!(unit.calls >= 55 && unit.paths >= 60, "{unit:?}");
         assert!(unit.losses.is_empty(), "{unit:?}");
     }
-    assert!(used < MEMORY, "{used} KiB");
-    assert!(idle < LOAD, "{idle}");
+    let limits = limits()?;
+    assert!(used < limits.memory, "{used} KiB");
+    assert!(idle < limits.load, "{idle}");
 
     // The next one has as much to take over.
     agent.end(Signal::SIGKILL)?;
@@ -143,7 +171,7 @@ fn five_hundred_units_take_little_memory_and_no_time() -> Result<()> {
     let pid = settled(&mut agent)?;
     let used = memory(pid)?;
     println!("taken over: {used} KiB");
-    assert!(used < MEMORY, "{used} KiB");
+    assert!(used < limits.memory, "{used} KiB");
     Ok(())
 }
 
@@ -181,7 +209,7 @@ fn half_a_million_calls_a_second_take_no_time() -> Result<()> {
         load * 100.0
     );
     assert!(rate > 500_000.0, "{rate}");
-    assert!(load < LOAD, "{load}");
+    assert!(load < limits()?.load, "{load}");
     Ok(())
 }
 
@@ -265,11 +293,10 @@ fn what_comes_and_goes_leaves_nothing() -> Result<()> {
     let status = agent.status()?;
     println!("{} slots in use, {} KiB", status.slots_used, memory(pid)?);
     assert_eq!(status.slots_used, 0);
-    // A name that stays in the list of units takes half a kilobyte. In seconds, the noise is more than that.
-    let most = if minutes.is_some() { 0.5 } else { 8.0 };
-    assert!(memory_growth < most, "{memory_growth} KiB");
-    assert!(descriptor_growth < 0.001, "{descriptor_growth}");
-    assert!(memory(pid)? < MEMORY);
+    let limits = limits()?;
+    assert!(memory_growth < limits.growth, "{memory_growth} KiB");
+    assert!(descriptor_growth < limits.leak, "{descriptor_growth}");
+    assert!(memory(pid)? < limits.memory);
     let units = agent.units()?;
     assert_eq!(units.len(), 50 + cgroups / 2);
     assert!(units.iter().all(|unit| unit.losses.is_empty()));

@@ -95,6 +95,9 @@ pub struct Core {
     unparsed: u64,
     told: losses::Told,
     compacted: Instant,
+    rested: Rested,
+    /// The journal's bytes when it was begun: more is not in the files of units.
+    folded: u64,
     cut: Instant,
     swept: Instant,
 }
@@ -146,6 +149,8 @@ impl Core {
             unparsed: 0,
             told: losses::Told::default(),
             compacted: Instant::now(),
+            rested: Rested::default(),
+            folded: 0,
             cut: Instant::now(),
             swept: Instant::now(),
         };
@@ -271,7 +276,22 @@ impl Core {
         if is_due || self.journal.size() > JOURNAL_LIMIT {
             self.compact()?;
         }
-        self.cut_window()
+        self.cut_window()?;
+        self.rest();
+        Ok(())
+    }
+
+    /// Gives memory back once nothing has happened for a while.
+    fn rest(&mut self) {
+        if self.events != self.rested.events {
+            let events = self.events;
+            self.rested = Rested { events, rounds: 0 };
+        } else if self.rested.rounds <= QUIET {
+            self.rested.rounds += 1;
+            if self.rested.rounds == QUIET {
+                memory::give_back();
+            }
+        }
     }
 
     /// Has facts written once many are only in memory, where each takes a kilobyte or two: hundreds of units that
@@ -328,6 +348,16 @@ impl Core {
     }
 }
 
+/// For how long nothing has happened.
+#[derive(Default)]
+struct Rested {
+    /// The events up to then.
+    events: u64,
+    rounds: u32,
+}
+
+/// After so many rounds the agent rests.
+const QUIET: u32 = 3;
 /// A journal that is larger is folded at once.
 const JOURNAL_LIMIT: u64 = 64 << 20;
 /// So it is if more facts are only in memory.

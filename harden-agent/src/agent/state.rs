@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use self::{
     invocation::Invocation,
     place::{Cgroup, Home},
-    run::{Mark, OpenRun},
+    run::Mark,
     unit::Unit,
 };
 use super::{
@@ -342,7 +342,7 @@ impl State {
         self.held = self.held.saturating_sub(std::mem::take(&mut known.held));
         known.ended.clear();
         known.open.retain(|_, run| !run.has_ended);
-        known.open.values_mut().for_each(OpenRun::forget);
+        known.open.values_mut().for_each(|run| run.forget());
         known.rest();
     }
 

@@ -40,7 +40,8 @@ struct Slot {
 #[derive(Clone)]
 pub struct Collector {
     clock: Clock,
-    slots: BTreeMap<u32, Slot>,
+    /// Boxed: a node of the tree has room for eleven, and most runs have one.
+    slots: BTreeMap<u32, Box<Slot>>,
     finished: BTreeMap<Text, Executable>,
     /// Paths of programs, for slots whose exec event was lost.
     programs: HashMap<ExecutableId, Text>,
@@ -310,7 +311,7 @@ impl Collector {
         };
         let Slot {
             facts, forgotten, ..
-        } = self.slots.entry(event.header.slot).or_default();
+        } = &mut **self.slots.entry(event.header.slot).or_default();
         let operations = operations(event.operation, event.argument);
         // To look at a descriptor takes no path. If this program opened it, that is recorded; if it
         // was handed the descriptor (its standard output, say), it needs the path for nothing.
@@ -357,7 +358,7 @@ impl Collector {
         };
         let Slot {
             path, mut facts, ..
-        } = self.slots.remove(&slot).unwrap_or_default();
+        } = *self.slots.remove(&slot).unwrap_or_default();
         let set = (0..).zip(record.facts).filter(|(_, byte)| *byte != 0);
         know(&mut facts, set.map(|(number, _)| number));
         if let Some(counts) = counts {
@@ -426,13 +427,13 @@ impl Collector {
     #[must_use]
     pub fn facts(&self) -> BTreeMap<Text, Executable> {
         let mut copy = self.clone();
-        for Slot {
-            path,
-            executable,
-            mut facts,
-            ..
-        } in std::mem::take(&mut copy.slots).into_values()
-        {
+        for slot in std::mem::take(&mut copy.slots).into_values() {
+            let Slot {
+                path,
+                executable,
+                mut facts,
+                ..
+            } = *slot;
             forget_tries(&mut facts);
             let path = copy.named(path, executable.unwrap_or_default());
             copy.file(path, facts);

@@ -158,6 +158,10 @@ impl Core {
         self.read_slots(&slots)?;
         self.compacted = Instant::now();
         let is_ill = self.is_behind || self.faults.contains_key("state directory");
+        if !is_ill && self.journal.size() == self.folded {
+            // Nothing came since.
+            return Ok(());
+        }
         if is_ill && !self.save_all() && !self.is_behind {
             // Another file would free nothing as long as this one has what is not in the units' yet.
             return Ok(());
@@ -173,6 +177,7 @@ impl Core {
     /// Begins a new journal; the older ones have facts that are nowhere else until all units are written.
     pub(super) fn fold(&mut self) -> Result<(), JournalError> {
         self.journal.rotate(self.state.tables().into_iter())?;
+        self.folded = self.journal.size();
         self.saving = self.state.dirty().into();
         self.folding = Some(Folding { is_whole: true });
         Ok(())

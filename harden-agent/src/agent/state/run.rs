@@ -51,7 +51,8 @@ pub(super) struct OpenRun {
     pub has_ended: bool,
     pub losses: BTreeMap<Word, u64>,
     /// What each of the unit's commands did since it was last saved.
-    commands: BTreeMap<u32, Collector>,
+    /// Boxed: a node of the tree has room for eleven, and most units have one.
+    commands: BTreeMap<u32, Box<Collector>>,
 }
 
 impl OpenRun {
@@ -59,7 +60,7 @@ impl OpenRun {
     pub fn collector(&mut self, process: u32, clock: Clock) -> &mut Collector {
         self.commands
             .entry(process)
-            .or_insert_with(|| Collector::with_news(clock))
+            .or_insert_with(|| Box::new(Collector::with_news(clock)))
     }
 
     /// Whether a command entered by `process`.
@@ -240,10 +241,8 @@ impl State {
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
-        let run = unit
-            .open
-            .entry(home.run.clone())
-            .or_insert_with(|| OpenRun {
+        let run = unit.open.entry(home.run.clone()).or_insert_with(|| {
+            Box::new(OpenRun {
                 kind,
                 label,
                 top: home.top,
@@ -252,7 +251,8 @@ impl State {
                 has_ended: false,
                 losses: BTreeMap::new(),
                 commands: BTreeMap::new(),
-            });
+            })
+        });
         // A marked run goes on in the next invocation.
         run.top = home.top;
         run.has_ended = false;

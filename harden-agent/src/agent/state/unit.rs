@@ -14,7 +14,7 @@ use crate::observation::{Run, Text, Told, Word};
 #[derive(Default)]
 pub(super) struct Unit {
     /// Runs that may not be on disk, or not whole.
-    pub open: BTreeMap<Word, OpenRun>,
+    pub open: BTreeMap<Word, Box<OpenRun>>,
     /// The same, of an earlier kernel side.
     pub ended: BTreeMap<Word, Run>,
     /// Hashes of the facts of all runs; of none where the unit is at rest.
