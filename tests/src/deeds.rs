@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +20,9 @@ use crate::{Scratch, as_patient, programs::install};
 
 /// Enters a cgroup and begins a program, as systemd's child does.
 const ENTER: &str = r#"echo 0 > "$0/cgroup.procs" && exec "$@""#;
+
+/// How many there were in this process.
+static WORKSHOPS: AtomicU32 = AtomicU32::new(0);
 
 /// Where the deeds are done.
 pub struct Workshop {
@@ -51,7 +55,9 @@ impl Workshop {
             .map(|line| line.split(' ').collect::<Vec<_>>());
         let tree = mounts.find(|words| words.get(2) == Some(&"cgroup2"));
         let tree = tree.context("no cgroup file system is mounted")?[1].to_owned();
-        let slice = Path::new(&tree).join(format!("hardendeeds{}.slice", std::process::id()));
+        let number = WORKSHOPS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hardendeeds{}x{number}.slice", std::process::id());
+        let slice = Path::new(&tree).join(name);
         fs::create_dir_all(&slice)?;
         let files = Scratch::new(Path::new("/var/tmp"))?;
         let program = install("deeds", &files)?;

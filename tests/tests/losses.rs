@@ -4,11 +4,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{Abi, Observation, Run, Word};
 use harden_tests::{Scratch, harden, met, observed::losses, programs, scaled};
+
+/// Held by a test for which the whole machine is just enough, while it writes; by the others while they read.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn run(observation: &Observation) -> Result<&Run> {
     observation.runs.values().next().context("a run")
@@ -31,6 +39,7 @@ for i in range(20000):
 
 #[test]
 fn a_full_ring_loses_paths_and_counts_them_but_no_call() -> Result<()> {
+    let _shared = beside_others();
     if !met(
         "a_full_ring_loses_paths_and_counts_them_but_no_call",
         &["python3"],
@@ -77,6 +86,7 @@ fn a_full_ring_loses_paths_and_counts_them_but_no_call() -> Result<()> {
 
 #[test]
 fn programs_beyond_the_slots_are_counted() -> Result<()> {
+    let _shared = beside_others();
     if !met("programs_beyond_the_slots_are_counted", &["sh", "cat"]) {
         return Ok(());
     }
@@ -148,6 +158,7 @@ fn whole(recorded: &harden::Recorded) -> Result<()> {
 
 #[test]
 fn a_million_paths_at_full_speed_are_all_there() -> Result<()> {
+    let _alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
     if !met(
         "a_million_paths_at_full_speed_are_all_there",
         &["sh", "sed"],
@@ -165,6 +176,7 @@ fn a_million_paths_at_full_speed_are_all_there() -> Result<()> {
 
 #[test]
 fn more_short_lived_cgroups_than_slots_are_all_there() -> Result<()> {
+    let _shared = beside_others();
     if !met(
         "more_short_lived_cgroups_than_slots_are_all_there",
         &["sh", "sed"],
@@ -189,6 +201,7 @@ fn more_short_lived_cgroups_than_slots_are_all_there() -> Result<()> {
 
 #[test]
 fn a_few_slots_serve_many_cgroups_again_and_again() -> Result<()> {
+    let _shared = beside_others();
     if !met(
         "a_few_slots_serve_many_cgroups_again_and_again",
         &["sh", "sed"],
@@ -208,6 +221,7 @@ fn a_few_slots_serve_many_cgroups_again_and_again() -> Result<()> {
 
 #[test]
 fn where_every_slot_is_counted_sums_are_exact() -> Result<()> {
+    let _shared = beside_others();
     if !met("where_every_slot_is_counted_sums_are_exact", &["sh", "sed"]) {
         return Ok(());
     }
@@ -230,6 +244,7 @@ fn where_every_slot_is_counted_sums_are_exact() -> Result<()> {
 
 #[test]
 fn cgroups_beyond_the_table_are_counted() -> Result<()> {
+    let _shared = beside_others();
     if !met("cgroups_beyond_the_table_are_counted", &["sh", "sed"]) {
         return Ok(());
     }
@@ -244,6 +259,7 @@ fn cgroups_beyond_the_table_are_counted() -> Result<()> {
 
 #[test]
 fn what_falls_out_of_the_dedupe_table_is_sent_again_and_no_loss() -> Result<()> {
+    let _shared = beside_others();
     if !met(
         "what_falls_out_of_the_dedupe_table_is_sent_again_and_no_loss",
         &["sh", "sed"],
@@ -260,6 +276,7 @@ fn what_falls_out_of_the_dedupe_table_is_sent_again_and_no_loss() -> Result<()> 
 
 #[test]
 fn tasks_beyond_the_table_are_counted_and_still_observed() -> Result<()> {
+    let _shared = beside_others();
     if !met(
         "tasks_beyond_the_table_are_counted_and_still_observed",
         &["sh", "sed"],
@@ -290,6 +307,7 @@ for i in range(20000):
 
 #[test]
 fn what_was_lost_arrives_when_it_is_used_again() -> Result<()> {
+    let _shared = beside_others();
     if !met("what_was_lost_arrives_when_it_is_used_again", &["python3"]) {
         return Ok(());
     }

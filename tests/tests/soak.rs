@@ -132,12 +132,12 @@ fn five_hundred_units_take_little_memory_and_no_time() -> Result<()> {
     if !met(test, &["sh"]) {
         return Ok(());
     }
-    let workshop = Workshop::new()?;
     let mut agent = Agent::start(&Setup {
         include: &["soak-*"],
         state: "compact_every = '3s'",
         ..Setup::default()
     })?;
+    let workshop = Workshop::new()?;
     let pid = agent.status()?.pid;
     println!("at the start: {} KiB", memory(pid)?);
     let mut running = Running::default();
@@ -181,11 +181,11 @@ fn half_a_million_calls_a_second_take_no_time() -> Result<()> {
     if !met(test, &["sh"]) {
         return Ok(());
     }
-    let workshop = Workshop::new()?;
     let mut agent = Agent::start(&Setup {
         include: &["soak-*"],
         ..Setup::default()
     })?;
+    let workshop = Workshop::new()?;
     let mut running = Running::default();
     for number in 0..2 {
         let unit = workshop.unit(&format!("soak-{number}.service"))?;
@@ -235,13 +235,13 @@ fn what_comes_and_goes_leaves_nothing() -> Result<()> {
         Some(minutes) => (10_000_usize, Duration::from_secs(minutes * 60)),
         None => (600, Duration::ZERO),
     };
-    let workshop = Workshop::new()?;
     let mut agent = Agent::start(&Setup {
         include: &["soak-*"],
         state: "compact_every = '3s'\nkeep_invocations = 20",
         runs: "window = '1s'",
         ..Setup::default()
     })?;
+    let workshop = Workshop::new()?;
     let pid = agent.status()?.pid;
     let mut samples = Vec::new();
     let begun = Instant::now();

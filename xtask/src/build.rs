@@ -1,5 +1,7 @@
 //! `cargo xtask build`: the kernel programs, then the program `harden` with them inside.
 
+mod strip;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
@@ -64,14 +66,18 @@ fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
                 .args(["build", "--release", "--locked"])
                 .args(features),
         )?;
-        copy_if_different(&built, &workspace::objects().join(name))?;
+        let object =
+            fs::read(&built).with_context(|| format!("could not read {}", built.display()))?;
+        write_if_different(
+            &strip::without_debugging(&object)?,
+            &workspace::objects().join(name),
+        )?;
     }
     Ok(())
 }
 
 /// Leaves an equal file alone: a new time stamp would make cargo build the agent again.
-fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
-    let new = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;
+fn write_if_different(new: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }
@@ -89,16 +95,14 @@ mod tests {
     fn an_equal_file_keeps_its_time() -> Result<()> {
         let directory = std::env::temp_dir().join(format!("xtask-build-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        let (from, to) = (directory.join("from"), directory.join("new/to"));
+        let to = directory.join("new/to");
 
-        fs::write(&from, "one")?;
-        copy_if_different(&from, &to)?;
+        write_if_different(b"one", &to)?;
         let first = fs::metadata(&to)?.modified()?;
-        copy_if_different(&from, &to)?;
+        write_if_different(b"one", &to)?;
         assert_eq!(fs::metadata(&to)?.modified()?, first);
 
-        fs::write(&from, "two")?;
-        copy_if_different(&from, &to)?;
+        write_if_different(b"two", &to)?;
         assert_eq!(fs::read_to_string(&to)?, "two");
         fs::remove_dir_all(&directory)?;
         Ok(())

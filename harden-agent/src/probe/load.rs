@@ -97,7 +97,9 @@ impl Default for Sizes {
             cgroups: 4096,
             cgroup_paths: 8192,
             once: 65_536,
-            ring: 8 << 20,
+            // As much as two processors tell of in half a second: who takes it may have to wait that long for
+            // its turn.
+            ring: 32 << 20,
             counted_slots: 256,
             tasks: 65_536,
         }
