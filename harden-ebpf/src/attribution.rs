@@ -22,6 +22,7 @@ use harden_common::{
 use crate::{
     emit::{self, lost},
     kernel::{self, Address},
+    log::log_slot,
     maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
     paths,
     scratch::{self, Asked},
@@ -291,6 +292,9 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         }
     }
     let born = assign(&mut state);
+    if born {
+        log_slot(u64::from(state.slot), state.cgroup, state.executable.inode);
+    }
     task_state::put(task, &state);
     if state.slot != SLOT_EXCLUDED && (execed || born || untold) {
         tell(state.slot, binprm);

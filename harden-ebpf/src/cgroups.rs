@@ -15,6 +15,7 @@ use harden_common::{
 use crate::{
     emit::{self, lost},
     kernel::{self as k, Address},
+    log::log_cgroup,
     maps::{CGROUP_PATHS, CGROUPS, EVENTS},
     scratch::{self, Scratch},
 };
@@ -43,6 +44,7 @@ pub fn born(cgroup: Address, path: Address) {
     if CGROUPS.insert(id, run, 0).is_err() {
         return lost(Loss::CgroupsFull);
     }
+    log_cgroup(id, parent, run);
     scratch::with(|level| {
         if let Some(scratch) = scratch::at(level) {
             let length = read_path(scratch, path);

@@ -14,6 +14,7 @@ mod cgroups;
 mod emit;
 mod files;
 mod kernel;
+mod log;
 mod maps;
 mod paths;
 mod scratch;

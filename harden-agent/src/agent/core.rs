@@ -31,7 +31,7 @@ use super::{
 use crate::{
     collect::{self, Event},
     observation::{Text, Word},
-    probe::{Events, Origin, Probe, ProbeError, Purpose, Sizes},
+    probe::{Events, KernelLog, Origin, Probe, ProbeError, Purpose, Sizes},
     run::host,
 };
 
@@ -158,6 +158,11 @@ impl Core {
         core.begin(&mut events)?;
         memory::give_back();
         Ok((core, events))
+    }
+
+    /// What the kernel programs say of themselves; once.
+    pub fn take_kernel_log(&mut self) -> Option<KernelLog> {
+        self.probe.take_log()
     }
 
     /// From here on, records are of the kernel side that there is now.

@@ -1,9 +1,10 @@
 //! The agent's life: start, loop, stop.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::{
+    io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     time::MissedTickBehavior,
@@ -17,7 +18,10 @@ use super::{
     memory, metrics,
     request::Request,
 };
-use crate::probe;
+use crate::{
+    probe::{self, KernelLog},
+    run::watch,
+};
 
 /// How often slots are looked for that can be freed, losses are counted, and runs that ended are written.
 const ROUND: Duration = Duration::from_secs(1);
@@ -61,6 +65,7 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
     let mut interrupt = signal(SignalKind::interrupt())?;
     let sizes = config.kernel.sizes();
     let (mut core, mut events) = Core::start(config, sizes)?;
+    let mut log = core.take_kernel_log().map(watch).transpose()?;
     tracing::info!("observing {}", core.describe());
     notify(&[NotifyState::Ready]);
 
@@ -87,6 +92,7 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
                 }
                 notify(&[NotifyState::Watchdog]);
             }
+            result = hear(&mut log) => result?,
             _ = ask.tick(), if core.has_questions() => core.ask(),
             () = std::future::ready(()), if core.is_saving() && (!events.is_more() || core.is_full()) => {
                 core.save_next();
@@ -100,6 +106,18 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
     core.compact()?;
     core.save_rest();
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until the kernel programs say something, and passes it on; for ever if nobody hears them.
+async fn hear(log: &mut Option<AsyncFd<KernelLog>>) -> io::Result<()> {
+    let Some(log) = log else {
+        return std::future::pending().await;
+    };
+    let mut ready = log.readable_mut().await?;
+    // Cleared first: what comes while we read makes it ready again.
+    ready.clear_ready();
+    ready.get_inner_mut().flush();
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use harden_common::Loss;
 
 use super::{
     Forced, ProbeError, Sizes,
+    kernel_log::{self, KernelLog},
     load::{Loaded, Purpose},
     maps::Maps,
     programs::Programs,
@@ -29,6 +30,7 @@ pub struct Probe {
     pub(super) unfinished: Vec<u32>,
     /// When another run began in a cgroup, unless that is long ago.
     pub(super) begun: HashMap<u64, Instant>,
+    log: Option<KernelLog>,
     /// What was loaded here; nothing, where all is pinned.
     loaded: Option<Loaded>,
 }
@@ -54,14 +56,12 @@ impl Probe {
 
     fn of(mut loaded: Loaded, sizes: &Sizes) -> Result<Self, ProbeError> {
         let maps = Maps::of(&mut loaded)?;
-        Self::new(
-            maps,
-            loaded.programs()?,
-            uuid::Uuid::new_v4().to_string(),
-            loaded.hooks(),
-            sizes,
-            Some(loaded),
-        )
+        let log = kernel_log::of(&mut loaded.ebpf);
+        let identity = uuid::Uuid::new_v4().to_string();
+        let (programs, hooks) = (loaded.programs()?, loaded.hooks());
+        let mut probe = Self::adopted(maps, programs, identity, hooks, log, sizes)?;
+        probe.loaded = Some(loaded);
+        Ok(probe)
     }
 
     /// What an earlier process left in the kernel.
@@ -73,18 +73,8 @@ impl Probe {
         programs: Programs,
         identity: String,
         hooks: BTreeMap<String, String>,
+        log: Option<KernelLog>,
         sizes: &Sizes,
-    ) -> Result<Self, ProbeError> {
-        Self::new(maps, programs, identity, hooks, sizes, None)
-    }
-
-    fn new(
-        maps: Maps,
-        programs: Programs,
-        identity: String,
-        hooks: BTreeMap<String, String>,
-        sizes: &Sizes,
-        loaded: Option<Loaded>,
     ) -> Result<Self, ProbeError> {
         let generation: Array<_, u32> = Array::try_from(maps.get("GENERATION")?)?;
         Ok(Self {
@@ -97,7 +87,8 @@ impl Probe {
             hooks,
             unfinished: Vec::new(),
             begun: HashMap::new(),
-            loaded,
+            log,
+            loaded: None,
         })
     }
 
@@ -146,6 +137,11 @@ impl Probe {
     /// [`ProbeError`] if it was taken before.
     pub fn take_events(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
         Ok(RingBuf::try_from(self.maps.take("EVENTS")?)?)
+    }
+
+    /// What the programs say of themselves; once.
+    pub fn take_log(&mut self) -> Option<KernelLog> {
+        self.log.take()
     }
 
     /// What was lost so far, by kind; kinds with no loss are left out. Skipped programs are among

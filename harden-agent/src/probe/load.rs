@@ -10,6 +10,7 @@ use aya::{
 use super::{
     attach::{Links, Ready, attach_one, load_side_by_side},
     btf::BtfError,
+    kernel_log,
     offsets::MissingMember,
     preemption::{self, Preemption},
     programs::Programs,
@@ -180,6 +181,7 @@ impl Loaded {
         let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         let skips = u32::from(skips_programs);
         let agent = u32::from(purpose == Purpose::Agent);
+        let log = kernel_log::level();
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&kernel.btf));
         // aya 0.14 does not know task storage; only the kernel side uses it.
@@ -188,6 +190,7 @@ impl Loaded {
             // Each object lacks the constants that only the other uses.
             loader.override_global(name, offset, false);
         }
+        loader.override_global("AYA_LOG_LEVEL", &log, false);
         loader.override_global("PATHS_AT_EXIT", &paths, true);
         loader.override_global("SKIPS_PROGRAMS", &skips, true);
         loader.override_global("EXECS_ONCE", &agent, true);

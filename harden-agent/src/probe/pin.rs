@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Forced, Probe, ProbeError, Sizes,
+    Forced, Probe, ProbeError, Sizes, kernel_log,
     load::{HASH_OBJECT, Loaded, Purpose, STORAGE_OBJECT, denied},
     maps::{LAYOUTS, Maps},
     programs::Programs,
@@ -42,7 +42,7 @@ const PARTIAL: &str = "partial-";
 /// Digits of a version.
 const DIGITS: usize = 16;
 /// Raised when what is pinned is arranged in another way.
-const ARRANGEMENT: u32 = 2;
+const ARRANGEMENT: u32 = 3;
 
 /// Bytes of one block of [`ABOUT`].
 const BLOCK: usize = 256;
@@ -184,7 +184,8 @@ fn version(sizes: &Sizes, forced: &[Forced]) -> String {
     let mut hash = Sha256::new();
     hash.update(STORAGE_OBJECT);
     hash.update(HASH_OBJECT);
-    hash.update(format!("{ARRANGEMENT} {sizes:?}"));
+    let log = kernel_log::level();
+    hash.update(format!("{ARRANGEMENT} {sizes:?} {log}"));
     for forced in forced {
         let hook = forced.hook.map(super::Hook::name);
         hash.update(format!("{}={hook:?}", forced.fact.name()));
@@ -244,6 +245,9 @@ fn pin(loaded: &mut Loaded, to: &Path) -> anyhow::Result<()> {
     for (name, map) in Maps::of(loaded)?.iter() {
         map.pin(maps.join(name))?;
     }
+    let log = loaded.ebpf.map(kernel_log::MAP);
+    let log = log.with_context(|| format!("the map {}", kernel_log::MAP))?;
+    log.pin(maps.join(kernel_log::MAP))?;
     write(&about, &to.join(ABOUT))?;
     for (name, link) in std::mem::take(&mut loaded.links) {
         let program = loaded.ebpf.program_mut(name);
@@ -282,6 +286,7 @@ fn adopt(from: &Path, sizes: &Sizes) -> anyhow::Result<Probe> {
         programs,
         about.identity,
         about.hooks,
+        kernel_log::pinned(&from.join(MAPS).join(kernel_log::MAP)),
         sizes,
     )?)
 }

@@ -1,0 +1,65 @@
+//! What the kernel programs say of themselves, for whoever looks for a fault in them. No observation needs it.
+
+use std::path::Path;
+
+use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
+use tracing::level_filters::LevelFilter;
+
+use super::{load::HASH_OBJECT, maps::LAYOUTS};
+
+/// Their ring buffer, as aya-log names it.
+pub(super) const MAP: &str = "AYA_LOGS";
+
+/// Passes on what they say, with its level, to whoever listens to this process.
+pub type KernelLog = EbpfLogger<&'static dyn log::Log>;
+
+/// The level up to which they speak, in aya-log's numbers: that of this process. A constant of the programs:
+/// those that an earlier process loaded at another level are loaded anew.
+pub(super) fn level() -> u8 {
+    let levels = [
+        LevelFilter::OFF,
+        LevelFilter::ERROR,
+        LevelFilter::WARN,
+        LevelFilter::INFO,
+        LevelFilter::DEBUG,
+        LevelFilter::TRACE,
+    ];
+    let current = LevelFilter::current();
+    (0..)
+        .zip(levels)
+        .find(|(_, level)| *level == current)
+        .map_or(0, |(number, _)| number)
+}
+
+/// What the programs of `ebpf` say, if they can.
+pub(super) fn of(ebpf: &mut Ebpf) -> Option<KernelLog> {
+    told(EbpfLogger::init(ebpf).map_err(Into::into))
+}
+
+/// What those say whose ring buffer is pinned at `map`.
+pub(super) fn pinned(map: &Path) -> Option<KernelLog> {
+    told(open(map))
+}
+
+fn open(map: &Path) -> anyhow::Result<KernelLog> {
+    // aya-log takes its map out of an object and from nowhere else. So it is given one in which every other map
+    // has one entry, and which is gone at once.
+    let mut loader = EbpfLoader::new();
+    for name in LAYOUTS
+        .iter()
+        .map(|layout| layout.name)
+        .chain(["ONCE", "TASKS"])
+    {
+        if name != "EVENTS" {
+            loader.map_max_entries(name, 1);
+        }
+    }
+    loader.map_pin_path(MAP, map);
+    Ok(EbpfLogger::init(&mut loader.load(HASH_OBJECT)?)?)
+}
+
+fn told(log: anyhow::Result<KernelLog>) -> Option<KernelLog> {
+    log.inspect_err(|error| tracing::warn!("what the kernel programs say is not heard: {error:#}"))
+        .ok()
+}
