@@ -1,6 +1,6 @@
 //! What the kernel programs say of themselves, at a level that can be changed.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use harden_tests::{Agent, Setup, deeds::Workshop, met};
@@ -29,13 +29,15 @@ fn it_is_in_the_agents_log_at_its_level_and_after_a_take_over() -> Result<()> {
     ensure!(!said.contains(SAID), "{said}");
 
     // Loaded anew at another level; then taken over with it.
-    let debug = [("RUST_LOG", "info,harden=debug")];
+    let config = fs::read_to_string(agent.config())?;
+    let config = config.replace("[kernel]\n", "[kernel]\nlog_level = 'debug'\n");
+    fs::write(agent.config(), config)?;
     for (number, begun) in ["recording starts afresh", "is taken over"]
         .iter()
         .enumerate()
     {
         agent.end(Signal::SIGKILL)?;
-        agent.begin(&debug)?;
+        agent.begin(&[])?;
         let unit = format!("spoken-{}.service", number + 1);
         work(&mut agent, &unit)?;
         agent.until(|agent| {

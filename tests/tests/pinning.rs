@@ -19,7 +19,7 @@ use aya::{
     maps::{Map, MapData, Queue, RingBuf},
     programs::ProgramInfo,
 };
-use harden_agent::probe::{Origin, Probe, ProbeError, Sizes, grace_period, unload};
+use harden_agent::probe::{Origin, Probe, ProbeError, Purpose, Sizes, grace_period, unload};
 use harden_common::{Header, PathEvent, PathOperation, SLOT_INDEX, SlotKey, SlotRecord, kind};
 use harden_tests::{Process, Scratch, as_patient, met, scaled};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -266,7 +266,7 @@ fn an_agent() -> Result<()> {
     let Some(dir) = env::var_os(DIRECTORY) else {
         return Ok(());
     };
-    let (mut probe, _) = Probe::pinned(Path::new(&dir), &SIZES, &[])?;
+    let (mut probe, _) = Probe::pinned(Path::new(&dir), &SIZES, &[], Purpose::AGENT)?;
     if let Ok(cgroup) = env::var(OBSERVED) {
         probe.observe(cgroup.parse()?, RUN)?;
     }
@@ -355,7 +355,7 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
     short.run(&["/usr/bin/head", &after])?;
     drop(short);
 
-    let (mut second, origin) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (mut second, origin) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     assert_eq!(origin, Origin::Adopted);
     assert_eq!(pins.programs()?, programs);
     assert_eq!(second.hooks()["syscalls"], "raw_tp:sys_enter");
@@ -392,7 +392,7 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
     cgroup.run(&["/bin/cat", &file("seen-last")?])?;
     assert!(Events::take(&mut ring).has(kind::PATH, "seen-last"));
     drop((ring, second));
-    let (mut third, origin) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (mut third, origin) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     assert_eq!(origin, Origin::Adopted);
     assert!(Events::take(&mut third.take_events()?).0.is_empty());
     third.forget_cgroup(short_id)?;
@@ -427,7 +427,7 @@ fn killed_while_it_loads_nothing_half_done_is_adopted() -> Result<()> {
     }
     let left = pins.dir().join("partial-0123456789abcdef");
     fs::create_dir_all(left.join("maps"))?;
-    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     pins.version()?;
     probe.observe(cgroup.id()?, RUN)?;
     cgroup.run(&["/bin/cat", "/dev/null"])?;
@@ -441,7 +441,9 @@ fn another_size_or_a_missing_pin_is_a_new_beginning() -> Result<()> {
         return Ok(());
     }
     let pins = Pins::mount()?;
-    let load = |sizes: &Sizes| -> Result<Origin> { Ok(Probe::pinned(&pins.dir(), sizes, &[])?.1) };
+    let load = |sizes: &Sizes| -> Result<Origin> {
+        Ok(Probe::pinned(&pins.dir(), sizes, &[], Purpose::AGENT)?.1)
+    };
     let version = || -> Result<String> {
         let version = pins.version()?;
         Ok(version
@@ -491,7 +493,7 @@ fn where_nothing_can_be_pinned_it_says_so() -> Result<()> {
         return Ok(());
     }
     let scratch = Scratch::new(Path::new("/run"))?;
-    let refused = Probe::pinned(scratch.path(), &SIZES, &[]);
+    let refused = Probe::pinned(scratch.path(), &SIZES, &[], Purpose::AGENT);
     assert!(matches!(refused, Err(ProbeError::NotBpffs(_))));
     assert!(!unload(&scratch.path().join("nowhere"))?);
     Ok(())
@@ -520,7 +522,7 @@ fn slots_that_were_being_freed_are_not_lost() -> Result<()> {
     let mut queue: Queue<_, u32> = Queue::try_from(Map::from_map_data(MapData::from_pin(queue)?)?)?;
     let missing = queue.pop(0)?;
 
-    let (mut second, origin) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (mut second, origin) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     assert_eq!(origin, Origin::Adopted);
     let retired = second.retire()?;
     grace_period()?;
@@ -534,7 +536,7 @@ fn slots_that_were_being_freed_are_not_lost() -> Result<()> {
     second.free(&[retired[0].number])?;
     assert_eq!(second.retire()?, [0; 0]);
 
-    let (third, _) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (third, _) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     let mut free = BTreeSet::new();
     while let Ok(slot) = queue.pop(0) {
         assert!(free.insert(slot & SLOT_INDEX), "{slot} is free twice");
@@ -592,7 +594,7 @@ fn facts_are_told_apart_by_run() -> Result<()> {
     let (pins, cgroup) = (Pins::mount()?, Cgroup::create("runs")?);
     let tree = Scratch::new(Path::new("/var/tmp"))?;
     let root = tree.path().to_str().context("UTF-8")?;
-    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     let mut ring = probe.take_events()?;
     let id = cgroup.id()?;
     probe.observe(id, 1)?;
@@ -658,7 +660,7 @@ fn commands_of_one_cgroup_are_told_apart() -> Result<()> {
         return Ok(());
     }
     let (pins, cgroup) = (Pins::mount()?, Cgroup::create("commands")?);
-    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     let id = cgroup.id()?;
     probe.observe(id, RUN)?;
     let first = cgroup.run(&["/bin/cat", "/dev/null"])?;
@@ -693,7 +695,7 @@ fn a_program_is_told_of_once_by_each_name() -> Result<()> {
     let link = tree.path().join("other-name");
     std::os::unix::fs::symlink("/bin/cat", &link)?;
     let link = link.to_str().context("UTF-8")?;
-    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[])?;
+    let (mut probe, _) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     let mut ring = probe.take_events()?;
     probe.observe(cgroup.id()?, RUN)?;
     let execs = scaled(50)?;
@@ -724,7 +726,7 @@ fn names_that_cannot_be_kept_are_counted() -> Result<()> {
         cgroup_paths: 2,
         ..SIZES
     };
-    let (mut probe, _) = Probe::pinned(&pins.dir(), &sizes, &[])?;
+    let (mut probe, _) = Probe::pinned(&pins.dir(), &sizes, &[], Purpose::AGENT)?;
     let lost = |probe: &Probe| -> Result<u64> {
         Ok(probe
             .losses()?

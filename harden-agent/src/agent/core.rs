@@ -370,11 +370,13 @@ const HELD_LIMIT: usize = 8192;
 
 fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError> {
     let tiers = &config.kernel.tiers;
+    let log = config.kernel.log_level.into();
+    let purpose = Purpose::Agent { log };
     let Some(directory) = &config.kernel.pin else {
-        let probe = Probe::load(sizes, tiers, Purpose::Agent)?;
+        let probe = Probe::load(sizes, tiers, purpose)?;
         return Ok((probe, KernelSide::Loaded));
     };
-    let (probe, origin) = Probe::pinned(directory, sizes, tiers)?;
+    let (probe, origin) = Probe::pinned(directory, sizes, tiers, purpose)?;
     match origin {
         Origin::Adopted => {
             tracing::info!("the kernel side was recording, and is taken over");

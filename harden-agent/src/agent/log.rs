@@ -43,12 +43,13 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
-/// Begins to say what is at `level` or more important, or what `RUST_LOG` asks for. To be called once.
+/// Begins to say what is at `level` or more important, and what the kernel programs say that is so at level
+/// `kernel`; or what `RUST_LOG` asks for. To be called once.
 ///
 /// # Errors
 /// [`LogError`]: `RUST_LOG` makes no sense, or this was called before.
-pub fn init(level: Level) -> Result<(), LogError> {
-    let filter = filter(level, env::var_os(FILTER).as_deref())?;
+pub fn init(level: Level, kernel: Level) -> Result<(), LogError> {
+    let filter = filter(level, kernel, env::var_os(FILTER).as_deref())?;
     let registry = tracing_subscriber::registry().with(filter);
     match journal() {
         Some(journal) => registry.with(journal).try_init()?,
@@ -59,7 +60,7 @@ pub fn init(level: Level) -> Result<(), LogError> {
     Ok(())
 }
 
-fn filter(level: Level, asked: Option<&OsStr>) -> Result<EnvFilter, LogError> {
+fn filter(level: Level, kernel: Level, asked: Option<&OsStr>) -> Result<EnvFilter, LogError> {
     let asked = asked.filter(|asked| !asked.is_empty());
     if let Some(asked) = asked {
         let asked = asked.to_str().ok_or(LogError::Encoding)?;
@@ -68,7 +69,9 @@ fn filter(level: Level, asked: Option<&OsStr>) -> Result<EnvFilter, LogError> {
     let own = LevelFilter::from(level);
     // Below that, the D-Bus library alone says more about itself than anybody reads.
     let others = own.min(LevelFilter::INFO);
-    Ok(EnvFilter::builder().parse(format!("{others},harden={own},harden_agent={own}"))?)
+    let kernel = LevelFilter::from(kernel);
+    let directives = format!("{others},harden={own},harden_agent={own},harden::log={kernel}");
+    Ok(EnvFilter::builder().parse(directives)?)
 }
 
 /// The journal, if that is where standard error goes. It takes levels and fields, which lines would lose.
@@ -165,14 +168,18 @@ mod tests {
             (Level::Debug, 4),
             (Level::Trace, 4),
         ] {
-            let text = said(filter(level, None).expect("valid"), false, one_of_each);
+            let text = said(
+                filter(level, Level::Off, None).expect("valid"),
+                false,
+                one_of_each,
+            );
             assert_eq!(text.lines().count(), lines, "{level:?}: {text}");
         }
     }
 
     #[test]
     fn the_environment_wins() {
-        let asked = |text: &str| filter(Level::Error, Some(OsStr::new(text)));
+        let asked = |text: &str| filter(Level::Error, Level::Off, Some(OsStr::new(text)));
         let text = said(asked("debug").expect("valid"), false, one_of_each);
         assert_eq!(text.lines().count(), 5, "{text}");
         let text = said(asked("zbus=debug").expect("valid"), false, one_of_each);
@@ -185,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_line_has_level_message_and_fields_and_colours_on_terminals_only() {
-        let all = || filter(Level::Trace, None).expect("valid");
+        let all = || filter(Level::Trace, Level::Off, None).expect("valid");
         let text = said(all(), false, one_of_each);
         assert!(
             text.contains(" INFO a fact unit=\"nginx.service\"\n"),

@@ -33,7 +33,7 @@ impl Agent {
             println!("{text}");
             return Ok(());
         }
-        init_log(config.log.level)?;
+        init_log(config.log.level, config.kernel.log_level)?;
         observe(config)
     }
 }

@@ -14,9 +14,9 @@ pub(super) const MAP: &str = "AYA_LOGS";
 /// Passes on what they say, with its level, to whoever listens to this process.
 pub type KernelLog = EbpfLogger<&'static dyn log::Log>;
 
-/// The level up to which they speak, in aya-log's numbers: that of this process. A constant of the programs:
-/// those that an earlier process loaded at another level are loaded anew.
-pub(super) fn level() -> u8 {
+/// A level in aya-log's numbers. It is a constant of the programs: those that an earlier process loaded at
+/// another one are loaded anew.
+pub(super) fn number(level: LevelFilter) -> u8 {
     let levels = [
         LevelFilter::OFF,
         LevelFilter::ERROR,
@@ -25,10 +25,9 @@ pub(super) fn level() -> u8 {
         LevelFilter::DEBUG,
         LevelFilter::TRACE,
     ];
-    let current = LevelFilter::current();
     (0..)
         .zip(levels)
-        .find(|(_, level)| *level == current)
+        .find(|(_, known)| *known == level)
         .map_or(0, |(number, _)| number)
 }
 

@@ -6,6 +6,7 @@ use aya::{
     Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{MapError, Queue},
 };
+use tracing::level_filters::LevelFilter;
 
 use super::{
     attach::{Links, Ready, attach_one, load_side_by_side},
@@ -114,7 +115,21 @@ pub enum Purpose {
     Command,
     /// Everything that runs, for weeks: what is told of grows with the facts, not with the work done,
     /// and who did it is to be known after it is gone.
-    Agent,
+    Agent {
+        /// Up to which level the programs speak of themselves.
+        log: LevelFilter,
+    },
+}
+
+impl Purpose {
+    /// An agent's whose programs are silent.
+    pub const AGENT: Self = Self::Agent {
+        log: LevelFilter::OFF,
+    };
+
+    fn is_agent(self) -> bool {
+        matches!(self, Self::Agent { .. })
+    }
 }
 
 /// The programs as this process has loaded them. They are gone when this is dropped, but for those that
@@ -176,12 +191,15 @@ impl Loaded {
         let preemption = Preemption::of_this_kernel(&match purpose {
             Purpose::Command => String::new(),
             // Once its programs are another process's to look after, nothing is attached any more.
-            Purpose::Agent => preemption::configuration(),
+            Purpose::Agent { .. } => preemption::configuration(),
         });
         let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         let skips = u32::from(skips_programs);
-        let agent = u32::from(purpose == Purpose::Agent);
-        let log = kernel_log::level();
+        let agent = u32::from(purpose.is_agent());
+        let log = kernel_log::number(match purpose {
+            Purpose::Command => LevelFilter::OFF,
+            Purpose::Agent { log } => log,
+        });
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&kernel.btf));
         // aya 0.14 does not know task storage; only the kernel side uses it.

@@ -84,10 +84,11 @@ impl Probe {
         dir: &Path,
         sizes: &Sizes,
         forced: &[Forced],
+        purpose: Purpose,
     ) -> Result<(Self, Origin), ProbeError> {
         let failed = |error: anyhow::Error| ProbeError::Pins(dir.to_owned(), error);
         prepare(dir)?;
-        let version = version(sizes, forced);
+        let version = version(sizes, forced, purpose);
         let mut replaced = Vec::new();
         for name in versions(dir).map_err(|error| failed(error.into()))? {
             if name != version {
@@ -113,7 +114,7 @@ impl Probe {
                 }
             }
         }
-        let mut loaded = Loaded::load(sizes, forced, Purpose::Agent)?;
+        let mut loaded = Loaded::load(sizes, forced, purpose)?;
         let partial = dir.join(format!("{PARTIAL}{version}"));
         let pinned = pin(&mut loaded, &partial)
             .and_then(|()| Ok(fs::rename(&partial, &whole)?))
@@ -180,12 +181,11 @@ fn prepare(dir: &Path) -> Result<(), ProbeError> {
 }
 
 /// What the programs and maps depend on.
-fn version(sizes: &Sizes, forced: &[Forced]) -> String {
+fn version(sizes: &Sizes, forced: &[Forced], purpose: Purpose) -> String {
     let mut hash = Sha256::new();
     hash.update(STORAGE_OBJECT);
     hash.update(HASH_OBJECT);
-    let log = kernel_log::level();
-    hash.update(format!("{ARRANGEMENT} {sizes:?} {log}"));
+    hash.update(format!("{ARRANGEMENT} {sizes:?} {purpose:?}"));
     for forced in forced {
         let hook = forced.hook.map(super::Hook::name);
         hash.update(format!("{}={hook:?}", forced.fact.name()));
@@ -349,8 +349,8 @@ fn object(path: &Path) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DIGITS, version};
-    use crate::probe::Sizes;
+    use super::{DIGITS, Purpose, version};
+    use crate::probe::{Purpose, Sizes};
 
     #[test]
     fn a_version_stands_for_sizes_and_tiers() {
@@ -361,11 +361,11 @@ mod tests {
         };
         let forced = ["lookups=none".parse().unwrap()];
         let versions = [
-            version(&sizes, &[]),
-            version(&other, &[]),
-            version(&sizes, &forced),
+            version(&sizes, &[], Purpose::AGENT),
+            version(&other, &[], Purpose::AGENT),
+            version(&sizes, &forced, Purpose::AGENT),
         ];
-        assert_eq!(versions[0], version(&sizes, &[]));
+        assert_eq!(versions[0], version(&sizes, &[], Purpose::AGENT));
         assert!(versions.iter().all(|version| version.len() == DIGITS));
         assert!(versions[0] != versions[1] && versions[0] != versions[2]);
     }
