@@ -350,7 +350,7 @@ fn object(path: &Path) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::{DIGITS, Purpose, version};
-    use crate::probe::{Purpose, Sizes};
+    use crate::probe::Sizes;
 
     #[test]
     fn a_version_stands_for_sizes_and_tiers() {
