@@ -32,7 +32,7 @@ use self::{
     payload::Payload,
     qemu::Machine,
     results::{Heard, Results},
-    suite::{Boot, Image, SUITES},
+    suite::{Boot, Image, SUITES, Suite},
 };
 use crate::{
     build,
@@ -65,9 +65,28 @@ pub struct Args {
     /// A root shell in the Debian image instead of the suites, or in the image of --test
     #[arg(long)]
     shell: bool,
+    /// The fraction of their work that suites do which do less here than elsewhere; they have eight times as long
+    #[arg(long, value_name = "FRACTION", requires = "test")]
+    scale: Option<f64>,
     /// Arguments for the suites, such as the name of one test
     #[arg(last = true)]
     arguments: Vec<String>,
+}
+
+/// What the suites are told.
+#[derive(Default)]
+pub struct Told {
+    /// Their arguments.
+    pub arguments: String,
+    /// The fraction of the work, if not that which is usual.
+    pub scale: Option<f64>,
+}
+
+impl Told {
+    /// After so many seconds a suite hangs.
+    pub fn seconds(&self, suite: &Suite) -> u64 {
+        suite.seconds * if self.scale.is_some() { 8 } else { 1 }
+    }
 }
 
 /// `cargo xtask vm`
@@ -87,12 +106,16 @@ pub fn main(args: &Args) -> Result<()> {
         let kernel = kernels[0];
         let mut boots = suite::boots(kernel.name, only);
         let boot = boots.pop().context("no suite runs on this kernel")?;
-        let machine = prepare(&Payload::build()?, kernel, &boot, "")?;
+        let machine = prepare(&Payload::build()?, kernel, &boot, &Told::default())?;
         println!("vm: `exit` ends it");
         return machine.shell();
     }
     let mut tally = Tally::default();
-    let good = suites(&kernels, only, &args.arguments.join(" "), &mut tally);
+    let told = Told {
+        arguments: args.arguments.join(" "),
+        scale: args.scale,
+    };
+    let good = suites(&kernels, only, &told, &mut tally);
     if kernels.len() == KERNELS.len() {
         table::update()?;
     }
@@ -106,7 +129,7 @@ pub fn main(args: &Args) -> Result<()> {
 
 /// Runs all suites on all kernels. Did all go well?
 pub fn all(tally: &mut Tally) -> Result<bool> {
-    suites(&select("all")?, None, "", tally)
+    suites(&select("all")?, None, &Told::default(), tally)
 }
 
 /// What [`fetch`] has to do, a line each.
@@ -167,12 +190,7 @@ fn select(name: &str) -> Result<Vec<&'static Kernel>> {
     Ok(kernels)
 }
 
-fn suites(
-    kernels: &[&Kernel],
-    only: Option<&str>,
-    arguments: &str,
-    tally: &mut Tally,
-) -> Result<bool> {
+fn suites(kernels: &[&Kernel], only: Option<&str>, told: &Told, tally: &mut Tally) -> Result<bool> {
     let payload = Payload::build()?;
     debian::image()?;
     let waiting = Mutex::new(kernels.iter());
@@ -187,7 +205,7 @@ fn suites(
         let work = || {
             let (mut tally, mut failed) = (Tally::default(), Vec::new());
             while let Some(kernel) = next() {
-                failed.extend(on_kernel(&payload, kernel, only, arguments, &mut tally));
+                failed.extend(on_kernel(&payload, kernel, only, told, &mut tally));
             }
             (tally, failed)
         };
@@ -213,14 +231,14 @@ fn on_kernel(
     payload: &Payload,
     kernel: &Kernel,
     only: Option<&str>,
-    arguments: &str,
+    told: &Told,
     tally: &mut Tally,
 ) -> Vec<String> {
     let mut failed = Vec::new();
     for boot in suite::boots(kernel.name, only) {
         let place = place(kernel, &boot);
         // The next boot is worth trying when this one does not even come up.
-        match run(payload, kernel, &boot, arguments, tally) {
+        match run(payload, kernel, &boot, told, tally) {
             Ok(results) => {
                 let names = results.failed.iter();
                 failed.extend(names.map(|name| format!("{place}: {name}")));
@@ -248,13 +266,13 @@ fn place(kernel: &Kernel, boot: &Boot) -> String {
 }
 
 /// Collects what a boot needs into one archive.
-fn prepare(payload: &Payload, kernel: &Kernel, boot: &Boot, arguments: &str) -> Result<Machine> {
+fn prepare(payload: &Payload, kernel: &Kernel, boot: &Boot, told: &Told) -> Result<Machine> {
     let unpacked: Unpacked = kernel.fetch()?;
     let mut archive = Archive::default();
     archive.file("/init", 0o755, INIT.as_bytes());
     archive.host(&payload::find("busybox")?)?;
     unpacked.add_modules(&mut archive)?;
-    let programs = payload.add(&mut archive, boot, arguments)?;
+    let programs = payload.add(&mut archive, boot, told)?;
     let mut parameters = boot.parameter.to_owned();
     let mut disk = None;
     match boot.image {
@@ -287,12 +305,12 @@ fn run(
     payload: &Payload,
     kernel: &Kernel,
     boot: &Boot,
-    arguments: &str,
+    told: &Told,
     tally: &mut Tally,
 ) -> Result<Results> {
     let place = place(kernel, boot);
     let begin = Instant::now();
-    let machine = prepare(payload, kernel, boot, arguments)?;
+    let machine = prepare(payload, kernel, boot, told)?;
     println!(
         "{place}: prepared in {:.1} s",
         begin.elapsed().as_secs_f32()
@@ -303,7 +321,7 @@ fn run(
         + boot
             .suites
             .iter()
-            .map(|suite| Duration::from_secs(suite.seconds))
+            .map(|suite| Duration::from_secs(told.seconds(suite)))
             .sum::<Duration>();
     let mut results = Results::default();
     let mut up = None;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{cpio::Archive, suite::Boot};
+use super::{Told, cpio::Archive, suite::Boot};
 use crate::{package, process, programs, workspace};
 
 const RUN: &str = include_str!("guest/run");
@@ -45,9 +45,9 @@ impl Payload {
     }
 
     /// Puts everything that a boot needs into /harden, and gives back the programs among it.
-    pub fn add(&self, archive: &mut Archive, boot: &Boot, arguments: &str) -> Result<Vec<PathBuf>> {
+    pub fn add(&self, archive: &mut Archive, boot: &Boot, told: &Told) -> Result<Vec<PathBuf>> {
         archive.file("/harden/run", 0o755, RUN.as_bytes());
-        archive.file("/harden/arguments", 0o644, arguments.as_bytes());
+        archive.file("/harden/arguments", 0o644, told.arguments.as_bytes());
         if boot.doctor {
             archive.file("/harden/doctor", 0o644, b"");
         }
@@ -61,7 +61,10 @@ impl Payload {
             let (name, file) =
                 found.with_context(|| format!("harden-tests has no suite `{}`", suite.name))?;
             archive.copy(file, format!("/harden/tests/{name}"))?;
-            let _ = writeln!(list, "{name} {} {}", suite.seconds, suite.scale);
+            let scale = told
+                .scale
+                .map_or(suite.scale.to_owned(), |scale| scale.to_string());
+            let _ = writeln!(list, "{name} {} {scale}", told.seconds(suite));
             programs.push(file.clone());
         }
         if boot.is_installed() {
