@@ -4,16 +4,21 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{Container, container, skip};
 
+/// Held by whoever has the machine that all tests share: what one does to its units, a reload of systemd
+/// among that, is not to be in another's way.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A system with a systemd.
 pub struct Machine {
     container: Option<Container>,
+    _turn: Option<MutexGuard<'static, ()>>,
     // On this machine: files to be removed.
     written: Mutex<Vec<PathBuf>>,
 }
@@ -38,7 +43,9 @@ impl Machine {
         } else {
             Some(Container::boot()?)
         };
+        let is_shared = container.is_none();
         Ok(Some(Self {
+            _turn: is_shared.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner)),
             container,
             written: Mutex::default(),
         }))
