@@ -111,7 +111,6 @@ pub const SUITES: &[Suite] = &[
         kernels: AGENT,
         seconds: 1800,
         scale: "0.05",
-        by_name: true,
         ..debian("agent")
     },
     Suite {
@@ -128,7 +127,6 @@ pub const SUITES: &[Suite] = &[
     Suite {
         parameter: INSTALLED,
         kernels: AGENT,
-        by_name: true,
         ..debian("boot")
     },
     Suite {
