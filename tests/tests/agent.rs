@@ -5,6 +5,7 @@ use std::{
     fs,
     path::Path,
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +21,12 @@ use harden_tests::{
     programs::install,
     scaled, trees,
 };
+
+/// Slots are counted here: beside a test whose daemons come and go, there is always one more.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What all programs of the unit did, in all runs and commands.
 fn programs(observation: &Observation) -> BTreeMap<Text, Executable> {
@@ -345,6 +352,7 @@ fn twelve_daemons_live_and_every_fact_is_there() -> Result<()> {
     let Some(machine) = Machine::here("twelve daemons live and every fact is there")? else {
         return Ok(());
     };
+    let _turn = turn();
     for daemon in &DAEMONS {
         for (file, content) in daemon.files {
             machine.write(file, content)?;
@@ -461,6 +469,7 @@ fn what_systemd_does_before_exec_is_not_the_units() -> Result<()> {
     let Some(machine) = Machine::here("what systemd does before exec is not the unit's")? else {
         return Ok(());
     };
+    let _turn = turn();
     let expected = calls_of_true(&machine)?;
     ensure!(
         expected.contains("execve") || expected.len() > 5,
@@ -493,6 +502,7 @@ fn of_a_thousand_units_none_is_missing() -> Result<()> {
     let Some(machine) = Machine::here("of a thousand units none is missing")? else {
         return Ok(());
     };
+    let _turn = turn();
     let count = scaled(1000)?.max(20);
     machine.run(&["mkdir", "-p", "/run/harden-many"])?;
     let mut agent = Agent::start(&Setup {
@@ -552,6 +562,7 @@ fn what_nobody_asked_for_is_left_alone() -> Result<()> {
     let Some(machine) = Machine::here("what nobody asked for is left alone")? else {
         return Ok(());
     };
+    let _turn = turn();
     for name in ["harden-a1", "harden-a2", "harden-b1"] {
         machine.write(&format!("/run/systemd/system/{name}.service"), SLEEPS)?;
     }
@@ -601,6 +612,7 @@ fn the_agent_does_not_observe_itself() -> Result<()> {
     let Some(_machine) = Machine::here("the agent does not observe itself")? else {
         return Ok(());
     };
+    let _turn = turn();
     let agent = Agent::start(&Setup::default())?;
     let binary = Text::from(
         fs::canonicalize(harden::binary())?
@@ -634,6 +646,7 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
     let Some(machine) = Machine::here("every kind of unit has its name")? else {
         return Ok(());
     };
+    let _turn = turn();
     machine.write(
         "/run/systemd/system/harden@.service",
         "[Service]\nType=oneshot\nExecStart=/usr/bin/touch /run/harden-%i\n",
@@ -731,6 +744,7 @@ fn below_a_unit_that_is_left_alone_others_are_observed() -> Result<()> {
     else {
         return Ok(());
     };
+    let _turn = turn();
     let mut agent = Agent::start(&Setup {
         include: &["harden-app-*.service"],
         exclude: &["harden-app-2.service"],
@@ -789,6 +803,7 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
     let Some(machine) = Machine::here("a new fact is told within a second and once")? else {
         return Ok(());
     };
+    let _turn = turn();
     machine.unit("harden-obeys.service", OBEYS)?;
     let mut agent = Agent::start(&Setup::default())?;
     machine.run(&["systemctl", "start", "harden-obeys.service"])?;
@@ -910,6 +925,7 @@ fn what_was_written_is_no_stranger_later() -> Result<()> {
     let Some(machine) = Machine::here("what was written is no stranger later")? else {
         return Ok(());
     };
+    let _turn = turn();
     machine.unit("harden-looks.service", LOOKS_LATER)?;
     let mut agent = Agent::start(&Setup {
         include: &["harden-looks.service"],
@@ -943,6 +959,7 @@ fn a_second_instance_records_at_the_same_time() -> Result<()> {
     let Some(machine) = Machine::here("a second instance records at the same time")? else {
         return Ok(());
     };
+    let _turn = turn();
     let bin = Scratch::new(Path::new("/run"))?;
     let program = install("acts", &bin)?;
     let inside = machine.root().join("usr/local/bin/harden-acts");
@@ -1006,6 +1023,7 @@ fn a_hundred_units_are_told_of_at_once() -> Result<()> {
     let Some(machine) = Machine::here("a hundred units are told of at once")? else {
         return Ok(());
     };
+    let _turn = turn();
     machine.unit(
         "harden-hundred@.service",
         "[Service]\nExecStart=/bin/sh -c 'cat /etc/passwd /etc/hosts >/run/harden-%i; exec sleep infinity'\n",
@@ -1059,6 +1077,7 @@ fn an_agent_that_is_ended_leaves_nothing() -> Result<()> {
     let Some(_machine) = Machine::here("an agent that is ended leaves nothing")? else {
         return Ok(());
     };
+    let _turn = turn();
     let mut agent = Agent::start(&Setup::default())?;
     let before = agent.status()?;
     agent.end(nix::sys::signal::Signal::SIGTERM)?;
