@@ -229,6 +229,7 @@ impl Core {
     fn born(&mut self, event: &CgroupEvent, path: &[u8]) {
         if self.is_wanted(path) {
             self.cgroup(event.cgroup, event.parent, event.header.time, path);
+            self.pass_on(event.cgroup, 0, path);
         } else {
             self.pass_by(event.cgroup, Some(0), path);
         }
@@ -328,7 +329,9 @@ impl Core {
             self.retire_later();
         }
         for cgroup in unwanted.into_iter().chain(own) {
-            self.probe.forget_cgroup(cgroup)?;
+            if !self.state.has_cgroup(cgroup) {
+                self.probe.forget_cgroup(cgroup)?;
+            }
         }
         Ok(())
     }

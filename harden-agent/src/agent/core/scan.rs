@@ -75,6 +75,14 @@ impl Core {
         }
     }
 
+    /// What is no unit's, as the root of a container, is observed for the sake of what is below: a slot of its own
+    /// would tell nobody anything, and stay. `run` is the number that it has.
+    pub(super) fn pass_on(&mut self, id: u64, run: u64, path: &[u8]) {
+        if unit::unit(path).is_none() && run & RUN_PASSES == 0 {
+            self.unwanted.push(id);
+        }
+    }
+
     /// Makes up for births and ends of cgroups that were not told of.
     pub(super) fn sweep(&mut self) -> Result<(), CoreError> {
         self.swept = Instant::now();
@@ -89,6 +97,7 @@ impl Core {
             };
             if self.is_wanted(&found.path) {
                 self.cgroup(id, found.parent, found.born, &found.path);
+                self.pass_on(id, *run, &found.path);
             } else {
                 self.pass_by(id, Some(*run), &found.path);
             }
