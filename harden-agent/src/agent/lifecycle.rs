@@ -94,7 +94,8 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
             }
             result = hear(&mut log) => result?,
             _ = ask.tick(), if core.has_questions() => core.ask(),
-            () = std::future::ready(()), if core.is_saving() && (!events.is_more() || core.is_full()) => {
+            // Not what is ready at once: the runtime would look at nothing else.
+            () = tokio::task::yield_now(), if core.is_saving() && (!events.is_more() || core.is_full()) => {
                 core.save_next();
             }
             _ = end.recv() => break,

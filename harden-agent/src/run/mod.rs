@@ -6,6 +6,7 @@ mod descriptor;
 pub(crate) mod host;
 mod session;
 mod signals;
+mod spool;
 
 pub use cgroup::Cgroup;
 pub(crate) use descriptor::watch;

@@ -26,6 +26,7 @@ use super::{
     descriptor::watch,
     host,
     signals::{Received, Signals},
+    spool::Spool,
 };
 use crate::{
     collect::{self, Collector, Totals},
@@ -144,6 +145,7 @@ pub async fn record(
         slots: options.sizes.slots,
         retired: None,
         events,
+        spool: Spool::default(),
         collector: Collector::default(),
         cgroup,
         child,
@@ -231,6 +233,9 @@ fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
+/// Items that are taken in before the ring buffer is looked at again.
+const AT_ONCE: usize = 1024;
+
 /// Slots that wait for a grace period.
 struct Retired {
     slots: Vec<u32>,
@@ -245,6 +250,7 @@ struct Session {
     slots: u32,
     retired: Option<Retired>,
     events: Events,
+    spool: Spool,
     collector: Collector,
     cgroup: Cgroup,
     child: Child,
@@ -273,8 +279,15 @@ impl Session {
                 return Ok(status);
             }
             tokio::select! {
-                result = self.events.more(|item| self.collector.take(item)) => {
+                result = self.events.more(|item| self.spool.push(item)), if !self.spool.is_full() => {
                     result.map_err(system("the ring buffer cannot be read"))?;
+                }
+                // Not what is ready at once: the runtime would look at nothing else.
+                () = tokio::task::yield_now(), if self.is_to_take_in() => {
+                    self.spool.take(AT_ONCE, |item| self.collector.take(item));
+                    if !self.spool.is_full() {
+                        self.events.drain(|item| self.spool.push(item));
+                    }
                     let gone = self.collector.cgroups_gone();
                     if self.retired.is_none() && gone > self.slots / BATCH {
                         self.retire()?;
@@ -306,8 +319,21 @@ impl Session {
         }
     }
 
+    /// Whether something waits, and the ring buffer does not.
+    fn is_to_take_in(&self) -> bool {
+        self.spool.items() > 0 && (!self.events.is_more() || self.spool.is_full())
+    }
+
+    /// Takes in all that has come, and keeps what comes meanwhile.
     fn drain(&mut self) {
-        self.events.drain(|item| self.collector.take(item));
+        self.events.drain(|item| self.spool.push(item));
+        let mut left = self.spool.items();
+        while left > 0 {
+            let some = left.min(AT_ONCE);
+            self.spool.take(some, |item| self.collector.take(item));
+            left -= some;
+            self.events.drain(|item| self.spool.push(item));
+        }
     }
 
     fn progress(&self) -> Progress {
