@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Scratch, as_patient, programs::install};
+use crate::{Scratch, as_patient, cgroup_tree, programs::install};
 
 /// Enters a cgroup and begins a program, as systemd's child does.
 const ENTER: &str = r#"echo 0 > "$0/cgroup.procs" && exec "$@""#;
@@ -49,15 +49,9 @@ impl Workshop {
     /// # Errors
     /// There is no version 2 tree, or the program was not built.
     pub fn new() -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts")?;
-        let mut mounts = mounts
-            .lines()
-            .map(|line| line.split(' ').collect::<Vec<_>>());
-        let tree = mounts.find(|words| words.get(2) == Some(&"cgroup2"));
-        let tree = tree.context("no cgroup file system is mounted")?[1].to_owned();
         let number = WORKSHOPS.fetch_add(1, Ordering::Relaxed);
         let name = format!("hardendeeds{}x{number}.slice", std::process::id());
-        let slice = Path::new(&tree).join(name);
+        let slice = cgroup_tree()?.join(name);
         fs::create_dir_all(&slice)?;
         let files = Scratch::new(Path::new("/var/tmp"))?;
         let program = install("deeds", &files)?;

@@ -22,6 +22,7 @@ mod scale;
 mod scratch;
 mod skip;
 pub mod strace;
+mod tree;
 pub mod trees;
 mod work;
 
@@ -35,4 +36,5 @@ pub use requirements::met;
 pub use scale::scaled;
 pub use scratch::Scratch;
 pub use skip::skip;
+pub use tree::cgroup_tree;
 pub use work::{Known, Work};

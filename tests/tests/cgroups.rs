@@ -8,20 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use harden_tests::{
-    Process, Scratch, harden, met,
+    Process, Scratch, cgroup_tree, harden, met,
     observed::{acts, facts, run},
 };
-
-/// Where the version 2 hierarchy is mounted.
-fn hierarchy() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mounts = mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>());
-    let mut places = mounts.filter(|words| words.get(2) == Some(&"cgroup2"));
-    let words = places.next().context("no cgroup file system is mounted")?;
-    Ok(PathBuf::from(words[1]))
-}
 
 /// A cgroup beside that of the recording, removed when dropped.
 struct Cgroup(PathBuf);
@@ -31,7 +20,7 @@ impl Cgroup {
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
         let name = format!("harden-test-{name}-{}", std::process::id());
-        let path = hierarchy()?.join(own.context("no cgroup")?).join(name);
+        let path = cgroup_tree()?.join(own.context("no cgroup")?).join(name);
         fs::create_dir(&path)?;
         Ok(Self(path))
     }
@@ -96,7 +85,7 @@ while [ ! -e \"$1/go\" ]; do sleep 0.05; done
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 sleep 0.5; echo \"$2\" > \"$3$own/cgroup.procs\" || exit
 : > \"$1/go\"; while [ ! -s \"$1/out\" ]; do sleep 0.05; done";
-    let (id, hierarchy) = (stranger.id().to_string(), hierarchy()?);
+    let (id, hierarchy) = (stranger.id().to_string(), cgroup_tree()?);
     let hierarchy = hierarchy.to_str().context("a path in UTF-8")?;
     let command = ["/bin/sh", "-c", script, "sh", path, &id, hierarchy];
     let recorded = harden::record("in", &[], &command)?;

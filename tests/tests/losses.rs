@@ -2,14 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::Path,
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{Abi, Observation, Run, Word};
-use harden_tests::{Scratch, harden, met, observed::losses, programs, scaled};
+use harden_tests::{Scratch, cgroup_tree, harden, met, observed::losses, programs, scaled};
 
 /// Held by a test for which the whole machine is just enough, while it writes; by the others while they read.
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -111,18 +110,6 @@ fn numbered(run: &Run, dir: &Path) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Where the cgroup tree is mounted.
-fn cgroups() -> Result<String> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mut mounts = mounts.lines().map(|line| line.split(' '));
-    mounts
-        .find_map(|mut fields| {
-            let at = fields.nth(1)?;
-            (fields.next()? == "cgroup2").then(|| at.to_owned())
-        })
-        .context("a cgroup2 file system")
-}
-
 /// Records `pressure MODE COUNT`, with its files in `dir` and its cgroups below its own.
 fn pressure(mode: &str, count: u32, dir: &Scratch, options: &[&str]) -> Result<harden::Recorded> {
     let program = programs::install("pressure", dir)?;
@@ -131,7 +118,7 @@ fn pressure(mode: &str, count: u32, dir: &Scratch, options: &[&str]) -> Result<h
         "exec {} {mode} {count} {} {}$(sed -n 's/^0:://p' /proc/self/cgroup)",
         program.display(),
         dir.path().display(),
-        cgroups()?
+        cgroup_tree()?.display()
     );
     let recorded = harden::record(mode, options, &["/bin/sh", "-c", &script])?;
     ensure!(recorded.status == 0, "{}", recorded.output);

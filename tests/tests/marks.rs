@@ -14,7 +14,7 @@ use harden_agent::{
     collect::unit,
     observation::{Abi, Observation, Run, RunKind},
 };
-use harden_tests::{Agent, Machine, Scratch, Setup, met};
+use harden_tests::{Agent, Machine, Scratch, Setup, cgroup_tree, met};
 
 /// For each line of numbers, does the deed of each, and says so.
 const WORKER: &str = "
@@ -46,18 +46,6 @@ const CALLS: [&str; 10] = [
 const DEEDS: usize = 30;
 const CASES: usize = 50;
 
-/// Where the cgroup tree is mounted.
-fn tree() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mut mounts = mounts.lines().map(|line| line.split(' '));
-    mounts
-        .find_map(|mut fields| {
-            let at = fields.nth(1)?;
-            (fields.next()? == "cgroup2").then(|| at.into())
-        })
-        .context("a cgroup2 file system")
-}
-
 /// A cgroup with a unit's name, and a worker in it. systemd makes its units' cgroups no other way.
 struct Unit {
     cgroup: PathBuf,
@@ -66,7 +54,7 @@ struct Unit {
 
 impl Unit {
     fn start(name: &str, files: &Path) -> Result<Self> {
-        let cgroup = tree()?.join("hardentest.slice").join(name);
+        let cgroup = cgroup_tree()?.join("hardentest.slice").join(name);
         fs::create_dir_all(&cgroup)?;
         let mut unit = Self {
             cgroup,

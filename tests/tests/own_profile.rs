@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{self, Executable, Observation};
-use harden_tests::{Process, Profile, Scratch, firejail, harden, met};
+use harden_tests::{Process, Profile, Scratch, cgroup_tree, firejail, harden, met};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 const UNIT: &str = "harden-own-test.service";
@@ -40,7 +40,8 @@ impl Home {
         let (bpf, cgroup) = (home.path("bpf"), home.path("cgroup"));
         let none = None::<&str>;
         mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), none).context("mount -t bpf")?;
-        mount(Some(&tree()?), &cgroup, none, MsFlags::MS_BIND, none).context("mount --bind")?;
+        mount(Some(&cgroup_tree()?), &cgroup, none, MsFlags::MS_BIND, none)
+            .context("mount --bind")?;
         let config = format!(
             "[units]\ninclude = [\"harden-own-*\"]\n[state]\ndirectory = \"{}\"\ncompact_every = \"1s\"\n\
              [kernel]\npin = \"{}\"\nslots = 256\ncgroups = 1024\n[control]\nsocket = \"{}\"\n",
@@ -145,7 +146,7 @@ struct Unit(PathBuf);
 
 impl Unit {
     fn make(name: &str) -> Result<Self> {
-        let path = tree()?.join("system.slice").join(name);
+        let path = cgroup_tree()?.join("system.slice").join(name);
         fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
@@ -157,15 +158,6 @@ impl Drop for Unit {
         // Where there is a systemd it is its own, and not empty.
         let _ = self.0.parent().map(fs::remove_dir);
     }
-}
-
-fn tree() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let found = mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>())
-        .find(|words| words.get(2) == Some(&"cgroup2"));
-    Ok(found.context("no cgroup file system is mounted")?[1].into())
 }
 
 /// What was seen of a unit, but for capabilities: without /proc/kallsyms a question for `CAP_SYS_ADMIN` is

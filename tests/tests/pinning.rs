@@ -21,7 +21,7 @@ use aya::{
 };
 use harden_agent::probe::{Origin, Probe, ProbeError, Purpose, Sizes, grace_period, unload};
 use harden_common::{Header, PathEvent, PathOperation, SLOT_INDEX, SlotKey, SlotRecord, kind};
-use harden_tests::{Process, Scratch, as_patient, met, scaled};
+use harden_tests::{Process, Scratch, as_patient, cgroup_tree, met, scaled};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use syscalls::Sysno;
 
@@ -98,15 +98,9 @@ struct Cgroup(PathBuf);
 
 impl Cgroup {
     fn create(name: &str) -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts")?;
-        let mut mounts = mounts
-            .lines()
-            .map(|line| line.split(' ').collect::<Vec<_>>());
-        let tree = mounts.find(|words| words.get(2) == Some(&"cgroup2"));
-        let tree = tree.context("no cgroup file system is mounted")?[1].to_owned();
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
-        let path = Path::new(&tree)
+        let path = cgroup_tree()?
             .join(own.context("no cgroup")?)
             .join(format!("harden-test-{name}-{}", std::process::id()));
         fs::create_dir(&path)?;

@@ -30,6 +30,7 @@ pub struct Probe {
     pub(super) unfinished: Vec<u32>,
     /// When another run began in a cgroup, unless that is long ago.
     pub(super) begun: HashMap<u64, Instant>,
+    /// What the programs say, if they are to say anything.
     log: Option<KernelLog>,
     /// What was loaded here; nothing, where all is pinned.
     loaded: Option<Loaded>,
@@ -42,7 +43,7 @@ impl Probe {
     /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
     /// [`Probe::hooks`] with its reason.
     pub fn load(sizes: &Sizes, forced: &[Forced], purpose: Purpose) -> Result<Self, ProbeError> {
-        Self::of(Loaded::load(sizes, forced, purpose)?, sizes)
+        Self::of(Loaded::load(sizes, forced, purpose)?, sizes, purpose)
     }
 
     /// Loads the variant that keeps task state in a hash, as kernels before 5.13 need it, to record a
@@ -51,12 +52,13 @@ impl Probe {
     /// # Errors
     /// As [`Probe::load`].
     pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
-        Self::of(Loaded::load_with_task_hash(sizes, forced)?, sizes)
+        let loaded = Loaded::load_with_task_hash(sizes, forced)?;
+        Self::of(loaded, sizes, Purpose::Command)
     }
 
-    fn of(mut loaded: Loaded, sizes: &Sizes) -> Result<Self, ProbeError> {
+    fn of(mut loaded: Loaded, sizes: &Sizes, purpose: Purpose) -> Result<Self, ProbeError> {
         let maps = Maps::of(&mut loaded)?;
-        let log = kernel_log::of(&mut loaded.ebpf);
+        let log = kernel_log::of(&mut loaded.ebpf, purpose.log());
         let identity = uuid::Uuid::new_v4().to_string();
         let (programs, hooks) = (loaded.programs()?, loaded.hooks());
         let mut probe = Self::adopted(maps, programs, identity, hooks, log, sizes)?;
@@ -139,7 +141,7 @@ impl Probe {
         Ok(RingBuf::try_from(self.maps.take("EVENTS")?)?)
     }
 
-    /// What the programs say of themselves; once.
+    /// What the programs say of themselves, if they do; once.
     pub fn take_log(&mut self) -> Option<KernelLog> {
         self.log.take()
     }

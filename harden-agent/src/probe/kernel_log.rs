@@ -31,14 +31,14 @@ pub(super) fn number(level: LevelFilter) -> u8 {
         .map_or(0, |(number, _)| number)
 }
 
-/// What the programs of `ebpf` say, if they can.
-pub(super) fn of(ebpf: &mut Ebpf) -> Option<KernelLog> {
-    told(EbpfLogger::init(ebpf).map_err(Into::into))
+/// What the programs of `ebpf` say up to `level`.
+pub(super) fn of(ebpf: &mut Ebpf, level: LevelFilter) -> Option<KernelLog> {
+    heard(level, || Ok(EbpfLogger::init(ebpf)?))
 }
 
-/// What those say whose ring buffer is pinned at `map`.
-pub(super) fn pinned(map: &Path) -> Option<KernelLog> {
-    told(open(map))
+/// What those say up to `level` whose ring buffer is pinned at `map`.
+pub(super) fn pinned(map: &Path, level: LevelFilter) -> Option<KernelLog> {
+    heard(level, || open(map))
 }
 
 fn open(map: &Path) -> anyhow::Result<KernelLog> {
@@ -58,7 +58,17 @@ fn open(map: &Path) -> anyhow::Result<KernelLog> {
     Ok(EbpfLogger::init(&mut loader.load(HASH_OBJECT)?)?)
 }
 
-fn told(log: anyhow::Result<KernelLog>) -> Option<KernelLog> {
-    log.inspect_err(|error| tracing::warn!("what the kernel programs say is not heard: {error:#}"))
+/// Where they say nothing there is no buffer to be mapped either.
+fn heard(
+    level: LevelFilter,
+    open: impl FnOnce() -> anyhow::Result<KernelLog>,
+) -> Option<KernelLog> {
+    if level == LevelFilter::OFF {
+        return None;
+    }
+    open()
+        .inspect_err(|error| {
+            tracing::warn!("what the kernel programs say is not heard: {error:#}");
+        })
         .ok()
 }

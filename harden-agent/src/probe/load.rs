@@ -130,6 +130,14 @@ impl Purpose {
     fn is_agent(self) -> bool {
         matches!(self, Self::Agent { .. })
     }
+
+    /// Up to which level the programs speak of themselves.
+    pub(super) fn log(self) -> LevelFilter {
+        match self {
+            Self::Command => LevelFilter::OFF,
+            Self::Agent { log } => log,
+        }
+    }
 }
 
 /// The programs as this process has loaded them. They are gone when this is dropped, but for those that
@@ -196,10 +204,7 @@ impl Loaded {
         let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         let skips = u32::from(skips_programs);
         let agent = u32::from(purpose.is_agent());
-        let log = kernel_log::number(match purpose {
-            Purpose::Command => LevelFilter::OFF,
-            Purpose::Agent { log } => log,
-        });
+        let log = kernel_log::number(purpose.log());
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&kernel.btf));
         // aya 0.14 does not know task storage; only the kernel side uses it.

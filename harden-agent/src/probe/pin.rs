@@ -100,7 +100,7 @@ impl Probe {
         }
         let whole = dir.join(&version);
         if whole.exists() {
-            match adopt(&whole, sizes) {
+            match adopt(&whole, sizes, purpose) {
                 Ok(mut probe) => {
                     probe.find_unfinished()?;
                     return Ok((probe, Origin::Adopted));
@@ -125,7 +125,7 @@ impl Probe {
         }
         pinned?;
         drop(loaded);
-        let probe = adopt(&whole, sizes).map_err(failed)?;
+        let probe = adopt(&whole, sizes, purpose).map_err(failed)?;
         Ok((probe, Origin::Loaded { replaced }))
     }
 }
@@ -259,7 +259,7 @@ fn pin(loaded: &mut Loaded, to: &Path) -> anyhow::Result<()> {
 }
 
 /// What is pinned in `from`, which is whole.
-fn adopt(from: &Path, sizes: &Sizes) -> anyhow::Result<Probe> {
+fn adopt(from: &Path, sizes: &Sizes, purpose: Purpose) -> anyhow::Result<Probe> {
     let mut maps = Maps::default();
     for layout in &LAYOUTS {
         let data = MapData::from_pin(from.join(MAPS).join(layout.name))
@@ -286,7 +286,7 @@ fn adopt(from: &Path, sizes: &Sizes) -> anyhow::Result<Probe> {
         programs,
         about.identity,
         about.hooks,
-        kernel_log::pinned(&from.join(MAPS).join(kernel_log::MAP)),
+        kernel_log::pinned(&from.join(MAPS).join(kernel_log::MAP), purpose.log()),
         sizes,
     )?)
 }
