@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::record::{RECORD_LIMIT, Record};
@@ -87,9 +87,13 @@ impl Replay {
             self.records += 1;
             each(record);
         })?;
-        if let Some(kind) = kind {
+        if let Some(mut kind) = kind {
             let offset = reader.offset;
-            let size = reader.input.get_ref().metadata()?.len();
+            let file = reader.input.get_mut();
+            let size = file.metadata()?.len();
+            if kind == FaultKind::Torn && offset > 0 && hides_a_record(file, offset)? {
+                kind = FaultKind::Corrupt;
+            }
             self.faults.push(Fault {
                 path: error::text(path),
                 offset,
@@ -99,6 +103,35 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Whether a whole record begins somewhere behind `offset`, where one does that promises more than there
+/// is: then its length is wrong, and the file did not end there.
+fn hides_a_record(file: &mut File, offset: u64) -> io::Result<bool> {
+    /// Lengths may be chosen so that checking each takes for ever; nobody tears a file like that.
+    const PATIENCE: usize = 64 << 20;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut rest = Vec::new();
+    file.take(FRAME as u64 + u64::from(RECORD_LIMIT))
+        .read_to_end(&mut rest)?;
+    let mut checked = 0;
+    for at in 1..rest.len() {
+        let Some((frame, behind)) = rest[at..].split_first_chunk::<FRAME>() else {
+            break;
+        };
+        let ([length, sum], _) = frame.as_chunks() else {
+            break;
+        };
+        let size = u32::from_le_bytes(*length) as usize;
+        let Some(payload) = behind.get(..size).filter(|payload| !payload.is_empty()) else {
+            continue;
+        };
+        checked += size;
+        if checked > PATIENCE || checksum(*length, payload) == u32::from_le_bytes(*sum) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 struct Reader<R> {

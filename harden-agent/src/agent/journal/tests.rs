@@ -195,6 +195,10 @@ proptest! {
         prop_assert_eq!(faults.len(), 1);
         prop_assert_eq!(faults[0].offset, before.last().map_or(0, |end| **end));
         prop_assert_eq!(faults[0].dropped, bytes.len() as u64 - faults[0].offset);
+        // Even where the length was changed: what follows shows that the file did not end there.
+        if faults[0].offset < ends[ends.len() - 2] {
+            prop_assert_ne!(faults[0].kind, FaultKind::Torn);
+        }
     }
 
     #[test]
