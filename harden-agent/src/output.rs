@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 pub use error::WriteError;
 pub use name::file_stem;
-pub use ours::{MARKER_PREFIX, Ours};
+pub use ours::{JSON_MARKER, MARKER_PREFIX, Ours};
 
 /// Owner and group: a profile tells an intruder where the gaps are.
 const MODE: Mode = Mode::from_raw_mode(0o640);

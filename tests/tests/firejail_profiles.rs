@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use harden_agent::observation::{Observation, from_json};
-use harden_agent::policy::{Launch, Policy};
-use harden_agent::render::firejail::{Options, profile};
+use harden_agent::policy::{
+    Terms,
+    firejail::{Launch, Policy},
+};
+use harden_agent::render::{Options, firejail::profile};
 use harden_agent::target::firejail::ask;
 use harden_tests::skip;
 use serde_json::{Value, json};
@@ -116,10 +119,10 @@ fn jailed(test: &str, observation: &Observation, direct: bool, program: &[&str])
     } else {
         Launch::Shell("/bin/bash".to_owned())
     };
-    let policy = Policy::decide(observation, ask(None, launch).target);
+    let policy = Policy::decide(observation, ask(None, launch).target, &Terms::default());
     let directory = tempfile::tempdir_in(Path::new("/run")).unwrap();
     let path = directory.path().join("test.profile");
-    std::fs::write(&path, profile(&policy, Options::default())).unwrap();
+    std::fs::write(&path, profile(&policy, &Options::default())).unwrap();
     let mut command = Command::new("firejail");
     command
         .arg("--quiet")

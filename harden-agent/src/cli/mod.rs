@@ -2,9 +2,12 @@
 
 pub mod agent;
 mod ask;
+pub mod diff;
 pub mod doctor;
+pub mod explain;
 pub mod generate;
 pub mod mark;
+pub mod merge;
 mod profile;
 pub mod render;
 pub mod run;
@@ -33,8 +36,19 @@ pub enum Command {
     /// The exit status is the command's own, 128 + n if signal n ended it. 127: there is no such
     /// command; 126: it cannot be run; 125: harden failed, and says how.
     Run(run::Run),
-    /// Write a profile from a recorded observation; needs no root
+    /// Write profiles or drop-ins from a recorded observation; needs no root
     Render(render::Render),
+    /// Add up observations of the same program, from however many runs and machines
+    Merge(merge::Merge),
+    /// Say which facts only one of two observations has
+    ///
+    /// The exit status is 0 if they have the same, 1 if not, and 2 if one cannot be read, as of diff(1).
+    Diff(diff::Diff),
+    /// Tell where a word of a profile comes from: which program, in which runs, when, how often, by which hook
+    ///
+    /// The exit status is 0, 1 if nothing of the kind was seen (then it says whether it could have been),
+    /// and 2 if the observation cannot be read, or no agent knows the unit.
+    Explain(explain::Explain),
     /// Say what this machine lets harden do, and what to do about the rest
     ///
     /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
@@ -53,7 +67,7 @@ pub enum Command {
     /// The exit status is that of `harden units`, and 6 if the agent answers and something is
     /// wrong with it: it says what.
     Status(status::Status),
-    /// Write the observation and the profile of units, as recorded so far
+    /// Write the observation of units and files from it, as recorded so far
     ///
     /// The exit status is that of `harden units`, and 5 if a unit is not known. Then, and after any
     /// other error, no file is written.
@@ -81,6 +95,9 @@ impl Cli {
         match &self.command {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| 0),
+            Command::Merge(merge) => merge.run().map(|()| 0),
+            Command::Diff(diff) => diff.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Agent(agent) => agent.run().map(|()| 0),
             Command::Units(units) => units.run().map(|()| 0),
@@ -99,7 +116,8 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Render(_) | Command::Doctor(_) | Command::Generate(_) => 1,
+            Command::Diff(_) | Command::Explain(_) => 2,
+            Command::Render(_) | Command::Merge(_) | Command::Doctor(_) | Command::Generate(_) => 1,
             _ => ask::failure_status(error),
         }
     }

@@ -1,14 +1,23 @@
-//! What the commands that write a profile have in common.
+//! What the commands that write files for a sandbox have in common.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 
 use crate::{
-    observation::Observation,
+    observation::{Observation, Text},
     output::{Ours, Output},
-    policy::{Launch, Policy, Target, Version},
-    render::firejail,
+    policy::{
+        Id, Terms, Widen,
+        account::{Account, Accounts},
+        firejail::{Launch, Policy, Target, Version},
+        seccomp::Seccomp,
+        systemd::DropIn,
+    },
+    render::{Options, account, firejail, oci, systemd},
     target,
 };
 
@@ -65,9 +74,51 @@ fn login_shell(uid: u32) -> String {
         .unwrap_or_else(|| BASH.to_owned())
 }
 
-/// What a profile is written for, and where to.
+/// What can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Format {
+    /// A Firejail profile, NAME.profile
+    Firejail,
+    /// A systemd drop-in, NAME.drop-in.conf
+    Systemd,
+    /// The list of calls of a container, NAME.seccomp.json
+    Oci,
+    /// An account to run as without root, and what it needs, NAME.sysusers.conf
+    Accounts,
+    /// Nothing but the observation, NAME.observation.json
+    Observation,
+}
+
+impl Format {
+    /// The file for `subject`, with nothing in it yet; `None` for the observation, which every command
+    /// writes in its own way.
+    fn output(self, subject: &Text) -> Option<Output> {
+        let name = match self {
+            Self::Firejail => firejail::file_name(subject),
+            Self::Systemd => systemd::file_name(subject),
+            Self::Oci => oci::file_name(subject),
+            Self::Accounts => account::file_name(subject),
+            Self::Observation => return None,
+        };
+        let ours = if self == Self::Oci {
+            Ours::Json
+        } else {
+            Ours::Marker
+        };
+        Some(Output {
+            name,
+            content: Vec::new(),
+            ours,
+        })
+    }
+}
+
+/// What is written, what for, and where to.
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
+    /// What to write; several with commas between them
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "firejail")]
+    pub format: Vec<Format>,
     /// The directory to write into
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
@@ -77,64 +128,139 @@ pub struct ProfileArgs {
     /// How the program will be started [default: shell where that is bash, else direct]
     #[arg(long, value_enum)]
     pub start: Option<Start>,
+    /// Calls beyond those that were seen: what stands for them in another version of the C library, or on
+    /// another kernel
+    #[arg(long, value_enum, default_value_t)]
+    pub widen: Widen,
+    /// What the names of proposed accounts begin with
+    #[arg(long, value_name = "PREFIX", default_value = "ops")]
+    pub account_prefix: String,
     /// Rules and warnings only, without the evidence
     #[arg(long)]
     pub bare: bool,
+    /// Warnings that were read and are not wanted again, by their names; several with commas between them
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WARNING")]
+    pub silence: Vec<Id>,
     /// Replace files of the same names that harden did not write
     #[arg(long)]
     pub force: bool,
 }
 
-/// A profile, not written yet.
-pub struct Profile {
-    /// What was decided.
-    pub policy: Policy,
-    /// The file.
-    pub output: Output,
-}
-
 impl ProfileArgs {
-    /// Decides and renders. Warnings about the target go to standard error.
-    pub fn render(&self, observation: &Observation) -> Profile {
-        self.renderer().render(observation)
+    /// The files asked for, with nothing in them yet: whether they can be written can be found out before
+    /// anything is decided.
+    pub fn empty(&self, subject: &Text) -> Vec<Output> {
+        let formats: BTreeSet<&Format> = self.format.iter().collect();
+        formats
+            .into_iter()
+            .filter_map(|format| format.output(subject))
+            .collect()
     }
 
-    /// Asks Firejail, once for however many profiles. Warnings about it go to standard error.
+    /// Asks the sandboxes that are written for, once for however many observations. Warnings about
+    /// them go to standard error.
     pub fn renderer(&self) -> Renderer {
+        let formats: BTreeSet<Format> = self.format.iter().copied().collect();
         let asked = target::firejail::ask(self.firejail_version, Launch::Direct);
-        for warning in &asked.warnings {
-            eprintln!("warning: {warning}");
+        if formats.contains(&Format::Firejail) {
+            for warning in &asked.warnings {
+                eprintln!("warning: {warning}");
+            }
         }
+        let calls = formats
+            .contains(&Format::Systemd)
+            .then(target::systemd::calls)
+            .flatten();
         Renderer {
+            formats,
             target: asked.target,
+            terms: Terms {
+                host: Some(crate::run::host::this()),
+                widen: self.widen,
+            },
+            calls,
+            account_prefix: self.account_prefix.clone(),
             start: self.start,
-            bare: self.bare,
+            options: Options {
+                bare: self.bare,
+                silenced: self.silence.iter().copied().collect(),
+            },
             shells: Shells::default(),
         }
     }
 }
 
-/// Writes profiles for one Firejail.
+/// Writes files for the sandboxes of one machine.
 #[derive(Clone)]
 pub struct Renderer {
+    formats: BTreeSet<Format>,
     target: Target,
+    terms: Terms,
+    /// The calls that its systemd knows.
+    calls: Option<BTreeSet<String>>,
+    account_prefix: String,
     start: Option<Start>,
-    bare: bool,
+    options: Options,
     shells: Shells,
 }
 
 impl Renderer {
-    /// Decides and renders.
-    pub fn render(&mut self, observation: &Observation) -> Profile {
+    /// What a Firejail profile would say.
+    pub fn policy(&mut self, observation: &Observation) -> Policy {
         let mut target = self.target.clone();
         target.launch = launch(self.start, observation, &mut self.shells);
-        let policy = Policy::decide(observation, target);
-        let output = Output {
-            name: firejail::file_name(&policy),
-            content: firejail::profile(&policy, firejail::Options { bare: self.bare }).into_bytes(),
-            ours: Ours::Marker,
-        };
-        Profile { policy, output }
+        Policy::decide(observation, target, &self.terms)
+    }
+
+    /// The pages that say why, by what they are called in speech, for a Firejail that was not asked.
+    pub fn pages(observation: &Observation) -> [(&'static str, String); 2] {
+        let (terms, options) = (Terms::default(), Options::default());
+        let policy = Policy::decide(observation, Target::default(), &terms);
+        let drop_in = DropIn::decide(observation, None, &terms);
+        [
+            ("profile", firejail::profile(&policy, &options)),
+            ("drop-in", systemd::drop_in(&drop_in, &options)),
+        ]
+    }
+
+    /// The files asked for, without the observation.
+    pub fn outputs(&mut self, observation: &Observation) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        for format in self.formats.clone() {
+            let Some(mut output) = format.output(&observation.name) else {
+                continue;
+            };
+            let text = match format {
+                Format::Firejail => firejail::profile(&self.policy(observation), &self.options),
+                Format::Systemd => {
+                    let drop_in = DropIn::decide(observation, self.calls.as_ref(), &self.terms);
+                    systemd::drop_in(&drop_in, &self.options)
+                }
+                Format::Oci => {
+                    let policy = Seccomp::decide(observation, &self.terms);
+                    match oci::seccomp(&policy, &self.options) {
+                        Ok(text) => text,
+                        // JSON has no room for a list that is left out, and why.
+                        Err(error) => {
+                            eprintln!("warning: {} is not written: {error:#}", output.name);
+                            continue;
+                        }
+                    }
+                }
+                Format::Accounts => {
+                    let accounts = Accounts {
+                        groups: target::accounts::groups(observation),
+                        prefix: self.account_prefix.clone(),
+                    };
+                    let account = Account::decide(observation, &accounts, &self.terms);
+                    account::sysusers(&account, &self.options)
+                }
+                Format::Observation => continue,
+            };
+            output.content = text.into_bytes();
+            outputs.push(output);
+        }
+        outputs
     }
 }
 

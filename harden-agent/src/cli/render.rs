@@ -2,26 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::profile::ProfileArgs;
-use crate::{observation, output};
-
-/// What can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A Firejail profile, NAME.profile
-    Firejail,
-}
+use super::profile::{Format, ProfileArgs};
+use crate::{
+    observation,
+    output::{self, Ours, Output, file_stem},
+};
 
 /// `harden render`
 #[derive(Debug, Args)]
 pub struct Render {
     /// The observation, a JSON file
     pub observation: PathBuf,
-    /// What to write
-    #[arg(long, value_enum, default_value_t = Format::Firejail)]
-    pub format: Format,
     /// What for, and where to
     #[command(flatten)]
     pub profile: ProfileArgs,
@@ -31,15 +24,21 @@ impl Render {
     /// Reads, decides, writes, and prints where.
     ///
     /// # Errors
-    /// The observation cannot be read, or the file not written.
+    /// The observation cannot be read, or a file not written.
     pub fn run(&self) -> anyhow::Result<()> {
         let observation = observation::read(&self.observation)?;
-        let output = match self.format {
-            Format::Firejail => self.profile.render(&observation).output,
-        };
-        let path = self.profile.out.join(&output.name);
-        output::write(&self.profile.out, &[output], self.profile.force)?;
-        println!("{}", path.display());
+        let mut outputs = self.profile.renderer().outputs(&observation);
+        if self.profile.format.contains(&Format::Observation) {
+            outputs.push(Output {
+                name: format!("{}.observation.json", file_stem(&observation.name)),
+                content: observation::to_json(&observation)?,
+                ours: Ours::Observation,
+            });
+        }
+        output::write(&self.profile.out, &outputs, self.profile.force)?;
+        for output in &outputs {
+            println!("{}", self.profile.out.join(&output.name).display());
+        }
         Ok(())
     }
 }

@@ -86,19 +86,12 @@ impl Run {
         let file = format!("{}.observation.json", file_stem(&name));
         let mut observation = self.earlier(&name, &file)?;
         // Refusals of the directory or of files in it should not come after an hour of recording.
-        let profile = format!("{}.profile", file_stem(&name));
-        let probe = [
-            Output {
-                name: file.clone(),
-                content: Vec::new(),
-                ours: Ours::Observation,
-            },
-            Output {
-                name: profile,
-                content: Vec::new(),
-                ours: Ours::Marker,
-            },
-        ];
+        let mut probe = self.profile.empty(&name);
+        probe.push(Output {
+            name: file.clone(),
+            content: Vec::new(),
+            ours: Ours::Observation,
+        });
         drop(output::stage(
             &self.profile.out,
             &probe,
@@ -124,24 +117,26 @@ impl Run {
         // A recording ends with its command.
         let status = recording.run.status.unwrap_or(0);
         observation.runs.insert(recording.id, recording.run);
-        let rendered = self.profile.render(&observation);
-        let outputs = [
-            Output {
-                name: file,
-                content: observation::to_json(&observation)?,
-                ours: Ours::Observation,
-            },
-            rendered.output,
-        ];
+        let mut outputs = vec![Output {
+            name: file,
+            content: observation::to_json(&observation)?,
+            ours: Ours::Observation,
+        }];
+        let mut renderer = self.profile.renderer();
+        outputs.extend(renderer.outputs(&observation));
+        let mut policy = renderer.policy(&observation);
+        policy
+            .warnings
+            .retain(|warning| !self.profile.silence.contains(&warning.id));
         output::write(&self.profile.out, &outputs, self.profile.force)?;
         let paths: Vec<PathBuf> = outputs
             .iter()
             .map(|output| self.profile.out.join(&output.name))
             .collect();
         if self.json {
-            eprintln!("{}", summary::json(&observation, &rendered.policy, &paths));
+            eprintln!("{}", summary::json(&observation, &policy, &paths));
         } else if !self.quiet {
-            eprint!("{}", summary::text(&observation, &rendered.policy, &paths));
+            eprint!("{}", summary::text(&observation, &policy, &paths));
         }
         Ok(u8::try_from(status).unwrap_or(u8::MAX))
     }

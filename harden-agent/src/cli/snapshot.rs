@@ -5,25 +5,16 @@
 use std::{ffi::OsString, fmt::Write};
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{
     ask::{self, Ask},
-    profile::{ProfileArgs, Renderer},
+    profile::{Format, ProfileArgs, Renderer},
 };
 use crate::{
     observation::{self, Text},
     output::{self, Ours, Output, file_stem},
 };
-
-/// What can be written beside the observation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A Firejail profile, NAME.profile
-    Firejail,
-    /// Nothing: the observation alone, NAME.observation.json
-    Observation,
-}
 
 /// `harden snapshot`
 #[derive(Debug, Args)]
@@ -38,9 +29,6 @@ pub struct Snapshot {
     /// Every unit
     #[arg(long)]
     pub all: bool,
-    /// What to write beside the observation
-    #[arg(long, value_enum, default_value_t = Format::Firejail)]
-    pub format: Format,
     /// Say it in JSON, as one object
     #[arg(long)]
     pub json: bool,
@@ -82,10 +70,9 @@ impl Snapshot {
     /// The files, in the order of the observations. Every processor has its share: a profile is a
     /// few milliseconds of plain computing.
     fn outputs(&self, observations: &[String]) -> anyhow::Result<Vec<Output>> {
-        let renderer = match self.format {
-            Format::Firejail if !observations.is_empty() => Some(self.profile.renderer()),
-            _ => None,
-        };
+        let wanted = self.profile.format.iter();
+        let none = observations.is_empty() || wanted.clone().all(|one| *one == Format::Observation);
+        let renderer = (!none).then(|| self.profile.renderer());
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let share = observations.len().div_ceil(processors).max(1);
         std::thread::scope(|scope| {
@@ -116,11 +103,9 @@ fn files(observations: &[String], mut renderer: Option<Renderer>) -> anyhow::Res
             content: observation::to_json(&observation)?,
             ours: Ours::Observation,
         });
-        outputs.extend(
-            renderer
-                .as_mut()
-                .map(|renderer| renderer.render(&observation).output),
-        );
+        if let Some(renderer) = &mut renderer {
+            outputs.extend(renderer.outputs(&observation));
+        }
     }
     Ok(outputs)
 }

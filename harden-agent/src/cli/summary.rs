@@ -1,13 +1,13 @@
 //! What a recording says at its end: a short table, the warnings, where the files are.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::{
     observation::{Observation, Text},
-    policy::{Decision, Item, Policy},
+    policy::{Decision, Item, Warning, firejail::Policy},
 };
 
 /// The figures of a recording, as `--json` prints them.
@@ -30,7 +30,7 @@ struct Summary<'a> {
     /// What could not be recorded.
     losses: u64,
     /// What whoever installs the profile must know.
-    warnings: &'a [String],
+    warnings: &'a [Warning],
     /// The files written.
     files: &'a [PathBuf],
 }
@@ -99,7 +99,7 @@ pub fn text(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> St
     table.add_row(["events lost".to_owned(), summary.losses.to_string()]);
     let mut text = format!("{table}\n");
     for warning in summary.warnings {
-        text.extend(["warning: ", warning, "\n"]);
+        let _ = writeln!(text, "warning{warning}");
     }
     for file in summary.files {
         let file = Text::from(file.as_os_str().as_encoded_bytes()).to_string();

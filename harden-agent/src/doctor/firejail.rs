@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt, path::Path};
 use serde::Serialize;
 
 use super::{ask, check::Check, safe};
-use crate::{observation::Text, policy::Version};
+use crate::{observation::Text, policy::firejail::Version};
 
 const CONFIG: &str = "/etc/firejail/firejail.config";
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{
     Abi, AddressOperation, CapabilityCheck, ControlCommand, Executable, Operation, Outcome, Run,
-    Socket,
+    Seen, Socket,
 };
 use super::text::{Text, Word};
 
@@ -107,6 +107,16 @@ impl fmt::Display for Deed<'_> {
     }
 }
 
+/// `/usr/sbin/nginx: native openat`; `start-pre /bin/mkdir: mkdir ok /run/d` for another command.
+impl fmt::Display for Fact<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(command) = &self.command {
+            write!(out, "{} ", word(command))?;
+        }
+        write!(out, "{}: {}", self.executable, self.what)
+    }
+}
+
 /// The name that the file has for a value without fields.
 fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
@@ -136,6 +146,11 @@ impl From<Deed<'_>> for Told {
 impl Run {
     /// Every fact of the run, each once.
     pub fn facts(&self) -> impl Iterator<Item = Fact<'_>> {
+        self.sightings().map(|(fact, _)| fact)
+    }
+
+    /// Every fact of the run with what is known of when and how often.
+    pub fn sightings(&self) -> impl Iterator<Item = (Fact<'_>, Option<&Seen>)> {
         let main = self.executables.iter().map(|program| (None, program));
         let control = self.control.iter().flat_map(|(command, programs)| {
             programs
@@ -144,10 +159,13 @@ impl Run {
         });
         main.chain(control)
             .flat_map(|(command, (executable, facts))| {
-                facts.deeds().map(move |what| Fact {
-                    command,
-                    executable,
-                    what,
+                facts.sightings().map(move |(what, seen)| {
+                    let fact = Fact {
+                        command,
+                        executable,
+                        what,
+                    };
+                    (fact, seen)
                 })
             })
     }
@@ -156,36 +174,53 @@ impl Run {
 impl Executable {
     /// Every fact of the executable, each once.
     pub fn deeds(&self) -> impl Iterator<Item = Deed<'_>> {
-        let calls = self.syscalls.iter();
-        let capabilities = self.capabilities.iter();
-        let sockets = self.sockets.iter();
+        self.sightings().map(|(deed, _)| deed)
+    }
+
+    /// Every fact of the executable with what is known of when and how often; that it ran has no more
+    /// to it.
+    pub fn sightings(&self) -> impl Iterator<Item = (Deed<'_>, Option<&Seen>)> {
+        let calls = self.syscalls.iter().flat_map(|(abi, calls)| {
+            let calls = calls.iter();
+            calls.map(|(call, seen)| (Deed::Syscall(*abi, call), seen))
+        });
+        let capabilities = self.capabilities.iter().flat_map(|(name, checks)| {
+            let checks = checks.iter();
+            checks.map(|(check, seen)| (Deed::Capability(name, *check), seen))
+        });
+        let sockets = self.sockets.iter().flat_map(|(socket, outcomes)| {
+            let outcomes = outcomes.iter();
+            outcomes.map(|(outcome, seen)| (Deed::Socket(socket, outcome), seen))
+        });
         let addresses = self.addresses.iter().flat_map(|(operation, addresses)| {
             addresses.iter().flat_map(|(address, outcomes)| {
-                let outcomes = outcomes.keys();
-                outcomes.map(|outcome| Deed::Address(*operation, address, outcome))
+                let outcomes = outcomes.iter();
+                outcomes.map(|(outcome, seen)| {
+                    let deed = Deed::Address(*operation, address, outcome);
+                    (deed, seen)
+                })
             })
         });
         let files = self.files.iter().flat_map(|(path, file)| {
             file.operations.iter().flat_map(|(operation, outcomes)| {
-                let outcomes = outcomes.keys();
-                outcomes.map(|outcome| Deed::File(path, *operation, outcome))
+                let outcomes = outcomes.iter();
+                outcomes.map(|(outcome, seen)| (Deed::File(path, *operation, outcome), seen))
             })
         });
-        std::iter::once(Deed::Ran)
-            .chain(self.invoked_as.keys().map(Deed::InvokedAs))
-            .chain(
-                calls.flat_map(|(abi, calls)| calls.keys().map(|call| Deed::Syscall(*abi, call))),
-            )
-            .chain(capabilities.flat_map(|(name, checks)| {
-                checks.keys().map(|check| Deed::Capability(name, *check))
-            }))
-            .chain(self.families.keys().map(Deed::Family))
-            .chain(self.socket_types.keys().map(Deed::SocketType))
-            .chain(sockets.flat_map(|(socket, outcomes)| {
-                outcomes.keys().map(|outcome| Deed::Socket(socket, outcome))
-            }))
+        let names = self.invoked_as.iter();
+        let families = self.families.iter();
+        let types = self.socket_types.iter();
+        let arguments = self.arguments.iter();
+        let seen = names
+            .map(|(name, seen)| (Deed::InvokedAs(name), seen))
+            .chain(calls)
+            .chain(capabilities)
+            .chain(families.map(|(name, seen)| (Deed::Family(name), seen)))
+            .chain(types.map(|(name, seen)| (Deed::SocketType(name), seen)))
+            .chain(sockets)
             .chain(addresses)
-            .chain(self.arguments.keys().map(Deed::Argument))
-            .chain(files)
+            .chain(arguments.map(|(name, seen)| (Deed::Argument(name), seen)))
+            .chain(files);
+        std::iter::once((Deed::Ran, None)).chain(seen.map(|(deed, seen)| (deed, Some(seen))))
     }
 }

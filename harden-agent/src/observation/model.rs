@@ -27,6 +27,18 @@ pub struct Observation {
     pub runs: BTreeMap<Word, Run>,
 }
 
+/// The unit's own name in the name of an observation: that of another manager than the system's is
+/// `/MANAGER:UNIT`, and its files belong where that manager reads them.
+#[must_use]
+pub fn unit_name(name: &Text) -> &[u8] {
+    let bytes = name.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == b':');
+    match end {
+        Some(end) if bytes.starts_with(b"/") => &bytes[end + 1..],
+        _ => bytes,
+    }
+}
+
 /// One run: an invocation of a unit, a marked test case, a `harden run`, a stretch of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,11 +7,16 @@ use std::io::{self, Read};
 /// nginx.local`.
 pub const MARKER_PREFIX: &str = "# Written by harden";
 
+/// What the member `comment` of a generated JSON file begins with; it is the first of the file.
+pub const JSON_MARKER: &str = "Written by harden";
+
 /// How an earlier version of a file is recognised as written by harden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ours {
     /// One of its first lines carries [`MARKER_PREFIX`].
     Marker,
+    /// It is JSON, and its first member is [`JSON_MARKER`].
+    Json,
     /// It is an observation. JSON has no comments, so its own first fields tell.
     Observation,
 }
@@ -24,6 +29,7 @@ impl Ours {
         content.take(BEGINNING).read_to_end(&mut beginning)?;
         Ok(match self {
             Self::Marker => has_marker(&beginning),
+            Self::Json => begins_with_comment(&beginning),
             Self::Observation => begins_observation(&beginning),
         })
     }
@@ -43,12 +49,18 @@ fn has_marker(beginning: &[u8]) -> bool {
         })
 }
 
+fn begins_with_comment(beginning: &[u8]) -> bool {
+    let start = dense(format!("{{\"comment\":[\"{JSON_MARKER},").as_bytes());
+    dense(beginning).starts_with(&start)
+}
+
+fn dense(bytes: &[u8]) -> Vec<u8> {
+    let dense = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+    dense.copied().collect()
+}
+
 fn begins_observation(beginning: &[u8]) -> bool {
-    let dense: Vec<u8> = beginning
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
+    let dense = dense(beginning);
     let Some(rest) = dense.strip_prefix(br#"{"schema":"#) else {
         return false;
     };
@@ -86,6 +98,20 @@ mod tests {
         }
         let far = format!("{}{MARKER_PREFIX}\n", "\n".repeat(10));
         assert!(!recognised(Ours::Marker, &far));
+    }
+
+    #[test]
+    fn json_is_known_by_its_first_member() {
+        let ours = "{\n  \"comment\": [\n    \"Written by harden, for d\"\n  ],\n";
+        assert!(recognised(Ours::Json, ours));
+        for other in [
+            "",
+            "{}",
+            r#"{"comment":["Written by hardened-distro, for d"]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","comment":["Written by harden, for d"]}"#,
+        ] {
+            assert!(!recognised(Ours::Json, other), "{other}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::completeness::Completeness;
 use crate::observation::{ControlCommand, Observation, Run, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
@@ -22,6 +23,8 @@ pub struct Coverage {
     pub executables: BTreeSet<Text>,
     /// The machines' architectures and kernels: `x86_64 6.1.0`.
     pub machines: BTreeSet<String>,
+    /// How complete the set of calls is.
+    pub completeness: Completeness,
     /// What was lost, by kind, over all runs.
     pub losses: BTreeMap<Word, u64>,
     /// The facts that some run or window had no hook for, with the number of such ones.
@@ -65,6 +68,7 @@ impl Coverage {
             machines: runs
                 .map(|run| format!("{} {}", run.host.architecture, run.host.kernel))
                 .collect(),
+            completeness: Completeness::of(observation),
             losses,
             blind,
         }

@@ -115,6 +115,11 @@ impl Fixture {
         self
     }
 
+    pub(crate) fn argument(mut self, name: &str) -> Self {
+        self.current().arguments.insert(word(name), Seen::default());
+        self
+    }
+
     pub(crate) fn socket(mut self, socket: &str, result: &str) -> Self {
         let socket = Socket::try_from(socket.to_owned()).unwrap();
         let outcomes = self.current().sockets.entry(socket).or_default();
@@ -131,6 +136,23 @@ impl Fixture {
 
     pub(crate) fn file(self, path: impl AsRef<[u8]>, operation: Operation, result: &str) -> Self {
         self.file_asked(path, None, operation, result)
+    }
+
+    /// The same, of a file of root with this mode and group.
+    pub(crate) fn file_of(mut self, path: &str, operation: Operation, mode: u32, gid: u32) -> Self {
+        self = self.file(path, operation, "ok");
+        let file = self.current().files.entry(path.into()).or_default();
+        file.inodes.insert(Inode {
+            device: 1,
+            number: 3,
+            generation: 0,
+            mode,
+            uid: 0,
+            gid,
+            rdev: 0,
+            filesystem: 0,
+        });
+        self
     }
 
     pub(crate) fn file_asked(

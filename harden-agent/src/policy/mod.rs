@@ -1,122 +1,44 @@
 //! From facts to decisions, each with what asks for it, or with why it is not made.
 //!
-//! Plain data in, plain data out: no file, no kernel, no Firejail is touched here. What is known
-//! about the Firejail that will read the profile comes in as a [`Target`].
+//! Plain data in, plain data out: no file, no kernel, no sandbox is touched here. One module for each
+//! sandbox that a policy is made for; what they share lies beside them.
 //!
 //! A rule is given only if everything observed can live with it. Facts that could not be seen are
 //! never taken for absent ([`Coverage`]).
 
+pub mod account;
+mod calls;
 mod capabilities;
+mod completeness;
+mod control;
 mod coverage;
-mod defaults;
-mod dev;
-mod etc;
+mod equivalents;
 mod evidence;
-mod files;
+pub mod firejail;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod name;
 mod paths;
 mod places;
-mod programs;
 mod renames;
+pub mod seccomp;
 mod sockets;
-mod syscalls;
-mod target;
+pub mod systemd;
 mod tmp;
 mod warnings;
 
-use serde::Serialize;
-
-use crate::observation::{Observation, Text};
-
-pub use capabilities::Capabilities;
+pub use completeness::Completeness;
 pub use coverage::Coverage;
-pub use defaults::Defaults;
-pub use dev::PrivateDev;
+pub use equivalents::Widen;
 pub use evidence::{Decision, Evidence, Item};
-pub use files::{Files, Withheld};
-pub use syscalls::Syscalls;
-pub use target::{Launch, NotAVersion, Target, Version};
+pub use warnings::{Id, Warning};
 
-/// Everything decided for one observation and one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Policy {
-    /// What was observed: a unit or a command.
-    pub subject: Text,
-    /// For which Firejail, started how.
-    pub target: Target,
-    /// Over what, and what could not be seen.
-    pub coverage: Coverage,
-    /// `name`
-    pub name: Decision<String>,
-    /// `seccomp.keep`, `seccomp.block-secondary`
-    pub syscalls: Syscalls,
-    /// `caps.keep`, `caps.drop all`
-    pub capabilities: Capabilities,
-    /// `protocol`
-    pub protocols: Decision<Vec<Item>>,
-    /// `private-bin`
-    pub programs: Decision<Vec<Item>>,
-    /// `private-etc`
-    pub etc: Decision<Vec<Item>>,
-    /// `private-dev`
-    pub dev: Decision<PrivateDev>,
-    /// `private-tmp`
-    pub tmp: Decision<()>,
-    /// `shell none`: only where Firejail would otherwise start the program through a shell.
-    pub shell_none: Decision<()>,
-    /// `blacklist`, `whitelist`, `read-only`, `read-write`
-    pub files: Files,
-    /// What Firejail does unasked and the program cannot live with.
-    pub defaults: Defaults,
-    /// What whoever installs the profile must know.
-    pub warnings: Vec<String>,
-}
+use crate::observation::Host;
 
-impl Policy {
-    /// Decides. Any observation gives a policy; one that holds nothing gives no rule.
-    #[must_use]
-    pub fn decide(observation: &Observation, target: Target) -> Self {
-        let coverage = Coverage::of(observation);
-        let places = places::places(observation);
-        let tmp = tmp::decide(b"/tmp", observation, &places, &coverage);
-        let defaults = defaults::decide(observation, &places, &coverage);
-        let context = files::Context {
-            defaults: &defaults,
-            private_tmp: tmp.given().is_some(),
-        };
-        let files = files::decide(observation, &places, &coverage, &context);
-        let syscalls = syscalls::decide(observation, &coverage, &target);
-        let capabilities = capabilities::decide(observation, &coverage, &target);
-        let mut policy = Self {
-            subject: observation.name.clone(),
-            name: name::decide(&observation.name),
-            protocols: sockets::decide(observation, &coverage),
-            programs: programs::decide(&places, &coverage, &target),
-            etc: etc::decide(&places, &coverage),
-            dev: dev::decide(&places, &coverage),
-            shell_none: shell_none(&target),
-            warnings: Vec::new(),
-            target,
-            coverage,
-            syscalls,
-            capabilities,
-            tmp,
-            files,
-            defaults,
-        };
-        policy.warnings = warnings::collect(&policy, observation, &places);
-        policy
-    }
-}
-
-fn shell_none(target: &Target) -> Decision<()> {
-    if target.version < Version::NO_SHELL && target.launch == Launch::Direct {
-        Decision::Given(())
-    } else if target.version < Version::SHELL_NONE_FATAL {
-        Decision::withheld("it changes nothing any more in this version, which only warns of it")
-    } else {
-        Decision::withheld("an error since Firejail 0.9.74")
-    }
+/// What is asked of a policy, whatever the sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The machine that it is for, where that is known.
+    pub host: Option<Host>,
+    /// How far the calls go beyond what was seen.
+    pub widen: Widen,
 }

@@ -1,22 +1,14 @@
-//! Which socket families. Firejail filters the first argument of socket(2), nothing else.
+//! Which socket families.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{Observation, Word};
 
-use super::coverage::Coverage;
-use super::evidence::{Decision, Evidence, Item};
+use super::evidence::Evidence;
 
-/// The families that Firejail can tell apart (`protocol` table in `src/fseccomp/protocol.c`).
-const EXPRESSIBLE: [&str; 6] = ["unix", "inet", "inet6", "netlink", "packet", "bluetooth"];
-
-/// Decides on socket families: the `protocol` list.
-pub(super) fn decide(observation: &Observation, coverage: &Coverage) -> Decision<Vec<Item>> {
-    if let Some(reason) = coverage.blind("syscalls") {
-        return Decision::Withheld(vec![reason]);
-    }
+/// The families asked for, and whether every socket of the family was refused: it was done without.
+pub(super) fn families(observation: &Observation) -> BTreeMap<&Word, (Evidence, bool)> {
     let mut families: BTreeMap<&Word, Evidence> = BTreeMap::new();
-    // A family whose every socket was refused was done without.
     let mut refused: BTreeSet<&Word> = BTreeSet::new();
     let mut made: BTreeSet<&Word> = BTreeSet::new();
     for (id, run) in observation.tests() {
@@ -39,78 +31,9 @@ pub(super) fn decide(observation: &Observation, coverage: &Coverage) -> Decision
             }
         }
     }
-    if families.is_empty() {
-        return Decision::withheld(
-            "no socket was made; Firejail has no empty list, but a seccomp.keep without the call \
-             socket refuses them all",
-        );
-    }
-    let mut reasons = Vec::new();
-    let mut items = BTreeMap::new();
-    for (family, evidence) in families {
-        match EXPRESSIBLE
-            .iter()
-            .position(|known| *known == family.as_str())
-        {
-            Some(at) => {
-                items.insert(at, Item::new(EXPRESSIBLE[at], evidence));
-            }
-            None if refused.contains(family) && !made.contains(family) => {}
-            None => reasons.push(format!(
-                "sockets of the family {family} were made, which Firejail cannot put on its list"
-            )),
-        }
-    }
-    if items.is_empty() && reasons.is_empty() {
-        reasons.push("every socket asked for was refused, and Firejail has no empty list".into());
-    }
-    Decision::unless(reasons, items.into_values().collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fixture::Fixture;
-    use super::*;
-
-    fn decided(families: &[&str]) -> Decision<Vec<Item>> {
-        let mut fixture = Fixture::new().executable("/a");
-        for family in families {
-            fixture = fixture.family(family);
-        }
-        let observation = fixture.observation();
-        decide(&observation, &Coverage::of(&observation))
-    }
-
-    #[test]
-    fn the_families_asked_for_in_firejails_order() {
-        let decided = decided(&["netlink", "inet6", "unix"]);
-        let values: Vec<_> = decided
-            .given()
-            .unwrap()
-            .iter()
-            .map(|item| item.value.as_str())
-            .collect();
-        assert_eq!(values, ["unix", "inet6", "netlink"]);
-    }
-
-    #[test]
-    fn a_family_that_firejail_cannot_name_forbids_the_line() {
-        assert_eq!(decided(&["inet", "alg"]).reasons().len(), 1);
-    }
-
-    #[test]
-    fn no_socket_needs_no_line() {
-        assert!(decided(&[]).given().is_none());
-    }
-
-    #[test]
-    fn a_refused_family_was_done_without() {
-        let observation = Fixture::new()
-            .executable("/a")
-            .family("inet")
-            .socket("alg seqpacket 0", "EAFNOSUPPORT")
-            .observation();
-        let decided = decide(&observation, &Coverage::of(&observation));
-        assert_eq!(decided.given().unwrap().len(), 1);
-    }
+    let without = |family| refused.contains(family) && !made.contains(family);
+    families
+        .into_iter()
+        .map(|(family, evidence)| (family, (evidence, without(family))))
+        .collect()
 }

@@ -1,94 +1,251 @@
-//! What whoever installs the profile must know, the gravest first.
+//! What whoever installs a file must know. Every kind of warning has an identifier, by which it is looked
+//! up (docs/warnings.md) and silenced.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use crate::observation::{Observation, Run, Text, Word};
+use serde::Serialize;
 
-use super::Policy;
-use super::paths::as_argument;
-use super::places::Place;
-use super::target::Launch;
+use crate::observation::{Host, Observation, Run, Word};
 
-/// Paths that no line can hold are named one by one up to this many.
-const NAMED: usize = 20;
+use super::completeness::Completeness;
+use super::coverage::Coverage;
+
+/// The kinds of warnings.
+///
+/// Their names, in kebab case, are part of the interface: scripts silence by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub enum Id {
+    /// The observation holds no run
+    NoRun,
+    /// Events were lost
+    LostEvents,
+    /// The kernel skipped a program of harden's
+    SkippedProgram,
+    /// Some run had no hook for a kind of facts
+    NoHook,
+    /// Runs ended with an error
+    FailedRun,
+    /// The runs are from different machines
+    SeveralMachines,
+    /// What is submitted to `io_uring` passes no filter
+    IoUring,
+    /// 32-bit or x32 calls were made
+    SecondaryCalls,
+    /// What is mounted below /sys was used
+    SysMounts,
+    /// A directory that Firejail always empties was used
+    EmptiedDirectory,
+    /// A path that Firejail always hides was used
+    HiddenPath,
+    /// A setting of the kernel was written
+    Tunable,
+    /// There is no rule for capabilities
+    NoCapabilityRule,
+    /// Firejail takes capabilities from root unasked
+    RootOverride,
+    /// There is no rule for system calls
+    NoSyscallRule,
+    /// The program must be started without a double dash
+    DirectStart,
+    /// Firejail would start the program through a shell that is not known
+    LoginShell,
+    /// No line can hold a path that was used
+    InexpressiblePath,
+    /// Too few tests for a list of what is allowed
+    FewTests,
+    /// Another such test would still make new calls
+    Incomplete,
+    /// It was recorded on another architecture, kernel or C library
+    ForeignMachine,
+    /// The program makes sandboxes of its own
+    NestedSandbox,
+    /// Firejail hides /etc/firejail from a Firejail inside it
+    EtcFirejail,
+    /// Firejail takes file capabilities from an ordinary user whose calls it filters
+    FileCapabilities,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = clap::ValueEnum::to_possible_value(self);
+        out.write_str(
+            value
+                .as_ref()
+                .map_or("", clap::builder::PossibleValue::get_name),
+        )
+    }
+}
+
+/// One warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// Its kind.
+    pub id: Id,
+    /// What is the matter here.
+    pub text: String,
+}
+
+impl Warning {
+    pub(super) fn new(id: Id, text: impl Into<String>) -> Self {
+        Self {
+            id,
+            text: text.into(),
+        }
+    }
+}
+
+/// `[ID]: TEXT`, to stand behind the word for a warning.
+impl fmt::Display for Warning {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "[{}]: {}", self.id, self.text)
+    }
+}
 
 /// What a loss means. The kernel says of a program how often it was skipped, but not for whom; the ends
 /// of calls are counted by the programs themselves.
-fn loss(kind: &str, lost: u64) -> String {
+fn loss(kind: &str, lost: u64) -> Warning {
     match kind.strip_prefix("skipped-") {
-        Some(program) if program != "sys_exit" => format!(
-            "the kernel skipped {program} up to {lost} times, on the whole machine: if it was for this \
+        Some(program) if program != "sys_exit" => Warning::new(
+            Id::SkippedProgram,
+            format!(
+                "the kernel skipped {program} up to {lost} times, on the whole machine: if it was for this \
              program, something may be missing here"
+            ),
         ),
-        _ => format!(
-            "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
+        _ => Warning::new(
+            Id::LostEvents,
+            format!(
+                "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
              again before you rely on this profile"
+            ),
         ),
     }
 }
 
-/// All warnings of a policy.
-pub(super) fn collect(
-    policy: &Policy,
-    observation: &Observation,
-    places: &[Place<'_>],
-) -> Vec<String> {
+/// What any file that rests on these runs must say.
+pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let coverage = &policy.coverage;
     if coverage.is_empty() {
-        warnings.push("the observation holds no run: this profile rests on nothing".to_owned());
+        warnings.push(Warning::new(
+            Id::NoRun,
+            "the observation holds no run: this profile rests on nothing",
+        ));
     }
     for (kind, lost) in &coverage.losses {
         warnings.push(loss(kind.as_str(), *lost));
     }
     for (fact, runs) in &coverage.blind {
-        warnings.push(format!(
-            "INCOMPLETE: {runs} of {} had no hook for {fact}; no rule rests on them",
-            coverage.all()
+        warnings.push(Warning::new(
+            Id::NoHook,
+            format!(
+                "INCOMPLETE: {runs} of {} had no hook for {fact}; no rule rests on them",
+                coverage.all()
+            ),
         ));
     }
     if coverage.failed > 0 {
-        warnings.push(format!(
-            "{} of {} ended with an error: what comes after it was not seen",
-            coverage.failed,
-            coverage.all()
+        warnings.push(Warning::new(
+            Id::FailedRun,
+            format!(
+                "{} of {} ended with an error: what comes after it was not seen",
+                coverage.failed,
+                coverage.all()
+            ),
         ));
+    }
+    if !coverage.is_empty() {
+        warnings.extend(few(&coverage.completeness));
     }
     if coverage.machines.len() > 1 {
         let machines: Vec<&str> = coverage.machines.iter().map(String::as_str).collect();
-        warnings.push(format!(
-            "the runs are from different machines ({})",
-            machines.join(", ")
+        warnings.push(Warning::new(
+            Id::SeveralMachines,
+            format!(
+                "the runs are from different machines ({})",
+                machines.join(", ")
+            ),
         ));
     }
-    warnings.extend(policy.syscalls.warnings.iter().cloned());
-    warnings.extend(policy.defaults.warnings.iter().cloned());
-    warnings.extend(
-        policy
-            .capabilities
-            .keep
-            .reasons()
-            .iter()
-            .map(|reason| format!("no rule for capabilities: {reason}")),
-    );
-    if policy.capabilities.keep.given().is_none() && !coverage.is_empty() {
-        warnings.push(
-            "without a caps.keep line Firejail takes dac_override and dac_read_search from root \
-             (src/firejail/caps.c)"
-                .to_owned(),
-        );
-    }
-    if let Some(reason) = policy.syscalls.keep.reasons().first() {
-        warnings.push(format!("no rule for system calls: {reason}"));
-    }
-    warnings.extend(io_uring(observation));
-    warnings.extend(launch(policy));
-    warnings.extend(inexpressible(places));
     warnings
 }
 
+/// Whether there were enough tests for a list of what is allowed.
+fn few(completeness: &Completeness) -> Option<Warning> {
+    /// Below this share more than one call of twenty of the next test is refused.
+    const ENOUGH: u8 = 95;
+    let tests = completeness.tests;
+    match completeness.percent() {
+        // Without any call there is no list.
+        None if tests > 1 => None,
+        None => Some(Warning::new(
+            Id::FewTests,
+            "there was one test: how complete the lists are cannot be told, and what it did not do is \
+             refused. Record more, each as a run or mark of its own",
+        )),
+        Some(percent) if percent < ENOUGH => Some(Warning::new(
+            Id::Incomplete,
+            format!(
+                "the {tests} tests still differ: another like them would make about {} calls that are not \
+                 in the list",
+                completeness.to_come()
+            ),
+        )),
+        Some(_) => None,
+    }
+}
+
+/// Another machine's calls are not this one's: the kernel and the C library decide which are made.
+pub(super) fn foreign(observation: &Observation, here: Option<&Host>) -> Option<Warning> {
+    let here = here?;
+    let mut strangers: Vec<String> = observation
+        .runs
+        .values()
+        .map(|run| &run.host)
+        .filter(|host| !alike(host, here))
+        .map(machine)
+        .collect();
+    strangers.sort_unstable();
+    strangers.dedup();
+    let differ = (!strangers.is_empty()).then(|| strangers.join("; "))?;
+    Some(Warning::new(
+        Id::ForeignMachine,
+        format!(
+            "recorded on {differ}, and this is {}: which calls are made depends on the kernel and the C \
+             library, so record on the kind of machine that the file is for",
+            machine(here)
+        ),
+    ))
+}
+
+/// Whether what runs on both makes the same calls. Kernels bring new ones with each second number.
+fn alike(one: &Host, other: &Host) -> bool {
+    let series = |host: &Host| {
+        let bytes = host.kernel.as_bytes();
+        let mut numbers = bytes.split(|byte| !byte.is_ascii_digit());
+        (
+            numbers.next().map(<[u8]>::to_vec),
+            numbers.next().map(<[u8]>::to_vec),
+        )
+    };
+    let libc = one.libc.is_none() || other.libc.is_none() || one.libc == other.libc;
+    one.architecture == other.architecture && series(one) == series(other) && libc
+}
+
+fn machine(host: &Host) -> String {
+    let libc = host.libc.as_ref().map(|libc| format!(" with {libc}"));
+    format!(
+        "{} {}{}",
+        host.architecture,
+        host.kernel,
+        libc.unwrap_or_default()
+    )
+}
+
 /// Work submitted to `io_uring` enters the kernel by no call that a filter or a tracepoint sees.
-fn io_uring(observation: &Observation) -> Option<String> {
+pub(super) fn io_uring(observation: &Observation) -> Option<Warning> {
     let mut rings = observation.runs.values().filter(|run| uses_ring(run));
     let mut blind = rings.clone().filter(|run| {
         let hook = run.hooks.get("files");
@@ -96,14 +253,20 @@ fn io_uring(observation: &Observation) -> Option<String> {
     });
     let used = "io_uring was used: what is submitted to it passes no system call filter";
     if blind.next().is_some() {
-        return Some(format!(
-            "INCOMPLETE: {used}, and the files opened through it were not seen, as the hook for \
+        return Some(Warning::new(
+            Id::IoUring,
+            format!(
+                "INCOMPLETE: {used}, and the files opened through it were not seen, as the hook for \
              files was raw_tp:sys_exit"
+            ),
         ));
     }
-    rings
-        .next()
-        .map(|_| format!("{used}, and of what it did with files only opening them was seen"))
+    rings.next().map(|_| {
+        Warning::new(
+            Id::IoUring,
+            format!("{used}, and of what it did with files only opening them was seen"),
+        )
+    })
 }
 
 /// A ring may also come from another program: then it is entered, and not set up.
@@ -118,56 +281,66 @@ fn uses_ring(run: &Run) -> bool {
         .any(|name| name == "io_uring_setup" || name == "io_uring_enter")
 }
 
-fn launch(policy: &Policy) -> Option<String> {
-    match &policy.target.launch {
-        Launch::Direct => Some(
-            "start the program without a double dash (`firejail --profile=FILE PROGRAM`): with \
-             one, Firejail runs a shell first, for which nothing is allowed here"
-                .to_owned(),
-        ),
-        Launch::Shell(shell) if !shell.ends_with("/bash") => Some(format!(
-            "`firejail -- PROGRAM` starts the program through {}, and what that needs is not \
-             known here: start it without the double dash",
-            Text::from(shell)
-        )),
-        Launch::Shell(_) => None,
-    }
-}
-
-/// The used paths that no line can hold.
-fn inexpressible(places: &[Place<'_>]) -> Vec<String> {
-    let mut paths: Vec<&[u8]> = places
-        .iter()
-        .filter(|place| place.found())
-        .map(|place| place.path.as_slice())
-        .filter(|path| as_argument(path).is_none())
-        .collect();
-    paths.sort_unstable();
-    paths.dedup();
-    let mut warnings: Vec<String> = paths
-        .iter()
-        .take(NAMED)
-        .map(|path| {
-            format!(
-                "{} was used, which no Firejail line can hold: its directory stands for it, or \
-                 the rule is left out",
-                Text::from(path)
-            )
-        })
-        .collect();
-    if paths.len() > NAMED {
-        warnings.push(format!(
-            "so were {} more paths that no line can hold",
-            paths.len() - NAMED
-        ));
-    }
-    warnings
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::super::fixture::Fixture;
-    use super::io_uring;
+    use super::*;
+    use crate::observation::Text;
+
+    #[test]
+    fn every_warning_is_in_the_manual_and_nothing_else() {
+        let manual = include_str!("../../../docs/warnings.md");
+        let described: Vec<&str> = manual
+            .lines()
+            .filter_map(|line| line.strip_prefix("### "))
+            .collect();
+        let mut sorted = described.clone();
+        sorted.sort_unstable();
+        let mut all: Vec<String> = Id::value_variants().iter().map(Id::to_string).collect();
+        all.sort_unstable();
+        assert_eq!(sorted, all);
+    }
+
+    #[test]
+    fn another_kernel_series_architecture_or_libc_is_foreign() {
+        let observation = Fixture::new().executable("/bin/d").observation();
+        let here = |kernel: &str, architecture: &str, libc: Option<&str>| {
+            let host = Host {
+                name: Text::from("here"),
+                kernel: Text::from(kernel),
+                architecture: Text::from(architecture),
+                libc: libc.map(Text::from),
+            };
+            foreign(&observation, Some(&host)).is_some()
+        };
+        assert!(!here("6.1.0-42-amd64", "x86_64", Some("glibc 2.36")));
+        assert!(here("6.12.3", "x86_64", None));
+        assert!(here("6.1", "aarch64", None));
+        assert_eq!(foreign(&observation, None), None);
+    }
+
+    #[test]
+    fn tests_that_differ_are_too_few() {
+        let two = |first: &[&str], second: &[&str]| {
+            let fixture = Fixture::new()
+                .executable("/bin/d")
+                .syscalls(first)
+                .next_run();
+            let observation = fixture.executable("/bin/d").syscalls(second).observation();
+            let warnings = of_coverage(&Coverage::of(&observation));
+            warnings.into_iter().map(|one| one.id).collect::<Vec<_>>()
+        };
+        assert_eq!(two(&["read"], &["read"]), []);
+        assert_eq!(
+            two(&["read", "openat"], &["read", "write"]),
+            [Id::Incomplete]
+        );
+        let one = Fixture::new().executable("/bin/d").syscalls(&["read"]);
+        let warnings = of_coverage(&Coverage::of(&one.observation()));
+        assert_eq!(warnings[0].id, Id::FewTests);
+    }
 
     #[test]
     fn a_ring_hides_files_from_the_exits_of_calls() {
@@ -175,7 +348,7 @@ mod tests {
             let mut fixture = Fixture::new().executable("/bin/daemon").syscalls(&[call]);
             let hooks = &mut fixture.run().hooks;
             hooks.insert("files".to_owned(), hook.to_owned());
-            io_uring(&fixture.observation())
+            io_uring(&fixture.observation()).map(|warning| warning.text)
         };
         assert_eq!(with("read", "raw_tp:sys_exit"), None);
         for call in ["io_uring_setup", "io_uring_enter"] {

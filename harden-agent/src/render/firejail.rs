@@ -2,31 +2,23 @@
 //! (`etc/templates/profile.template`): header, includes, noblacklist, blacklist, whitelist,
 //! options, private options, special options; one blank line between sections.
 
-use std::fmt::Write;
-
+use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::{Decision, Evidence, Item, Launch, Policy};
+use crate::policy::Decision;
+use crate::policy::firejail::{Launch, Policy};
 
-/// How much is written beside the rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Rules only: no evidence, no reasons. Warnings stay.
-    pub bare: bool,
-}
+use super::page::{Options, Page};
 
 /// The name of the profile's file: Firejail finds `NAME.profile` by itself in /etc/firejail.
 #[must_use]
-pub fn file_name(policy: &Policy) -> String {
-    format!("{}.profile", file_stem(&policy.subject))
+pub fn file_name(subject: &Text) -> String {
+    format!("{}.profile", file_stem(subject))
 }
 
 /// The text of the profile.
 #[must_use]
-pub fn profile(policy: &Policy, options: Options) -> String {
-    let mut out = Profile {
-        text: String::new(),
-        options,
-    };
+pub fn profile(policy: &Policy, options: &Options) -> String {
+    let mut out = Page::new(options.clone());
     header(policy, &mut out);
     out.section(|out| {
         for item in &policy.defaults.noblacklist {
@@ -42,33 +34,24 @@ pub fn profile(policy: &Policy, options: Options) -> String {
         for item in &policy.files.whitelist {
             out.item("whitelist", item);
         }
-        out.withheld_files(policy, "whitelist");
+        withheld_files(policy, "whitelist", out);
     });
     out.section(|out| filters(policy, out));
     out.section(|out| private(policy, out));
     out.section(|out| special(policy, out));
-    out.text
+    out.text()
 }
 
-fn header(policy: &Policy, out: &mut Profile) {
+fn header(policy: &Policy, out: &mut Page) {
     let stem = file_stem(&policy.subject);
     out.comment(&format!("Firejail profile for {}", policy.subject));
     // The marker stands at the beginning of its line, whatever the name above.
-    let _ = writeln!(
-        out.text,
+    out.line(&format!(
         "{MARKER_PREFIX} for Firejail {}; changes belong in {stem}.local",
         policy.target.version
-    );
-    let coverage = &policy.coverage;
-    out.remark(&format!(
-        "Over {}{} of {}",
-        plural(coverage.runs, "run"),
-        match coverage.windows {
-            0 => String::new(),
-            windows => format!(" and {}", plural(windows, "window")),
-        },
-        plural(coverage.executables.len(), "executable")
     ));
+    let coverage = &policy.coverage;
+    out.coverage(coverage);
     if !coverage.control.is_empty() {
         out.remark(
             "Commands of the unit other than its main process (ExecStartPre= and the like) were \
@@ -79,9 +62,7 @@ fn header(policy: &Policy, out: &mut Profile) {
         Launch::Direct => "Start it with: firejail --profile=FILE PROGRAM",
         Launch::Shell(_) => "Start it with: firejail --profile=FILE -- PROGRAM",
     });
-    for warning in &policy.warnings {
-        out.comment(&format!("WARNING: {warning}"));
-    }
+    out.warnings(&policy.warnings);
     out.remark("Persistent local customizations");
     out.line(&format!("include {stem}.local"));
     out.remark("Persistent global definitions");
@@ -89,7 +70,7 @@ fn header(policy: &Policy, out: &mut Profile) {
 }
 
 /// The options section, sorted by directive.
-fn filters(policy: &Policy, out: &mut Profile) {
+fn filters(policy: &Policy, out: &mut Page) {
     if let Some(evidence) = &policy.defaults.allow_debuggers {
         out.evidence("", evidence);
         out.line("allow-debuggers");
@@ -125,7 +106,7 @@ fn filters(policy: &Policy, out: &mut Profile) {
 }
 
 /// The private options, sorted by directive.
-fn private(policy: &Policy, out: &mut Profile) {
+fn private(policy: &Policy, out: &mut Page) {
     if let Some(evidence) = policy.dev.given().and_then(|dev| dev.keep_shm.as_ref()) {
         out.evidence("/dev/shm", evidence);
         out.line("keep-dev-shm");
@@ -169,7 +150,7 @@ fn private(policy: &Policy, out: &mut Profile) {
 }
 
 /// The special options. Firejail applies `read-only` and `read-write` in this order.
-fn special(policy: &Policy, out: &mut Profile) {
+fn special(policy: &Policy, out: &mut Page) {
     match &policy.name {
         Decision::Given(name) => out.line(&format!("name {name}")),
         Decision::Withheld(reasons) => out.reasons("name", reasons),
@@ -177,121 +158,17 @@ fn special(policy: &Policy, out: &mut Profile) {
     for item in &policy.files.read_only {
         out.item("read-only", item);
     }
-    out.withheld_files(policy, "read-only");
+    withheld_files(policy, "read-only", out);
     for item in &policy.files.read_write {
         out.item("read-write", item);
     }
 }
 
-fn plural(count: usize, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
-}
-
-/// The text so far.
-struct Profile {
-    text: String,
-    options: Options,
-}
-
-impl Profile {
-    /// What `fill` writes, after a blank line; nothing if it writes nothing.
-    fn section(&mut self, fill: impl FnOnce(&mut Self)) {
-        let start = self.text.len();
-        self.text.push('\n');
-        fill(self);
-        if self.text.len() == start + 1 {
-            self.text.truncate(start);
-        }
-    }
-
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
-    }
-
-    /// A comment line: printable ASCII, one line, never longer than Firejail's buffer, whatever
-    /// `text` holds. Its first character is a space, so it can never be the marker.
-    fn comment(&mut self, text: &str) {
-        /// Firejail reads 8,191 characters of a line, and the rest as another line.
-        const LIMIT: usize = 4000;
-        let mut line = String::from("# ");
-        for character in text.chars() {
-            if line.len() > LIMIT {
-                line.push_str("...");
-                break;
-            }
-            if character == ' ' || character.is_ascii_graphic() {
-                line.push(character);
-            } else {
-                let _ = write!(line, "{}", character.escape_unicode());
-            }
-        }
-        self.line(&line);
-    }
-
-    /// A comment that a bare profile does without.
-    fn remark(&mut self, text: &str) {
-        if !self.options.bare {
-            self.comment(text);
-        }
-    }
-
-    fn evidence(&mut self, value: &str, evidence: &Evidence) {
-        let separator = if value.is_empty() { "" } else { ": " };
-        self.remark(&format!("{value}{separator}{evidence}"));
-    }
-
-    fn explain(&mut self, item: &Item) {
-        match &item.note {
-            Some(note) if item.evidence.executables.is_empty() => {
-                self.remark(&format!("{}: {note}", item.value));
-            }
-            Some(note) => self.remark(&format!("{}: {}; {note}", item.value, item.evidence)),
-            None => self.evidence(&item.value, &item.evidence),
-        }
-    }
-
-    /// One directive with one argument.
-    fn item(&mut self, directive: &str, item: &Item) {
-        self.explain(item);
-        self.line(&format!("{directive} {}", item.value));
-    }
-
-    /// One directive with a list.
-    fn list(&mut self, directive: &str, items: &[Item]) {
-        for item in items {
-            self.explain(item);
-        }
-        let values: Vec<&str> = items.iter().map(|item| item.value.as_str()).collect();
-        self.line(&format!("{directive} {}", values.join(",")));
-    }
-
-    /// Why a directive is not there.
-    fn reasons(&mut self, directive: &str, reasons: &[String]) {
-        /// More of them make no reader wiser.
-        const NAMED: usize = 5;
-        let mut seen = std::collections::BTreeSet::new();
-        let reasons: Vec<_> = reasons
-            .iter()
-            .filter(|reason| seen.insert(*reason))
-            .collect();
-        for reason in reasons.iter().take(NAMED) {
-            self.remark(&format!("no {directive}: {reason}"));
-        }
-        if reasons.len() > NAMED {
-            self.remark(&format!(
-                "no {directive}: and {} more reasons",
-                reasons.len() - NAMED
-            ));
-        }
-    }
-
-    fn withheld_files(&mut self, policy: &Policy, directive: &str) {
-        for withheld in &policy.files.withheld {
-            if withheld.rule.contains(directive) {
-                self.remark(&format!("no {}: {}", withheld.rule, withheld.reason));
-            }
+/// What the files' part of the policy leaves out.
+fn withheld_files(policy: &Policy, directive: &str, out: &mut Page) {
+    for withheld in &policy.files.withheld {
+        if withheld.rule.contains(directive) {
+            out.remark(&format!("no {}: {}", withheld.rule, withheld.reason));
         }
     }
 }
@@ -303,11 +180,19 @@ mod tests {
     use super::*;
     use crate::observation::arbitrary::observation;
     use crate::observation::{ControlCommand, Observation, Operation, RunKind};
-    use crate::policy::Target;
+    use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
+    use crate::policy::{Id, Terms};
 
-    fn rendered(observation: &Observation, options: Options) -> String {
-        profile(&Policy::decide(observation, Target::default()), options)
+    fn rendered(observation: &Observation, bare: bool) -> String {
+        let options = Options {
+            bare,
+            ..Options::default()
+        };
+        profile(
+            &Policy::decide(observation, Target::default(), &Terms::default()),
+            &options,
+        )
     }
 
     /// Whether `line` is one that Firejail reads as what it says, and as nothing else.
@@ -361,7 +246,7 @@ mod tests {
                     run.hooks.insert(fact.to_owned(), String::new());
                 }
             }
-            for line in rendered(&observation, Options { bare }).split('\n') {
+            for line in rendered(&observation, bare).split('\n') {
                 prop_assert!(is_sound(line), "{line:?}");
             }
         }
@@ -378,7 +263,7 @@ mod tests {
                 .executable("/usr/sbin/d")
                 .file(path, operation, "ok")
                 .observation();
-            for line in rendered(&observation, Options::default()).split('\n') {
+            for line in rendered(&observation, false).split('\n') {
                 prop_assert!(is_sound(line), "{line:?}");
             }
         }
@@ -393,10 +278,18 @@ mod tests {
             .file("/etc/d.conf", Operation::Read, "ok")
             .file("/var/lib/d/state", Operation::Write, "ok")
             .observation();
-        let text = rendered(&observation, Options { bare: true });
+        let options = Options {
+            bare: true,
+            silenced: [Id::FewTests].into(),
+        };
+        let text = profile(
+            &Policy::decide(&observation, Target::default(), &Terms::default()),
+            &options,
+        );
         let expected = "\
 # Firejail profile for test
 # Written by harden for Firejail 0.9.72; changes belong in test.local
+# Silenced: 1 warning few-tests
 include test.local
 include globals.local
 
@@ -439,7 +332,7 @@ read-write /var/lib/d/state
         fixture.run().kind = RunKind::Invocation;
         let mut fixture = fixture.next_run();
         fixture.run().kind = RunKind::Window;
-        let text = rendered(&fixture.observation(), Options::default());
+        let text = rendered(&fixture.observation(), false);
         assert!(
             text.contains("# Over 1 run and 1 window of 1 executable\n"),
             "{text}"
@@ -458,7 +351,7 @@ read-write /var/lib/d/state
         for run in blind.runs.values_mut() {
             run.hooks.clear();
         }
-        let text = rendered(&blind, Options::default());
+        let text = rendered(&blind, false);
         for directive in [
             "caps.keep",
             "protocol",
@@ -472,6 +365,6 @@ read-write /var/lib/d/state
             assert!(text.contains(&format!("# no {directive}: ")), "{directive}");
         }
         assert!(!text.lines().any(|line| line.starts_with("blacklist")));
-        assert!(text.contains("# WARNING: INCOMPLETE"));
+        assert!(text.contains("# WARNING[no-hook]: INCOMPLETE"));
     }
 }

@@ -1,3 +1,9 @@
 //! From decisions to files: one file a format. A renderer decides nothing.
 
+pub mod account;
 pub mod firejail;
+pub mod oci;
+mod page;
+pub mod systemd;
+
+pub use page::Options;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 
-use crate::policy::{Launch, Target, Version};
+use crate::policy::firejail::{Launch, Target, Version};
 
 /// Larger answers are none of Firejail's.
 const ANSWER: u64 = 1 << 20;

@@ -1,3 +1,5 @@
 //! The machine that the rendered files are for: what is installed there.
 
+pub mod accounts;
 pub mod firejail;
+pub mod systemd;

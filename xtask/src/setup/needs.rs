@@ -121,6 +121,18 @@ pub const PROGRAMS: &[Need] = &[
         false,
     ),
     need(
+        &["libcap2-bin"],
+        "setcap",
+        "gives a program file capabilities",
+        false,
+    ),
+    need(
+        &["runc"],
+        "runc",
+        "runs containers under the written lists of calls",
+        false,
+    ),
+    need(
         &["strace"],
         "strace",
         "an independent witness of the calls made",

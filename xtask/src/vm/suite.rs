@@ -98,7 +98,11 @@ pub const SUITES: &[Suite] = &[
         ..small("preemption")
     },
     debian("pipeline"),
-    debian("nginx"),
+    // Two minutes emulated, and the kernels between differ in nothing that it does.
+    Suite {
+        kernels: &["5.10", "newest"],
+        ..debian("nginx")
+    },
     debian("redis"),
     debian("secondary_calls"),
     debian("nothing_stays_behind"),
@@ -107,10 +111,18 @@ pub const SUITES: &[Suite] = &[
         by_name: true,
         ..debian("systemd")
     },
+    // Ten minutes emulated. On the oldest kernel always, on the other when it is asked for.
     Suite {
-        kernels: AGENT,
+        kernels: &["5.10"],
         seconds: 1800,
         scale: "0.05",
+        ..debian("agent")
+    },
+    Suite {
+        kernels: &["6.1"],
+        seconds: 1800,
+        scale: "0.05",
+        by_name: true,
         ..debian("agent")
     },
     Suite {
@@ -122,6 +134,12 @@ pub const SUITES: &[Suite] = &[
         kernels: AGENT,
         by_name: true,
         ..debian("agent_roles")
+    },
+    Suite {
+        kernels: &["6.1"],
+        seconds: 1200,
+        by_name: true,
+        ..debian("drop_in")
     },
     // The same boot for both, and in this order: what was there from the start is looked at first.
     Suite {

@@ -6,7 +6,7 @@
 //!   file that the program makes stands for the directory that holds it;
 //! - a named path becomes a mount point, which rename(2) cannot replace (`EBUSY`): a file that was
 //!   replaced stands for its directory too;
-//! - two named paths become two mounts: see [`super::renames`].
+//! - two named paths become two mounts: see [`super::super::renames`].
 //!
 //! Firejail applies `read-only` and `read-write` in the order of the profile.
 
@@ -16,12 +16,12 @@ use serde::Serialize;
 
 use crate::observation::{Observation, Operation, Text};
 
-use super::coverage::Coverage;
+use super::super::coverage::Coverage;
+use super::super::evidence::{Evidence, Item};
+use super::super::paths::{as_argument, components, is_within, parent};
+use super::super::places::{Place, arguments};
+use super::super::renames::{Crossing, crossings};
 use super::defaults::{Defaults, EMPTIED};
-use super::evidence::{Evidence, Item};
-use super::paths::{as_argument, components, is_within, parent};
-use super::places::{Place, arguments};
-use super::renames::{Crossing, crossings};
 
 /// The rules about files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -425,8 +425,8 @@ fn cover(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
-    use super::super::places::places;
+    use super::super::super::fixture::Fixture;
+    use super::super::super::places::places;
     use super::*;
 
     fn decided(fixture: Fixture) -> Files {

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{Operation, Text};
 
-use super::coverage::Coverage;
-use super::evidence::{Decision, Evidence, Item};
-use super::paths::{as_argument, as_element, below};
-use super::places::Place;
+use super::super::coverage::Coverage;
+use super::super::evidence::{Decision, Evidence, Item};
+use super::super::paths::{as_argument, as_element, below};
+use super::super::places::Place;
 use super::target::{Launch, Target};
 
 /// Decides on the programs.
@@ -181,8 +181,8 @@ fn same_after_merge(paths: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, names};
-    use super::super::places::places;
+    use super::super::super::fixture::{Fixture, names};
+    use super::super::super::places::places;
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Vec<Item>> {

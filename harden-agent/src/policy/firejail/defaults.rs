@@ -5,11 +5,12 @@ use serde::Serialize;
 
 use crate::observation::{Observation, Operation, Text};
 
-use super::coverage::Coverage;
-use super::evidence::{Evidence, Item};
-use super::paths::is_within;
-use super::places::Place;
-use super::tmp;
+use super::super::coverage::Coverage;
+use super::super::evidence::{Evidence, Item};
+use super::super::paths::is_within;
+use super::super::places::Place;
+use super::super::tmp;
+use super::super::warnings::{Id, Warning};
 
 /// Lines that lift what Firejail does unasked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,7 +24,7 @@ pub struct Defaults {
     /// `noblacklist`: parts of /sys that are hidden otherwise.
     pub noblacklist: Vec<Item>,
     /// What no line can take back.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Directories over which Firejail always mounts an empty one (`fs_var_lib`, `fs_var_cache`,
@@ -99,26 +100,29 @@ pub(super) fn decide(
         }
     }
     if let Some(evidence) = used(&[b"/sys/fs", b"/sys/kernel/tracing"], places) {
-        defaults.warnings.push(format!(
+        defaults.warnings.push(Warning::new(Id::SysMounts, format!(
             "what is mounted below /sys was used ({evidence}): Firejail mounts a new /sys, without \
              the control groups, bpf and tracing file systems"
-        ));
+        )));
     }
     for directory in EMPTIED {
         let lived_with = tmp::decide(directory, observation, places, coverage);
         if let (Some(evidence), None) = (used(&[directory], places), lived_with.given()) {
-            defaults.warnings.push(format!(
+            defaults.warnings.push(Warning::new(Id::EmptiedDirectory, format!(
                 "Firejail always puts an empty directory over {}, whose content was used or left \
                  behind ({evidence}): what is kept there will be gone after each run",
                 Text::from(directory)
-            ));
+            )));
         }
     }
     for path in HIDDEN {
         if let Some(evidence) = used(&[path], places) {
-            defaults.warnings.push(format!(
-                "{} was used ({evidence}), which Firejail hides under every profile",
-                Text::from(path)
+            defaults.warnings.push(Warning::new(
+                Id::HiddenPath,
+                format!(
+                    "{} was used ({evidence}), which Firejail hides under every profile",
+                    Text::from(path)
+                ),
             ));
         }
     }
@@ -127,24 +131,28 @@ pub(super) fn decide(
 }
 
 /// Warns of settings of the kernel that were written: the first by name, the rest by number.
-fn tunables(warnings: &mut Vec<String>, places: &[Place<'_>]) {
+fn tunables(warnings: &mut Vec<Warning>, places: &[Place<'_>]) {
     const NAMED: usize = 20;
     let tunable = |path: &[u8]| is_within(path, b"/proc/sys") || is_within(path, b"/sys");
     let mut written = places
         .iter()
         .filter(|place| tunable(&place.path) && place.wrote());
     for place in written.by_ref().take(NAMED) {
-        warnings.push(format!(
-            "{} was written ({}), and /sys and /proc/sys are read-only under every Firejail \
+        warnings.push(Warning::new(
+            Id::Tunable,
+            format!(
+                "{} was written ({}), and /sys and /proc/sys are read-only under every Firejail \
              profile",
-            Text::from(&place.path),
-            place.evidence()
+                Text::from(&place.path),
+                place.evidence()
+            ),
         ));
     }
     match written.count() {
         0 => {}
-        more => warnings.push(format!(
-            "so were {more} more paths below /sys and /proc/sys"
+        more => warnings.push(Warning::new(
+            Id::Tunable,
+            format!("so were {more} more paths below /sys and /proc/sys"),
         )),
     }
 }
@@ -169,8 +177,8 @@ fn used(directories: &[&[u8]], places: &[Place<'_>]) -> Option<Evidence> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
-    use super::super::places::places;
+    use super::super::super::fixture::Fixture;
+    use super::super::super::places::places;
     use super::*;
 
     fn decided(path: &str, operation: Operation) -> Defaults {

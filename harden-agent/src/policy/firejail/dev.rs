@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::observation::{Operation, Text};
 
-use super::coverage::Coverage;
-use super::evidence::{Decision, Evidence, Item};
-use super::paths::below;
-use super::places::{Place, changes_entry};
+use super::super::coverage::Coverage;
+use super::super::evidence::{Decision, Evidence, Item};
+use super::super::paths::below;
+use super::super::places::{Place, changes_entry};
 
 /// What Firejail makes whatever the machine has (`fs_private_dev` in `src/firejail/fs_dev.c`).
 /// `log` is the host's socket, where there is one.
@@ -99,8 +99,8 @@ fn is_ptmx(path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
-    use super::super::places::places;
+    use super::super::super::fixture::Fixture;
+    use super::super::super::places::places;
     use super::*;
     use crate::observation::AddressOperation;
 

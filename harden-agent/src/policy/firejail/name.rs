@@ -2,7 +2,7 @@
 
 use crate::observation::Text;
 
-use super::evidence::Decision;
+use super::super::evidence::Decision;
 
 /// The longest name (`HOST_NAME_MAX`-like limit of `invalid_name`, `src/firejail/util.c`, 0.9.74).
 const LIMIT: usize = 253;

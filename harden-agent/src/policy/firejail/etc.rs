@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use crate::observation::{Operation, Text};
 
-use super::coverage::Coverage;
-use super::evidence::{Decision, Evidence, Item};
-use super::paths::{as_element, below, components};
-use super::places::Place;
+use super::super::coverage::Coverage;
+use super::super::evidence::{Decision, Evidence, Item};
+use super::super::paths::{as_element, below, components};
+use super::super::places::Place;
 
 /// Firejail's limit (`ETC_MAX` in `src/include/etc_groups.h`).
 const LIMIT: usize = 256;
@@ -92,8 +92,8 @@ fn against(place: &Place<'_>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, names};
-    use super::super::places::places;
+    use super::super::super::fixture::{Fixture, names};
+    use super::super::super::places::places;
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Vec<Item>> {

@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use crate::observation::{Abi, Observation, Word};
 
-use super::coverage::Coverage;
-use super::evidence::{Decision, Evidence, Item};
+use super::super::coverage::Coverage;
+use super::super::equivalents::{Widen, equivalents};
+use super::super::evidence::{Decision, Evidence, Item};
+use super::super::warnings::{Id, Warning};
 use super::target::{Launch, Target};
 
 /// The longest line that Firejail reads in one piece (`MAX_READ` is 8,192, `profile.c`).
@@ -27,7 +29,7 @@ pub struct Syscalls {
     /// What was called by other conventions, for the reader: `ia32 getpid`.
     pub secondary: Vec<Item>,
     /// What the reader must know.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// What bash needs between Firejail's filters and its exec of the program, beside what loads any
@@ -62,7 +64,12 @@ const SHELL: [&str; 23] = [
 ];
 
 /// Decides on system calls.
-pub(super) fn decide(observation: &Observation, coverage: &Coverage, target: &Target) -> Syscalls {
+pub(super) fn decide(
+    observation: &Observation,
+    coverage: &Coverage,
+    target: &Target,
+    widen: Widen,
+) -> Syscalls {
     let mut native: BTreeMap<&Word, Evidence> = BTreeMap::new();
     let mut secondary: BTreeMap<(Abi, &Word), Evidence> = BTreeMap::new();
     for (id, run) in observation.tests() {
@@ -85,16 +92,16 @@ pub(super) fn decide(observation: &Observation, coverage: &Coverage, target: &Ta
     } else if secondary.is_empty() {
         Decision::Given(())
     } else {
-        warnings.push(
+        warnings.push(Warning::new(
+            Id::SecondaryCalls,
             "32-bit or x32 calls were made. No Firejail list confines those (seccomp.32.keep \
              filters native calls instead), so every one of them stays allowed, and through them \
-             most of what the list above refuses"
-                .to_owned(),
-        );
+             most of what the list above refuses",
+        ));
         Decision::withheld("32-bit or x32 calls were made, and it would refuse them all")
     };
     Syscalls {
-        keep: keep(native, observation, coverage, target),
+        keep: keep(native, observation, coverage, target, widen),
         block_secondary,
         secondary: secondary
             .into_iter()
@@ -112,6 +119,7 @@ fn keep(
     observation: &Observation,
     coverage: &Coverage,
     target: &Target,
+    widen: Widen,
 ) -> Decision<Vec<Item>> {
     if let Some(reason) = coverage.blind("syscalls") {
         return Decision::Withheld(vec![reason]);
@@ -126,6 +134,13 @@ fn keep(
         .collect();
     let mut reasons = Vec::new();
     let mut items: BTreeMap<String, Item> = BTreeMap::new();
+    let seen: BTreeSet<&str> = native.keys().map(|name| name.as_str()).collect();
+    for (name, why) in equivalents(&seen, widen) {
+        // What this Firejail cannot be told of by name was not asked for by the program.
+        if let Ok(Spelling::Name) = spell(name, &architectures, target) {
+            items.insert(name.to_owned(), Item::noted(name, why));
+        }
+    }
     for (name, evidence) in native {
         let name = name.as_str();
         match spell(name, &architectures, target) {
@@ -220,7 +235,7 @@ fn unnumbered(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::super::fixture::Fixture;
     use super::*;
 
     fn values(decision: &Decision<Vec<Item>>) -> Vec<&str> {
@@ -249,7 +264,7 @@ mod tests {
             .syscalls(&["mkdir", "read"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct());
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
         assert_eq!(
             values(&syscalls.keep),
             ["exit_group", "mkdir", "read", "write"]
@@ -266,7 +281,7 @@ mod tests {
             .syscalls(&["read"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &Target::default());
+        let syscalls = decide(&observation, &coverage, &Target::default(), Widen::None);
         assert!(values(&syscalls.keep).contains(&"getpgrp"));
     }
 
@@ -277,7 +292,7 @@ mod tests {
             .syscalls(&["getuid"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let kept = decide(&observation, &coverage, &Target::default()).keep;
+        let kept = decide(&observation, &coverage, &Target::default(), Widen::None).keep;
         for call in ["getuid", "geteuid", "getgid", "getegid"] {
             assert!(values(&kept).contains(&call), "{call}");
         }
@@ -291,7 +306,7 @@ mod tests {
             .syscalls_of(Abi::Ia32, &["mkdir"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct());
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
         assert_eq!(values(&syscalls.keep), ["read"]);
         assert_eq!(syscalls.secondary[0].value, "ia32 mkdir");
         assert!(syscalls.block_secondary.given().is_none());
@@ -309,7 +324,7 @@ mod tests {
             syscalls: Some(["read".to_owned()].into()),
             ..direct()
         };
-        let syscalls = decide(&observation, &coverage, &target);
+        let syscalls = decide(&observation, &coverage, &target, Widen::None);
         assert_eq!(values(&syscalls.keep), ["$449", "read", "$470"]);
     }
 
@@ -320,7 +335,7 @@ mod tests {
             .syscalls(&["read", "frobnicate"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct());
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
         assert_eq!(syscalls.keep.reasons().len(), 1);
     }
 
@@ -334,8 +349,30 @@ mod tests {
             run.hooks.remove("syscalls");
         }
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct());
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
         assert!(syscalls.keep.given().is_none());
         assert!(syscalls.block_secondary.given().is_none());
+    }
+
+    #[test]
+    fn what_stands_for_a_call_is_added_where_it_is_asked_for_and_known() {
+        let observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["open", "poll"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let target = Target {
+            syscalls: Some(["open", "openat", "poll"].map(str::to_owned).into()),
+            ..direct()
+        };
+        let kept = |widen| {
+            let syscalls = decide(&observation, &coverage, &target, widen);
+            let items = syscalls.keep.given().unwrap().clone();
+            items.into_iter().map(|item| item.value).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(Widen::None), ["open", "poll"]);
+        assert_eq!(kept(Widen::Libc), ["open", "openat", "poll"]);
+        // Firejail would drop ppoll in silence.
+        assert_eq!(kept(Widen::Kernel), ["open", "openat", "poll"]);
     }
 }

@@ -1,0 +1,362 @@
+//! `harden explain`: where a word of a rendered file comes from.
+
+mod lines;
+mod word;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{
+    ask::{self, Ask},
+    profile::Renderer,
+};
+use crate::{
+    agent::control::ClientError,
+    observation::{self, Abi, Deed, Fact, Observation, Operation, Outcome, Run},
+    policy::Evidence,
+};
+
+use word::Word;
+
+/// `harden explain`
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// An observation, a JSON file; or a unit, as the agent's `harden units` lists it
+    #[arg(value_name = "OBSERVATION|UNIT")]
+    pub observation: OsString,
+    /// A word of a profile or drop-in: a directive, a call, a capability, a socket family, a program, a path
+    /// and what lies below it [default: everything that was seen]
+    pub word: Option<OsString>,
+    /// A table of the calls, the most frequent first, as strace -c prints
+    #[arg(long, conflicts_with = "word")]
+    pub syscalls: bool,
+    /// Where to ask
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+impl Explain {
+    /// Reads and prints.
+    ///
+    /// # Errors
+    /// The observation cannot be read, or no agent knows the unit.
+    pub fn run(&self) -> anyhow::Result<u8> {
+        let observation = self.observation()?;
+        if self.syscalls {
+            ask::print(&calls(&observation))?;
+            return Ok(0);
+        }
+        let word = self.word.as_ref().map(|word| word.as_bytes());
+        let found = explained(&observation, word);
+        let (given, lines) = word.map_or((false, String::new()), |word| {
+            directive(&observation, &String::from_utf8_lossy(word))
+        });
+        if found.is_empty() && lines.is_empty() {
+            ask::print(&absent(&observation))?;
+        } else {
+            ask::print(&format!("{lines}{found}"))?;
+        }
+        Ok(u8::from(found.is_empty() && !given))
+    }
+
+    /// A file, where there is one of that name; else what the agent has of the unit.
+    fn observation(&self) -> anyhow::Result<Observation> {
+        let path = PathBuf::from(&self.observation);
+        let is_path = self.observation.as_bytes().contains(&b'/')
+            || path.extension() == Some("json".as_ref());
+        if is_path || path.exists() {
+            return Ok(observation::read(&path)?);
+        }
+        let found = self.ask.observations(&[ask::name(&self.observation)]);
+        let found = found.map_err(|error| match error.downcast_ref() {
+            Some(ClientError::NoAgent { .. }) => error.context(format!(
+                "there is no file {}, and no agent to ask",
+                path.display()
+            )),
+            _ => error,
+        })?;
+        let json = found.first().context("the agent has nothing of it")?;
+        Ok(observation::from_json(json.as_bytes())?)
+    }
+}
+
+/// What the files say of one of their directives, and whether it is given.
+fn directive(observation: &Observation, word: &str) -> (bool, String) {
+    let mut text = String::new();
+    let mut given = false;
+    for (name, file) in Renderer::pages(observation) {
+        let found = lines::about(&file, word);
+        given |= found.given;
+        for line in found.lines {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name}: {line}");
+        }
+    }
+    (given, text)
+}
+
+/// What is known of one fact.
+#[derive(Default)]
+struct Known<'a> {
+    evidence: Evidence,
+    hooks: BTreeSet<&'a str>,
+}
+
+fn explained(observation: &Observation, word: Option<&[u8]>) -> String {
+    let mut known: BTreeMap<Fact<'_>, Known<'_>> = BTreeMap::new();
+    let word = word.map(|word| Word::of(word, observation));
+    for (test, run) in observation.tests() {
+        for (fact, seen) in run.sightings() {
+            if word.as_ref().is_some_and(|word| !word.is_about(&fact)) {
+                continue;
+            }
+            let entry = known.entry(fact).or_default();
+            let seen = seen.cloned().unwrap_or_default();
+            entry.evidence.add(test, fact.executable, &seen);
+            entry.hooks.extend(hook(run, fact.what));
+        }
+    }
+    let mut text = String::new();
+    for (fact, Known { evidence, hooks }) in known {
+        let runs: Vec<String> = evidence.runs.iter().map(ToString::to_string).collect();
+        let marks: Vec<String> = evidence.marks.iter().map(ToString::to_string).collect();
+        let hooks: Vec<&str> = hooks.into_iter().collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{fact}");
+        let _ = writeln!(text, "  runs   {}", runs.join(", "));
+        if !marks.is_empty() {
+            let _ = writeln!(text, "  marks  {}", marks.join(", "));
+        }
+        if let Some(first) = evidence.first {
+            let _ = writeln!(text, "  first  {first}");
+        }
+        if let Some(count) = evidence.count {
+            let _ = writeln!(text, "  times  {count}");
+        }
+        if !hooks.is_empty() {
+            let _ = writeln!(text, "  hook   {}", hooks.join(", "));
+        }
+    }
+    text
+}
+
+/// The hook that supplied such facts in the run.
+fn hook<'a>(run: &'a Run, deed: Deed<'_>) -> Option<&'a str> {
+    let fact = match deed {
+        Deed::Ran | Deed::InvokedAs(_) => "exec",
+        Deed::Syscall(..)
+        | Deed::Family(_)
+        | Deed::SocketType(_)
+        | Deed::Socket(..)
+        | Deed::Argument(_) => "syscalls",
+        Deed::Capability(..) => "capabilities",
+        Deed::Address(..) => "addresses",
+        Deed::File(_, operation, outcome) => file_hook(operation, outcome),
+    };
+    run.hooks.get(fact).map(String::as_str)
+}
+
+fn file_hook(operation: Operation, outcome: &Outcome) -> &'static str {
+    use Operation as O;
+    match operation {
+        _ if matches!(outcome.0.as_str(), "ENOENT" | "ENOTDIR") => "lookups",
+        O::Stat | O::Access => "lookups",
+        O::Read | O::Write | O::Create | O::Locate => "files",
+        _ => "path-operations",
+    }
+}
+
+/// Why there is nothing to tell.
+fn absent(observation: &Observation) -> String {
+    let mut blind: BTreeSet<String> = BTreeSet::new();
+    let mut lost = 0_u64;
+    for run in observation.runs.values() {
+        lost = run
+            .losses
+            .values()
+            .fold(lost, |sum, one| sum.saturating_add(*one));
+        for fact in ["syscalls", "capabilities", "files", "lookups", "addresses"] {
+            match run.hooks.get(fact) {
+                None => blind.insert(format!("no hook for {fact}")),
+                Some(hook) if hook.starts_with("none") => blind.insert(format!("{fact}: {hook}")),
+                Some(_) => false,
+            };
+        }
+    }
+    let runs = observation.runs.len();
+    let mut text = format!(
+        "not seen in {runs} runs and windows of {}\n",
+        observation.name
+    );
+    for reason in blind {
+        let _ = writeln!(text, "but some could not have seen it: {reason}");
+    }
+    if lost > 0 {
+        let _ = writeln!(text, "but {lost} events were lost");
+    }
+    text
+}
+
+/// The calls of all programs together, the most frequent first.
+fn calls(observation: &Observation) -> String {
+    #[derive(Default)]
+    struct Row<'a> {
+        count: Option<u64>,
+        runs: BTreeSet<&'a str>,
+        programs: BTreeSet<String>,
+    }
+    let mut rows: BTreeMap<(Abi, &str), Row<'_>> = BTreeMap::new();
+    for (test, run) in observation.tests() {
+        for (fact, seen) in run.sightings() {
+            let Deed::Syscall(abi, name) = fact.what else {
+                continue;
+            };
+            let row = rows.entry((abi, name.as_str())).or_default();
+            if let Some(count) = seen.and_then(|seen| seen.count) {
+                row.count = Some(row.count.unwrap_or(0).saturating_add(count));
+            }
+            row.runs.insert(test.id.as_str());
+            row.programs.insert(fact.executable.to_string());
+        }
+    }
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by_key(|(name, row)| (std::cmp::Reverse(row.count), *name));
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["calls", "runs", "syscall", "programs"]);
+    for ((abi, name), row) in rows {
+        let name = match abi {
+            Abi::Native => name.to_owned(),
+            Abi::Ia32 => format!("ia32 {name}"),
+            Abi::X32 => format!("x32 {name}"),
+        };
+        let count = row
+            .count
+            .map_or_else(|| "-".to_owned(), |count| count.to_string());
+        let programs: Vec<String> = row.programs.into_iter().collect();
+        table.add_row([count, row.runs.len().to_string(), name, programs.join(", ")]);
+    }
+    for column in 0..2 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{observation::CapabilityCheck, policy::fixture::Fixture};
+
+    fn observed() -> Observation {
+        Fixture::new()
+            .executable("/usr/sbin/d")
+            .syscalls(&["read", "openat"])
+            .capability("net_bind_service", CapabilityCheck::Granted)
+            .family("inet6")
+            .file("/run/d/pid", Operation::Create, "ok")
+            .file("/running", Operation::Read, "ok")
+            .file("/etc/d.conf", Operation::Read, "ok")
+            .next_run()
+            .executable("/usr/sbin/d")
+            .syscalls(&["read"])
+            .observation()
+    }
+
+    fn first_lines(word: &str) -> Vec<String> {
+        let text = explained(&observed(), Some(word.as_bytes()));
+        let lines = text.lines().filter(|line| !line.starts_with(' '));
+        lines.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn words_as_the_files_have_them_are_understood() {
+        for (word, expected) in [
+            ("read", "/usr/sbin/d: native read"),
+            (
+                "CAP_NET_BIND_SERVICE",
+                "/usr/sbin/d: net_bind_service granted",
+            ),
+            ("net_bind_service", "/usr/sbin/d: net_bind_service granted"),
+            ("AF_INET6", "/usr/sbin/d: inet6"),
+            ("-/run", "/usr/sbin/d: create ok /run/d/pid"),
+            // read(2) is call 0 there, and `d` a name of private-bin.
+            ("$0", "/usr/sbin/d: native read"),
+            ("d", "/usr/sbin/d: ran"),
+            ("d.conf", "/usr/sbin/d: read ok /etc/d.conf"),
+        ] {
+            assert_eq!(first_lines(word), [expected], "{word}");
+        }
+        assert!(first_lines("write").is_empty());
+        assert!(first_lines("/ru").is_empty());
+    }
+
+    #[test]
+    fn a_directive_is_explained_given_or_not() {
+        let (given, text) = directive(&observed(), "private-etc");
+        assert!(
+            given && text.contains("profile: private-etc d.conf\n"),
+            "{text}"
+        );
+        let (given, text) = directive(&observed(), "PrivateNetwork");
+        assert!(!given && text.is_empty(), "{text}");
+        let (given, text) = directive(&observed(), "shell none");
+        assert!(
+            !given && text.starts_with("profile: # no shell none: "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_fact_has_its_runs_and_its_hook() {
+        let text = explained(&observed(), Some(b"read"));
+        assert_eq!(
+            text,
+            "/usr/sbin/d: native read\n  runs   run-0, run-1\n  hook   raw_tp\n"
+        );
+    }
+
+    #[test]
+    fn what_was_not_seen_may_have_been_out_of_sight() {
+        let mut observation = observed();
+        for run in observation.runs.values_mut() {
+            run.hooks
+                .insert("files".to_owned(), "none (refused)".to_owned());
+        }
+        let text = absent(&observation);
+        assert!(text.contains("files: none (refused)"), "{text}");
+    }
+
+    #[test]
+    fn the_most_frequent_call_stands_first() {
+        let mut observation = observed();
+        for run in observation.runs.values_mut() {
+            for facts in run.executables.values_mut() {
+                for (name, seen) in facts.syscalls.values_mut().flatten() {
+                    seen.count = Some(if name.as_str() == "read" { 5 } else { 2 });
+                }
+            }
+        }
+        let text = calls(&observation);
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(rows[1], ["10", "2", "read", "/usr/sbin/d"]);
+        assert_eq!(rows[2], ["2", "1", "openat", "/usr/sbin/d"]);
+    }
+}

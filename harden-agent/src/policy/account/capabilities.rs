@@ -1,0 +1,51 @@
+//! What the kernel granted root for a capability, and not for its mode.
+
+use crate::observation::Observation;
+
+use super::super::capabilities::needs;
+use super::{Obstacle, Remedy};
+
+/// Whoever has one of these can have the others, or the machine: an account with it is root by another name
+/// (capabilities(7), "Notes to kernel developers"; `CAP_SYS_ADMIN` is "the new root").
+const AS_GOOD_AS_ROOT: [&str; 9] = [
+    "bpf",
+    "mac_admin",
+    "mac_override",
+    "mknod",
+    "setfcap",
+    "sys_admin",
+    "sys_module",
+    "sys_ptrace",
+    "sys_rawio",
+];
+/// What a process needs to become another user, or to give files to one. If that is one user, systemd starts the
+/// program as it, and nothing is left to do.
+const IDENTITY: [&str; 4] = ["chown", "setgid", "setpcap", "setuid"];
+/// About files and their modes: these are replayed one by one.
+const FILES: [&str; 4] = ["dac_override", "dac_read_search", "fowner", "fsetid"];
+
+pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
+    let needed = needs(observation).needed.into_iter();
+    needed
+        .filter(|(name, _)| !FILES.contains(&name.as_str()))
+        .map(|(name, evidence)| {
+            let name = name.as_str();
+            let remedy = if IDENTITY.contains(&name) {
+                Remedy::User
+            } else if AS_GOOD_AS_ROOT.contains(&name) {
+                Remedy::Root {
+                    reason: "with this capability an account is as good as root, and less watched",
+                }
+            } else {
+                Remedy::Capability {
+                    name: format!("CAP_{}", name.to_ascii_uppercase()),
+                }
+            };
+            Obstacle {
+                remedy,
+                what: format!("the capability {name}"),
+                evidence,
+            }
+        })
+        .collect()
+}

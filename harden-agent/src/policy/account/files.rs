@@ -1,0 +1,459 @@
+//! What the modes of files would refuse (`acl_permission_check` in fs/namei.c): the owner's bits for the owner, the
+//! group's for who is in the group, the others' for everybody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{Inode, Operation, Text};
+
+use super::super::evidence::{Evidence, Item};
+use super::super::paths::{as_argument, below, components, is_within, parent};
+use super::super::places::{Place, changes_entry};
+use super::{Accounts, Obstacle, Remedy};
+
+const READ: u32 = 4;
+const WRITE: u32 = 2;
+const SEARCH: u32 = 1;
+/// Only the owner may, whatever the mode: chmod(2), chown(2) to oneself.
+const OWNER: u32 = 8;
+
+/// The directories in which systemd makes one for a unit, and gives it to the unit's user (systemd.exec(5)).
+const OWN: [(&[u8], &str); 4] = [
+    (b"/run", "RuntimeDirectory"),
+    (b"/var/lib", "StateDirectory"),
+    (b"/var/cache", "CacheDirectory"),
+    (b"/var/log", "LogsDirectory"),
+];
+
+/// Where everybody may make files.
+const SHARED: [&[u8]; 6] = [
+    b"/dev/mqueue",
+    b"/dev/shm",
+    b"/run/lock",
+    b"/tmp",
+    b"/var/lock",
+    b"/var/tmp",
+];
+
+/// Sockets to which everybody may connect, on every system that has them.
+const OPEN: [&[u8]; 5] = [
+    b"/dev/log",
+    b"/run/dbus/system_bus_socket",
+    b"/run/nscd/socket",
+    b"/run/systemd/journal",
+    b"/run/systemd/notify",
+];
+
+/// Root's home, which is closed to others where nothing else is known of it.
+const CLOSED: &[u8] = b"/root";
+
+/// What of a process's own is another's by its mode, and of a kernel's setting only root's.
+const KERNEL: [&[u8]; 2] = [b"/proc", b"/sys"];
+
+#[derive(Default)]
+pub(super) struct Found {
+    pub obstacles: Vec<Obstacle>,
+    pub groups: Vec<Item>,
+}
+
+pub(super) fn obstacles(places: &[Place<'_>], account: &str, accounts: &Accounts) -> Found {
+    let inodes = known(places);
+    let mine = own_directories(places);
+    let made: BTreeSet<&[u8]> = places
+        .iter()
+        .filter(|place| place.made())
+        .map(|place| place.path.as_slice())
+        .collect();
+    let mut refused: BTreeMap<Remedy, (BTreeSet<&[u8]>, Evidence)> = BTreeMap::new();
+    // By path, so that one line gives all that is needed there.
+    let mut elsewhere: BTreeMap<&[u8], (u32, Evidence)> = BTreeMap::new();
+    for place in places.iter().filter(|place| place.succeeded()) {
+        for (path, need) in needs(place) {
+            let known = inodes.get(path).map_or(&[][..], Vec::as_slice);
+            // What the program makes is the account's.
+            if made.contains(path) || allowed(path, known, need) {
+                continue;
+            }
+            let evidence = if let Some(remedy) = own_directory(path, &place.path, &mine, account) {
+                let (paths, evidence) = refused.entry(remedy).or_default();
+                paths.insert(path);
+                evidence
+            } else {
+                let (needs, evidence) = elsewhere.entry(path).or_default();
+                *needs |= need;
+                evidence
+            };
+            evidence.merge(&place.evidence());
+        }
+    }
+    for (path, (need, evidence)) in elsewhere {
+        let known = inodes.get(path).map_or(&[][..], Vec::as_slice);
+        if let Some(remedy) = remedy(path, known, need, account, accounts) {
+            let (paths, sum) = refused.entry(remedy).or_default();
+            paths.insert(path);
+            sum.merge(&evidence);
+        }
+    }
+    let mut found = Found::default();
+    for (remedy, (paths, evidence)) in refused {
+        if let Remedy::Group { name } = &remedy {
+            found.groups.push(Item::new(name.clone(), evidence.clone()));
+        }
+        found.obstacles.push(Obstacle {
+            remedy,
+            what: list(&paths),
+            evidence,
+        });
+    }
+    found
+}
+
+/// All that was known of each path. Which came last is not known of a file that was replaced or changed: each has
+/// to allow what was done.
+fn known<'a>(places: &'a [Place<'_>]) -> BTreeMap<&'a [u8], Vec<&'a Inode>> {
+    let mut inodes: BTreeMap<&[u8], Vec<&Inode>> = BTreeMap::new();
+    for place in places {
+        let known = inodes.entry(&place.path).or_default();
+        known.extend(&place.inodes);
+    }
+    inodes
+}
+
+/// What has to be allowed where, for what was done at the place.
+fn needs<'a>(place: &'a Place<'_>) -> Vec<(&'a [u8], u32)> {
+    use Operation as O;
+    let path = place.path.as_slice();
+    let mut needs = Vec::new();
+    for operation in place.done() {
+        match operation {
+            O::Read | O::Watch | O::XattrRead => needs.push((path, READ)),
+            O::Write | O::Truncate | O::Utime | O::XattrWrite | O::Connect => {
+                needs.push((path, WRITE));
+            }
+            O::Execute | O::Chdir | O::Chroot => needs.push((path, SEARCH)),
+            O::Chmod | O::Chown => needs.push((path, OWNER)),
+            one if changes_entry(one) => needs.push((parent(path), WRITE | SEARCH)),
+            _ => {}
+        }
+    }
+    // On the way there every directory that is known has to be passed.
+    let mut above = parent(path);
+    while above.len() > 1 {
+        needs.push((above, SEARCH));
+        above = parent(above);
+    }
+    needs.sort_unstable();
+    needs.dedup();
+    needs
+}
+
+/// Whether everybody may. Of a directory that was never opened no mode is known: who may make files there is
+/// taken for root alone, and everybody may pass it.
+fn allowed(path: &[u8], known: &[&Inode], need: u32) -> bool {
+    if known.is_empty() {
+        let is_passed = need & (WRITE | OWNER) == 0 && path != CLOSED;
+        let is_open = OPEN.iter().any(|open| is_within(path, open));
+        return is_passed || SHARED.contains(&path) || is_open;
+    }
+    known.iter().all(|inode| has(inode.mode, need))
+}
+
+/// Whether the lowest three bits of `mode` give `need`. None makes an owner.
+fn has(mode: u32, need: u32) -> bool {
+    need & OWNER == 0 && mode & need == need
+}
+
+/// The directories below those of systemd in which the program made something: by directive and name.
+fn own_directories<'a>(places: &'a [Place<'_>]) -> BTreeSet<(&'static str, &'a [u8])> {
+    let mut mine = BTreeSet::new();
+    for place in places.iter().filter(|place| place.made()) {
+        if SHARED.iter().any(|shared| is_within(&place.path, shared)) {
+            continue;
+        }
+        for (base, directive) in OWN {
+            let Some(rest) = below(&place.path, base) else {
+                continue;
+            };
+            let Some(name) = components(rest).next() else {
+                continue;
+            };
+            if name.len() < rest.len() || place.did(Operation::Mkdir) {
+                mine.insert((directive, name));
+            }
+        }
+    }
+    mine
+}
+
+const HOME: Remedy = Remedy::Root {
+    reason: "it uses root's home, which is closed to others",
+};
+const CHANGES: Remedy = Remedy::Root {
+    reason: "it changes what belongs to others, and not in a directory of its own",
+};
+
+/// The smallest remedy for `need` at `path`, where it is in no directory of the unit's own; `None` where the mode says nothing.
+fn remedy(
+    path: &[u8],
+    known: &[&Inode],
+    need: u32,
+    account: &str,
+    accounts: &Accounts,
+) -> Option<Remedy> {
+    if KERNEL.iter().any(|top| is_within(path, top)) {
+        // A process's own files are its user's; only what was written is a setting.
+        let is_setting = is_within(path, b"/sys") || is_within(path, b"/proc/sys");
+        return (is_setting && need & (WRITE | OWNER) != 0).then_some(Remedy::Root {
+                reason: "only root may change settings of the kernel: set them in sysctl.d or tmpfiles.d instead",
+            });
+    }
+    let refusing = known.iter().find(|inode| !has(inode.mode, need));
+    let Some(inode) = refusing else {
+        return Some(match need {
+            // To make something in a directory takes more than to write to a socket.
+            WRITE => look(path),
+            _ if path == CLOSED => HOME,
+            _ => CHANGES,
+        });
+    };
+    if inode.gid != 0
+        && known
+            .iter()
+            .all(|one| one.gid == inode.gid && has(one.mode >> 3, need))
+    {
+        let known = accounts.groups.get(&inode.gid);
+        return Some(Remedy::Group {
+            name: known.cloned().unwrap_or_else(|| inode.gid.to_string()),
+        });
+    }
+    if need & (WRITE | OWNER) != 0 {
+        return Some(CHANGES);
+    }
+    let Some(argument) = as_argument(path).filter(|path| !path.contains(' ')) else {
+        return Some(Remedy::Root {
+            reason: "no line of tmpfiles.d can hold the path",
+        });
+    };
+    // tmpfiles.d(5): z changes what is there, and makes nothing.
+    let mode = (inode.mode & 0o7777) | (need << 3);
+    Some(Remedy::Own {
+        line: format!("z {argument} {mode:04o} - {account}"),
+    })
+}
+
+/// Who may connect is asked of the file system. What the shell would read in the path is quoted.
+fn look(path: &[u8]) -> Remedy {
+    let path = Text::from(path).to_string();
+    Remedy::Look {
+        command: format!(
+            "stat -c '%A %G' {}",
+            shlex::try_quote(&path).unwrap_or_default()
+        ),
+    }
+}
+
+/// A directory of the unit's own below one of systemd's, for what was done in it, or to make it.
+fn own_directory(
+    path: &[u8],
+    used: &[u8],
+    mine: &BTreeSet<(&'static str, &[u8])>,
+    account: &str,
+) -> Option<Remedy> {
+    let (base, directive) = OWN.into_iter().find(|(base, _)| is_within(path, base))?;
+    let name = components(below(used, base)?).next()?;
+    if mine.contains(&(directive, name)) {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-+@".contains(byte);
+        let is_plain = name.iter().all(plain) && !name.starts_with(b".");
+        return is_plain.then(|| Remedy::Directory {
+            directive,
+            name: String::from_utf8_lossy(name).into_owned(),
+        });
+    }
+    // A file in the directory itself, which is not the unit's to have: the guide's cookie secret.
+    (path == base).then(|| Remedy::Move {
+        directive,
+        to: format!("{}/{account}", String::from_utf8_lossy(base)),
+    })
+}
+
+/// The first paths by name, the rest by number.
+fn list(paths: &BTreeSet<&[u8]>) -> String {
+    const NAMED: usize = 4;
+    let named: Vec<String> = paths
+        .iter()
+        .take(NAMED)
+        .map(|path| Text::from(*path).to_string())
+        .collect();
+    let more = paths.len().saturating_sub(NAMED);
+    let named = named.join(", ");
+    if more > 0 {
+        format!("{named} and {more} more")
+    } else {
+        named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture::Fixture;
+    use super::super::super::places::places;
+    use super::*;
+
+    fn remedies(fixture: Fixture) -> Vec<Remedy> {
+        let observation = fixture.observation();
+        let accounts = Accounts {
+            groups: [(42, "ovsdb-client".to_owned())].into(),
+            prefix: "ops".to_owned(),
+        };
+        let found = obstacles(&places(&observation), "opsd", &accounts);
+        found.obstacles.into_iter().map(|one| one.remedy).collect()
+    }
+
+    fn one(path: &str, operation: Operation, mode: u32, gid: u32) -> Vec<Remedy> {
+        remedies(
+            Fixture::new()
+                .executable("/usr/bin/d")
+                .file_of(path, operation, mode, gid),
+        )
+    }
+
+    #[test]
+    fn what_everybody_may_is_no_obstacle() {
+        assert_eq!(one("/etc/d.conf", Operation::Read, 0o644, 0), []);
+        assert_eq!(one("/dev/null", Operation::Write, 0o666, 0), []);
+        assert_eq!(one("/tmp/made", Operation::Create, 0o600, 0), []);
+        assert_eq!(one("/proc/self/mem", Operation::Read, 0o600, 0), []);
+    }
+
+    #[test]
+    fn a_file_in_run_itself_has_to_move_and_a_directory_is_made() {
+        assert_eq!(
+            one("/run/persistent_cookie_secret", Operation::Create, 0o600, 0),
+            [Remedy::Move {
+                directive: "RuntimeDirectory",
+                to: "/run/opsd".to_owned(),
+            }]
+        );
+        let directory = |directive, name: &str| Remedy::Directory {
+            directive,
+            name: name.to_owned(),
+        };
+        assert_eq!(
+            one("/var/log/d/error.log", Operation::Create, 0o640, 0),
+            [directory("LogsDirectory", "d")]
+        );
+        assert_eq!(
+            one("/run/aaa", Operation::Mkdir, 0o700, 0),
+            [directory("RuntimeDirectory", "aaa")]
+        );
+        // What it reads there, too, is then its own.
+        let fixture = Fixture::new()
+            .executable("/usr/bin/d")
+            .file_of("/var/lib/d/new", Operation::Create, 0o600, 0)
+            .file_of("/var/lib/d/key", Operation::Read, 0o600, 0);
+        assert_eq!(remedies(fixture), [directory("StateDirectory", "d")]);
+    }
+
+    #[test]
+    fn who_may_connect_to_a_socket_somebody_has_to_look() {
+        let connected = |path: &str| {
+            remedies(
+                Fixture::new()
+                    .executable("/usr/bin/d")
+                    .file(path, Operation::Connect, "ok"),
+            )
+        };
+        assert_eq!(
+            connected("/run/ovsdb/db.sock"),
+            [Remedy::Look {
+                command: "stat -c '%A %G' /run/ovsdb/db.sock".to_owned(),
+            }]
+        );
+        assert_eq!(connected("/run/systemd/notify"), []);
+        let hostile = connected("/run/x/$(reboot)");
+        assert!(
+            matches!(&hostile[..], [Remedy::Look { command }] if command.ends_with("'/run/x/$(reboot)'")),
+            "{hostile:?}"
+        );
+    }
+
+    #[test]
+    fn a_group_that_may_is_joined_and_a_file_that_nobody_may_read_is_given() {
+        assert_eq!(
+            one(
+                "/run/openvswitch/db.sock",
+                Operation::Connect,
+                0o140_770,
+                42
+            ),
+            [Remedy::Group {
+                name: "ovsdb-client".to_owned(),
+            }]
+        );
+        assert_eq!(
+            one("/etc/d/key.pem", Operation::Read, 0o100_600, 0),
+            [Remedy::Own {
+                line: "z /etc/d/key.pem 0640 - opsd".to_owned(),
+            }]
+        );
+    }
+
+    #[test]
+    fn only_the_owner_changes_a_mode_and_root_s_home_is_closed() {
+        let root = |fixture: Fixture| matches!(remedies(fixture)[..], [Remedy::Root { .. }]);
+        let with = |path: &str, operation, mode| {
+            Fixture::new()
+                .executable("/usr/bin/d")
+                .file_of(path, operation, mode, 42)
+        };
+        assert!(root(with("/srv/all", Operation::Chmod, 0o666)));
+        assert!(root(with("/srv/all", Operation::Chown, 0o777)));
+        assert!(root(with("/root/.config", Operation::Read, 0o644)));
+        // Its own it may change.
+        let fixture = with("/tmp/own", Operation::Create, 0o600);
+        assert_eq!(
+            remedies(fixture.file("/tmp/own", Operation::Chmod, "ok")),
+            []
+        );
+    }
+
+    #[test]
+    fn one_line_gives_all_that_is_needed_of_a_path() {
+        let fixture = Fixture::new()
+            .executable("/usr/bin/d")
+            .file_of("/etc/d", Operation::Read, 0o040_700, 0)
+            .file_of("/etc/d/d.conf", Operation::Read, 0o644, 0);
+        assert_eq!(
+            remedies(fixture),
+            [Remedy::Own {
+                line: "z /etc/d 0750 - opsd".to_owned(),
+            }]
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_has_to_allow_it_before_and_after() {
+        let fixture = Fixture::new()
+            .executable("/usr/bin/d")
+            .file_of("/etc/d.conf", Operation::Read, 0o644, 0)
+            .file_of("/etc/d.conf", Operation::Read, 0o600, 0);
+        assert!(matches!(remedies(fixture)[..], [Remedy::Own { .. }]));
+    }
+
+    #[test]
+    fn what_belongs_to_others_needs_root() {
+        for (path, operation) in [
+            ("/etc/passwd", Operation::Write),
+            ("/usr/lib/d/cache", Operation::Create),
+            ("/proc/sys/net/ipv4/ip_forward", Operation::Write),
+        ] {
+            let found = one(path, operation, 0o644, 0);
+            assert!(
+                matches!(found[..], [Remedy::Root { .. }]),
+                "{path}: {found:?}"
+            );
+        }
+        // A name that would be another line, or another argument, is in none.
+        let found = one("/etc/d\nz /etc/shadow 0666 - -", Operation::Read, 0o600, 0);
+        assert!(matches!(found[..], [Remedy::Root { .. }]), "{found:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What a Firejail profile may say. What is known about the Firejail that will read it comes in as a
+//! [`Target`].
+
+mod capabilities;
+mod defaults;
+mod dev;
+mod etc;
+mod files;
+mod name;
+mod programs;
+mod protocols;
+mod syscalls;
+mod target;
+mod warnings;
+
+use serde::Serialize;
+
+use crate::observation::{Observation, Text};
+
+use super::Terms;
+use super::coverage::Coverage;
+use super::evidence::{Decision, Item};
+use super::places;
+use super::tmp;
+use super::warnings::Warning;
+
+pub use capabilities::Capabilities;
+pub use defaults::Defaults;
+pub use dev::PrivateDev;
+pub use files::{Files, Withheld};
+pub use syscalls::Syscalls;
+pub use target::{Launch, NotAVersion, Target, Version};
+
+/// Everything decided for one observation and one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// What was observed: a unit or a command.
+    pub subject: Text,
+    /// For which Firejail, started how.
+    pub target: Target,
+    /// Over what, and what could not be seen.
+    pub coverage: Coverage,
+    /// `name`
+    pub name: Decision<String>,
+    /// `seccomp.keep`, `seccomp.block-secondary`
+    pub syscalls: Syscalls,
+    /// `caps.keep`, `caps.drop all`
+    pub capabilities: Capabilities,
+    /// `protocol`
+    pub protocols: Decision<Vec<Item>>,
+    /// `private-bin`
+    pub programs: Decision<Vec<Item>>,
+    /// `private-etc`
+    pub etc: Decision<Vec<Item>>,
+    /// `private-dev`
+    pub dev: Decision<PrivateDev>,
+    /// `private-tmp`
+    pub tmp: Decision<()>,
+    /// `shell none`: only where Firejail would otherwise start the program through a shell.
+    pub shell_none: Decision<()>,
+    /// `blacklist`, `whitelist`, `read-only`, `read-write`
+    pub files: Files,
+    /// What Firejail does unasked and the program cannot live with.
+    pub defaults: Defaults,
+    /// What whoever installs the profile must know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Policy {
+    /// Decides. Any observation gives a policy; one that holds nothing gives no rule.
+    #[must_use]
+    pub fn decide(observation: &Observation, target: Target, terms: &Terms) -> Self {
+        let coverage = Coverage::of(observation);
+        let places = places::places(observation);
+        let tmp = tmp::decide(b"/tmp", observation, &places, &coverage);
+        let defaults = defaults::decide(observation, &places, &coverage);
+        let context = files::Context {
+            defaults: &defaults,
+            private_tmp: tmp.given().is_some(),
+        };
+        let files = files::decide(observation, &places, &coverage, &context);
+        let syscalls = syscalls::decide(observation, &coverage, &target, terms.widen);
+        let capabilities = capabilities::decide(observation, &coverage, &target);
+        let mut policy = Self {
+            subject: observation.name.clone(),
+            name: name::decide(&observation.name),
+            protocols: protocols::decide(observation, &coverage),
+            programs: programs::decide(&places, &coverage, &target),
+            etc: etc::decide(&places, &coverage),
+            dev: dev::decide(&places, &coverage),
+            shell_none: shell_none(&target),
+            warnings: Vec::new(),
+            target,
+            coverage,
+            syscalls,
+            capabilities,
+            tmp,
+            files,
+            defaults,
+        };
+        policy.warnings = warnings::collect(&policy, observation, &places, terms.host.as_ref());
+        policy
+    }
+}
+
+fn shell_none(target: &Target) -> Decision<()> {
+    if target.version < Version::NO_SHELL && target.launch == Launch::Direct {
+        Decision::Given(())
+    } else if target.version < Version::SHELL_NONE_FATAL {
+        Decision::withheld("it changes nothing any more in this version, which only warns of it")
+    } else {
+        Decision::withheld("an error since Firejail 0.9.74")
+    }
+}

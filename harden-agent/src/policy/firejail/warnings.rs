@@ -1,0 +1,218 @@
+//! What whoever installs the profile must know, the gravest first.
+
+use std::collections::BTreeSet;
+
+use crate::observation::{Host, Observation, Text};
+
+use super::super::paths::as_argument;
+use super::super::places::Place;
+use super::super::warnings::{Id, Warning, foreign, io_uring, of_coverage};
+use super::Policy;
+use super::target::Launch;
+
+/// Paths that no line can hold are named one by one up to this many.
+const NAMED: usize = 20;
+
+/// All warnings of a policy.
+pub(super) fn collect(
+    policy: &Policy,
+    observation: &Observation,
+    places: &[Place<'_>],
+    here: Option<&Host>,
+) -> Vec<Warning> {
+    let coverage = &policy.coverage;
+    let mut warnings = of_coverage(coverage);
+    warnings.extend(policy.syscalls.warnings.iter().cloned());
+    warnings.extend(policy.defaults.warnings.iter().cloned());
+    warnings.extend(policy.capabilities.keep.reasons().iter().map(|reason| {
+        Warning::new(
+            Id::NoCapabilityRule,
+            format!("no rule for capabilities: {reason}"),
+        )
+    }));
+    if policy.capabilities.keep.given().is_none() && !coverage.is_empty() {
+        warnings.push(Warning::new(
+            Id::RootOverride,
+            "without a caps.keep line Firejail takes dac_override and dac_read_search from root \
+             (src/firejail/caps.c)",
+        ));
+    }
+    if let Some(reason) = policy.syscalls.keep.reasons().first() {
+        warnings.push(Warning::new(
+            Id::NoSyscallRule,
+            format!("no rule for system calls: {reason}"),
+        ));
+    }
+    warnings.extend(io_uring(observation));
+    warnings.extend(foreign(observation, here));
+    warnings.extend(nested(observation));
+    warnings.extend(file_capabilities(policy, observation));
+    warnings.extend(launch(policy));
+    warnings.extend(inexpressible(places));
+    warnings
+}
+
+/// Every filter of Firejail's sets `no_new_privs` for an ordinary user, and then no exec gives capabilities
+/// (`no_new_privs` in prctl(2)); ambient ones are gone with Firejail's own exec as root. Tried with 0.9.72.
+fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warning> {
+    let is_filtered = policy.syscalls.keep.given().is_some()
+        || policy.syscalls.block_secondary.given().is_some()
+        || policy.protocols.given().is_some();
+    let kept = policy.capabilities.keep.given()?;
+    let is_user = observation.runs.values().any(|run| run.uid != 0);
+    let names: Vec<&str> = kept.iter().map(|item| item.value.as_str()).collect();
+    (is_filtered && is_user && !names.is_empty()).then(|| {
+        Warning::new(
+            Id::FileCapabilities,
+            format!(
+                "an ordinary user loses {} under this profile: with a filter Firejail sets no_new_privs, and file \
+                 capabilities and ambient ones are void. Use the systemd drop-in with AmbientCapabilities=, or \
+                 leave the seccomp and protocol lines out",
+                names.join(", ")
+            ),
+        )
+    })
+}
+
+/// Programs that make sandboxes, by the names of their files.
+const SANDBOXES: [&[u8]; 9] = [
+    b"bwrap",
+    b"crun",
+    b"dockerd",
+    b"firejail",
+    b"lxc-start",
+    b"podman",
+    b"runc",
+    b"systemd-nspawn",
+    b"unshare",
+];
+
+/// Sandboxes inside the sandbox.
+fn nested(observation: &Observation) -> Vec<Warning> {
+    let runs = observation.runs.values();
+    let mut makers: BTreeSet<&Text> = runs.flat_map(|run| run.executables.keys()).collect();
+    makers.retain(|path| SANDBOXES.contains(&file_name(path)));
+    let firejail = makers.iter().any(|path| file_name(path) == b"firejail");
+    let mut warnings: Vec<Warning> = makers
+        .into_iter()
+        .map(|path| {
+            Warning::new(
+                Id::NestedSandbox,
+                format!(
+                    "{path} makes sandboxes: inside this one it is left what the profile leaves it, and a \
+                     Firejail there does nothing without --force"
+                ),
+            )
+        })
+        .collect();
+    if firejail {
+        warnings.push(Warning::new(
+            Id::EtcFirejail,
+            "Firejail hides /etc/firejail in its sandboxes: keep the profiles of a Firejail that is started \
+             inside in another directory, and name them with --profile",
+        ));
+    }
+    warnings
+}
+
+fn file_name(path: &Text) -> &[u8] {
+    let mut parts = path.as_bytes().rsplit(|byte| *byte == b'/');
+    parts.next().unwrap_or_default()
+}
+
+fn launch(policy: &Policy) -> Option<Warning> {
+    match &policy.target.launch {
+        Launch::Direct => Some(Warning::new(
+            Id::DirectStart,
+            "start the program without a double dash (`firejail --profile=FILE PROGRAM`): with \
+             one, Firejail runs a shell first, for which nothing is allowed here",
+        )),
+        Launch::Shell(shell) if !shell.ends_with("/bash") => Some(Warning::new(
+            Id::LoginShell,
+            format!(
+                "`firejail -- PROGRAM` starts the program through {}, and what that needs is not \
+             known here: start it without the double dash",
+                Text::from(shell)
+            ),
+        )),
+        Launch::Shell(_) => None,
+    }
+}
+
+/// The used paths that no line can hold.
+fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
+    let mut paths: Vec<&[u8]> = places
+        .iter()
+        .filter(|place| place.found())
+        .map(|place| place.path.as_slice())
+        .filter(|path| as_argument(path).is_none())
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let mut warnings: Vec<Warning> = paths
+        .iter()
+        .take(NAMED)
+        .map(|path| {
+            Warning::new(
+                Id::InexpressiblePath,
+                format!(
+                    "{} was used, which no Firejail line can hold: its directory stands for it, or \
+                 the rule is left out",
+                    Text::from(path)
+                ),
+            )
+        })
+        .collect();
+    if paths.len() > NAMED {
+        warnings.push(Warning::new(
+            Id::InexpressiblePath,
+            format!(
+                "so were {} more paths that no line can hold",
+                paths.len() - NAMED
+            ),
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Terms;
+    use super::super::super::fixture::Fixture;
+    use super::super::target::Target;
+    use super::*;
+    use crate::observation::CapabilityCheck;
+
+    #[test]
+    fn a_user_with_capabilities_and_a_filter_is_told_of() {
+        let warned = |uid: u32, capability: bool| {
+            let mut fixture = Fixture::new().executable("/bin/d").syscalls(&["read"]);
+            if capability {
+                fixture = fixture.capability("net_raw", CapabilityCheck::Granted);
+            }
+            fixture.run().uid = uid;
+            let observation = fixture.observation();
+            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let mut ids = policy.warnings.iter().map(|one| one.id);
+            ids.any(|id| id == Id::FileCapabilities)
+        };
+        assert!(warned(1000, true));
+        assert!(!warned(0, true));
+        assert!(!warned(1000, false));
+    }
+
+    #[test]
+    fn a_sandbox_inside_is_told_of() {
+        let ids = |path: &str| {
+            let observation = Fixture::new().executable(path).observation();
+            let warnings = nested(&observation);
+            warnings.iter().map(|one| one.id).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            ids("/usr/bin/firejail"),
+            [Id::NestedSandbox, Id::EtcFirejail]
+        );
+        assert_eq!(ids("/usr/sbin/runc"), [Id::NestedSandbox]);
+        assert_eq!(ids("/usr/sbin/nginx"), []);
+    }
+}

@@ -1,0 +1,208 @@
+//! Which system calls a container may make: what an OCI runtime loads as `linux.seccomp` (config-linux.md of
+//! the runtime specification, 1.0.2).
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::observation::{Abi, Host, Observation, Text};
+
+use super::Terms;
+use super::calls::{calls, is_nameless};
+use super::coverage::Coverage;
+use super::equivalents::{Widen, equivalents};
+use super::evidence::{Decision, Item};
+use super::warnings::{self, Warning};
+
+/// What the runtime calls itself between loading the filter and the exec of the program: with
+/// `noNewPrivileges` it loads it last, without it before it gives up its rights. Traced in runc 1.1.5, both
+/// ways; the Go runtime's own calls (signals, memory, other threads) come when they come, and are
+/// those of its `sys_linux_*.s` (`runtime`, Go 1.19).
+const RUNTIME: [&str; 40] = [
+    "capget",
+    "capset",
+    "chdir",
+    "clone",
+    "close",
+    "epoll_ctl",
+    "epoll_pwait",
+    "execve",
+    "exit",
+    "exit_group",
+    "faccessat2",
+    "fchown",
+    "fcntl",
+    "fstat",
+    "fstatfs",
+    "futex",
+    "getcwd",
+    "getdents64",
+    "getpid",
+    "getppid",
+    "gettid",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "nanosleep",
+    "newfstatat",
+    "openat",
+    "prctl",
+    "read",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_yield",
+    "setgid",
+    "setgroups",
+    "setuid",
+    "sigaltstack",
+    "tgkill",
+    "write",
+];
+
+/// Everything decided for one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Seccomp {
+    /// What was observed: a unit or a command.
+    pub subject: Text,
+    /// Over what, and what could not be seen.
+    pub coverage: Coverage,
+    /// The calling conventions, as libseccomp names them (`seccomp_arch_add(3)`), and the calls that may be made
+    /// in each of them.
+    pub allowed: Decision<Allowed>,
+    /// What whoever installs the list must know.
+    pub warnings: Vec<Warning>,
+}
+
+/// What is allowed; everything else is answered as by a kernel that does not have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Allowed {
+    /// `x86_64`, `x86`, …
+    pub architectures: BTreeSet<&'static str>,
+    /// The calls that the program made.
+    pub program: Vec<Item>,
+    /// Those that only the runtime makes.
+    pub runtime: Vec<Item>,
+}
+
+impl Seccomp {
+    /// Decides.
+    #[must_use]
+    pub fn decide(observation: &Observation, terms: &Terms) -> Self {
+        let coverage = Coverage::of(observation);
+        let mut warnings = warnings::of_coverage(&coverage);
+        warnings.extend(warnings::io_uring(observation));
+        warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        Self {
+            subject: observation.name.clone(),
+            allowed: allowed(observation, &coverage, terms.widen),
+            coverage,
+            warnings,
+        }
+    }
+}
+
+fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Decision<Allowed> {
+    if let Some(reason) = coverage.blind("syscalls") {
+        return Decision::Withheld(vec![reason]);
+    }
+    let mut reasons = Vec::new();
+    let mut architectures = BTreeSet::new();
+    for run in observation.runs.values() {
+        let conventions = run.executables.values();
+        for abi in conventions.flat_map(|one| one.syscalls.keys()) {
+            match architecture(&run.host, *abi) {
+                Some(name) => {
+                    architectures.insert(name);
+                }
+                None => reasons.push(format!(
+                    "libseccomp has no name for the architecture {}",
+                    run.host.architecture
+                )),
+            }
+        }
+    }
+    let calls = calls(observation);
+    if calls.is_empty() {
+        reasons.push("no system call was seen".to_owned());
+    }
+    for name in calls.keys().filter(|name| is_nameless(name.as_str())) {
+        reasons.push(format!(
+            "the call {name} has no name, and a list without it would refuse it"
+        ));
+    }
+    reasons.dedup();
+    let names: BTreeSet<&str> = calls.keys().map(|name| name.as_str()).collect();
+    let others = equivalents(&names, widen);
+    let runtime = RUNTIME
+        .into_iter()
+        .filter(|name| !names.contains(name) && !others.contains_key(name))
+        .map(|name| Item::noted(name, "the runtime itself, before it runs the program"))
+        .collect();
+    let mut program: Vec<Item> = calls
+        .into_iter()
+        .map(|(name, evidence)| Item::new(name.as_str(), evidence))
+        .collect();
+    program.extend(others.into_iter().map(|(name, why)| Item::noted(name, why)));
+    program.sort_by(|one, other| one.value.cmp(&other.value));
+    Decision::unless(
+        reasons,
+        Allowed {
+            architectures,
+            program,
+            runtime,
+        },
+    )
+}
+
+fn architecture(host: &Host, abi: Abi) -> Option<&'static str> {
+    match (host.architecture.as_bytes(), abi) {
+        (b"x86_64", Abi::Native) => Some("x86_64"),
+        (b"x86_64", Abi::Ia32) => Some("x86"),
+        (b"x86_64", Abi::X32) => Some("x32"),
+        (b"aarch64", Abi::Native) => Some("aarch64"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    fn decided(fixture: Fixture) -> Decision<Allowed> {
+        Seccomp::decide(&fixture.observation(), &Terms::default()).allowed
+    }
+
+    #[test]
+    fn every_call_in_every_convention_that_was_used() {
+        let fixture = Fixture::new()
+            .executable("/bin/d")
+            .syscalls(&["read", "socket"])
+            .syscalls_of(Abi::Ia32, &["socketcall"]);
+        let allowed = decided(fixture);
+        let allowed = allowed.given().unwrap();
+        assert_eq!(allowed.architectures, ["x86", "x86_64"].into());
+        let names: Vec<_> = allowed.program.iter().map(|item| &item.value[..]).collect();
+        assert_eq!(names, ["read", "socket", "socketcall"]);
+        // What the program does itself is not put down to the runtime.
+        assert!(allowed.runtime.iter().all(|item| item.value != "read"));
+        assert!(allowed.runtime.iter().any(|item| item.value == "execve"));
+    }
+
+    #[test]
+    fn what_has_no_name_or_was_not_seen_gives_no_list() {
+        let nameless = Fixture::new()
+            .executable("/bin/d")
+            .syscalls(&["syscall-470"]);
+        assert!(decided(nameless).given().is_none());
+        assert!(decided(Fixture::new()).given().is_none());
+        let mut blind = Fixture::new().executable("/bin/d").syscalls(&["read"]);
+        blind.run().hooks.clear();
+        assert!(decided(blind).given().is_none());
+        let mut strange = Fixture::new().executable("/bin/d").syscalls(&["read"]);
+        strange.run().host.architecture = "riscv64".into();
+        assert!(decided(strange).given().is_none());
+    }
+}

@@ -1,0 +1,111 @@
+//! Which calls and socket families.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::Observation;
+
+use super::super::calls::{calls, is_nameless};
+use super::super::coverage::Coverage;
+use super::super::equivalents::{Widen, equivalents};
+use super::super::evidence::{Decision, Evidence, Item};
+use super::super::sockets;
+use super::Directive;
+use super::kernel::{Seen, conventions, namespaces};
+
+/// What systemd's child calls itself between its filter and the exec of a command, and what is not
+/// in `@default`, which is always allowed: the answer to a Type=exec service's parent and the
+/// dropping of capabilities (`exec_child`, systemd 252).
+const BEFORE_EXEC: [&str; 4] = ["capget", "capset", "prctl", "write"];
+
+/// `RestrictAddressFamilies`. It filters socket(2) alone.
+pub(super) fn families(observation: &Observation, coverage: &Coverage) -> Directive {
+    let mut reasons: Vec<String> = coverage.blind("syscalls").into_iter().collect();
+    let mut items = Vec::new();
+    for (family, (evidence, without)) in sockets::families(observation) {
+        // The directive answers EAFNOSUPPORT, as a kernel without the family does.
+        if without {
+            continue;
+        }
+        if family.as_str().contains('-') {
+            reasons.push(format!("the socket family {family} has no name in systemd"));
+        }
+        let name = format!("AF_{}", family.as_str().to_ascii_uppercase());
+        items.push(Item::new(name, evidence));
+    }
+    if items.is_empty() {
+        items.push(Item::noted("none", "no socket was made"));
+    }
+    Directive::list("RestrictAddressFamilies", Decision::unless(reasons, items))
+}
+
+/// `SystemCallArchitectures`, `SystemCallFilter`, `SystemCallErrorNumber`
+pub(super) fn decide(
+    observation: &Observation,
+    coverage: &Coverage,
+    seen: &Seen<'_>,
+    (known, widen): (Option<&BTreeSet<String>>, Widen),
+) -> [Directive; 3] {
+    let blind: Vec<String> = coverage.blind("syscalls").into_iter().collect();
+    let mut architectures = vec![Item::new("native", Evidence::default())];
+    let others = conventions(observation).into_iter();
+    architectures.extend(others.map(|name| Item::new(name, Evidence::default())));
+    let filter = filter(observation, seen, (known, widen), blind.clone());
+    // An unknown call is answered as by a kernel that does not have it, which is what libraries
+    // have their way round for; EPERM they take for a refusal (moby issue 42680).
+    let error = match &filter {
+        Decision::Given(_) => Vec::new(),
+        Decision::Withheld(_) => vec!["there is no list of calls".to_owned()],
+    };
+    [
+        Directive::list(
+            "SystemCallArchitectures",
+            Decision::unless(blind, architectures),
+        ),
+        Directive::list("SystemCallFilter", filter),
+        Directive::word("SystemCallErrorNumber", "ENOSYS", error),
+    ]
+}
+
+fn filter(
+    observation: &Observation,
+    seen: &Seen<'_>,
+    (known, widen): (Option<&BTreeSet<String>>, Widen),
+    mut reasons: Vec<String>,
+) -> Decision<Vec<Item>> {
+    let calls = calls(observation);
+    if calls.is_empty() {
+        reasons.push("no system call was seen".to_owned());
+    }
+    for name in calls.keys().map(|name| name.as_str()) {
+        if is_nameless(name) || known.is_some_and(|known| !known.contains(name)) {
+            reasons.push(format!(
+                "this systemd does not know the call {name}, and a list without it would refuse it"
+            ));
+        }
+    }
+    let names: BTreeSet<&str> = calls.keys().map(|name| name.as_str()).collect();
+    let others = equivalents(&names, widen);
+    let mut items: BTreeMap<String, Item> = calls
+        .into_iter()
+        .map(|(name, evidence)| (name.to_string(), Item::new(name.as_str(), evidence)))
+        .collect();
+    for (name, why) in others {
+        if known.is_none_or(|known| known.contains(name)) {
+            items.insert(name.to_owned(), Item::noted(name, why));
+        }
+    }
+    for name in BEFORE_EXEC {
+        items
+            .entry(name.to_owned())
+            .or_insert_with(|| Item::noted(name, "systemd itself, before it runs the command"));
+    }
+    if seen.called("clone3") && namespaces(seen).value.given().is_some() {
+        items.entry("clone".to_owned()).or_insert_with(|| {
+            Item::noted(
+                "clone",
+                "instead of clone3, to which RestrictNamespaces= answers ENOSYS",
+            )
+        });
+    }
+    Decision::unless(reasons, items.into_values().collect())
+}

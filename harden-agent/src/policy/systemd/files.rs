@@ -1,0 +1,254 @@
+//! Directives about the file system.
+
+use std::collections::BTreeMap;
+
+use crate::observation::{Observation, Operation, Text};
+
+use super::super::coverage::Coverage;
+use super::super::evidence::{Decision, Evidence, Item};
+use super::super::paths::{is_within, parent};
+use super::super::places::Place;
+use super::super::tmp;
+use super::Directive;
+use super::kernel::Seen;
+
+/// What `ProtectHome=` hides.
+const HOMES: [&[u8]; 3] = [b"/home", b"/root", b"/run/user"];
+
+/// What a private /dev has (`mount_private_dev` in src/core/namespace.c, systemd 252).
+const DEVICES: [&[u8]; 17] = [
+    b"/dev",
+    b"/dev/fd",
+    b"/dev/full",
+    b"/dev/hugepages",
+    b"/dev/log",
+    b"/dev/mqueue",
+    b"/dev/null",
+    b"/dev/ptmx",
+    b"/dev/pts",
+    b"/dev/random",
+    b"/dev/shm",
+    b"/dev/stderr",
+    b"/dev/stdin",
+    b"/dev/stdout",
+    b"/dev/tty",
+    b"/dev/urandom",
+    b"/dev/zero",
+];
+
+/// Those of them that hold more.
+const DEVICE_DIRECTORIES: [&[u8]; 4] =
+    [b"/dev/hugepages", b"/dev/mqueue", b"/dev/pts", b"/dev/shm"];
+
+/// What `ProtectSystem=strict` leaves as it is.
+const UNTOUCHED: [&[u8]; 3] = [b"/dev", b"/proc", b"/sys"];
+
+/// The directives, in the order of the manual page.
+pub(super) fn decide(
+    observation: &Observation,
+    places: &[Place<'_>],
+    coverage: &Coverage,
+    seen: &Seen<'_>,
+) -> Vec<Directive> {
+    let private_tmp = private_tmp(observation, places, coverage);
+    let mut directives = protect_system(places, coverage, private_tmp.value.given().is_some());
+    directives.push(protect_home(places, coverage));
+    directives.push(private_tmp);
+    directives.push(private_devices(places, seen));
+    directives.extend(proc(places, coverage));
+    directives
+}
+
+/// `ProtectSystem`, `ReadWritePaths` and `ReadOnlyPaths`. The last, because with a directive that mounts
+/// /proc, /sys or the control groups anew `strict` leaves /run writable: it becomes one of the kernel's own file systems
+/// (`apivfs_table` in src/core/namespace.c; seen with 252).
+fn protect_system(places: &[Place<'_>], coverage: &Coverage, own_tmp: bool) -> Vec<Directive> {
+    let blind: Vec<String> = coverage.blind("files").into_iter().collect();
+    let mut roots: BTreeMap<String, Evidence> = BTreeMap::new();
+    let mut nowhere: Vec<String> = Vec::new();
+    let written = || {
+        places.iter().filter(|place| {
+            place.wrote() && !UNTOUCHED.iter().any(|top| is_within(&place.path, top))
+        })
+    };
+    for place in written() {
+        if own_tmp && (is_within(&place.path, b"/tmp") || is_within(&place.path, b"/var/tmp")) {
+            continue;
+        }
+        match root(place) {
+            Some(root) => roots
+                .entry(root.to_owned())
+                .or_default()
+                .merge(&place.evidence()),
+            None => nowhere.push(format!("{} was written", Text::from(&place.path))),
+        }
+    }
+    if !blind.is_empty() {
+        return vec![
+            Directive::word("ProtectSystem", "strict", blind.clone()),
+            Directive::list("ReadWritePaths", Decision::Withheld(blind.clone())),
+            Directive::word("ReadOnlyPaths", "/run", blind),
+        ];
+    }
+    if nowhere.is_empty() {
+        let writable = outermost(roots);
+        let whole = writable.iter().any(|item| item.value == "-/run");
+        let reasons = whole.then(|| "entries were made in /run itself".to_owned());
+        return vec![
+            Directive::word("ProtectSystem", "strict", blind),
+            Directive::list("ReadWritePaths", Decision::Given(writable)),
+            Directive::word("ReadOnlyPaths", "/run", reasons.into_iter().collect()),
+        ];
+    }
+    let below = |tops: &[&[u8]]| -> Vec<String> {
+        written()
+            .filter(|place| tops.iter().any(|top| is_within(&place.path, top)))
+            .map(|place| format!("{} was written", Text::from(&place.path)))
+            .collect()
+    };
+    let of_system = below(&[b"/usr", b"/boot", b"/efi"]);
+    let word = if below(&[b"/etc"]).is_empty() {
+        "full"
+    } else {
+        "yes"
+    };
+    vec![
+        Directive::word("ProtectSystem", word, of_system),
+        Directive::list("ReadWritePaths", Decision::Withheld(nowhere)),
+    ]
+}
+
+/// What has to be writable for what was done there; `None` if that is everything. A file that was
+/// made, removed or replaced stands for its directory: a mounted file cannot be replaced (`EBUSY`).
+/// So does a path that would need quoting: it comes from whoever named the file.
+fn root<'p>(place: &'p Place<'_>) -> Option<&'p str> {
+    let path = place.path.as_slice();
+    let start = if place.made() { parent(path) } else { path };
+    let mut up = std::iter::successors(Some(start), |path| (*path != b"/").then(|| parent(path)));
+    up.find_map(as_word).filter(|path| *path != "/")
+}
+
+/// The path, if it is a word to systemd, without quotes, escapes or specifiers.
+fn as_word(path: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(path).ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
+    (text.starts_with('/') && text.len() < 4096 && text.bytes().all(plain) && !text.contains("/.."))
+        .then_some(text)
+}
+
+/// Without those below another. The dash: what a package or an earlier command has not made yet is
+/// no error (systemd.exec(5)).
+fn outermost(roots: BTreeMap<String, Evidence>) -> Vec<Item> {
+    let mut kept: Vec<(String, Evidence)> = Vec::new();
+    let mut roots: Vec<_> = roots.into_iter().collect();
+    roots.sort_by_key(|(path, _)| path.len());
+    for (path, evidence) in roots {
+        let above = kept
+            .iter_mut()
+            .find(|(root, _)| is_within(path.as_bytes(), root.as_bytes()));
+        match above {
+            Some((_, all)) => all.merge(&evidence),
+            None => kept.push((path, evidence)),
+        }
+    }
+    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+    kept.into_iter()
+        .map(|(path, evidence)| Item::new(format!("-{path}"), evidence))
+        .collect()
+}
+
+/// `ProtectHome`. A look in vain counts: it would be answered by EACCES instead of ENOENT.
+fn protect_home(places: &[Place<'_>], coverage: &Coverage) -> Directive {
+    let blind: Vec<String> = coverage.blind("files").into_iter().collect();
+    let touching = || {
+        places
+            .iter()
+            .filter(|place| HOMES.iter().any(|home| place.touches(home)))
+    };
+    if touching().next().is_none() {
+        return Directive::yes("ProtectHome", blind);
+    }
+    let mut reasons = blind;
+    reasons.extend(
+        touching()
+            .filter(|place| place.wrote())
+            .map(|place| format!("{} was written", Text::from(&place.path))),
+    );
+    Directive::word("ProtectHome", "read-only", reasons)
+}
+
+/// `PrivateTmp`: both directories, or none.
+fn private_tmp(observation: &Observation, places: &[Place<'_>], coverage: &Coverage) -> Directive {
+    let directories: [&[u8]; 2] = [b"/tmp", b"/var/tmp"];
+    let reasons = directories
+        .iter()
+        .flat_map(|directory| {
+            let decision = tmp::decide(directory, observation, places, coverage);
+            decision.reasons().to_vec()
+        })
+        .collect();
+    Directive::yes("PrivateTmp", reasons)
+}
+
+/// `PrivateDevices`: it also takes `CAP_MKNOD` and `CAP_SYS_RAWIO`, and refuses `@raw-io`.
+fn private_devices(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
+    let others = places.iter().filter(|place| {
+        let path = place.path.as_slice();
+        let listed = path == b"/dev" && (place.listed() || place.wrote());
+        let inside = DEVICE_DIRECTORIES.iter().any(|top| is_within(path, top));
+        is_within(path, b"/dev") && place.found() && (listed || !inside && !DEVICES.contains(&path))
+    });
+    let reasons = seen.against_with_files(
+        &[
+            "ioperm",
+            "iopl",
+            "pciconfig_iobase",
+            "pciconfig_read",
+            "pciconfig_write",
+        ],
+        &["mknod-device"],
+        &["mknod", "sys_rawio"],
+        others.map(|place| format!("{} was used", Text::from(&place.path))),
+    );
+    Directive::yes("PrivateDevices", reasons)
+}
+
+/// `ProtectProc`, which hides other users' processes, and `ProcSubset`, which hides all else.
+fn proc(places: &[Place<'_>], coverage: &Coverage) -> [Directive; 2] {
+    let blind: Vec<String> = coverage.blind("files").into_iter().collect();
+    let (mut others, mut rest) = (blind.clone(), blind);
+    for place in places
+        .iter()
+        .filter(|place| is_within(&place.path, b"/proc"))
+    {
+        let itself = place
+            .names
+            .iter()
+            .any(|name| is_within(name, b"/proc/self") || is_within(name, b"/proc/thread-self"));
+        let first = place.path.split(|byte| *byte == b'/').nth(2);
+        let is_process = first.is_some_and(|name| {
+            name == b"self"
+                || name == b"thread-self"
+                || !name.is_empty() && name.iter().all(u8::is_ascii_digit)
+        });
+        let used = format!("{} was used", Text::from(&place.path));
+        if place.path == b"/proc" {
+            if !place
+                .uses
+                .iter()
+                .all(|one| one.operation == Operation::Stat)
+            {
+                others.push(used.clone());
+                rest.push(used);
+            }
+        } else if !is_process {
+            rest.push(used);
+        } else if !itself && first != Some(b"self") && first != Some(b"thread-self") {
+            others.push(used);
+        }
+    }
+    [
+        Directive::word("ProtectProc", "invisible", others),
+        Directive::word("ProcSubset", "pid", rest),
+    ]
+}

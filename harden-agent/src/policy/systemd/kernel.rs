@@ -1,0 +1,303 @@
+//! Directives about the kernel's interfaces: each is safe unless what it refuses was done.
+//! What each refuses: systemd.exec(5) and src/core/execute.c, src/shared/seccomp-util.c of 252.
+
+use std::collections::BTreeSet;
+
+use crate::observation::{Abi, Observation, Operation, Text, Word};
+
+use super::super::capabilities::{self, Needs};
+use super::super::coverage::Coverage;
+use super::super::evidence::{Decision, Item};
+use super::super::paths::is_within;
+use super::super::places::Place;
+use super::Directive;
+
+/// What was done anywhere in the unit, without by whom: enough to see that nothing speaks against
+/// a directive.
+pub(super) struct Seen<'a> {
+    calls: BTreeSet<&'a str>,
+    arguments: BTreeSet<&'a str>,
+    capabilities: BTreeSet<&'a str>,
+    blind: BTreeSet<String>,
+    blind_files: Option<String>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn of(observation: &'a Observation, coverage: &Coverage) -> Self {
+        let executables = || {
+            let runs = observation.runs.values();
+            runs.flat_map(|run| run.executables.values())
+        };
+        let mut blind: BTreeSet<String> = coverage.blind("syscalls").into_iter().collect();
+        blind.extend(coverage.blind("capabilities"));
+        Self {
+            calls: executables()
+                .flat_map(|facts| facts.syscalls.values())
+                .flat_map(|calls| calls.keys().map(Word::as_str))
+                .collect(),
+            arguments: executables()
+                .flat_map(|facts| facts.arguments.keys().map(Word::as_str))
+                .collect(),
+            capabilities: executables()
+                .flat_map(|facts| &facts.capabilities)
+                .filter(|(_, checks)| capabilities::is_needed(checks))
+                .map(|(name, _)| name.as_str())
+                .collect(),
+            blind,
+            blind_files: coverage.blind("files"),
+        }
+    }
+
+    pub(super) fn called(&self, name: &str) -> bool {
+        self.calls.contains(name)
+    }
+
+    /// Why a directive that refuses these cannot be given.
+    fn against(&self, calls: &[&str], arguments: &[&str], capabilities: &[&str]) -> Vec<String> {
+        let mut reasons: Vec<String> = self.blind.iter().cloned().collect();
+        let called = calls.iter().filter(|name| self.calls.contains(*name));
+        reasons.extend(called.map(|name| format!("{name} was called")));
+        let said = arguments
+            .iter()
+            .filter(|name| self.arguments.contains(*name));
+        reasons.extend(said.map(|name| format!("the arguments of a call said {name}")));
+        let used = capabilities
+            .iter()
+            .filter(|name| self.capabilities.contains(*name));
+        reasons.extend(used.map(|name| format!("the capability {name} was used")));
+        reasons
+    }
+
+    /// The same, for a directive that also refuses uses of files.
+    pub(super) fn against_with_files(
+        &self,
+        calls: &[&str],
+        arguments: &[&str],
+        capabilities: &[&str],
+        uses: impl Iterator<Item = String>,
+    ) -> Vec<String> {
+        let mut reasons = self.against(calls, arguments, capabilities);
+        reasons.extend(self.blind_files.clone());
+        reasons.extend(uses);
+        reasons
+    }
+}
+
+/// `CapabilityBoundingSet`
+pub(super) fn capabilities(observation: &Observation, coverage: &Coverage) -> Directive {
+    let Needs { needed, .. } = capabilities::needs(observation);
+    let mut reasons: Vec<String> = coverage.blind("capabilities").into_iter().collect();
+    // One that this build has no name for has a number in it: systemd would ignore the word.
+    let mut items = Vec::new();
+    for (name, evidence) in needed {
+        let word = format!("CAP_{}", name.as_str().to_ascii_uppercase());
+        if word.parse::<caps::Capability>().is_err() {
+            reasons.push(format!("the capability {name} has no name here"));
+        }
+        items.push(Item::new(word, evidence));
+    }
+    Directive::list("CapabilityBoundingSet", Decision::unless(reasons, items))
+}
+
+/// `NoNewPrivileges`: no program that is run may gain by its set-id bits or file capabilities.
+/// File capabilities are in no fact; a task that had none to begin with and used one shows them.
+pub(super) fn no_new_privileges(observation: &Observation, seen: &Seen<'_>) -> Directive {
+    let mut reasons = seen.against(&[], &["exec-setid"], &[]);
+    for run in observation.runs.values().filter(|run| run.uid != 0) {
+        for (path, facts) in &run.executables {
+            let mut used = facts.capabilities.iter();
+            if let Some((name, _)) = used.find(|(_, checks)| capabilities::is_needed(checks)) {
+                reasons.push(format!(
+                    "{path} was not started as root and used {name}: it may have it from its file"
+                ));
+            }
+        }
+    }
+    Directive::yes("NoNewPrivileges", reasons)
+}
+
+/// Loads or unloads modules.
+const MODULES: [&str; 3] = ["init_module", "finit_module", "delete_module"];
+/// Sets the clock; with `ProtectClock` even asking by adjtimex is refused.
+const CLOCK: [&str; 5] = [
+    "adjtimex",
+    "clock_adjtime",
+    "clock_adjtime64",
+    "clock_settime",
+    "settimeofday",
+];
+/// What a private IPC namespace hides from others.
+const IPC: [&str; 7] = [
+    "mq_open",
+    "mq_unlink",
+    "msgget",
+    "semget",
+    "shmget",
+    "ipc",
+    "shmat",
+];
+/// Makes namespaces whatever the arguments; those of clone are facts of their own.
+const NAMESPACES: [&str; 2] = ["unshare", "setns"];
+const NAMESPACE_ARGUMENTS: [&str; 9] = [
+    "namespace-any",
+    "namespace-cgroup",
+    "namespace-ipc",
+    "namespace-mount",
+    "namespace-net",
+    "namespace-pid",
+    "namespace-time",
+    "namespace-user",
+    "namespace-uts",
+];
+
+/// `RestrictNamespaces`
+pub(super) fn namespaces(seen: &Seen<'_>) -> Directive {
+    Directive::yes(
+        "RestrictNamespaces",
+        seen.against(&NAMESPACES, &NAMESPACE_ARGUMENTS, &[]),
+    )
+}
+
+/// The directives, in the order of the manual page.
+pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
+    vec![
+        Directive::yes(
+            "PrivateIPC",
+            seen.against_with_files(&IPC, &[], &[], used(places, &[b"/dev/mqueue"])),
+        ),
+        Directive::yes(
+            "ProtectHostname",
+            seen.against(&["sethostname", "setdomainname"], &[], &[]),
+        ),
+        Directive::yes(
+            "ProtectClock",
+            seen.against_with_files(
+                &CLOCK,
+                &[],
+                &["sys_time", "wake_alarm"],
+                places
+                    .iter()
+                    .filter(|place| place.found() && place.path.starts_with(b"/dev/rtc"))
+                    .map(was_used),
+            ),
+        ),
+        Directive::yes(
+            "ProtectKernelTunables",
+            seen.against_with_files(
+                &[],
+                &[],
+                &[],
+                written(
+                    places,
+                    &[
+                        b"/proc/sys",
+                        b"/sys",
+                        b"/proc/sysrq-trigger",
+                        b"/proc/irq",
+                        b"/proc/fs",
+                    ],
+                )
+                .chain(used(places, &[b"/proc/kallsyms", b"/proc/kcore"])),
+            ),
+        ),
+        Directive::yes(
+            "ProtectKernelModules",
+            seen.against_with_files(
+                &MODULES,
+                &[],
+                &["sys_module"],
+                used(places, &[b"/lib/modules", b"/usr/lib/modules"]),
+            ),
+        ),
+        Directive::yes(
+            "ProtectKernelLogs",
+            seen.against_with_files(
+                &["syslog"],
+                &[],
+                &["syslog"],
+                used(places, &[b"/dev/kmsg", b"/proc/kmsg"]),
+            ),
+        ),
+        Directive::yes(
+            "ProtectControlGroups",
+            seen.against_with_files(&[], &[], &[], written(places, &[b"/sys/fs/cgroup"])),
+        ),
+        namespaces(seen),
+        Directive::yes(
+            "LockPersonality",
+            seen.against(&[], &["personality-set"], &[]),
+        ),
+        Directive::yes(
+            "MemoryDenyWriteExecute",
+            seen.against(
+                &[],
+                &["mmap-write-exec", "mprotect-exec", "shmat-exec"],
+                &[],
+            ),
+        ),
+        Directive::yes(
+            "RestrictRealtime",
+            seen.against(&[], &["scheduler-realtime"], &[]),
+        ),
+        // It answers ENOSYS to openat2, whose mode is out of a filter's sight.
+        Directive::yes(
+            "RestrictSUIDSGID",
+            seen.against(&["openat2"], &["mode-setid"], &[]),
+        ),
+    ]
+}
+
+fn was_used(place: &Place<'_>) -> String {
+    format!("{} was used", Text::from(&place.path))
+}
+
+/// Any use of what is there, beyond a look at the directory itself.
+fn used<'a>(
+    places: &'a [Place<'_>],
+    directories: &'a [&'a [u8]],
+) -> impl Iterator<Item = String> + 'a {
+    places
+        .iter()
+        .filter(|place| place.found())
+        .filter(|place| directories.iter().any(|directory| place.touches(directory)))
+        .filter(|place| !only_passed(place, directories))
+        .map(was_used)
+}
+
+/// A look at the directory itself.
+fn only_passed(place: &Place<'_>, directories: &[&[u8]]) -> bool {
+    directories.contains(&place.path.as_slice())
+        && place
+            .done()
+            .all(|operation| matches!(operation, Operation::Stat | Operation::Access))
+}
+
+/// What was changed, or was to be.
+fn written<'a>(
+    places: &'a [Place<'_>],
+    directories: &'a [&'a [u8]],
+) -> impl Iterator<Item = String> + 'a {
+    places
+        .iter()
+        .filter(|place| place.wrote())
+        .filter(|place| {
+            directories
+                .iter()
+                .any(|directory| is_within(&place.path, directory))
+        })
+        .map(|place| format!("{} was written", Text::from(&place.path)))
+}
+
+/// The other conventions by which calls were made, as `SystemCallArchitectures=` names them.
+pub(super) fn conventions(observation: &Observation) -> BTreeSet<&'static str> {
+    let runs = observation.runs.values();
+    runs.flat_map(|run| run.executables.values())
+        .flat_map(|facts| facts.syscalls.iter())
+        .filter(|(_, calls)| !calls.is_empty())
+        .filter_map(|(abi, _)| match abi {
+            Abi::Native => None,
+            Abi::Ia32 => Some("x86"),
+            Abi::X32 => Some("x32"),
+        })
+        .collect()
+}

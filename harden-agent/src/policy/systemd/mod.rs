@@ -1,0 +1,329 @@
+//! What a systemd drop-in may say of a unit: the sandboxing directives of systemd.exec(5) that
+//! everything observed can live with.
+//!
+//! All commands of a unit, `ExecStartPre=` to `ExecStopPost=`, run under the same filters and the
+//! same bounding set (`exec_child` in src/core/execute.c, systemd 252), so the facts of all of them
+//! are taken together.
+
+mod calls;
+mod files;
+mod kernel;
+
+use serde::Serialize;
+
+use crate::observation::{Observation, Text};
+
+use super::Terms;
+use super::control::with_control_commands;
+use super::coverage::Coverage;
+use super::evidence::{Decision, Item};
+use super::places::places;
+use super::warnings::{self, Warning};
+
+/// Everything decided for one unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DropIn {
+    /// The unit or command that was observed.
+    pub subject: Text,
+    /// Over what, and what could not be seen.
+    pub coverage: Coverage,
+    /// The directives, in the order of systemd.exec(5).
+    pub directives: Vec<Directive>,
+    /// What whoever installs the drop-in must know.
+    pub warnings: Vec<Warning>,
+}
+
+/// One directive, or why it is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Directive {
+    /// `SystemCallFilter`
+    pub name: &'static str,
+    /// Its words. A directive with none is given empty, which takes everything away.
+    pub value: Decision<Vec<Item>>,
+}
+
+impl Directive {
+    /// A list.
+    fn list(name: &'static str, value: Decision<Vec<Item>>) -> Self {
+        Self { name, value }
+    }
+
+    /// `NAME=yes`, unless something speaks against it.
+    fn yes(name: &'static str, reasons: Vec<String>) -> Self {
+        Self::word(name, "yes", reasons)
+    }
+
+    /// `NAME=WORD`, unless something speaks against it.
+    fn word(name: &'static str, word: &str, reasons: Vec<String>) -> Self {
+        let item = Item::new(word, super::Evidence::default());
+        Self::list(name, Decision::unless(reasons, vec![item]))
+    }
+}
+
+impl DropIn {
+    /// Decides. `known` are the names of calls that the systemd which will read the drop-in knows
+    /// (`systemd-analyze syscall-filter @known`); it ignores others, with a warning.
+    #[must_use]
+    pub fn decide(
+        observation: &Observation,
+        known: Option<&std::collections::BTreeSet<String>>,
+        terms: &Terms,
+    ) -> Self {
+        let observation = &with_control_commands(observation);
+        let coverage = Coverage::of(observation);
+        let places = places(observation);
+        let seen = kernel::Seen::of(observation, &coverage);
+        let mut directives = vec![
+            kernel::capabilities(observation, &coverage),
+            kernel::no_new_privileges(observation, &seen),
+        ];
+        directives.extend(files::decide(observation, &places, &coverage, &seen));
+        directives.extend(kernel::decide(&seen, &places));
+        directives.push(calls::families(observation, &coverage));
+        directives.extend(calls::decide(
+            observation,
+            &coverage,
+            &seen,
+            (known, terms.widen),
+        ));
+        let mut warnings = warnings::of_coverage(&coverage);
+        warnings.extend(warnings::io_uring(observation));
+        warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        Self {
+            subject: observation.name.clone(),
+            coverage,
+            directives,
+            warnings,
+        }
+    }
+
+    /// What the directive says, if it is given.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&[Item]> {
+        let directive = self.directives.iter().find(|one| one.name == name)?;
+        directive.value.given().map(Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+    use crate::observation::{Abi, CapabilityCheck, ControlCommand, Operation};
+
+    fn words(drop_in: &DropIn, name: &str) -> Option<String> {
+        let items = drop_in.given(name)?;
+        let words: Vec<&str> = items.iter().map(|item| item.value.as_str()).collect();
+        Some(words.join(" "))
+    }
+
+    fn decided(fixture: Fixture) -> DropIn {
+        DropIn::decide(&fixture.observation(), None, &Terms::default())
+    }
+
+    fn daemon() -> Fixture {
+        Fixture::new()
+            .executable("/usr/sbin/d")
+            .syscalls(&["read", "exit_group"])
+    }
+
+    #[test]
+    fn a_daemon_that_asks_for_nothing_gets_everything() {
+        let drop_in = decided(daemon());
+        for directive in &drop_in.directives {
+            assert!(directive.value.given().is_some(), "{directive:?}");
+        }
+        assert_eq!(words(&drop_in, "CapabilityBoundingSet").unwrap(), "");
+        assert_eq!(words(&drop_in, "RestrictAddressFamilies").unwrap(), "none");
+        assert_eq!(words(&drop_in, "ProtectSystem").unwrap(), "strict");
+        assert_eq!(words(&drop_in, "ProtectHome").unwrap(), "yes");
+    }
+
+    #[test]
+    fn the_list_holds_what_the_start_of_any_command_needs() {
+        let drop_in = decided(daemon());
+        assert_eq!(
+            words(&drop_in, "SystemCallFilter").unwrap(),
+            "capget capset exit_group prctl read write"
+        );
+    }
+
+    #[test]
+    fn other_commands_of_the_unit_count_too() {
+        let mut fixture = daemon();
+        let helper = Fixture::new()
+            .executable("/bin/chown")
+            .syscalls(&["fchownat"])
+            .capability("chown", CapabilityCheck::Granted)
+            .file("/etc/d.conf", Operation::Chown, "ok")
+            .observation();
+        let programs = helper.runs.into_values().next().unwrap().executables;
+        let control = &mut fixture.run().control;
+        control.insert(ControlCommand::StartPre, programs);
+        let drop_in = decided(fixture);
+        let calls = words(&drop_in, "SystemCallFilter").unwrap();
+        assert!(calls.contains("fchownat"), "{calls}");
+        assert_eq!(
+            words(&drop_in, "CapabilityBoundingSet").unwrap(),
+            "CAP_CHOWN"
+        );
+        assert_eq!(words(&drop_in, "ReadWritePaths").unwrap(), "-/etc/d.conf");
+    }
+
+    #[test]
+    fn thirty_two_bit_calls_are_on_the_list_with_their_convention() {
+        let drop_in = decided(daemon().syscalls_of(Abi::Ia32, &["socketcall"]));
+        assert_eq!(
+            words(&drop_in, "SystemCallArchitectures").unwrap(),
+            "native x86"
+        );
+        let calls = words(&drop_in, "SystemCallFilter").unwrap();
+        assert!(calls.contains("socketcall"), "{calls}");
+    }
+
+    #[test]
+    fn a_call_that_systemd_does_not_know_leaves_the_list_out() {
+        let known = ["read", "exit_group"].map(str::to_owned).into();
+        let observation = daemon().syscalls(&["mseal"]).observation();
+        let drop_in = DropIn::decide(&observation, Some(&known), &Terms::default());
+        assert!(drop_in.given("SystemCallFilter").is_none());
+        let observation = daemon().syscalls(&["syscall-470"]).observation();
+        let drop_in = DropIn::decide(&observation, None, &Terms::default());
+        assert!(drop_in.given("SystemCallFilter").is_none());
+    }
+
+    #[test]
+    fn what_was_done_forbids_what_would_refuse_it() {
+        for (call, directive) in [
+            ("clock_settime", "ProtectClock"),
+            ("adjtimex", "ProtectClock"),
+            ("sethostname", "ProtectHostname"),
+            ("finit_module", "ProtectKernelModules"),
+            ("syslog", "ProtectKernelLogs"),
+            ("shmget", "PrivateIPC"),
+            ("openat2", "RestrictSUIDSGID"),
+            ("unshare", "RestrictNamespaces"),
+            ("setns", "RestrictNamespaces"),
+        ] {
+            let drop_in = decided(daemon().syscalls(&[call]));
+            assert!(drop_in.given(directive).is_none(), "{call}");
+        }
+        for (argument, directive) in [
+            ("mmap-write-exec", "MemoryDenyWriteExecute"),
+            ("mprotect-exec", "MemoryDenyWriteExecute"),
+            ("shmat-exec", "MemoryDenyWriteExecute"),
+            ("mode-setid", "RestrictSUIDSGID"),
+            ("scheduler-realtime", "RestrictRealtime"),
+            ("personality-set", "LockPersonality"),
+            ("namespace-any", "RestrictNamespaces"),
+            ("exec-setid", "NoNewPrivileges"),
+            ("mknod-device", "PrivateDevices"),
+        ] {
+            let drop_in = decided(daemon().argument(argument));
+            assert!(drop_in.given(directive).is_none(), "{argument}");
+        }
+        for (path, operation, outcome, directive) in [
+            ("/dev/sda", Operation::Read, "ok", "PrivateDevices"),
+            ("/dev/kmsg", Operation::Write, "ok", "ProtectKernelLogs"),
+            (
+                "/proc/sys/vm/x",
+                Operation::Write,
+                "ok",
+                "ProtectKernelTunables",
+            ),
+            (
+                "/proc/kallsyms",
+                Operation::Read,
+                "ok",
+                "ProtectKernelTunables",
+            ),
+            (
+                "/sys/fs/cgroup/x",
+                Operation::Mkdir,
+                "ok",
+                "ProtectControlGroups",
+            ),
+            (
+                "/usr/lib/modules/x",
+                Operation::Read,
+                "ok",
+                "ProtectKernelModules",
+            ),
+            ("/proc/1/stat", Operation::Read, "ok", "ProtectProc"),
+            ("/proc/meminfo", Operation::Read, "ok", "ProcSubset"),
+            ("/home/a/x", Operation::Write, "ok", "ProtectHome"),
+            ("/root/.rnd", Operation::Read, "ENOENT", "ProtectHome"),
+            ("/tmp/there", Operation::Read, "ok", "PrivateTmp"),
+            ("/", Operation::Chmod, "ok", "ReadWritePaths"),
+        ] {
+            let drop_in = decided(daemon().file(path, operation, outcome));
+            let found = words(&drop_in, directive);
+            assert!(found.is_none_or(|word| word != "yes"), "{path}");
+        }
+    }
+
+    #[test]
+    fn clone3_is_refused_with_the_namespaces_and_clone_stands_in() {
+        let drop_in = decided(daemon().syscalls(&["clone3"]));
+        assert!(drop_in.given("RestrictNamespaces").is_some());
+        let calls = words(&drop_in, "SystemCallFilter").unwrap();
+        assert!(calls.contains("clone clone3"), "{calls}");
+        let drop_in = decided(daemon().syscalls(&["clone3", "unshare"]));
+        let calls = words(&drop_in, "SystemCallFilter").unwrap();
+        assert!(!calls.contains("clone clone3"), "{calls}");
+    }
+
+    #[test]
+    fn homes_that_are_only_read_stay_readable() {
+        let drop_in = decided(daemon().file("/home/a/x", Operation::Read, "ok"));
+        assert_eq!(words(&drop_in, "ProtectHome").unwrap(), "read-only");
+    }
+
+    #[test]
+    fn what_is_written_is_the_least_that_can_be_mounted() {
+        let drop_in = decided(
+            daemon()
+                .file("/var/lib/d/state", Operation::Write, "ok")
+                .file("/var/log/d/new.log", Operation::Create, "ok")
+                .file("/srv/a b%c\n/x", Operation::Write, "ok")
+                .file("/proc/self/oom_score_adj", Operation::Write, "ok"),
+        );
+        assert_eq!(
+            words(&drop_in, "ReadWritePaths").unwrap(),
+            "-/srv -/var/lib/d/state -/var/log/d"
+        );
+        assert_eq!(words(&drop_in, "ReadOnlyPaths").unwrap(), "/run");
+        assert_eq!(words(&drop_in, "ProtectSystem").unwrap(), "strict");
+    }
+
+    #[test]
+    fn entries_in_run_leave_it_writable() {
+        let drop_in = decided(daemon().file("/run/d.pid", Operation::Create, "ok"));
+        assert_eq!(words(&drop_in, "ReadWritePaths").unwrap(), "-/run");
+        assert!(drop_in.given("ReadOnlyPaths").is_none());
+    }
+
+    #[test]
+    fn a_root_directory_that_is_written_leaves_the_weaker_forms() {
+        let drop_in = decided(daemon().file("/new", Operation::Mkdir, "ok"));
+        assert_eq!(words(&drop_in, "ProtectSystem").unwrap(), "full");
+        let drop_in = decided(daemon().file("/new", Operation::Mkdir, "ok").file(
+            "/etc/x",
+            Operation::Write,
+            "ok",
+        ));
+        assert_eq!(words(&drop_in, "ProtectSystem").unwrap(), "yes");
+    }
+
+    #[test]
+    fn blindness_is_not_absence() {
+        let mut observation = daemon().observation();
+        for run in observation.runs.values_mut() {
+            run.hooks.clear();
+        }
+        let drop_in = DropIn::decide(&observation, None, &Terms::default());
+        for directive in &drop_in.directives {
+            assert!(directive.value.given().is_none(), "{directive:?}");
+        }
+    }
+}

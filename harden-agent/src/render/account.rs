@@ -1,0 +1,294 @@
+//! An account as a file of sysusers.d(5), with what it needs elsewhere in comments.
+
+use std::collections::BTreeMap;
+
+use crate::observation::Text;
+use crate::output::{MARKER_PREFIX, file_stem};
+use crate::policy::account::{Account, Obstacle, Remedy, is_name};
+
+use super::page::{Options, Page};
+
+/// The name of the file.
+#[must_use]
+pub fn file_name(subject: &Text) -> String {
+    format!("{}.sysusers.conf", file_stem(subject))
+}
+
+/// The text of the file. Where the program has to stay root, it is comments alone.
+#[must_use]
+pub fn sysusers(account: &Account, options: &Options) -> String {
+    let mut out = Page::new(options.clone());
+    out.comment(&format!("Account for {}", account.subject));
+    let stem = account.name.given().cloned();
+    let stem = stem.unwrap_or_else(|| file_stem(&account.subject));
+    out.line(&format!(
+        "{MARKER_PREFIX}; it belongs at /etc/sysusers.d/{stem}.conf"
+    ));
+    out.coverage(&account.coverage);
+    out.warnings(&account.warnings);
+    out.section(|out| verdict(account, out));
+    out.section(|out| {
+        for obstacle in &account.obstacles {
+            out.comment(&told(obstacle));
+            out.evidence("by", &obstacle.evidence);
+        }
+    });
+    out.text()
+}
+
+fn verdict(account: &Account, out: &mut Page) {
+    let blind = account.blind();
+    if !blind.is_empty() {
+        out.reasons("account", &blind);
+        return;
+    }
+    if !account.users.contains(&0) {
+        let users: Vec<String> = account.users.iter().map(ToString::to_string).collect();
+        out.comment(&format!(
+            "No account is needed: it is not started as root, but as {}",
+            users.join(", ")
+        ));
+        return;
+    }
+    let Some(name) = account.name.given() else {
+        return out.reasons("account", account.name.reasons());
+    };
+    if account.root().next().is_some() {
+        out.comment("It has to stay root, for the reasons below");
+        return;
+    }
+    out.comment("What was seen can be done without root, with what is below");
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        account.groups.iter().partition(|item| is_name(&item.value));
+    for group in unknown {
+        out.comment(&format!(
+            "The group {} has no name here: make one",
+            group.value
+        ));
+    }
+    let groups: Vec<&str> = known.iter().map(|item| item.value.as_str()).collect();
+    let others = if groups.is_empty() {
+        String::new()
+    } else {
+        format!(" -G {}", groups.join(","))
+    };
+    out.comment(&format!(
+        "By hand: useradd -M -U -r{others} -s /bin/false {name}"
+    ));
+    for group in &groups {
+        out.comment(&format!(
+            "where it is missing, before that: groupadd {group}"
+        ));
+    }
+    for line in unit(account, name, &groups) {
+        out.comment(&format!("In the unit: {line}"));
+    }
+    for line in file_capabilities(account) {
+        out.comment(&line);
+    }
+    out.line(&format!("u {name} - - - /usr/sbin/nologin"));
+    for group in &groups {
+        out.line(&format!("m {name} {group}"));
+    }
+}
+
+/// What the unit has to say.
+fn unit(account: &Account, name: &str, groups: &[&str]) -> Vec<String> {
+    let mut lines = vec![format!("User={name}"), format!("Group={name}")];
+    if !groups.is_empty() {
+        lines.push(format!("SupplementaryGroups={}", groups.join(" ")));
+    }
+    let mut capabilities = Vec::new();
+    for obstacle in &account.obstacles {
+        match &obstacle.remedy {
+            Remedy::Directory { directive, name } => lines.push(format!("{directive}={name}")),
+            Remedy::Move { directive, .. } => lines.push(format!("{directive}={name}")),
+            Remedy::Capability { name } => capabilities.push(name.as_str()),
+            _ => {}
+        }
+    }
+    if !capabilities.is_empty() {
+        lines.push(format!("AmbientCapabilities={}", capabilities.join(" ")));
+    }
+    lines.sort();
+    lines.dedup();
+    lines
+}
+
+/// The programs of scripts, by what their files' names begin with.
+const INTERPRETERS: [&str; 7] = ["bash", "dash", "node", "perl", "php", "python", "ruby"];
+
+/// The older way, for what no unit starts: the capabilities in the program's own file, which the kernel found, not a
+/// link to it.
+fn file_capabilities(account: &Account) -> Vec<String> {
+    let mut programs: BTreeMap<&Text, Vec<String>> = BTreeMap::new();
+    for obstacle in &account.obstacles {
+        if let Remedy::Capability { name } = &obstacle.remedy {
+            for program in &obstacle.evidence.executables {
+                let names = programs.entry(program).or_default();
+                names.push(name.to_ascii_lowercase());
+            }
+        }
+    }
+    let mut lines = Vec::new();
+    for (program, names) in programs {
+        let path = program.to_string();
+        let Ok(path) = shlex::try_quote(&path) else {
+            continue;
+        };
+        lines.push(format!(
+            "Where no unit starts it: setcap {}+ep {path} && getcap {path}",
+            names.join(",")
+        ));
+        let file = path.rsplit('/').next().unwrap_or_default();
+        if INTERPRETERS.iter().any(|name| file.starts_with(name)) {
+            lines.push(format!(
+                "That gives them to every script: take them away once it runs, with setcap -r {path}"
+            ));
+        }
+    }
+    lines
+}
+
+fn told(obstacle: &Obstacle) -> String {
+    let remedy = match &obstacle.remedy {
+        Remedy::User => {
+            "nothing, if it acts for one user, as which systemd starts it; for several it stays root".to_owned()
+        }
+        Remedy::Directory { directive, name } => format!("{directive}={name}"),
+        Remedy::Move { directive, to } => {
+            format!("keep it in {to}, which {directive}= makes")
+        }
+        Remedy::Own { line } => format!("in tmpfiles.d: {line}"),
+        Remedy::Look { command } => {
+            format!("look who may connect, and put it into that group: {command}")
+        }
+        Remedy::Group { name } => format!("the group {name}"),
+        Remedy::Capability { name } => name.clone(),
+        Remedy::Root { reason } => format!("root: {reason}"),
+    };
+    format!("{remedy}: for {}", obstacle.what)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::observation::arbitrary::observation;
+    use crate::observation::{CapabilityCheck, Observation, Operation};
+    use crate::policy::Terms;
+    use crate::policy::account::Accounts;
+    use crate::policy::fixture::Fixture;
+
+    fn rendered(observation: &Observation) -> String {
+        let accounts = Accounts {
+            groups: [(42, "ovsdb-client".to_owned())].into(),
+            prefix: "ops".to_owned(),
+        };
+        let account = Account::decide(observation, &accounts, &Terms::default());
+        sysusers(&account, &Options::default())
+    }
+
+    fn restd() -> Fixture {
+        let mut fixture = Fixture::new()
+            .executable("/usr/bin/restd")
+            .capability("net_bind_service", CapabilityCheck::Granted)
+            .capability("setuid", CapabilityCheck::Granted)
+            .file_of(
+                "/run/openvswitch/db.sock",
+                Operation::Connect,
+                0o140_770,
+                42,
+            )
+            .file_of("/var/log/restd/log", Operation::Create, 0o100_644, 0);
+        fixture.run().uid = 0;
+        fixture
+    }
+
+    fn lines(observation: &Observation) -> Vec<String> {
+        let text = rendered(observation);
+        let lines = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_account_with_its_groups_and_what_the_unit_needs() {
+        let mut observation = restd().observation();
+        observation.name = "restd.service".into();
+        assert_eq!(
+            lines(&observation),
+            [
+                "u opsrestd - - - /usr/sbin/nologin",
+                "m opsrestd ovsdb-client"
+            ]
+        );
+        let text = rendered(&observation);
+        for line in [
+            "# By hand: useradd -M -U -r -G ovsdb-client -s /bin/false opsrestd\n",
+            "# In the unit: AmbientCapabilities=CAP_NET_BIND_SERVICE\n",
+            "# Where no unit starts it: setcap cap_net_bind_service+ep /usr/bin/restd && getcap /usr/bin/restd\n",
+            "# In the unit: LogsDirectory=restd\n",
+            "# In the unit: SupplementaryGroups=ovsdb-client\n",
+            "# In the unit: User=opsrestd\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
+    fn an_interpreter_with_capabilities_gives_them_to_every_script() {
+        let mut fixture = Fixture::new()
+            .executable("/usr/bin/python3.11")
+            .capability("net_raw", CapabilityCheck::Granted);
+        fixture.run().uid = 0;
+        let text = rendered(&fixture.observation());
+        assert!(
+            text.contains("with setcap -r /usr/bin/python3.11\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn who_has_to_stay_root_gets_no_account_and_the_reason() {
+        let observation = restd()
+            .capability("sys_admin", CapabilityCheck::Granted)
+            .observation();
+        assert_eq!(lines(&observation), [""; 0]);
+        assert!(rendered(&observation).contains("# root: with this capability"));
+    }
+
+    #[test]
+    fn who_is_not_root_needs_no_account_and_blindness_gives_none() {
+        let mut fixture = restd();
+        fixture.run().uid = 1000;
+        assert_eq!(lines(&fixture.observation()), [""; 0]);
+        let mut fixture = restd();
+        fixture.run().hooks.clear();
+        assert_eq!(lines(&fixture.observation()), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_observed_every_line_is_one_of_two(mut observation in observation()) {
+            for run in observation.runs.values_mut() {
+                run.uid = 0;
+                for fact in ["capabilities", "files"] {
+                    run.hooks.insert(fact.to_owned(), String::new());
+                }
+            }
+            for line in rendered(&observation).split('\n') {
+                let words: Vec<&str> = line.split(' ').collect();
+                let sound = match words[..] {
+                    [""] | ["#", ..] => line.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+                    ["u", name, "-", "-", "-", "/usr/sbin/nologin"] => is_name(name),
+                    ["m", name, group] => is_name(name) && is_name(group),
+                    _ => false,
+                };
+                prop_assert!(sound, "{line:?}");
+            }
+        }
+    }
+}

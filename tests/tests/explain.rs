@@ -1,0 +1,139 @@
+//! What is asked of observations: where a word comes from, what differs, what they are together.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use harden_tests::{Agent, Scratch, Setup, deeds::Workshop, harden, met};
+
+/// Runs `harden` and says with which status it ended, and what it printed.
+fn ask(arguments: &[&str]) -> Result<(i32, String)> {
+    let output = Command::new(harden::binary()).args(arguments).output()?;
+    let text = [&output.stdout[..], &output.stderr].concat();
+    let status = output.status.code().context("a signal")?;
+    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+}
+
+#[test]
+fn words_of_a_profile_are_traced_to_who_asked_for_them() -> Result<()> {
+    if !met(
+        "words of a profile are traced to who asked for them",
+        &["cat"],
+    ) {
+        return Ok(());
+    }
+    let command = [
+        "sh",
+        "-c",
+        "cat /etc/hostname; mkdir /tmp/harden-explain; rmdir /tmp/harden-explain",
+    ];
+    let recorded = harden::record("explained", &[], &command)?;
+    ensure!(recorded.status == 0, "{}", recorded.output);
+    let file = recorded.dir.path().join("explained.observation.json");
+    let file = file.to_str().context("a path in UTF-8")?;
+
+    for (word, expected) in [
+        ("mkdir", "native mkdir\n"),
+        // mkdir(2), by its number.
+        ("$83", "native mkdir\n"),
+        ("/etc/hostname", "read ok /etc/hostname\n"),
+        ("hostname", "read ok /etc/hostname\n"),
+        ("cat", "cat: ran\n"),
+        ("seccomp.keep", "profile: seccomp.keep "),
+        ("PrivateTmp", "drop-in: PrivateTmp=yes\n"),
+    ] {
+        let (status, text) = ask(&["explain", file, word])?;
+        ensure!(
+            status == 0 && text.contains(expected),
+            "{word}: {status}\n{text}"
+        );
+    }
+    let (status, text) = ask(&["explain", file, "mkdir"])?;
+    ensure!(status == 0 && text.contains("  hook   "), "{text}");
+    for (word, expected) in [
+        ("swapon", "not seen in 1 runs"),
+        ("writable-etc", "not seen in 1 runs"),
+        ("shell none", "# no shell none: "),
+    ] {
+        let (status, text) = ask(&["explain", file, word])?;
+        ensure!(
+            status == 1 && text.contains(expected),
+            "{word}: {status}\n{text}"
+        );
+    }
+    let (status, text) = ask(&["explain", file, "--syscalls"])?;
+    ensure!(status == 0 && text.contains(" mkdir"), "{text}");
+    let (status, text) = ask(&["explain", "/nosuch.json"])?;
+    ensure!(status == 2 && text.contains("/nosuch.json"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn observations_differ_and_add_up() -> Result<()> {
+    if !met("observations differ and add up", &["cat"]) {
+        return Ok(());
+    }
+    let one = harden::record("summed", &[], &["cat", "/etc/hostname"])?;
+    let other = harden::record("summed", &[], &["cat", "/etc/passwd"])?;
+    let path = |dir: &Path| dir.join("summed.observation.json").display().to_string();
+    let (one, other) = (path(one.dir.path()), path(other.dir.path()));
+    let sum = Scratch::new(Path::new("/run"))?;
+    let out = sum.path().display().to_string();
+
+    let (status, text) = ask(&["diff", &one, &other])?;
+    ensure!(status == 1, "{text}");
+    ensure!(
+        text.lines()
+            .any(|line| line.starts_with("- ") && line.ends_with("/etc/hostname")),
+        "{text}"
+    );
+    ensure!(
+        text.lines()
+            .any(|line| line.starts_with("+ ") && line.ends_with("/etc/passwd")),
+        "{text}"
+    );
+    let (status, text) = ask(&["diff", &one, &one])?;
+    ensure!(status == 0 && text.is_empty(), "{text}");
+
+    let (status, text) = ask(&["merge", "--out", &out, &one, &other])?;
+    ensure!(status == 0, "{text}");
+    let sum = path(sum.path());
+    let (_, text) = ask(&["diff", &one, &sum])?;
+    ensure!(!text.contains("\n- ") && !text.starts_with("- "), "{text}");
+    // The order makes no difference, and what is there already is there once.
+    let before = fs::read(&sum)?;
+    let (status, text) = ask(&["merge", "--out", &out, &other, &sum, &one])?;
+    ensure!(status == 0, "{text}");
+    ensure!(fs::read(&sum)? == before, "the sum is another");
+    Ok(())
+}
+
+#[test]
+fn a_unit_of_the_agent_is_explained() -> Result<()> {
+    if !met("a unit of the agent is explained", &["cat"]) {
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let mut agent = Agent::start(&Setup::default())?;
+    workshop.run("explained.service", 0, 1, Duration::ZERO)?;
+    let socket = agent.socket().display().to_string();
+    let text = agent.until(|_| {
+        let (status, text) = ask(&[
+            "explain",
+            "--socket",
+            &socket,
+            "explained.service",
+            "exit_group",
+        ])?;
+        ensure!(status == 0, "{text}");
+        Ok(text)
+    })?;
+    ensure!(text.contains("native exit_group\n"), "{text}");
+    let (status, text) = ask(&["explain", "--socket", &socket, "no-such.service"])?;
+    ensure!(status == 2 && text.contains("no-such.service"), "{text}");
+    let (status, text) = ask(&["explain", "--socket", "/run/no-such", "no-such.service"])?;
+    ensure!(
+        status == 2 && text.contains("there is no file no-such.service"),
+        "{text}"
+    );
+    Ok(())
+}
