@@ -22,7 +22,9 @@ use harden_agent::{
 };
 use harden_common::{SLOT_INDEX, SlotKey};
 use harden_tests::{
-    Agent, Process, Setup, deeds::Workshop, harden, is_alive, met, observed, scaled,
+    Agent, Process, Setup,
+    deeds::{Then, Workshop},
+    harden, is_alive, met, observed, scaled,
 };
 use nix::sys::signal::Signal;
 
@@ -331,6 +333,35 @@ fn no_slot_is_lost_over_many_kills() -> Result<()> {
     survivor.end(Signal::SIGTERM)?;
     let (free, used) = slots(&survivor)?;
     assert_eq!((free.len() as u64, used.len()), (total, 0));
+    Ok(())
+}
+
+#[test]
+fn what_is_no_units_keeps_no_slot_when_its_birth_is_all_that_is_known() -> Result<()> {
+    if !met(
+        "what_is_no_units_keeps_no_slot_when_its_birth_is_all_that_is_known",
+        &["sh"],
+    ) {
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let mut survivor = Agent::start(&SETUP)?;
+    let base = survivor.status()?.slots_used;
+    // A container's root, or what somebody made by hand: it lives on, and programs run in it.
+    let plain = workshop.unit("plain")?;
+    let mut inside = workshop.begin(&plain, 0, 1, Duration::ZERO, Then::Stay)?;
+    let begun = Instant::now();
+    while survivor.status()?.slots_used == base && begun.elapsed() < Duration::from_millis(500) {}
+    // What it means to do about it, it does once a second.
+    survivor.end(Signal::SIGKILL)?;
+    survivor.begin(&[])?;
+    survivor.until(|survivor| {
+        let used = survivor.status()?.slots_used;
+        ensure!(used == base, "{used} slots in use, not {base}");
+        Ok(())
+    })?;
+    inside.kill()?;
+    inside.wait()?;
     Ok(())
 }
 

@@ -103,6 +103,11 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
         }
     }
     notify(&[NotifyState::Stopping]);
+    // Whoever comes next would find them, but until then nobody has the use of them.
+    if retired.is_some() {
+        let slots = Retired::over(&mut retired).await?;
+        core.finish(&mut events, &slots)?;
+    }
     events.drain(|item| core.take(item));
     core.compact()?;
     core.save_rest();

@@ -49,9 +49,13 @@ impl Core {
                 self.probe
                     .name_cgroup(found.id, found.parent, &found.path)?;
             }
-            if !observed.contains_key(&found.id) {
-                let passes = unit::unit(&found.path).is_none();
-                begin.push((found.id, if passes { run | RUN_PASSES } else { run }));
+            match observed.get(&found.id) {
+                // An agent that was killed may have learnt of its birth, and no more.
+                Some(run) => self.pass_on(found.id, *run, &found.path),
+                None if unit::unit(&found.path).is_none() => {
+                    begin.push((found.id, run | RUN_PASSES));
+                }
+                None => begin.push((found.id, run)),
             }
         }
         if !begin.is_empty() {
