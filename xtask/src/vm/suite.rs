@@ -98,15 +98,22 @@ pub const SUITES: &[Suite] = &[
         ..small("preemption")
     },
     debian("pipeline"),
-    // Two minutes emulated, and the kernels between differ in nothing that it does.
+    // One of the two on each kernel: minutes emulated, and kernels differ little in what they do.
     Suite {
         kernels: &["5.10", "newest"],
         ..debian("nginx")
     },
-    debian("redis"),
+    Suite {
+        kernels: &["6.1", "6.12"],
+        ..debian("redis")
+    },
     debian("secondary_calls"),
     debian("nothing_stays_behind"),
-    debian("units"),
+    // What it asks, it asks systemd.
+    Suite {
+        kernels: &["6.12"],
+        ..debian("units")
+    },
     Suite {
         by_name: true,
         ..debian("systemd")
