@@ -2,9 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::PathBuf,
 };
 
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -13,11 +15,14 @@ use crate::{
     policy::{
         Id, Terms, Widen,
         account::{Account, Accounts},
-        firejail::{Launch, Policy, Target, Version},
+        firejail::{
+            Launch, Policy, Target, Version,
+            service::{Service, UnitFile},
+        },
         seccomp::Seccomp,
         systemd::DropIn,
     },
-    render::{Options, account, firejail, oci, systemd},
+    render::{Options, account, firejail, oci, service, systemd},
     target,
 };
 
@@ -81,6 +86,8 @@ pub enum Format {
     Firejail,
     /// A systemd drop-in, NAME.drop-in.conf
     Systemd,
+    /// A systemd drop-in that starts the unit under Firejail, NAME.firejail.conf
+    Service,
     /// The list of calls of a container, NAME.seccomp.json
     Oci,
     /// An account to run as without root, and what it needs, NAME.sysusers.conf
@@ -96,6 +103,7 @@ impl Format {
         let name = match self {
             Self::Firejail => firejail::file_name(subject),
             Self::Systemd => systemd::file_name(subject),
+            Self::Service => service::file_name(subject),
             Self::Oci => oci::file_name(subject),
             Self::Accounts => account::file_name(subject),
             Self::Observation => return None,
@@ -132,6 +140,10 @@ pub struct ProfileArgs {
     /// another kernel
     #[arg(long, value_enum, default_value_t)]
     pub widen: Widen,
+    /// For the format service: the unit's files as `systemctl cat UNIT` prints them, where the unit is not one
+    /// of this system's
+    #[arg(long, value_name = "FILE")]
+    pub unit_file: Option<PathBuf>,
     /// What the names of proposed accounts begin with
     #[arg(long, value_name = "PREFIX", default_value = "ops")]
     pub account_prefix: String,
@@ -159,7 +171,10 @@ impl ProfileArgs {
 
     /// Asks the sandboxes that are written for, once for however many observations. Warnings about
     /// them go to standard error.
-    pub fn renderer(&self) -> Renderer {
+    ///
+    /// # Errors
+    /// The file with the unit cannot be read.
+    pub fn renderer(&self) -> Result<Renderer> {
         let formats: BTreeSet<Format> = self.format.iter().copied().collect();
         let asked = target::firejail::ask(self.firejail_version, Launch::Direct);
         if formats.contains(&Format::Firejail) {
@@ -171,7 +186,11 @@ impl ProfileArgs {
             .contains(&Format::Systemd)
             .then(target::systemd::calls)
             .flatten();
-        Renderer {
+        let unit = self.unit_file.as_deref().map(|path| {
+            let text = fs::read(path).with_context(|| path.display().to_string())?;
+            anyhow::Ok(UnitFile::parse(&String::from_utf8_lossy(&text)))
+        });
+        Ok(Renderer {
             formats,
             target: asked.target,
             terms: Terms {
@@ -179,6 +198,7 @@ impl ProfileArgs {
                 widen: self.widen,
             },
             calls,
+            unit: unit.transpose()?,
             account_prefix: self.account_prefix.clone(),
             start: self.start,
             options: Options {
@@ -186,7 +206,7 @@ impl ProfileArgs {
                 silenced: self.silence.iter().copied().collect(),
             },
             shells: Shells::default(),
-        }
+        })
     }
 }
 
@@ -198,6 +218,8 @@ pub struct Renderer {
     terms: Terms,
     /// The calls that its systemd knows.
     calls: Option<BTreeSet<String>>,
+    /// The unit, where it is not one of this system's.
+    unit: Option<UnitFile>,
     account_prefix: String,
     start: Option<Start>,
     options: Options,
@@ -223,6 +245,21 @@ impl Renderer {
         ]
     }
 
+    /// The drop-in that starts the unit under Firejail.
+    fn service(&mut self, observation: &Observation) -> Result<String> {
+        let asked = || target::unit::installed(&observation.name);
+        let unit = self.unit.clone().or_else(asked).with_context(|| {
+            format!(
+                "systemd has no unit {} here; --unit-file FILE takes what `systemctl cat` prints elsewhere",
+                observation.name
+            )
+        })?;
+        let policy = self.policy(observation);
+        let profile = service::profile(&observation.name);
+        let decided = Service::decide(observation, &unit, &policy, &profile);
+        service::service(&decided, &self.options)
+    }
+
     /// The files asked for, without the observation.
     pub fn outputs(&mut self, observation: &Observation) -> Vec<Output> {
         let mut outputs = Vec::new();
@@ -236,6 +273,13 @@ impl Renderer {
                     let drop_in = DropIn::decide(observation, self.calls.as_ref(), &self.terms);
                     systemd::drop_in(&drop_in, &self.options)
                 }
+                Format::Service => match self.service(observation) {
+                    Ok(text) => text,
+                    Err(error) => {
+                        eprintln!("warning: {} is not written: {error:#}", output.name);
+                        continue;
+                    }
+                },
                 Format::Oci => {
                     let policy = Seccomp::decide(observation, &self.terms);
                     match oci::seccomp(&policy, &self.options) {

@@ -122,7 +122,7 @@ impl Run {
             content: observation::to_json(&observation)?,
             ours: Ours::Observation,
         }];
-        let mut renderer = self.profile.renderer();
+        let mut renderer = self.profile.renderer()?;
         outputs.extend(renderer.outputs(&observation));
         let mut policy = renderer.policy(&observation);
         policy

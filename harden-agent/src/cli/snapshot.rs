@@ -72,7 +72,7 @@ impl Snapshot {
     fn outputs(&self, observations: &[String]) -> anyhow::Result<Vec<Output>> {
         let wanted = self.profile.format.iter();
         let none = observations.is_empty() || wanted.clone().all(|one| *one == Format::Observation);
-        let renderer = (!none).then(|| self.profile.renderer());
+        let renderer = (!none).then(|| self.profile.renderer()).transpose()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let share = observations.len().div_ceil(processors).max(1);
         std::thread::scope(|scope| {

@@ -4,6 +4,7 @@ pub mod account;
 pub mod firejail;
 pub mod oci;
 mod page;
+pub mod service;
 pub mod systemd;
 
 pub use page::Options;

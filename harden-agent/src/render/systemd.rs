@@ -18,7 +18,7 @@ pub fn file_name(subject: &Text) -> String {
 #[must_use]
 pub fn drop_in(drop_in: &DropIn, options: &Options) -> String {
     let mut out = Page::new(options.clone());
-    let unit = unit(drop_in);
+    let unit = unit(&drop_in.subject);
     out.comment(&format!("systemd drop-in for {}", drop_in.subject));
     out.line(&format!(
         "{MARKER_PREFIX}; it belongs at /etc/systemd/system/{unit}.d/50-harden.conf"
@@ -61,14 +61,14 @@ fn write(directive: &Directive, out: &mut Page) {
 
 /// The name of the unit that was observed, or of the one that a command would be. Those of systemd hold
 /// no other characters (systemd.unit(5)).
-fn unit(drop_in: &DropIn) -> String {
-    let own = unit_name(&drop_in.subject);
+pub(super) fn unit(subject: &Text) -> String {
+    let own = unit_name(subject);
     let name = String::from_utf8_lossy(own).into_owned();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     let name = if !name.is_empty() && name.len() < 256 && name.bytes().all(plain) {
         name
     } else {
-        file_stem(&drop_in.subject)
+        file_stem(subject)
     };
     match name.rsplit_once('.') {
         Some((_, "service")) => name,

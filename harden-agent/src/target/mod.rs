@@ -3,3 +3,4 @@
 pub mod accounts;
 pub mod firejail;
 pub mod systemd;
+pub mod unit;

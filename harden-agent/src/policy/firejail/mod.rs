@@ -9,6 +9,7 @@ mod files;
 mod name;
 mod programs;
 mod protocols;
+pub mod service;
 mod syscalls;
 mod target;
 mod warnings;

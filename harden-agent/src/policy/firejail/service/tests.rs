@@ -1,0 +1,174 @@
+use super::super::Target;
+use super::*;
+use crate::policy::Terms;
+use crate::policy::fixture::Fixture;
+
+fn daemon() -> Fixture {
+    Fixture::new()
+        .executable("/usr/sbin/d")
+        .syscalls(&["read", "exit_group"])
+}
+
+fn decided_of(observation: &Observation, text: &str, launch: Launch) -> Service {
+    let target = Target {
+        launch,
+        ..Target::default()
+    };
+    let policy = Policy::decide(observation, target, &Terms::default());
+    let unit = UnitFile::parse(&format!("[Service]\n{text}"));
+    Service::decide(observation, &unit, &policy, "/etc/firejail/d.profile")
+}
+
+fn decided(text: &str) -> Service {
+    decided_of(&daemon().observation(), text, Launch::Direct)
+}
+
+fn values(service: &Service, name: &str) -> Option<Vec<String>> {
+    let settings = service.settings.given().unwrap().iter();
+    let mut named = settings.filter(|setting| setting.name == name);
+    let found = named.next().map(|setting| setting.values.clone());
+    assert!(named.next().is_none(), "{name} twice");
+    found
+}
+
+fn value(service: &Service, name: &str) -> Option<String> {
+    values(service, name).map(|values| values.join("\n"))
+}
+
+const START: &str = "ExecStart=/usr/sbin/d -f\n";
+
+#[test]
+fn the_command_runs_under_firejail_with_or_without_a_shell() {
+    let service = decided(START);
+    assert_eq!(
+        value(&service, "ExecStart").unwrap(),
+        "/usr/bin/firejail --quiet --profile=/etc/firejail/d.profile /usr/sbin/d -f"
+    );
+    let bash = Launch::Shell("/bin/bash".to_owned());
+    let service = decided_of(&daemon().observation(), START, bash);
+    let start = value(&service, "ExecStart").unwrap();
+    assert!(start.ends_with(" -- /usr/sbin/d -f"), "{start}");
+}
+
+#[test]
+fn a_plain_service_needs_the_status_and_nothing_else() {
+    let names: Vec<_> = decided(START)
+        .settings
+        .given()
+        .unwrap()
+        .iter()
+        .map(|setting| setting.name)
+        .collect();
+    assert_eq!(names, ["ExecStart", "SuccessExitStatus"]);
+}
+
+#[test]
+fn systemd_is_told_who_says_that_it_is_up() {
+    for (text, name, expected) in [
+        ("Type=notify", "NotifyAccess", Some("all")),
+        ("Type=notify\nNotifyAccess=all", "NotifyAccess", None),
+        ("Type=notify-reload", "Type", Some("notify")),
+        ("Type=forking\nPIDFile=/run/d.pid", "Type", Some("simple")),
+        ("Type=forking\nPIDFile=/run/d.pid", "PIDFile", Some("")),
+        ("WatchdogSec=30", "WatchdogSec", Some("0")),
+        ("WatchdogSec=0", "WatchdogSec", None),
+    ] {
+        let service = decided(&format!("{START}{text}\n"));
+        assert_eq!(value(&service, name).as_deref(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_signal_for_the_main_process_goes_to_the_daemon() {
+    let service = decided(&format!(
+        "{START}ExecReload=/usr/sbin/d -t\nExecReload=-/bin/kill -USR1 $MAINPID\n"
+    ));
+    assert_eq!(
+        values(&service, "ExecReload").unwrap(),
+        [
+            "/usr/sbin/d -t",
+            "-/bin/sh -c 'exec pkill -USR1 -P \"$$(pgrep -d, -P ${MAINPID})\"'"
+        ]
+    );
+}
+
+#[test]
+fn a_command_that_finds_the_daemon_by_its_number_goes() {
+    let text = format!(
+        "{START}PIDFile=/run/d.pid\nExecReload=/usr/sbin/d -s reload\nExecStop=/sbin/stopper /run/d.pid\n"
+    );
+    // Nobody has seen it at work: kept, and the reader is told.
+    let service = decided(&text);
+    assert_eq!(values(&service, "ExecReload"), None);
+    assert_eq!(values(&service, "ExecStop"), Some(vec![]));
+    assert!(service.left.iter().any(|line| line.contains("ExecReload=")));
+
+    let mut fixture = daemon();
+    let reload = Fixture::new()
+        .executable("/usr/sbin/d")
+        .syscalls(&["kill"])
+        .observation();
+    let programs = reload.runs.into_values().next().unwrap().executables;
+    fixture
+        .run()
+        .control
+        .insert(ControlCommand::Reload, programs);
+    let service = decided_of(&fixture.observation(), &text, Launch::Direct);
+    assert_eq!(values(&service, "ExecReload"), Some(vec![]));
+}
+
+#[test]
+fn what_firejail_cannot_live_with_is_taken_back() {
+    let service = decided(&format!(
+        "{START}RestrictNamespaces=yes\nRestrictSUIDSGID=true\nPrivateUsers=1\nProtectSystem=strict\n\
+         CapabilityBoundingSet=\nSystemCallFilter=@system-service\nPrivateTmp=yes\n"
+    ));
+    assert_eq!(value(&service, "RestrictNamespaces").unwrap(), "no");
+    assert_eq!(value(&service, "RestrictSUIDSGID").unwrap(), "no");
+    assert_eq!(value(&service, "PrivateUsers").unwrap(), "no");
+    assert_eq!(value(&service, "ReadWritePaths").unwrap(), "/run/firejail");
+    assert_eq!(
+        value(&service, "CapabilityBoundingSet").unwrap(),
+        CAPABILITIES
+    );
+    assert_eq!(values(&service, "SystemCallFilter"), Some(vec![]));
+    assert_eq!(value(&service, "PrivateTmp"), None);
+}
+
+#[test]
+fn where_the_profile_has_no_list_the_unit_keeps_its_own() {
+    let mut observation = daemon().observation();
+    for run in observation.runs.values_mut() {
+        run.hooks.clear();
+    }
+    let text = format!("{START}SystemCallFilter=@system-service\n");
+    let service = decided_of(&observation, &text, Launch::Direct);
+    assert_eq!(value(&service, "SystemCallFilter").unwrap(), "@mount");
+}
+
+#[test]
+fn what_cannot_be_started_so_is_refused() {
+    for text in [
+        "",
+        "ExecStart=/usr/sbin/d\nSockets=d.socket\n",
+        "ExecStart=/usr/sbin/d\nDynamicUser=yes\n",
+        "ExecStart=/usr/sbin/d\nUser=d\nNoNewPrivileges=yes\n",
+        "ExecStart=/usr/sbin/d\nUser=d\nRestrictNamespaces=~user\n",
+    ] {
+        assert!(decided(text).settings.given().is_none(), "{text}");
+    }
+    let fine = "ExecStart=/usr/sbin/d\nUser=d\nNoNewPrivileges=no\n";
+    assert!(decided(fine).settings.given().is_some());
+    let root = "ExecStart=/usr/sbin/d\nUser=root\nNoNewPrivileges=yes\n";
+    assert!(decided(root).settings.given().is_some());
+}
+
+#[test]
+fn a_socket_that_triggers_it_is_refused() {
+    let observation = daemon().observation();
+    let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+    let mut unit = UnitFile::parse("[Service]\nExecStart=/usr/sbin/d\n");
+    unit.triggered_by = vec!["d.timer".to_owned(), "d.socket".to_owned()];
+    let service = Service::decide(&observation, &unit, &policy, "/etc/firejail/d.profile");
+    assert!(service.settings.reasons()[0].starts_with("d.socket"));
+}

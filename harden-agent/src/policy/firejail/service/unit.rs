@@ -1,0 +1,124 @@
+//! The files of a unit, as `systemctl cat` prints them: the fragment first, then the drop-ins in their order.
+
+/// What the `[Service]` section says, and what starts the unit on demand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitFile {
+    /// Names and values in the order in which systemd reads them.
+    settings: Vec<(String, String)>,
+    /// The units that trigger this one, as systemd lists them.
+    pub triggered_by: Vec<String>,
+}
+
+impl UnitFile {
+    /// Reads the text of the files. As systemd does it (systemd.syntax(7)): a backslash at the end continues a
+    /// line, and comments between its parts are passed by.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut settings = Vec::new();
+        let mut is_service = false;
+        let mut pending = String::new();
+        for line in text.lines() {
+            let trimmed = line.trim();
+            if trimmed.starts_with(['#', ';']) || (pending.is_empty() && trimmed.is_empty()) {
+                continue;
+            }
+            if let Some(part) = line.strip_suffix('\\') {
+                pending.push_str(part);
+                pending.push(' ');
+                continue;
+            }
+            let whole = std::mem::take(&mut pending) + line;
+            let whole = whole.trim();
+            if whole.starts_with('[') {
+                is_service = whole == "[Service]";
+            } else if let Some((name, value)) = whole.split_once('=').filter(|_| is_service) {
+                settings.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+        }
+        Self {
+            settings,
+            triggered_by: Vec::new(),
+        }
+    }
+
+    /// The values of a setting that adds up: an empty one takes back those before it.
+    #[must_use]
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        let mut values = Vec::new();
+        for value in self.values(name) {
+            if value.is_empty() {
+                values.clear();
+            } else {
+                values.push(value);
+            }
+        }
+        values
+    }
+
+    /// The value of a setting of which the last holds; `None` if it is not set, or set to nothing.
+    #[must_use]
+    pub fn last(&self, name: &str) -> Option<&str> {
+        self.values(name).last().filter(|value| !value.is_empty())
+    }
+
+    /// Whether a switch is on. Systemd's other words for it are `true`, `on`, `1`, `y` and `t`.
+    #[must_use]
+    pub fn is_on(&self, name: &str) -> bool {
+        let on = ["yes", "y", "true", "t", "on", "1"];
+        self.last(name)
+            .is_some_and(|value| on.iter().any(|word| value.eq_ignore_ascii_case(word)))
+    }
+
+    /// Whether it has this setting, with whatever value that is not nothing and not a word for no.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let off = ["no", "n", "false", "f", "off", "0"];
+        self.last(name)
+            .is_some_and(|value| !off.iter().any(|word| value.eq_ignore_ascii_case(word)))
+    }
+
+    /// Whether it is set at all, to nothing too.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
+    fn values<'a>(&'a self, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
+        let settings = self.settings.iter();
+        let named = settings.filter(move |(other, _)| other == name);
+        named.map(|(_, value)| value.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_systemd_reads() {
+        let unit = UnitFile::parse(
+            "# /lib/systemd/system/d.service\n[Unit]\nExecStart=not this\n\n[Service]\nType = notify\n\
+             ExecStart=/bin/d \\\n  # a remark\n  --all\nExecStartPre=one\nExecStartPre=\nExecStartPre=two\n\
+             \n# /etc/systemd/system/d.service.d/x.conf\n[Service]\nType=simple\nNoNewPrivileges=on\n\
+             RestrictNamespaces=no\nUser=\n",
+        );
+        assert_eq!(unit.last("Type"), Some("simple"));
+        assert_eq!(unit.list("ExecStart"), ["/bin/d    --all"]);
+        assert_eq!(unit.list("ExecStartPre"), ["two"]);
+        assert!(unit.is_on("NoNewPrivileges") && unit.has("NoNewPrivileges"));
+        assert!(!unit.has("RestrictNamespaces"));
+        assert_eq!(unit.last("User"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in any::<String>()) {
+            let unit = UnitFile::parse(&text);
+            for (name, value) in &unit.settings {
+                prop_assert!(!name.contains('\n') && !value.contains('\n'));
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A drop-in that has a unit started under Firejail: `NAME.d/60-harden-firejail.conf`.
+
+use crate::observation::Text;
+use crate::output::{MARKER_PREFIX, file_stem};
+use crate::policy::firejail::service::{Service, Setting};
+
+use super::page::{Options, Page};
+use super::{firejail, systemd};
+
+/// The name of the file in the directory of whoever asked.
+#[must_use]
+pub fn file_name(subject: &Text) -> String {
+    format!("{}.firejail.conf", file_stem(subject))
+}
+
+/// Where the profile has to lie. The name's characters are none that systemd or a shell looks at.
+#[must_use]
+pub fn profile(subject: &Text) -> String {
+    format!("/etc/firejail/{}", firejail::file_name(subject))
+}
+
+/// The text of the drop-in.
+///
+/// # Errors
+/// The unit cannot be started so, for the reasons given.
+pub fn service(service: &Service, options: &Options) -> anyhow::Result<String> {
+    let settings = service.settings.given();
+    let settings =
+        settings.ok_or_else(|| anyhow::anyhow!(service.settings.reasons().join("; ")))?;
+    let mut out = Page::new(options.clone());
+    let unit = systemd::unit(&service.subject);
+    out.comment(&format!("{} under Firejail", service.subject));
+    out.line(&format!(
+        "{MARKER_PREFIX}; it belongs at /etc/systemd/system/{unit}.d/60-harden-firejail.conf, and the profile at {}",
+        profile(&service.subject)
+    ));
+    for line in &service.left {
+        out.comment(&format!("Look: {line}"));
+    }
+    out.section(|out| {
+        out.line("[Service]");
+        for setting in settings {
+            write(setting, out);
+        }
+    });
+    Ok(out.text())
+}
+
+fn write(setting: &Setting, out: &mut Page) {
+    let name = setting.name;
+    out.remark(&setting.why);
+    if setting.replaces {
+        out.line(&format!("{name}="));
+    }
+    for value in &setting.values {
+        out.line(&format!("{name}={value}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::observation::arbitrary::observation;
+    use crate::policy::Terms;
+    use crate::policy::firejail::{Policy, Target, service::UnitFile};
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_as_what_was_decided(
+            observation in observation(),
+            command in "[ -~]{0,40}",
+            bare: bool,
+        ) {
+            let text = format!(
+                "[Service]\nType=notify\nExecStart=/bin/d {command}\nExecReload=/bin/kill -HUP $MAINPID\n\
+                 CapabilityBoundingSet=CAP_CHOWN\nSystemCallFilter=@system-service\n"
+            );
+            let unit = UnitFile::parse(&text);
+            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let path = profile(&observation.name);
+            let decided = Service::decide(&observation, &unit, &policy, &path);
+            let Some(settings) = decided.settings.given() else {
+                return Err(TestCaseError::fail("refused"));
+            };
+            let text = service(&decided, &Options { bare, ..Options::default() }).unwrap();
+            let read = UnitFile::parse(&text);
+            for setting in settings {
+                prop_assert_eq!(read.list(setting.name), setting.values.clone());
+            }
+            let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+            let ours = lines.filter(|line| *line != "[Service]").count();
+            let expected: usize = settings
+                .iter()
+                .map(|setting| setting.values.len() + usize::from(setting.replaces))
+                .sum();
+            prop_assert_eq!(ours, expected);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! `--format service`: daemons of Debian are recorded by the agent, started under Firejail by the drop-in and the
+//! profile exactly as written, and do the same work again. Without one line of the drop-in, they do not.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use harden_tests::{Agent, Machine, Scratch, Setup};
+
+/// A daemon, its work, and what of the drop-in it cannot do without.
+struct Daemon {
+    unit: &'static str,
+    /// A drop-in for the tests: the file, and what stands in it.
+    options: &'static str,
+    /// Its configuration: the file, and what stands in it.
+    config: (&'static str, &'static str),
+    work: &'static str,
+    /// The program that has to run in the sandbox.
+    program: &'static str,
+    /// Whether systemd can have it reload still.
+    reloads: bool,
+    /// The setting, without which something fails.
+    needed: &'static [&'static str],
+}
+
+const DAEMONS: [Daemon; 3] = [
+    // Type=simple, and `kill -USR1 $MAINPID` to reload.
+    Daemon {
+        unit: "lighttpd.service",
+        options: "ExecStartPre=\nExecStart=\nExecStart=/usr/sbin/lighttpd -D -f /etc/edit-lighttpd.conf\n",
+        config: (
+            "/etc/edit-lighttpd.conf",
+            "server.document-root = \"/etc\"\nserver.port = 8081\nserver.username = \"www-data\"\n",
+        ),
+        work: "curl -sf http://127.0.0.1:8081/hostname",
+        program: "lighttpd",
+        reloads: true,
+        needed: &["ExecReload", "SuccessExitStatus"],
+    },
+    // Type=notify, by a process that is not the first, and two commands to reload.
+    Daemon {
+        unit: "haproxy.service",
+        options: "Environment=CONFIG=/etc/edit-haproxy.cfg\n",
+        config: (
+            "/etc/edit-haproxy.cfg",
+            "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\nfrontend f\n \
+             bind 127.0.0.1:8082\n http-request return status 200 content-type text/plain string ok\n",
+        ),
+        work: "curl -sf http://127.0.0.1:8082/",
+        program: "haproxy",
+        reloads: true,
+        needed: &["ExecReload", "NotifyAccess"],
+    },
+    // Type=forking, a PID file, and commands that signal the process of that number.
+    Daemon {
+        unit: "nginx.service",
+        options: "ExecStartPre=\nExecStart=\n\
+                  ExecStart=/usr/sbin/nginx -c /etc/edit-nginx.conf -g 'daemon on; master_process on;'\n",
+        config: (
+            "/etc/edit-nginx.conf",
+            "pid /run/nginx.pid;\nevents {}\nhttp { server { listen 8083; location / { return 200 ok; } } }\n",
+        ),
+        work: "curl -sf http://127.0.0.1:8083/",
+        program: "nginx",
+        reloads: false,
+        needed: &["Type"],
+    },
+];
+
+impl Daemon {
+    fn drop_in(&self, name: &str) -> String {
+        format!("/run/systemd/system/{}.d/{name}.conf", self.unit)
+    }
+
+    /// Starts, works, works again after a reload where it has one, and stops.
+    fn live(&self, machine: &Machine) -> Result<()> {
+        machine.run(&["timeout", "20", "systemctl", "start", self.unit])?;
+        self.work(machine)?;
+        if machine.property(self.unit, "CanReload")? == "yes" {
+            machine.run(&["systemctl", "reload", self.unit])?;
+            // It would take a moment to die of it.
+            machine.run(&["sleep", "1"])?;
+            self.work(machine)?;
+        }
+        // One that died and was started again works too; a stop forgets it.
+        let restarts = machine.property(self.unit, "NRestarts")?;
+        machine.run(&["systemctl", "stop", self.unit])?;
+        let result = machine.property(self.unit, "Result")?;
+        ensure!(
+            result == "success" && restarts == "0",
+            "{}: {result}, {restarts} restarts",
+            self.unit
+        );
+        Ok(())
+    }
+
+    /// It may have said that it is up before it takes requests.
+    fn work(&self, machine: &Machine) -> Result<()> {
+        let again =
+            "for turn in 1 2 3 4 5 6 7 8 9 10; do (eval \"$1\") && exit; sleep 0.2; done; false";
+        machine
+            .run(&["timeout", "20", "sh", "-c", again, "sh", self.work])
+            .map(drop)
+    }
+
+    fn install(&self, machine: &Machine, edit: &str) -> Result<()> {
+        machine.write(&self.drop_in("60-harden-firejail"), edit)?;
+        machine.run(&["systemctl", "daemon-reload"])?;
+        Ok(())
+    }
+
+    /// The main process is Firejail's, and every process of the program is under its filter.
+    fn is_in_the_sandbox(&self, machine: &Machine) -> Result<()> {
+        machine.run(&["timeout", "20", "systemctl", "start", self.unit])?;
+        self.work(machine)?;
+        let main = machine.property(self.unit, "MainPID")?;
+        let comm = machine.run(&["cat", &format!("/proc/{main}/comm")])?;
+        ensure!(comm == "firejail", "the main process is {comm}");
+        let pids = machine.run(&["pgrep", "-x", self.program])?;
+        for pid in pids.lines() {
+            let status = machine.run(&["cat", &format!("/proc/{pid}/status")])?;
+            ensure!(status.contains("Seccomp:\t2"), "{status}");
+        }
+        let can = machine.property(self.unit, "CanReload")? == "yes";
+        ensure!(can == self.reloads, "CanReload: {can}");
+        machine.run(&["systemctl", "stop", self.unit])?;
+        let left = machine.try_run(&["pgrep", "-x", self.program])?;
+        ensure!(!left.status.success(), "{} lives on", self.program);
+        Ok(())
+    }
+
+    fn is_started_under_firejail(&self, machine: &Machine, files: &Files) -> Result<()> {
+        machine.write(&files.path, &files.profile)?;
+        self.install(machine, &files.edit)?;
+        let verified = machine.try_run(&["systemd-analyze", "verify", "--man=no", self.unit])?;
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        ensure!(!said.contains("60-harden-firejail"), "{said}");
+        self.live(machine)?;
+        self.is_in_the_sandbox(machine)?;
+        for setting in self.needed {
+            self.install(machine, &without(&files.edit, setting)?)?;
+            let Err(error) = self.live(machine) else {
+                anyhow::bail!("the work is done without {setting}=");
+            };
+            println!("{} without {setting}=: {}", self.unit, error.root_cause());
+            let _ = machine.try_run(&["systemctl", "stop", self.unit])?;
+            let _ = machine.try_run(&["systemctl", "reset-failed", self.unit])?;
+        }
+        Ok(())
+    }
+}
+
+/// What harden wrote for a unit.
+struct Files {
+    edit: String,
+    profile: String,
+    /// Where the profile has to lie.
+    path: String,
+}
+
+/// The drop-in without one setting.
+fn without(edit: &str, setting: &str) -> Result<String> {
+    let start = format!("{setting}=");
+    let lines = edit.lines().filter(|line| !line.starts_with(&start));
+    let left: Vec<&str> = lines.collect();
+    ensure!(
+        left.len() < edit.lines().count(),
+        "no {setting}= in:\n{edit}"
+    );
+    // What it waits for in vain need not be waited for long.
+    Ok(left.join("\n") + "\nTimeoutStartSec=5\n")
+}
+
+/// The files for what the agent has seen of the unit; without the drop-in, what harden said.
+fn written(agent: &Agent, machine: &Machine, unit: &str) -> Result<Result<Files, String>> {
+    let out = Scratch::new(Path::new("/run"))?;
+    let files = out.path().join("unit");
+    fs::write(
+        &files,
+        machine.run(&["systemctl", "cat", "--no-pager", unit])?,
+    )?;
+    let files = files.to_str().context("a path in UTF-8")?.to_owned();
+    let directory = out.path().to_str().context("a path in UTF-8")?;
+    let key = machine.key(unit);
+    let output = agent.harden(&[
+        "snapshot",
+        "--format",
+        "firejail,service",
+        "--unit-file",
+        &files,
+        "--out",
+        directory,
+        &key,
+    ])?;
+    ensure!(output.status.success(), "{output:?}");
+    let (mut edit, mut profile) = (None, None);
+    for entry in fs::read_dir(out.path())? {
+        let path = entry?.path();
+        let name = path.to_string_lossy().into_owned();
+        if name.ends_with(".firejail.conf") {
+            edit = Some(fs::read_to_string(path)?);
+        } else if name.ends_with(".profile") {
+            profile = Some(fs::read_to_string(path)?);
+        }
+    }
+    let Some(edit) = edit else {
+        return Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()));
+    };
+    let mut words = edit.split_whitespace();
+    let path = words.find_map(|word| word.strip_prefix("--profile="));
+    Ok(Ok(Files {
+        path: path.context("no profile in the drop-in")?.to_owned(),
+        profile: profile.context("no profile")?,
+        edit,
+    }))
+}
+
+#[test]
+fn daemons_work_under_firejail_as_the_drop_in_starts_them() -> Result<()> {
+    let test = "daemons work under firejail as the drop in starts them";
+    let Some(machine) = Machine::here(test)? else {
+        return Ok(());
+    };
+    let agent = Agent::start(&Setup::default())?;
+    for daemon in &DAEMONS {
+        machine.try_run(&["systemctl", "stop", daemon.unit])?;
+        machine.write(daemon.config.0, daemon.config.1)?;
+        machine.write(
+            &daemon.drop_in("10-test"),
+            &format!("[Service]\n{}", daemon.options),
+        )?;
+        machine.run(&["systemctl", "daemon-reload"])?;
+        for _ in 0..2 {
+            daemon.live(&machine)?;
+        }
+    }
+    let mut all = Vec::new();
+    for daemon in &DAEMONS {
+        let files = written(&agent, &machine, daemon.unit)?;
+        all.push(files.map_err(anyhow::Error::msg)?);
+    }
+    drop(agent);
+    let mut faults = Vec::new();
+    for (daemon, files) in DAEMONS.iter().zip(&all) {
+        if let Err(error) = daemon.is_started_under_firejail(&machine, files) {
+            let log = machine.try_run(&["journalctl", "-n", "40", "--no-pager"])?;
+            let log = String::from_utf8_lossy(&log.stdout).into_owned();
+            faults.push(format!(
+                "{}: {error:#}\n{log}\n{}\n{}",
+                daemon.unit, files.edit, files.profile
+            ));
+        }
+        machine.try_run(&["systemctl", "stop", daemon.unit])?;
+        daemon.install(&machine, "")?;
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_systemd_strips_of_privileges_is_left_to_systemd() -> Result<()> {
+    let test = "a daemon that systemd strips of privileges is left to systemd";
+    let Some(machine) = Machine::here(test)? else {
+        return Ok(());
+    };
+    let agent = Agent::start(&Setup::default())?;
+    // User=redis with NoNewPrivileges=yes and more of the kind.
+    let unit = "redis-server.service";
+    machine.run(&["systemctl", "restart", unit])?;
+    machine.run(&["systemctl", "stop", unit])?;
+    let Err(said) = written(&agent, &machine, unit)? else {
+        anyhow::bail!("a drop-in was written");
+    };
+    assert!(said.contains("is not written"), "{said}");
+    assert!(said.contains("User=redis"), "{said}");
+    assert!(said.contains("--format systemd"), "{said}");
+    Ok(())
+}
