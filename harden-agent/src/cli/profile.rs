@@ -22,7 +22,7 @@ use crate::{
         seccomp::Seccomp,
         systemd::DropIn,
     },
-    render::{Options, account, firejail, oci, service, systemd},
+    render::{Options, account, firejail, oci, service, systemd, yocto},
     target,
 };
 
@@ -92,6 +92,9 @@ pub enum Format {
     Oci,
     /// An account to run as without root, and what it needs, NAME.sysusers.conf
     Accounts,
+    /// What a Yocto recipe says to install the files of the other formats, NAME.inc
+    // Behind those: it installs what of them was written.
+    Yocto,
     /// Nothing but the observation, NAME.observation.json
     Observation,
 }
@@ -105,6 +108,7 @@ impl Format {
             Self::Systemd => systemd::file_name(subject),
             Self::Service => service::file_name(subject),
             Self::Oci => oci::file_name(subject),
+            Self::Yocto => yocto::file_name(subject),
             Self::Accounts => account::file_name(subject),
             Self::Observation => return None,
         };
@@ -144,6 +148,9 @@ pub struct ProfileArgs {
     /// of this system's
     #[arg(long, value_name = "FILE")]
     pub unit_file: Option<PathBuf>,
+    /// For the format yocto: how the recipe's release names what is added for a package
+    #[arg(long, value_enum, default_value_t)]
+    pub yocto_syntax: yocto::Syntax,
     /// What the names of proposed accounts begin with
     #[arg(long, value_name = "PREFIX", default_value = "ops")]
     pub account_prefix: String,
@@ -199,6 +206,7 @@ impl ProfileArgs {
             },
             calls,
             unit: unit.transpose()?,
+            yocto_syntax: self.yocto_syntax,
             account_prefix: self.account_prefix.clone(),
             start: self.start,
             options: Options {
@@ -220,6 +228,7 @@ pub struct Renderer {
     calls: Option<BTreeSet<String>>,
     /// The unit, where it is not one of this system's.
     unit: Option<UnitFile>,
+    yocto_syntax: yocto::Syntax,
     account_prefix: String,
     start: Option<Start>,
     options: Options,
@@ -290,6 +299,16 @@ impl Renderer {
                             continue;
                         }
                     }
+                }
+                Format::Yocto => {
+                    let files = yocto::Installed::all(&observation.name);
+                    let is_written = |file: &yocto::Installed| {
+                        outputs
+                            .iter()
+                            .any(|output: &Output| output.name == file.name())
+                    };
+                    let files: Vec<_> = files.into_iter().filter(is_written).collect();
+                    yocto::recipe(&observation.name, &files, self.yocto_syntax, &self.options)
                 }
                 Format::Accounts => {
                     let accounts = Accounts {

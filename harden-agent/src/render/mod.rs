@@ -6,5 +6,6 @@ pub mod oci;
 mod page;
 pub mod service;
 pub mod systemd;
+pub mod yocto;
 
 pub use page::Options;
