@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     process::Output,
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -358,6 +359,50 @@ fn the_watchdog_is_fed_and_bites() -> Result<()> {
     })?;
     assert_eq!(agent.status()?.kernel_side, KernelSide::Adopted);
     Ok(())
+}
+
+/// The bus, which answers nobody until it is dropped.
+struct Silenced(Pid);
+
+impl Silenced {
+    fn bus(agent: &Installed) -> Result<Self> {
+        let pid = Pid::from_raw(agent.property("dbus.service", "MainPID")?.parse()?);
+        kill(pid, Signal::SIGSTOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Silenced {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+#[test]
+fn what_nobody_answered_is_asked_again() -> Result<()> {
+    let agent = Installed::fresh()?;
+    let unit = "harden-unanswered.service";
+    let file = format!("/run/systemd/system/{unit}");
+    fs::write(&file, "[Service]\nExecStart=/usr/bin/sleep infinity\n")?;
+    agent.run(&["systemctl", "daemon-reload"])?;
+    let silenced = Silenced::bus(&agent)?;
+    agent.run(&["systemctl", "start", unit])?;
+    // It waits five seconds for an answer.
+    thread::sleep(Duration::from_secs(8));
+    drop(silenced);
+    let invocation = agent.property(unit, "InvocationID")?;
+    agent.until(|| {
+        let observation = agent.snapshot(unit)?;
+        let told = observation
+            .runs
+            .values()
+            .find_map(|run| run.invocation.clone());
+        let told = told.map(|word| word.to_string());
+        ensure!(told.as_ref() == Some(&invocation), "{told:?}");
+        Ok(())
+    })?;
+    agent.run(&["systemctl", "stop", unit])?;
+    Ok(fs::remove_file(&file)?)
 }
 
 #[test]

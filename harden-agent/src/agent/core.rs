@@ -276,6 +276,7 @@ impl Core {
     pub fn round(&mut self) -> Result<(), CoreError> {
         self.leave_unwanted()?;
         self.count_losses()?;
+        self.questions.repeat(&self.state);
         self.settle()?;
         self.catch_up()?;
         let is_due = self.compacted.elapsed() >= self.config.state.compact_every;

@@ -142,13 +142,23 @@ impl Systemd {
             .map_err(|error| refused(unit, &error))
     }
 
+    /// Whether there is a bus to ask over.
+    #[must_use]
+    pub fn has_bus(&self) -> bool {
+        self.bus().exists()
+    }
+
+    fn bus(&self) -> PathBuf {
+        self.root.join("run/dbus/system_bus_socket")
+    }
+
     /// The connection, made unless it is there.
     async fn connection(&self) -> Result<Connection, Error> {
         let mut kept = self.connection.lock().await;
         if let Some(connection) = &*kept {
             return Ok(connection.clone());
         }
-        let bus = self.root.join("run/dbus/system_bus_socket");
+        let bus = self.bus();
         let connection = open(&bus).await.map_err(|reason| Error::Unreachable {
             bus: bus.display().to_string(),
             reason: reason.to_string(),

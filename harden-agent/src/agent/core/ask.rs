@@ -28,20 +28,34 @@ const LATER: Duration = Duration::from_millis(300);
 /// Questions that wait for an answer at one time.
 const AT_ONCE: usize = 8;
 
+/// How often a question is asked to which there was no answer, where there is somebody to ask: one for each second
+/// of an emulated machine's start.
+const TRIES: u32 = 60;
+
 /// Questions that are due, and answers.
 pub struct Questions {
     systemd: Arc<Systemd>,
     /// By the unit's own cgroup.
-    due: BTreeMap<u64, (Unit, Instant)>,
+    due: BTreeMap<u64, (Question, Instant)>,
+    /// To which there was no answer: at boot, the first units start before there is a bus, and systemd has more to
+    /// do than to answer.
+    unanswered: BTreeMap<u64, Question>,
     waiting: usize,
     sender: mpsc::UnboundedSender<Answer>,
     answers: mpsc::UnboundedReceiver<Answer>,
 }
 
+/// About a unit.
+struct Question {
+    unit: Unit,
+    /// How often it was asked.
+    tries: u32,
+}
+
 /// What systemd said.
 pub struct Answer {
     cgroup: u64,
-    unit: Unit,
+    question: Question,
     said: Result<Description, Error>,
 }
 
@@ -51,6 +65,7 @@ impl Default for Questions {
         Self {
             systemd: Arc::new(Systemd::at(Path::new("/"))),
             due: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             waiting: 0,
             sender,
             answers,
@@ -86,9 +101,23 @@ impl Questions {
             return;
         };
         if unit.is_of_system() {
+            let question = Question { unit, tries: 0 };
             self.due
                 .entry(cgroup)
-                .or_insert_with(|| (unit, Instant::now() + LATER));
+                .or_insert_with(|| (question, Instant::now() + LATER));
+        }
+    }
+
+    /// Has what nobody answered asked again, if there is somebody to ask. To be called once a second.
+    pub fn repeat(&mut self, state: &State) {
+        self.unanswered
+            .retain(|cgroup, _| state.has_cgroup(*cgroup));
+        if self.unanswered.is_empty() || !self.systemd.has_bus() {
+            return;
+        }
+        let now = Instant::now();
+        for (cgroup, question) in std::mem::take(&mut self.unanswered) {
+            self.due.entry(cgroup).or_insert((question, now));
         }
     }
 
@@ -100,15 +129,21 @@ impl Questions {
             let Some(cgroup) = due.map(|(cgroup, _)| *cgroup) else {
                 return;
             };
-            let Some((unit, _)) = self.due.remove(&cgroup) else {
+            let Some((mut question, _)) = self.due.remove(&cgroup) else {
                 return;
             };
+            question.tries += 1;
             self.waiting += 1;
             let (systemd, sender) = (Arc::clone(&self.systemd), self.sender.clone());
             tokio::spawn(async move {
-                let said = systemd.describe(unit.name()).await;
+                let said = systemd.describe(question.unit.name()).await;
+                let answer = Answer {
+                    cgroup,
+                    question,
+                    said,
+                };
                 // The core may be ending.
-                let _ = sender.send(Answer { cgroup, unit, said });
+                let _ = sender.send(answer);
             });
         }
     }
@@ -137,11 +172,19 @@ impl Core {
     }
 
     fn answered(&mut self, answer: Answer) {
-        let Answer { cgroup, unit, said } = answer;
+        let Answer {
+            cgroup,
+            question,
+            said,
+        } = answer;
         let said = match said {
             Ok(said) => said,
             Err(error) => {
-                tracing::debug!("{unit}: {error}");
+                tracing::debug!("{}: {error}", question.unit);
+                let is_final = matches!(error, Error::NoSuchUnit(_));
+                if !is_final && question.tries < TRIES {
+                    self.questions.unanswered.insert(cgroup, question);
+                }
                 return;
             }
         };
