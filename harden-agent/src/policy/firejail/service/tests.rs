@@ -154,6 +154,7 @@ fn what_cannot_be_started_so_is_refused() {
         "ExecStart=/usr/sbin/d\nDynamicUser=yes\n",
         "ExecStart=/usr/sbin/d\nUser=d\nNoNewPrivileges=yes\n",
         "ExecStart=/usr/sbin/d\nUser=d\nRestrictNamespaces=~user\n",
+        "ExecStart=/usr/sbin/d\nUser=d\nSystemCallArchitectures=native\n",
     ] {
         assert!(decided(text).settings.given().is_none(), "{text}");
     }
