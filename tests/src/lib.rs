@@ -25,6 +25,7 @@ pub mod strace;
 mod tree;
 pub mod trees;
 mod work;
+mod written;
 
 pub use agent::{Agent, Setup};
 pub use container::Container;
@@ -38,3 +39,4 @@ pub use scratch::Scratch;
 pub use skip::skip;
 pub use tree::cgroup_tree;
 pub use work::{Known, Work};
+pub use written::{Written, exposure};

@@ -1,10 +1,10 @@
 //! systemd drop-ins: daemons of Debian are recorded by the agent, confined by what it saw of them, and do the
 //! same work again. Without one word of it, they do not.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use harden_tests::{Agent, Machine, Scratch, Setup};
+use harden_tests::{Agent, Machine, Setup, Written, exposure};
 
 /// A daemon, its work, and what it cannot do without.
 struct Daemon {
@@ -56,24 +56,15 @@ impl Daemon {
     /// Starts, works, works again after a reload where it has one, and stops.
     fn live(&self, machine: &Machine) -> Result<()> {
         machine.run(&["systemctl", "start", self.unit])?;
-        self.work(machine)?;
+        machine.work(self.work)?;
         if machine.property(self.unit, "CanReload")? == "yes" {
             machine.run(&["systemctl", "reload", self.unit])?;
-            self.work(machine)?;
+            machine.work(self.work)?;
         }
         machine.run(&["systemctl", "stop", self.unit])?;
         let result = machine.property(self.unit, "Result")?;
         ensure!(result == "success", "{}: {result}", self.unit);
         Ok(())
-    }
-
-    /// It may have said that it is up before it takes requests.
-    fn work(&self, machine: &Machine) -> Result<()> {
-        let again =
-            "for turn in 1 2 3 4 5 6 7 8 9 10; do (eval \"$1\") && exit; sleep 0.2; done; false";
-        machine
-            .run(&["timeout", "20", "sh", "-c", again, "sh", self.work])
-            .map(drop)
     }
 
     /// Installs a drop-in, or none.
@@ -113,7 +104,7 @@ impl Daemon {
     fn is_frozen(&self, machine: &Machine) -> Result<()> {
         machine.run(&["systemctl", "start", self.unit])?;
         // Its start may be over before its mounts are made.
-        self.work(machine)?;
+        machine.work(self.work)?;
         let pid = machine.property(self.unit, "MainPID")?;
         let mounts = machine.run(&["cat", &format!("/proc/{pid}/mountinfo")])?;
         // proc_pid_mountinfo(5): the fifth field is where, the sixth are the options; the last mount is on top.
@@ -126,14 +117,6 @@ impl Daemon {
         ensure!(top[5].split(',').any(|option| option == "ro"), "{top:?}");
         machine.run(&["systemctl", "stop", self.unit]).map(drop)
     }
-}
-
-/// The overall exposure of a unit, of 10, as systemd reckons.
-fn exposure(machine: &Machine, unit: &str) -> Result<f64> {
-    let text = machine.run(&["systemd-analyze", "security", "--no-pager", unit])?;
-    let line = text.lines().find(|line| line.contains("Overall exposure"));
-    let word = line.and_then(|line| line.split_whitespace().find_map(|word| word.parse().ok()));
-    word.with_context(|| format!("no overall exposure:\n{text}"))
 }
 
 /// The drop-in without one word.
@@ -153,20 +136,6 @@ fn without(text: &str, directive: &str, word: &str) -> Result<String> {
     Ok(changed.join("\n") + "\n")
 }
 
-/// The drop-in for what the agent has seen of the unit.
-fn drop_in(agent: &Agent, unit: &str) -> Result<String> {
-    let out = Scratch::new(Path::new("/run"))?;
-    let directory = out.path().to_str().context("a path in UTF-8")?;
-    agent.say(&["snapshot", "--format", "systemd", "--out", directory, unit])?;
-    for entry in fs::read_dir(out.path())? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(".drop-in.conf") {
-            return Ok(fs::read_to_string(path)?);
-        }
-    }
-    anyhow::bail!("no drop-in for {unit}")
-}
-
 #[test]
 fn daemons_work_under_their_drop_ins_and_not_with_less() -> Result<()> {
     let Some(machine) = Machine::here("daemons work under their drop-ins and not with less")?
@@ -182,7 +151,7 @@ fn daemons_work_under_their_drop_ins_and_not_with_less() -> Result<()> {
     }
     let mut texts = Vec::new();
     for daemon in &DAEMONS {
-        texts.push(drop_in(&agent, &machine.key(daemon.unit))?);
+        texts.push(Written::of(&agent, &machine, daemon.unit)?.drop_in);
     }
     drop(agent);
     let mut faults = Vec::new();

@@ -1,10 +1,8 @@
 //! `--format service`: daemons of Debian are recorded by the agent, started under Firejail by the drop-in and the
 //! profile exactly as written, and do the same work again. Without one line of the drop-in, they do not.
 
-use std::{fs, path::Path};
-
-use anyhow::{Context as _, Result, ensure};
-use harden_tests::{Agent, Machine, Scratch, Setup};
+use anyhow::{Result, ensure};
+use harden_tests::{Agent, Machine, Setup, Written};
 
 /// A daemon, its work, and what of the drop-in it cannot do without.
 struct Daemon {
@@ -74,12 +72,12 @@ impl Daemon {
     /// Starts, works, works again after a reload where it has one, and stops.
     fn live(&self, machine: &Machine) -> Result<()> {
         machine.run(&["timeout", "20", "systemctl", "start", self.unit])?;
-        self.work(machine)?;
+        machine.work(self.work)?;
         if machine.property(self.unit, "CanReload")? == "yes" {
             machine.run(&["systemctl", "reload", self.unit])?;
             // It would take a moment to die of it.
             machine.run(&["sleep", "1"])?;
-            self.work(machine)?;
+            machine.work(self.work)?;
         }
         // One that died and was started again works too; a stop forgets it.
         let restarts = machine.property(self.unit, "NRestarts")?;
@@ -93,15 +91,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// It may have said that it is up before it takes requests.
-    fn work(&self, machine: &Machine) -> Result<()> {
-        let again =
-            "for turn in 1 2 3 4 5 6 7 8 9 10; do (eval \"$1\") && exit; sleep 0.2; done; false";
-        machine
-            .run(&["timeout", "20", "sh", "-c", again, "sh", self.work])
-            .map(drop)
-    }
-
     fn install(&self, machine: &Machine, edit: &str) -> Result<()> {
         machine.write(&self.drop_in("60-harden-firejail"), edit)?;
         machine.run(&["systemctl", "daemon-reload"])?;
@@ -111,7 +100,7 @@ impl Daemon {
     /// The main process is Firejail's, and every process of the program is under its filter.
     fn is_in_the_sandbox(&self, machine: &Machine) -> Result<()> {
         machine.run(&["timeout", "20", "systemctl", "start", self.unit])?;
-        self.work(machine)?;
+        machine.work(self.work)?;
         let main = machine.property(self.unit, "MainPID")?;
         let comm = machine.run(&["cat", &format!("/proc/{main}/comm")])?;
         ensure!(comm == "firejail", "the main process is {comm}");
@@ -128,16 +117,18 @@ impl Daemon {
         Ok(())
     }
 
-    fn is_started_under_firejail(&self, machine: &Machine, files: &Files) -> Result<()> {
-        machine.write(&files.path, &files.profile)?;
-        self.install(machine, &files.edit)?;
+    fn is_started_under_firejail(&self, machine: &Machine, files: &Written) -> Result<()> {
+        let edit = files.edit.as_deref();
+        let edit = edit.map_err(|said| anyhow::anyhow!("{said}"))?;
+        machine.write(files.profile_path()?, &files.profile)?;
+        self.install(machine, edit)?;
         let verified = machine.try_run(&["systemd-analyze", "verify", "--man=no", self.unit])?;
         let said = String::from_utf8_lossy(&verified.stderr).into_owned();
         ensure!(!said.contains("60-harden-firejail"), "{said}");
         self.live(machine)?;
         self.is_in_the_sandbox(machine)?;
         for setting in self.needed {
-            self.install(machine, &without(&files.edit, setting)?)?;
+            self.install(machine, &without(edit, setting)?)?;
             let Err(error) = self.live(machine) else {
                 anyhow::bail!("the work is done without {setting}=");
             };
@@ -147,14 +138,6 @@ impl Daemon {
         }
         Ok(())
     }
-}
-
-/// What harden wrote for a unit.
-struct Files {
-    edit: String,
-    profile: String,
-    /// Where the profile has to lie.
-    path: String,
 }
 
 /// The drop-in without one setting.
@@ -168,50 +151,6 @@ fn without(edit: &str, setting: &str) -> Result<String> {
     );
     // What it waits for in vain need not be waited for long.
     Ok(left.join("\n") + "\nTimeoutStartSec=5\n")
-}
-
-/// The files for what the agent has seen of the unit; without the drop-in, what harden said.
-fn written(agent: &Agent, machine: &Machine, unit: &str) -> Result<Result<Files, String>> {
-    let out = Scratch::new(Path::new("/run"))?;
-    let files = out.path().join("unit");
-    fs::write(
-        &files,
-        machine.run(&["systemctl", "cat", "--no-pager", unit])?,
-    )?;
-    let files = files.to_str().context("a path in UTF-8")?.to_owned();
-    let directory = out.path().to_str().context("a path in UTF-8")?;
-    let key = machine.key(unit);
-    let output = agent.harden(&[
-        "snapshot",
-        "--format",
-        "firejail,service",
-        "--unit-file",
-        &files,
-        "--out",
-        directory,
-        &key,
-    ])?;
-    ensure!(output.status.success(), "{output:?}");
-    let (mut edit, mut profile) = (None, None);
-    for entry in fs::read_dir(out.path())? {
-        let path = entry?.path();
-        let name = path.to_string_lossy().into_owned();
-        if name.ends_with(".firejail.conf") {
-            edit = Some(fs::read_to_string(path)?);
-        } else if name.ends_with(".profile") {
-            profile = Some(fs::read_to_string(path)?);
-        }
-    }
-    let Some(edit) = edit else {
-        return Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()));
-    };
-    let mut words = edit.split_whitespace();
-    let path = words.find_map(|word| word.strip_prefix("--profile="));
-    Ok(Ok(Files {
-        path: path.context("no profile in the drop-in")?.to_owned(),
-        profile: profile.context("no profile")?,
-        edit,
-    }))
 }
 
 #[test]
@@ -235,8 +174,7 @@ fn daemons_work_under_firejail_as_the_drop_in_starts_them() -> Result<()> {
     }
     let mut all = Vec::new();
     for daemon in &DAEMONS {
-        let files = written(&agent, &machine, daemon.unit)?;
-        all.push(files.map_err(anyhow::Error::msg)?);
+        all.push(Written::of(&agent, &machine, daemon.unit)?);
     }
     drop(agent);
     let mut faults = Vec::new();
@@ -245,7 +183,7 @@ fn daemons_work_under_firejail_as_the_drop_in_starts_them() -> Result<()> {
             let log = machine.try_run(&["journalctl", "-n", "40", "--no-pager"])?;
             let log = String::from_utf8_lossy(&log.stdout).into_owned();
             faults.push(format!(
-                "{}: {error:#}\n{log}\n{}\n{}",
+                "{}: {error:#}\n{log}\n{:?}\n{}",
                 daemon.unit, files.edit, files.profile
             ));
         }
@@ -267,7 +205,7 @@ fn a_daemon_that_systemd_strips_of_privileges_is_left_to_systemd() -> Result<()>
     let unit = "redis-server.service";
     machine.run(&["systemctl", "restart", unit])?;
     machine.run(&["systemctl", "stop", unit])?;
-    let Err(said) = written(&agent, &machine, unit)? else {
+    let Err(said) = Written::of(&agent, &machine, unit)?.edit else {
         anyhow::bail!("a drop-in was written");
     };
     assert!(said.contains("is not written"), "{said}");

@@ -2,8 +2,10 @@
 
 mod bench;
 mod build;
+mod daemons;
 mod demo;
 mod package;
+mod page;
 mod process;
 mod programs;
 mod run;
@@ -39,6 +41,8 @@ enum Verb {
     Bench,
     /// Build, then check formatting, lints and documentation and run all tests
     Test(test::Args),
+    /// Build, then confine daemons of Debian, all or those that are named, and have them work confined
+    Daemons(daemons::Args),
     /// Build, then kill the agent 200 times under load, and have it live through a week in an hour
     Soak(soak::Args),
     /// Build, then make a Debian package in target/package
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::main(),
         Verb::Bench => bench::main(),
         Verb::Test(args) => test::main(&args),
+        Verb::Daemons(args) => daemons::main(&args),
         Verb::Soak(args) => soak::main(&args),
         Verb::Package => package::main(),
         Verb::Vm(args) => vm::main(&args),

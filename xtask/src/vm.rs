@@ -149,7 +149,7 @@ pub fn to_fetch() -> Result<Vec<String>> {
             .filter(|program| !program.is_here())
             .map(|program| format!("unpack Debian's {} into target/vm", program.name)),
     );
-    if !debian::image_file()?.is_file() {
+    if !debian::image_file(&debian::USUAL)?.is_file() {
         lines.push("make a root file system of Debian in target/vm, as root".to_owned());
     }
     Ok(lines)
@@ -157,7 +157,12 @@ pub fn to_fetch() -> Result<Vec<String>> {
 
 /// The root file system of the Debian image, in a file; made unless it is there.
 pub fn image() -> Result<PathBuf> {
-    debian::image()
+    debian::usual()
+}
+
+/// The same with more daemons in it.
+pub fn large_image() -> Result<PathBuf> {
+    debian::image(&debian::LARGE)
 }
 
 /// An executable `varlinkctl`.
@@ -173,7 +178,7 @@ pub fn fetch() -> Result<()> {
     }
     QEMU.fetch()?;
     VARLINKCTL.fetch()?;
-    debian::image()?;
+    debian::usual()?;
     Ok(())
 }
 
@@ -192,7 +197,7 @@ fn select(name: &str) -> Result<Vec<&'static Kernel>> {
 
 fn suites(kernels: &[&Kernel], only: Option<&str>, told: &Told, tally: &mut Tally) -> Result<bool> {
     let payload = Payload::build()?;
-    debian::image()?;
+    debian::usual()?;
     let waiting = Mutex::new(kernels.iter());
     let next = || {
         waiting
@@ -283,7 +288,7 @@ fn prepare(payload: &Payload, kernel: &Kernel, boot: &Boot, told: &Told) -> Resu
             }
         }
         Image::Debian => {
-            disk = Some(debian::image()?);
+            disk = Some(debian::usual()?);
             parameters.push_str(" harden.image=debian");
         }
     }

@@ -51,6 +51,11 @@ pub fn vm() -> PathBuf {
     output().join("vm")
 }
 
+/// The table that the daemons came to, for the documentation.
+pub fn daemons() -> PathBuf {
+    output().join("daemons.md")
+}
+
 /// Where tests that cannot run leave their names and reasons.
 pub fn skipped() -> PathBuf {
     output().join("skipped-tests")

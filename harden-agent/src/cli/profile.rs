@@ -11,10 +11,11 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     observation::{Observation, Text},
-    output::{Ours, Output},
+    output::{Ours, Output, file_stem},
     policy::{
-        Id, Terms, Widen,
+        Adapted, Id, Mode, Overrides, Paths, Terms, Widen,
         account::{Account, Accounts},
+        adapt,
         firejail::{
             Launch, Policy, Target, Version,
             service::{Service, UnitFile},
@@ -22,7 +23,11 @@ use crate::{
         seccomp::Seccomp,
         systemd::DropIn,
     },
-    render::{Options, account, firejail, oci, service, systemd, yocto},
+    render::{
+        Options, account, firejail, login, oci,
+        report::{self, Report},
+        service, systemd, yocto,
+    },
     target,
 };
 
@@ -95,6 +100,10 @@ pub enum Format {
     /// What a Yocto recipe says to install the files of the other formats, NAME.inc
     // Behind those: it installs what of them was written.
     Yocto,
+    /// A shell that logs a user in to the program under Firejail, NAME.login.sh
+    Login,
+    /// All of it for people, NAME.report.md
+    Report,
     /// Nothing but the observation, NAME.observation.json
     Observation,
 }
@@ -102,7 +111,7 @@ pub enum Format {
 impl Format {
     /// The file for `subject`, with nothing in it yet; `None` for the observation, which every command
     /// writes in its own way.
-    fn output(self, subject: &Text) -> Option<Output> {
+    fn output(self, subject: &Text, syntax: report::Syntax) -> Option<Output> {
         let name = match self {
             Self::Firejail => firejail::file_name(subject),
             Self::Systemd => systemd::file_name(subject),
@@ -110,6 +119,8 @@ impl Format {
             Self::Oci => oci::file_name(subject),
             Self::Yocto => yocto::file_name(subject),
             Self::Accounts => account::file_name(subject),
+            Self::Login => login::file_name(subject),
+            Self::Report => report::file_name(subject, syntax),
             Self::Observation => return None,
         };
         let ours = if self == Self::Oci {
@@ -144,6 +155,15 @@ pub struct ProfileArgs {
     /// another kernel
     #[arg(long, value_enum, default_value_t)]
     pub widen: Widen,
+    /// Which kind of list of calls [default: what is recommended, which the file says]
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// How far files stand for their directories
+    #[arg(long, value_enum, default_value_t)]
+    pub paths: Paths,
+    /// The directory with what somebody has decided, in NAME.toml for the unit or command NAME
+    #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
+    pub overrides: PathBuf,
     /// For the format service: the unit's files as `systemctl cat UNIT` prints them, where the unit is not one
     /// of this system's
     #[arg(long, value_name = "FILE")]
@@ -151,6 +171,9 @@ pub struct ProfileArgs {
     /// For the format yocto: how the recipe's release names what is added for a package
     #[arg(long, value_enum, default_value_t)]
     pub yocto_syntax: yocto::Syntax,
+    /// For the format report: how it is written
+    #[arg(long, value_enum, default_value_t)]
+    pub report_syntax: report::Syntax,
     /// What the names of proposed accounts begin with
     #[arg(long, value_name = "PREFIX", default_value = "ops")]
     pub account_prefix: String,
@@ -172,7 +195,7 @@ impl ProfileArgs {
         let formats: BTreeSet<&Format> = self.format.iter().collect();
         formats
             .into_iter()
-            .filter_map(|format| format.output(subject))
+            .filter_map(|format| format.output(subject, self.report_syntax))
             .collect()
     }
 
@@ -203,15 +226,20 @@ impl ProfileArgs {
             terms: Terms {
                 host: Some(crate::run::host::this()),
                 widen: self.widen,
+                mode: self.mode,
             },
+            paths: self.paths,
+            overrides: self.overrides.clone(),
             calls,
             unit: unit.transpose()?,
             yocto_syntax: self.yocto_syntax,
+            report_syntax: self.report_syntax,
             account_prefix: self.account_prefix.clone(),
             start: self.start,
             options: Options {
                 bare: self.bare,
                 silenced: self.silence.iter().copied().collect(),
+                remarks: Vec::new(),
             },
             shells: Shells::default(),
         })
@@ -224,11 +252,15 @@ pub struct Renderer {
     formats: BTreeSet<Format>,
     target: Target,
     terms: Terms,
+    paths: Paths,
+    /// The directory of the overrides.
+    overrides: PathBuf,
     /// The calls that its systemd knows.
     calls: Option<BTreeSet<String>>,
     /// The unit, where it is not one of this system's.
     unit: Option<UnitFile>,
     yocto_syntax: yocto::Syntax,
+    report_syntax: report::Syntax,
     account_prefix: String,
     start: Option<Start>,
     options: Options,
@@ -237,10 +269,35 @@ pub struct Renderer {
 
 impl Renderer {
     /// What a Firejail profile would say.
-    pub fn policy(&mut self, observation: &Observation) -> Policy {
+    ///
+    /// # Errors
+    /// The overrides cannot be read.
+    pub fn policy(&mut self, observation: &Observation) -> Result<Policy> {
+        let adapted = self.adapt(observation)?;
+        Ok(self.decide(&adapted.general))
+    }
+
+    fn decide(&mut self, general: &Observation) -> Policy {
         let mut target = self.target.clone();
-        target.launch = launch(self.start, observation, &mut self.shells);
-        Policy::decide(observation, target, &self.terms)
+        target.launch = launch(self.start, general, &mut self.shells);
+        Policy::decide(general, target, &self.terms)
+    }
+
+    /// What is decided over, with what somebody has decided before.
+    fn adapt(&self, observation: &Observation) -> Result<Adapted> {
+        let file = self
+            .overrides
+            .join(format!("{}.toml", file_stem(&observation.name)));
+        let overrides = match fs::read_to_string(&file) {
+            Err(error) if is_absent(&error) => Overrides::default(),
+            text => {
+                let parsed = text
+                    .map_err(anyhow::Error::from)
+                    .and_then(|text| Ok(Overrides::parse(&text)?));
+                parsed.with_context(|| file.display().to_string())?
+            }
+        };
+        Ok(adapt(observation, self.paths, &overrides))
     }
 
     /// The pages that say why, by what they are called in speech, for a Firejail that was not asked.
@@ -255,7 +312,8 @@ impl Renderer {
     }
 
     /// The drop-in that starts the unit under Firejail.
-    fn service(&mut self, observation: &Observation) -> Result<String> {
+    fn service(&mut self, adapted: &Adapted, options: &Options) -> Result<String> {
+        let observation = &adapted.general;
         let asked = || target::unit::installed(&observation.name);
         let unit = self.unit.clone().or_else(asked).with_context(|| {
             format!(
@@ -263,68 +321,98 @@ impl Renderer {
                 observation.name
             )
         })?;
-        let policy = self.policy(observation);
+        let policy = self.decide(observation);
         let profile = service::profile(&observation.name);
         let decided = Service::decide(observation, &unit, &policy, &profile);
-        service::service(&decided, &self.options)
+        service::service(&decided, options)
+    }
+
+    /// The text of one format. The outer error stops everything; the inner one says why this format is left out.
+    fn text(
+        &mut self,
+        format: Format,
+        adapted: &Adapted,
+        written: &[Output],
+    ) -> Option<Result<String>> {
+        let general = &adapted.general;
+        let options = Options {
+            remarks: adapted.remarks.clone(),
+            ..self.options.clone()
+        };
+        Some(match format {
+            Format::Firejail => Ok(firejail::profile(&self.decide(general), &options)),
+            Format::Systemd => {
+                let drop_in = DropIn::decide(general, self.calls.as_ref(), &self.terms);
+                Ok(systemd::drop_in(&drop_in, &options))
+            }
+            Format::Service => self.service(adapted, &options),
+            // JSON has no room for a list that is left out, and why.
+            Format::Oci => oci::seccomp(&Seccomp::decide(general, &self.terms), &options),
+            Format::Login => login::wrapper(&self.decide(general), general, &options),
+            Format::Report => Ok(self.report(adapted, &options)),
+            Format::Yocto => {
+                let files = yocto::Installed::all(&general.name);
+                let is_written = |file: &yocto::Installed| {
+                    written.iter().any(|output| output.name == file.name())
+                };
+                let files: Vec<_> = files.into_iter().filter(is_written).collect();
+                Ok(yocto::recipe(
+                    &general.name,
+                    &files,
+                    self.yocto_syntax,
+                    &options,
+                ))
+            }
+            Format::Accounts => Ok(account::sysusers(&self.account(adapted), &options)),
+            Format::Observation => return None,
+        })
+    }
+
+    fn account(&self, adapted: &Adapted) -> Account {
+        let accounts = Accounts {
+            groups: target::accounts::groups(&adapted.exact),
+            prefix: self.account_prefix.clone(),
+        };
+        Account::decide(&adapted.exact, &accounts, &self.terms)
+    }
+
+    fn report(&mut self, adapted: &Adapted, options: &Options) -> String {
+        let report = Report {
+            observation: &adapted.exact,
+            policy: &self.decide(&adapted.general),
+            drop_in: &DropIn::decide(&adapted.general, self.calls.as_ref(), &self.terms),
+            account: &self.account(adapted),
+        };
+        report.text(self.report_syntax, options)
     }
 
     /// The files asked for, without the observation.
-    pub fn outputs(&mut self, observation: &Observation) -> Vec<Output> {
+    ///
+    /// # Errors
+    /// The overrides cannot be read.
+    pub fn outputs(&mut self, observation: &Observation) -> Result<Vec<Output>> {
+        let adapted = self.adapt(observation)?;
         let mut outputs = Vec::new();
         for format in self.formats.clone() {
-            let Some(mut output) = format.output(&observation.name) else {
+            let Some(mut output) = format.output(&observation.name, self.report_syntax) else {
                 continue;
             };
-            let text = match format {
-                Format::Firejail => firejail::profile(&self.policy(observation), &self.options),
-                Format::Systemd => {
-                    let drop_in = DropIn::decide(observation, self.calls.as_ref(), &self.terms);
-                    systemd::drop_in(&drop_in, &self.options)
+            match self.text(format, &adapted, &outputs) {
+                None => {}
+                Some(Ok(text)) => {
+                    output.content = text.into_bytes();
+                    outputs.push(output);
                 }
-                Format::Service => match self.service(observation) {
-                    Ok(text) => text,
-                    Err(error) => {
-                        eprintln!("warning: {} is not written: {error:#}", output.name);
-                        continue;
-                    }
-                },
-                Format::Oci => {
-                    let policy = Seccomp::decide(observation, &self.terms);
-                    match oci::seccomp(&policy, &self.options) {
-                        Ok(text) => text,
-                        // JSON has no room for a list that is left out, and why.
-                        Err(error) => {
-                            eprintln!("warning: {} is not written: {error:#}", output.name);
-                            continue;
-                        }
-                    }
-                }
-                Format::Yocto => {
-                    let files = yocto::Installed::all(&observation.name);
-                    let is_written = |file: &yocto::Installed| {
-                        outputs
-                            .iter()
-                            .any(|output: &Output| output.name == file.name())
-                    };
-                    let files: Vec<_> = files.into_iter().filter(is_written).collect();
-                    yocto::recipe(&observation.name, &files, self.yocto_syntax, &self.options)
-                }
-                Format::Accounts => {
-                    let accounts = Accounts {
-                        groups: target::accounts::groups(observation),
-                        prefix: self.account_prefix.clone(),
-                    };
-                    let account = Account::decide(observation, &accounts, &self.terms);
-                    account::sysusers(&account, &self.options)
-                }
-                Format::Observation => continue,
-            };
-            output.content = text.into_bytes();
-            outputs.push(output);
+                Some(Err(error)) => eprintln!("warning: {} is not written: {error:#}", output.name),
+            }
         }
-        outputs
+        Ok(outputs)
     }
+}
+
+/// Whether there is no such file. A user may not even look into the directory of the others.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]

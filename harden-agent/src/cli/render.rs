@@ -27,7 +27,7 @@ impl Render {
     /// The observation cannot be read, or a file not written.
     pub fn run(&self) -> anyhow::Result<()> {
         let observation = observation::read(&self.observation)?;
-        let mut outputs = self.profile.renderer()?.outputs(&observation);
+        let mut outputs = self.profile.renderer()?.outputs(&observation)?;
         if self.profile.format.contains(&Format::Observation) {
             outputs.push(Output {
                 name: format!("{}.observation.json", file_stem(&observation.name)),

@@ -123,8 +123,8 @@ impl Run {
             ours: Ours::Observation,
         }];
         let mut renderer = self.profile.renderer()?;
-        outputs.extend(renderer.outputs(&observation));
-        let mut policy = renderer.policy(&observation);
+        outputs.extend(renderer.outputs(&observation)?);
+        let mut policy = renderer.policy(&observation)?;
         policy
             .warnings
             .retain(|warning| !self.profile.silence.contains(&warning.id));

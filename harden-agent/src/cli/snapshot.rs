@@ -14,6 +14,7 @@ use super::{
 use crate::{
     observation::{self, Text},
     output::{self, Ours, Output, file_stem},
+    target::disks::Disks,
 };
 
 /// `harden snapshot`
@@ -95,16 +96,18 @@ impl Snapshot {
 
 fn files(observations: &[String], mut renderer: Option<Renderer>) -> anyhow::Result<Vec<Output>> {
     let mut outputs = Vec::new();
+    let mut disks = Disks::default();
     for json in observations {
-        let observation = observation::from_json(json.as_bytes())
+        let mut observation = observation::from_json(json.as_bytes())
             .context("the agent's observation cannot be read; it may be of another version: sudo systemctl restart harden")?;
+        disks.look(&mut observation);
         outputs.push(Output {
             name: format!("{}.observation.json", file_stem(&observation.name)),
             content: observation::to_json(&observation)?,
             ours: Ours::Observation,
         });
         if let Some(renderer) = &mut renderer {
-            outputs.extend(renderer.outputs(&observation));
+            outputs.extend(renderer.outputs(&observation)?);
         }
     }
     Ok(outputs)
@@ -167,7 +170,14 @@ mod tests {
             .unwrap();
         let expected = ["nginx.service.observation.json", "nginx.service.profile"];
         assert_eq!(files(directory.path()), expected.map(str::to_owned).into());
-        let written = observation::read(&directory.path().join(expected[0])).unwrap();
+        let mut written = observation::read(&directory.path().join(expected[0])).unwrap();
+        // What this machine's own disk has to say of the names is added.
+        for run in written.runs.values_mut() {
+            run.symlinks.clear();
+            for executable in run.executables.values_mut() {
+                executable.interpreters.clear();
+            }
+        }
         assert_eq!(written, observation("nginx.service"));
 
         // And the profile of each is its own: every unit has its name in it.

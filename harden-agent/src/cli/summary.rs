@@ -19,7 +19,7 @@ struct Summary<'a> {
     runs: usize,
     /// Programs seen.
     programs: usize,
-    /// Calls that the profile allows.
+    /// Calls that the profile allows; where it refuses others by name, those that were seen.
     calls: usize,
     /// Capabilities that it keeps.
     capabilities: Vec<&'a str>,
@@ -53,7 +53,10 @@ fn summarise<'a>(
         name: &observation.name,
         runs: policy.coverage.runs,
         programs: policy.coverage.executables.len(),
-        calls: values(&policy.syscalls.keep).len(),
+        calls: policy
+            .syscalls
+            .kept()
+            .map_or(policy.coverage.completeness.calls, <[Item]>::len),
         capabilities: values(&policy.capabilities.keep),
         protocols: values(&policy.protocols),
         paths: paths.len(),

@@ -2,38 +2,47 @@
 //!
 //! To be asked by whoever sees the file system as the program did, which the agent in its sandbox does not.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File, io, path::Path};
 
 use super::{program, symlinks::Symlinks};
 use crate::observation::{Executable, Text};
 
-/// Adds to each of `executables` the ELF interpreter that its file names, and gives back the symbolic links
-/// on all paths that were asked for.
-#[must_use]
-pub fn look(executables: &mut BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
-    for (path, facts) in executables.iter_mut() {
-        facts
-            .interpreters
-            .extend(program::interpreter(path.as_path()));
-    }
-    symlinks(executables)
+/// The file system of a program, and what is known of it so far.
+pub struct Disk {
+    root: File,
+    links: Symlinks,
 }
 
-fn symlinks(executables: &BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
-    let mut links = Symlinks::default();
-    for (program, facts) in executables {
-        links.follow(program);
-        facts
-            .interpreters
-            .iter()
-            .chain(facts.invoked_as.keys())
-            .for_each(|name| links.follow(name));
-        for (path, file) in &facts.files {
-            if !file.resolved {
-                links.follow(path);
-            }
-            file.asked_as.iter().for_each(|name| links.follow(name));
-        }
+impl Disk {
+    /// That below `root`: `/`, or `/proc/PID/root` for a container's.
+    ///
+    /// # Errors
+    /// It is not there, or not to be seen by this user.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        Ok(Self {
+            root: File::open(root)?,
+            links: Symlinks::default(),
+        })
     }
-    links.into_map()
+
+    /// Adds to each of `executables` the ELF interpreter that its file names, and gives back the symbolic links
+    /// on all paths that were asked for.
+    pub fn look(&mut self, executables: &mut BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
+        let mut links = BTreeMap::new();
+        let mut follow = |path: &Text| self.links.follow(&self.root, path, &mut links);
+        for (program, facts) in executables {
+            let interpreter = program::interpreter(&self.root, program.as_path());
+            facts.interpreters.extend(interpreter);
+            follow(program);
+            let names = facts.interpreters.iter().chain(facts.invoked_as.keys());
+            names.for_each(&mut follow);
+            for (path, file) in &facts.files {
+                if !file.resolved {
+                    follow(path);
+                }
+                file.asked_as.iter().for_each(&mut follow);
+            }
+        }
+        links
+    }
 }

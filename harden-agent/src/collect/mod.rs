@@ -11,5 +11,5 @@ mod symlinks;
 pub mod unit;
 
 pub use collector::{Clock, Collector, Facts, Totals};
-pub use disk::look;
+pub use disk::Disk;
 pub use event::{Event, header, layout, parse, slot};

@@ -7,8 +7,8 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs,
-    os::unix::ffi::OsStrExt,
+    fs::File,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Component, Path, PathBuf},
 };
 
@@ -17,67 +17,75 @@ use crate::observation::Text;
 /// `MAXSYMLINKS` of the kernel (include/linux/namei.h).
 const MOST: u32 = 40;
 
-/// The links found so far: link → its text.
+/// What is known of directory entries.
 #[derive(Default)]
 pub struct Symlinks {
-    /// By directory entry: its link's text, or that it is no link.
+    /// By entry: its link's text, or that it is no link.
     known: BTreeMap<PathBuf, Option<PathBuf>>,
 }
 
+/// A walk: below which root, how many links it may pass still, and where those go that it passed.
+struct Walk<'a> {
+    root: &'a File,
+    budget: u32,
+    passed: &'a mut BTreeMap<Text, Text>,
+}
+
 impl Symlinks {
-    /// Follows `path` and remembers every link on the way.
-    pub fn follow(&mut self, path: &Text) {
-        let mut budget = MOST;
-        self.resolve(path.as_path(), &mut budget);
+    /// Follows `path` below `root`, and adds every link on the way to `passed`.
+    pub fn follow(&mut self, root: &File, path: &Text, passed: &mut BTreeMap<Text, Text>) {
+        let mut walk = Walk {
+            root,
+            budget: MOST,
+            passed,
+        };
+        self.resolve(path.as_path(), &mut walk);
     }
 
     /// The path without links, as far as it exists.
-    fn resolve(&mut self, path: &Path, budget: &mut u32) -> PathBuf {
+    fn resolve(&mut self, path: &Path, walk: &mut Walk<'_>) -> PathBuf {
         let mut at = PathBuf::from("/");
         for component in path.components() {
             match component {
                 Component::ParentDir => {
                     at.pop();
                 }
-                Component::Normal(name) => at = self.step(&at, name, budget),
+                Component::Normal(name) => at = self.step(&at, name, walk),
                 _ => {}
             }
         }
         at
     }
 
-    fn step(&mut self, directory: &Path, name: &OsStr, budget: &mut u32) -> PathBuf {
+    fn step(&mut self, directory: &Path, name: &OsStr, walk: &mut Walk<'_>) -> PathBuf {
         let entry = directory.join(name);
-        let link = self
-            .known
-            .entry(entry.clone())
-            .or_insert_with(|| fs::read_link(&entry).ok());
-        match link.clone() {
-            // Below /proc links are not texts but jumps, different for each process.
-            Some(target) if *budget > 0 && !entry.starts_with("/proc") => {
-                *budget -= 1;
-                // An absolute target replaces the directory.
-                self.resolve(&directory.join(target), budget)
-            }
-            _ => entry,
+        // Below /proc links are not texts but jumps, different for each process.
+        if entry.starts_with("/proc") {
+            return entry;
         }
-    }
-
-    /// Every link found, with its text.
-    #[must_use]
-    pub fn into_map(self) -> BTreeMap<Text, Text> {
+        let known = self.known.entry(entry.clone());
+        let link = known.or_insert_with(|| read_link(walk.root, &entry));
+        let Some(target) = link.clone().filter(|_| walk.budget > 0) else {
+            return entry;
+        };
+        walk.budget -= 1;
         let text = |path: &Path| Text::from(path.as_os_str().as_bytes());
-        self.known
-            .iter()
-            .filter(|(entry, _)| !entry.starts_with("/proc"))
-            .filter_map(|(entry, target)| Some((text(entry), text(target.as_deref()?))))
-            .collect()
+        walk.passed.insert(text(&entry), text(&target));
+        // An absolute target replaces the directory.
+        self.resolve(&directory.join(target), walk)
     }
+}
+
+/// The text of the link `entry`, no part of which before the last is a link.
+fn read_link(root: &File, entry: &Path) -> Option<PathBuf> {
+    let below = entry.strip_prefix("/").ok()?;
+    let text = rustix::fs::readlinkat(root, below, Vec::new()).ok()?;
+    Some(std::ffi::OsString::from_vec(text.into_bytes()).into())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{collections::BTreeMap, fs::File, os::unix::fs::symlink};
 
     use super::Symlinks;
     use crate::observation::Text;
@@ -85,17 +93,24 @@ mod tests {
     #[test]
     fn chains_and_loops() {
         let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| Text::from(dir.path().join(name).to_str().unwrap());
         symlink("b", dir.path().join("a")).unwrap();
-        symlink("c/d", dir.path().join("b")).unwrap();
+        // From the root that it is looked at from.
+        symlink("/c/d", dir.path().join("b")).unwrap();
         symlink("loop", dir.path().join("loop")).unwrap();
+        let root = File::open(dir.path()).unwrap();
         let mut links = Symlinks::default();
-        links.follow(&path("a"));
-        links.follow(&path("loop/x"));
-        let map = links.into_map();
-        assert_eq!(map.get(&path("a")), Some(&Text::from("b")));
-        assert_eq!(map.get(&path("b")), Some(&Text::from("c/d")));
-        assert_eq!(map.get(&path("loop")), Some(&Text::from("loop")));
-        assert!(!map.contains_key(&path("c")));
+        let mut passed = BTreeMap::new();
+        links.follow(&root, &"/a".into(), &mut passed);
+        links.follow(&root, &"/loop/x".into(), &mut passed);
+        let text = |path: &str| Text::from(path);
+        let expected = [("/a", "b"), ("/b", "/c/d"), ("/loop", "loop")];
+        assert_eq!(
+            passed,
+            expected.map(|(link, to)| (text(link), text(to))).into()
+        );
+        // Whoever asks again is told again.
+        let mut again = BTreeMap::new();
+        links.follow(&root, &"/b/x".into(), &mut again);
+        assert_eq!(again, [(text("/b"), text("/c/d"))].into());
     }
 }

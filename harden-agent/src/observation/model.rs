@@ -97,13 +97,16 @@ pub enum RunKind {
     Mark,
     /// One `harden run`.
     Command,
+    /// What an override allows: in no file.
+    #[serde(skip)]
+    Override,
 }
 
 impl RunKind {
     /// Whether each run of this kind is a test of its own.
     #[must_use]
     pub fn is_test(self) -> bool {
-        self != Self::Window
+        !matches!(self, Self::Window | Self::Override)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Word};
+use crate::observation::{Observation, RunKind, Word};
 
 /// An estimate, which holds for tests like those that were run, and for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -26,7 +26,8 @@ impl Completeness {
     pub(super) fn of(observation: &Observation) -> Self {
         let mut tests: BTreeSet<&Word> = BTreeSet::new();
         let mut calls: BTreeMap<_, BTreeSet<&Word>> = BTreeMap::new();
-        for (test, run) in observation.tests() {
+        let runs = observation.tests();
+        for (test, run) in runs.filter(|(_, run)| run.kind != RunKind::Override) {
             tests.insert(test.id);
             for executable in run.executables.values() {
                 for (abi, names) in &executable.syscalls {
@@ -105,7 +106,6 @@ impl fmt::Display for Completeness {
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
-    use crate::observation::RunKind;
 
     fn of(tests: &[&[&str]]) -> Completeness {
         let mut fixture = Fixture::new();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::completeness::Completeness;
-use crate::observation::{ControlCommand, Observation, Run, Text, Word};
+use crate::observation::{ControlCommand, Observation, Run, RunKind, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
 pub(super) const FACTS: [&str; 3] = ["syscalls", "capabilities", "files"];
@@ -36,6 +36,7 @@ pub struct Coverage {
 impl Coverage {
     pub(super) fn of(observation: &Observation) -> Self {
         let runs = observation.runs.values();
+        let runs = runs.filter(|run| run.kind != RunKind::Override);
         let mut losses: BTreeMap<Word, u64> = BTreeMap::new();
         for (kind, lost) in runs.clone().flat_map(|run| &run.losses) {
             let sum = losses.entry(kind.clone()).or_default();
@@ -52,7 +53,7 @@ impl Coverage {
             .collect();
         Self {
             runs: count(runs.clone().filter(|run| run.kind.is_test())),
-            windows: count(runs.clone().filter(|run| !run.kind.is_test())),
+            windows: count(runs.clone().filter(|run| run.kind == RunKind::Window)),
             failed: runs
                 .clone()
                 .filter(|run| run.status.is_some_and(failed))
@@ -125,7 +126,6 @@ fn failed(status: i32) -> bool {
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
-    use crate::observation::RunKind;
 
     #[test]
     fn a_hook_that_could_not_be_had_sees_nothing() {

@@ -7,6 +7,7 @@
 //! never taken for absent ([`Coverage`]).
 
 pub mod account;
+mod adapt;
 mod calls;
 mod capabilities;
 mod completeness;
@@ -17,6 +18,7 @@ mod evidence;
 pub mod firejail;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod mode;
 mod paths;
 mod places;
 mod renames;
@@ -26,10 +28,12 @@ pub mod systemd;
 mod tmp;
 mod warnings;
 
+pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};
 pub use completeness::Completeness;
 pub use coverage::Coverage;
 pub use equivalents::Widen;
 pub use evidence::{Decision, Evidence, Item};
+pub use mode::{Advice, Mode};
 pub use warnings::{Id, Warning};
 
 use crate::observation::Host;
@@ -41,4 +45,6 @@ pub struct Terms {
     pub host: Option<Host>,
     /// How far the calls go beyond what was seen.
     pub widen: Widen,
+    /// Which kind of list of calls; none: what is recommended.
+    pub mode: Option<Mode>,
 }

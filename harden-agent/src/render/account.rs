@@ -151,7 +151,12 @@ fn file_capabilities(account: &Account) -> Vec<String> {
 }
 
 fn told(obstacle: &Obstacle) -> String {
-    let remedy = match &obstacle.remedy {
+    format!("{}: for {}", remedy(&obstacle.remedy), obstacle.what)
+}
+
+/// What to do.
+pub(super) fn remedy(remedy: &Remedy) -> String {
+    match remedy {
         Remedy::User => {
             "nothing, if it acts for one user, as which systemd starts it; for several it stays root".to_owned()
         }
@@ -166,8 +171,7 @@ fn told(obstacle: &Obstacle) -> String {
         Remedy::Group { name } => format!("the group {name}"),
         Remedy::Capability { name } => name.clone(),
         Remedy::Root { reason } => format!("root: {reason}"),
-    };
-    format!("{remedy}: for {}", obstacle.what)
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::Decision;
-use crate::policy::firejail::{Launch, Policy};
+use crate::policy::firejail::{Filter, Launch, Policy};
 
 use super::page::{Options, Page};
 
@@ -58,6 +58,9 @@ fn header(policy: &Policy, out: &mut Page) {
              seen too. They are not in this profile: Firejail wraps ExecStart= alone",
         );
     }
+    for line in policy.syscalls.advice.shown() {
+        out.remark(&line);
+    }
     out.remark(match policy.target.launch {
         Launch::Direct => "Start it with: firejail --profile=FILE PROGRAM",
         Launch::Shell(_) => "Start it with: firejail --profile=FILE -- PROGRAM",
@@ -92,8 +95,8 @@ fn filters(policy: &Policy, out: &mut Page) {
         Decision::Given(()) => out.line("seccomp.block-secondary"),
         Decision::Withheld(reasons) => out.reasons("seccomp.block-secondary", reasons),
     }
-    match &policy.syscalls.keep {
-        Decision::Given(calls) => out.list("seccomp.keep", calls),
+    match &policy.syscalls.filter {
+        Decision::Given(filter) => calls(filter, out),
         Decision::Withheld(reasons) => out.reasons("seccomp.keep", reasons),
     }
     for item in &policy.syscalls.secondary {
@@ -102,6 +105,24 @@ fn filters(policy: &Policy, out: &mut Page) {
     match &policy.shell_none {
         Decision::Given(()) => out.line("shell none"),
         Decision::Withheld(reasons) => out.reasons("shell none", reasons),
+    }
+}
+
+fn calls(filter: &Filter, out: &mut Page) {
+    match filter {
+        Filter::Keep(calls) => out.list("seccomp.keep", calls),
+        Filter::Drop(calls) => out.list("seccomp.drop", calls),
+        Filter::Default(exceptions) if exceptions.is_empty() => out.line("seccomp"),
+        Filter::Default(exceptions) => {
+            for item in exceptions {
+                out.explain(item);
+            }
+            let names: Vec<String> = exceptions
+                .iter()
+                .map(|item| format!("!{}", item.value))
+                .collect();
+            out.line(&format!("seccomp {}", names.join(",")));
+        }
     }
 }
 
@@ -228,6 +249,8 @@ mod tests {
             "caps.drop" => argument == "all",
             "caps.keep" | "protocol" => all(b"_,-"),
             "seccomp.keep" => all(b"_,-$"),
+            "seccomp.drop" => all(b"_,"),
+            "seccomp" => argument.is_empty() || all(b"_,!"),
             "private-bin" => all(b"/._-+@=:,") && !argument.contains(",,"),
             "private-etc" => all(b"._-+@=:,") && !argument.contains(",,"),
             "shell" => argument == "none",
@@ -281,6 +304,7 @@ mod tests {
         let options = Options {
             bare: true,
             silenced: [Id::FewTests].into(),
+            remarks: Vec::new(),
         };
         let text = profile(
             &Policy::decide(&observation, Target::default(), &Terms::default()),

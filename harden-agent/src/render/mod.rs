@@ -2,8 +2,10 @@
 
 pub mod account;
 pub mod firejail;
+pub mod login;
 pub mod oci;
 mod page;
+pub mod report;
 pub mod service;
 pub mod systemd;
 pub mod yocto;

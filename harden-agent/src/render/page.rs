@@ -13,6 +13,8 @@ pub struct Options {
     pub bare: bool,
     /// The warnings that somebody has read and does not want again.
     pub silenced: BTreeSet<Id>,
+    /// What was changed in what was seen: overrides, and directories in the place of files.
+    pub remarks: Vec<String>,
 }
 
 fn plural(count: usize, noun: &str) -> String {
@@ -73,6 +75,9 @@ impl Page {
     pub(super) fn coverage(&mut self, coverage: &Coverage) {
         self.remark(&over(coverage));
         self.remark(&format!("Complete: {}", coverage.completeness));
+        for line in self.options.remarks.clone() {
+            self.remark(&line);
+        }
     }
 
     /// The warnings; of those that were silenced, which and how many.

@@ -97,7 +97,7 @@ mod tests {
         let Some((name, value)) = line.split_once('=') else {
             return false;
         };
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" /._-+@:".contains(&byte);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" /._-+@:~".contains(&byte);
         name.bytes().all(|byte| byte.is_ascii_alphabetic()) && value.bytes().all(plain)
     }
 

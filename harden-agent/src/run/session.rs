@@ -167,7 +167,10 @@ pub async fn record(
     }
     let mut losses = words(probe.losses()?);
     let mut facts = collector.finish();
-    let symlinks = collect::look(&mut facts.executables);
+    // Without it nothing would run here.
+    let symlinks = collect::Disk::open("/".as_ref())
+        .map(|mut disk| disk.look(&mut facts.executables))
+        .unwrap_or_default();
     if facts.unparsed > 0 {
         losses.extend(words([("unparsed-event".to_owned(), facts.unparsed)]));
     }

@@ -14,12 +14,41 @@ use anyhow::{Context as _, Result};
 use super::apt;
 use crate::{process, workspace};
 
-/// What is installed besides the essential packages.
+/// A root file system.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe {
+    /// What is installed besides the essential packages.
+    packages: &'static [&'static str],
+    /// The daemons among it, which are not started: suites start them.
+    daemons: &'static [&'static str],
+    /// The disk's size, in GiB.
+    size: u64,
+}
+
+/// What every suite has.
+pub const USUAL: Recipe = Recipe {
+    packages: &[PACKAGES],
+    daemons: &[DAEMONS],
+    size: 2,
+};
+
+/// The same with the daemons of `cargo xtask daemons`.
+pub const LARGE: Recipe = Recipe {
+    packages: &[
+        PACKAGES,
+        "apache2,bind9,bind9-dnsutils,cups-client,cups-daemon,mariadb-server,postgresql",
+    ],
+    daemons: &[
+        DAEMONS,
+        "apache2 cups cups.path cups.socket mariadb named postgresql",
+    ],
+    size: 4,
+};
+
 const PACKAGES: &str = "busybox-static,chrony,cron,curl,dbus,dnsmasq,firejail,haproxy,iproute2,kmod,libc6-i386,\
                         libpam-systemd,lighttpd,memcached,netcat-openbsd,nginx-light,openssh-server,procps,python3,\
                         redis-server,redis-tools,rsyslog,strace,stunnel4,systemd,systemd-sysv,util-linux";
 
-/// The daemons among them: suites start them.
 const DAEMONS: &str =
     "chrony cron dnsmasq haproxy lighttpd memcached nginx redis-server rsyslog ssh stunnel.target";
 
@@ -63,28 +92,33 @@ echo 127.0.0.1 localhost harden-vm >"$1/etc/hosts"
 "#;
 
 /// Where the disk image is, or will be: the name changes with the recipe.
-pub fn image_file() -> Result<PathBuf> {
+pub fn image_file(recipe: &Recipe) -> Result<PathBuf> {
     let release = release()?;
     let mut hasher = DefaultHasher::new();
-    (release, PACKAGES, DAEMONS, UNIT, FURNISH).hash(&mut hasher);
+    (release, recipe.packages, recipe.daemons, UNIT, FURNISH).hash(&mut hasher);
     let name = format!("{release}-{:016x}.ext4", hasher.finish());
     Ok(workspace::vm().join("debian").join(name))
 }
 
 /// The disk image, made unless it is there.
-pub fn image() -> Result<PathBuf> {
-    let image = image_file()?;
+pub fn image(recipe: &Recipe) -> Result<PathBuf> {
+    let image = image_file(recipe)?;
     if !image.is_file() {
         let release = release()?;
         println!("vm: making a root file system of Debian {release}");
         fs::create_dir_all(workspace::vm().join("debian"))?;
-        make(release, &image).context("could not make the root file system")?;
+        make(recipe, release, &image).context("could not make the root file system")?;
     }
+    Ok(image)
+}
+
+/// The image of every suite, to be found by those that run without xtask too.
+pub fn usual() -> Result<PathBuf> {
+    let image = image(&USUAL)?;
     point_to(&image)?;
     Ok(image)
 }
 
-/// For suites that run without xtask.
 fn point_to(image: &Path) -> Result<()> {
     let link = image.with_file_name("latest.ext4");
     if fs::canonicalize(&link).ok() == fs::canonicalize(image).ok() {
@@ -114,7 +148,7 @@ fn parse_libc(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-fn make(release: &str, image: &Path) -> Result<()> {
+fn make(recipe: &Recipe, release: &str, image: &Path) -> Result<()> {
     let root = image.with_extension("root");
     remove(&root)?;
     let acquire = image.with_extension("apt");
@@ -124,7 +158,7 @@ fn make(release: &str, image: &Path) -> Result<()> {
     strap
         .args(["--variant=minbase", "--quiet"])
         .arg(format!("--keyring={}", apt::KEYRING))
-        .arg(format!("--include={PACKAGES}"))
+        .arg(format!("--include={}", recipe.packages.join(",")))
         .arg(format!("--aptopt={}", acquire.display()))
         .arg(release)
         .arg(&root)
@@ -135,10 +169,10 @@ fn make(release: &str, image: &Path) -> Result<()> {
     fs::write(&unit, UNIT)?;
     let mut furnish = process::as_root("sh");
     furnish.args(["-c", FURNISH]).arg(&unit).arg(&root);
-    process::run(furnish.arg(DAEMONS))?;
+    process::run(furnish.arg(recipe.daemons.join(" ")))?;
 
     let partial = image.with_extension("partial");
-    fs::File::create(&partial)?.set_len(2 << 30)?;
+    fs::File::create(&partial)?.set_len(recipe.size << 30)?;
     let mut mkfs = process::as_root("mkfs.ext4");
     process::run(mkfs.args(["-q", "-F", "-d"]).arg(&root).arg(&partial))?;
     remove(&root)?;

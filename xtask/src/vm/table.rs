@@ -7,10 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::kernel::KERNELS;
-use crate::{process, workspace};
-
-const BEGIN: &str = "<!-- tiers -->";
-const END: &str = "<!-- /tiers -->";
+use crate::{page, process, workspace};
 
 /// The facts in the order of the tier table; others follow.
 const FACTS: &[&str] = &[
@@ -41,18 +38,8 @@ const SHORT: usize = 24;
 pub fn update() -> Result<()> {
     ask_host()?;
     let reports = reports()?;
-    let page = workspace::root().join("docs/kernels.md");
-    let old =
-        fs::read_to_string(&page).with_context(|| format!("could not read {}", page.display()))?;
-    let new = replace(&old, &tables(&reports)).with_context(|| {
-        format!(
-            "{} has no place for the tables, between {BEGIN} and {END}",
-            page.display()
-        )
-    })?;
-    if new != old {
-        fs::write(&page, new)?;
-        println!("vm: wrote the tables of {}", page.display());
+    if page::update("docs/kernels.md", "tiers", &tables(&reports))? {
+        println!("vm: wrote the tables of docs/kernels.md");
     }
     Ok(())
 }
@@ -100,13 +87,6 @@ fn reports() -> Result<Vec<Value>> {
         }
     }
     Ok(reports)
-}
-
-/// Puts `tables` between the markers of a page; what stands around them stays.
-fn replace(page: &str, tables: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_old, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"))
 }
 
 fn tables(reports: &[Value]) -> String {
@@ -329,17 +309,5 @@ mod tests {
         assert_eq!(notes.cell(&fact, "b"), "no (1)");
         assert_eq!(notes.cell(&fact, "b"), "no (1)");
         assert_eq!(notes.0.len(), 1);
-    }
-
-    #[test]
-    fn what_stands_around_the_tables_stays() {
-        let page = format!("# Kernels\n{BEGIN}\nold\n{END}\n\n## More\n");
-        let new = replace(&page, "new\n").expect("there are markers");
-        assert_eq!(
-            new,
-            format!("# Kernels\n{BEGIN}\n\nnew\n\n{END}\n\n## More\n")
-        );
-        assert_eq!(replace(&new, "new\n").as_deref(), Some(new.as_str()));
-        assert_eq!(replace("no markers", "new"), None);
     }
 }

@@ -29,7 +29,7 @@ pub use capabilities::Capabilities;
 pub use defaults::Defaults;
 pub use dev::PrivateDev;
 pub use files::{Files, Withheld};
-pub use syscalls::Syscalls;
+pub use syscalls::{Filter, Syscalls};
 pub use target::{Launch, NotAVersion, Target, Version};
 
 /// Everything decided for one observation and one target.
@@ -43,7 +43,7 @@ pub struct Policy {
     pub coverage: Coverage,
     /// `name`
     pub name: Decision<String>,
-    /// `seccomp.keep`, `seccomp.block-secondary`
+    /// `seccomp.keep`, `seccomp`, `seccomp.drop`, `seccomp.block-secondary`
     pub syscalls: Syscalls,
     /// `caps.keep`, `caps.drop all`
     pub capabilities: Capabilities,
@@ -80,7 +80,7 @@ impl Policy {
             private_tmp: tmp.given().is_some(),
         };
         let files = files::decide(observation, &places, &coverage, &context);
-        let syscalls = syscalls::decide(observation, &coverage, &target, terms.widen);
+        let syscalls = syscalls::decide(observation, &coverage, &target, (terms.widen, terms.mode));
         let capabilities = capabilities::decide(observation, &coverage, &target);
         let mut policy = Self {
             subject: observation.name.clone(),

@@ -9,7 +9,7 @@ mod unit;
 
 use serde::Serialize;
 
-use crate::observation::{Abi, ControlCommand, Observation, Text, Word};
+use crate::observation::{Abi, ControlCommand, Executable, Observation, Text, Word};
 
 use super::super::evidence::Decision;
 use super::{Launch, Policy};
@@ -324,7 +324,19 @@ fn signals(
         let others = (!seen).then_some(&run.executables);
         commands.into_iter().flatten().chain(others).flatten()
     });
-    let own = programs.filter(|(path, _)| command.runs(path));
+    let programs: Vec<_> = programs.collect();
+    let is_own = |path: &Text, program: &Executable| {
+        command.runs(path) || program.invoked_as.keys().any(|name| command.runs(name))
+    };
+    // A script has others send the signals.
+    let is_script =
+        |path: &Text, program: &Executable| is_own(path, program) && !command.runs(path);
+    let any_script = programs
+        .iter()
+        .any(|(path, program)| is_script(path, program));
+    let own = programs
+        .iter()
+        .filter(|(path, program)| any_script || is_own(path, program));
     own.filter_map(|(_, program)| program.syscalls.get(&Abi::Native))
         .flat_map(|calls| calls.keys())
         .map(Word::as_str)
@@ -351,12 +363,26 @@ fn restrictions(unit: &UnitFile, policy: &Policy) -> Vec<Setting> {
             });
         }
     }
+    if unit.has("PrivateDevices") && policy.dev.given().is_some() {
+        settings.push(Setting {
+            name: "PrivateDevices",
+            values: vec!["no".to_owned()],
+            replaces: false,
+            why: "Firejail makes the devices of private-dev itself".to_owned(),
+        });
+    }
     if unit.last("ProtectSystem") == Some("strict") {
         settings.push(Setting {
             name: "ReadWritePaths",
-            values: vec!["/run/firejail".to_owned()],
+            values: vec!["-/run/firejail".to_owned()],
             replaces: false,
             why: "Firejail keeps its files there; ProtectSystem=strict takes them".to_owned(),
+        });
+        settings.push(Setting {
+            name: "ExecStartPre",
+            values: vec!["+/bin/mkdir -p -m 755 /run/firejail".to_owned()],
+            replaces: false,
+            why: "Firejail makes it when it first starts, which it cannot there".to_owned(),
         });
     }
     if unit.is_set("CapabilityBoundingSet") {
@@ -369,7 +395,7 @@ fn restrictions(unit: &UnitFile, policy: &Policy) -> Vec<Setting> {
         });
     }
     if !unit.list("SystemCallFilter").is_empty() {
-        let has_own = policy.syscalls.keep.given().is_some();
+        let has_own = policy.syscalls.filter.given().is_some();
         settings.push(Setting {
             name: "SystemCallFilter",
             values: if has_own {

@@ -13,6 +13,7 @@ use crate::observation::{Abi, Observation, Word};
 use super::super::coverage::Coverage;
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
+use super::super::mode::{self, Advice, Mode};
 use super::super::warnings::{Id, Warning};
 use super::target::{Launch, Target};
 
@@ -22,14 +23,39 @@ pub(super) const LINE: usize = 8191;
 /// What is decided about system calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Syscalls {
-    /// The calls to allow, all others refused.
-    pub keep: Decision<Vec<Item>>,
+    /// Which kind of list it is, and why.
+    pub advice: Advice,
+    /// The list.
+    pub filter: Decision<Filter>,
     /// Whether every other calling convention (32-bit, x32) is refused.
     pub block_secondary: Decision<()>,
     /// What was called by other conventions, for the reader: `ia32 getpid`.
     pub secondary: Vec<Item>,
     /// What the reader must know.
     pub warnings: Vec<Warning>,
+}
+
+/// A list of calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// `seccomp.keep`: the calls to allow, all others refused.
+    Keep(Vec<Item>),
+    /// `seccomp`: what this Firejail refuses by itself, but for these.
+    Default(Vec<Item>),
+    /// `seccomp.drop`: the calls to refuse.
+    Drop(Vec<Item>),
+}
+
+impl Syscalls {
+    /// The calls of a list that allows them and no others.
+    #[must_use]
+    pub fn kept(&self) -> Option<&[Item]> {
+        match self.filter.given() {
+            Some(Filter::Keep(items)) => Some(items),
+            _ => None,
+        }
+    }
 }
 
 /// What bash needs between Firejail's filters and its exec of the program, beside what loads any
@@ -68,7 +94,7 @@ pub(super) fn decide(
     observation: &Observation,
     coverage: &Coverage,
     target: &Target,
-    widen: Widen,
+    (widen, mode): (Widen, Option<Mode>),
 ) -> Syscalls {
     let mut native: BTreeMap<&Word, Evidence> = BTreeMap::new();
     let mut secondary: BTreeMap<(Abi, &Word), Evidence> = BTreeMap::new();
@@ -100,8 +126,18 @@ pub(super) fn decide(
         ));
         Decision::withheld("32-bit or x32 calls were made, and it would refuse them all")
     };
+    let advice = Advice::of(observation, coverage, mode);
+    let filter = match advice.mode {
+        _ if coverage.blind("syscalls").is_some() => {
+            Decision::Withheld(coverage.blind("syscalls").into_iter().collect())
+        }
+        Mode::Whitelist => keep(native, observation, target, widen),
+        Mode::Default => Decision::Given(Filter::Default(exceptions(&native, target))),
+        Mode::Blacklist => Decision::Given(Filter::Drop(refused(&native, target))),
+    };
     Syscalls {
-        keep: keep(native, observation, coverage, target, widen),
+        advice,
+        filter,
         block_secondary,
         secondary: secondary
             .into_iter()
@@ -114,16 +150,39 @@ pub(super) fn decide(
     }
 }
 
+/// What was seen of that which Firejail refuses by itself.
+fn exceptions(native: &BTreeMap<&Word, Evidence>, target: &Target) -> Vec<Item> {
+    let seen = native.iter().filter(|(name, _)| {
+        mode::REFUSED.binary_search(&name.as_str()).is_ok() && is_known(name.as_str(), target)
+    });
+    seen.map(|(name, evidence)| Item::new(name.as_str(), evidence.clone()))
+        .collect()
+}
+
+/// The rest of it, by name: what Firejail refuses by itself differs between its versions.
+fn refused(native: &BTreeMap<&Word, Evidence>, target: &Target) -> Vec<Item> {
+    let is_seen = |name: &str| native.keys().any(|seen| seen.as_str() == name);
+    let names = mode::REFUSED.iter();
+    let names = names.filter(|name| !is_seen(name) && is_known(name, target));
+    names
+        .map(|name| Item::new(*name, Evidence::default()))
+        .collect()
+}
+
+/// Whether the target has the name. It warns of others.
+fn is_known(name: &str, target: &Target) -> bool {
+    match &target.syscalls {
+        Some(known) => known.contains(name),
+        None => syscalls::x86_64::Sysno::from_str(name).is_ok(),
+    }
+}
+
 fn keep(
     native: BTreeMap<&Word, Evidence>,
     observation: &Observation,
-    coverage: &Coverage,
     target: &Target,
     widen: Widen,
-) -> Decision<Vec<Item>> {
-    if let Some(reason) = coverage.blind("syscalls") {
-        return Decision::Withheld(vec![reason]);
-    }
+) -> Decision<Filter> {
     if native.is_empty() {
         return Decision::withheld("no native system call was seen, and an empty list is an error");
     }
@@ -175,7 +234,7 @@ fn keep(
              takes only one list"
         ));
     }
-    Decision::unless(reasons, items)
+    Decision::unless(reasons, Filter::Keep(items))
 }
 
 enum Spelling {
@@ -238,11 +297,24 @@ mod tests {
     use super::super::super::fixture::Fixture;
     use super::*;
 
-    fn values(decision: &Decision<Vec<Item>>) -> Vec<&str> {
-        decision
-            .given()
-            .map(|items| items.iter().map(|item| item.value.as_str()).collect())
-            .unwrap_or_default()
+    fn values(syscalls: &Syscalls) -> Vec<&str> {
+        let items = syscalls.kept().unwrap_or_default().iter();
+        items.map(|item| item.value.as_str()).collect()
+    }
+
+    /// A whitelist, whatever is recommended.
+    fn decide(
+        observation: &Observation,
+        coverage: &Coverage,
+        target: &Target,
+        widen: Widen,
+    ) -> Syscalls {
+        super::decide(
+            observation,
+            coverage,
+            target,
+            (widen, Some(Mode::Whitelist)),
+        )
     }
 
     fn direct() -> Target {
@@ -265,12 +337,9 @@ mod tests {
             .observation();
         let coverage = Coverage::of(&observation);
         let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
-        assert_eq!(
-            values(&syscalls.keep),
-            ["exit_group", "mkdir", "read", "write"]
-        );
+        assert_eq!(values(&syscalls), ["exit_group", "mkdir", "read", "write"]);
         assert_eq!(syscalls.block_secondary, Decision::Given(()));
-        let read = &syscalls.keep.given().unwrap()[2];
+        let read = &syscalls.kept().unwrap()[2];
         assert_eq!(read.evidence.runs.len(), 2);
     }
 
@@ -282,7 +351,7 @@ mod tests {
             .observation();
         let coverage = Coverage::of(&observation);
         let syscalls = decide(&observation, &coverage, &Target::default(), Widen::None);
-        assert!(values(&syscalls.keep).contains(&"getpgrp"));
+        assert!(values(&syscalls).contains(&"getpgrp"));
     }
 
     #[test]
@@ -292,7 +361,7 @@ mod tests {
             .syscalls(&["getuid"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let kept = decide(&observation, &coverage, &Target::default(), Widen::None).keep;
+        let kept = decide(&observation, &coverage, &Target::default(), Widen::None);
         for call in ["getuid", "geteuid", "getgid", "getegid"] {
             assert!(values(&kept).contains(&call), "{call}");
         }
@@ -307,7 +376,7 @@ mod tests {
             .observation();
         let coverage = Coverage::of(&observation);
         let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
-        assert_eq!(values(&syscalls.keep), ["read"]);
+        assert_eq!(values(&syscalls), ["read"]);
         assert_eq!(syscalls.secondary[0].value, "ia32 mkdir");
         assert!(syscalls.block_secondary.given().is_none());
         assert_eq!(syscalls.warnings.len(), 1);
@@ -325,7 +394,7 @@ mod tests {
             ..direct()
         };
         let syscalls = decide(&observation, &coverage, &target, Widen::None);
-        assert_eq!(values(&syscalls.keep), ["$449", "read", "$470"]);
+        assert_eq!(values(&syscalls), ["$449", "read", "$470"]);
     }
 
     #[test]
@@ -336,7 +405,7 @@ mod tests {
             .observation();
         let coverage = Coverage::of(&observation);
         let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
-        assert_eq!(syscalls.keep.reasons().len(), 1);
+        assert_eq!(syscalls.filter.reasons().len(), 1);
     }
 
     #[test]
@@ -350,7 +419,7 @@ mod tests {
         }
         let coverage = Coverage::of(&observation);
         let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
-        assert!(syscalls.keep.given().is_none());
+        assert!(syscalls.filter.given().is_none());
         assert!(syscalls.block_secondary.given().is_none());
     }
 
@@ -367,12 +436,38 @@ mod tests {
         };
         let kept = |widen| {
             let syscalls = decide(&observation, &coverage, &target, widen);
-            let items = syscalls.keep.given().unwrap().clone();
-            items.into_iter().map(|item| item.value).collect::<Vec<_>>()
+            let items = syscalls.kept().unwrap().iter();
+            items.map(|item| item.value.clone()).collect::<Vec<_>>()
         };
         assert_eq!(kept(Widen::None), ["open", "poll"]);
         assert_eq!(kept(Widen::Libc), ["open", "openat", "poll"]);
         // Firejail would drop ppoll in silence.
         assert_eq!(kept(Widen::Kernel), ["open", "openat", "poll"]);
+    }
+
+    #[test]
+    fn what_was_seen_is_not_refused_by_the_other_kinds_of_list() {
+        let observation = Fixture::new()
+            .executable("/a")
+            .syscalls(&["read", "mount", "chroot"])
+            .observation();
+        let coverage = Coverage::of(&observation);
+        let filter = |mode| {
+            let terms = (Widen::None, Some(mode));
+            super::decide(&observation, &coverage, &direct(), terms).filter
+        };
+        let names = |items: &[Item]| -> Vec<String> {
+            items.iter().map(|item| item.value.clone()).collect()
+        };
+        let Decision::Given(Filter::Default(exceptions)) = filter(Mode::Default) else {
+            panic!("another kind of list");
+        };
+        assert_eq!(names(&exceptions), ["chroot", "mount"]);
+        let Decision::Given(Filter::Drop(refused)) = filter(Mode::Blacklist) else {
+            panic!("another kind of list");
+        };
+        let refused = names(&refused);
+        assert!(refused.contains(&"kexec_load".to_owned()), "{refused:?}");
+        assert!(refused.iter().all(|name| name != "mount" && name != "read"));
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn collect(
              (src/firejail/caps.c)",
         ));
     }
-    if let Some(reason) = policy.syscalls.keep.reasons().first() {
+    if let Some(reason) = policy.syscalls.filter.reasons().first() {
         warnings.push(Warning::new(
             Id::NoSyscallRule,
             format!("no rule for system calls: {reason}"),
@@ -55,7 +55,7 @@ pub(super) fn collect(
 /// Every filter of Firejail's sets `no_new_privs` for an ordinary user, and then no exec gives capabilities
 /// (`no_new_privs` in prctl(2)); ambient ones are gone with Firejail's own exec as root. Tried with 0.9.72.
 fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warning> {
-    let is_filtered = policy.syscalls.keep.given().is_some()
+    let is_filtered = policy.syscalls.filter.given().is_some()
         || policy.syscalls.block_secondary.given().is_some()
         || policy.protocols.given().is_some();
     let kept = policy.capabilities.keep.given()?;

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::Observation;
 
+use super::super::Terms;
 use super::super::calls::{calls, is_nameless};
 use super::super::coverage::Coverage;
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
+use super::super::mode::{self, Advice, Mode};
 use super::super::sockets;
 use super::Directive;
 use super::kernel::{Seen, conventions, namespaces};
@@ -43,15 +45,27 @@ pub(super) fn decide(
     observation: &Observation,
     coverage: &Coverage,
     seen: &Seen<'_>,
-    (known, widen): (Option<&BTreeSet<String>>, Widen),
+    known: Option<&BTreeSet<String>>,
+    terms: &Terms,
 ) -> [Directive; 3] {
     let blind: Vec<String> = coverage.blind("syscalls").into_iter().collect();
     let mut architectures = vec![Item::new("native", Evidence::default())];
     let others = conventions(observation).into_iter();
     architectures.extend(others.map(|name| Item::new(name, Evidence::default())));
-    let filter = filter(observation, seen, (known, widen), blind.clone());
+    let mode = Advice::of(observation, coverage, terms.mode).mode;
+    let filter = match mode {
+        Mode::Whitelist => filter(observation, seen, (known, terms.widen), blind.clone()),
+        Mode::Default | Mode::Blacklist => {
+            Decision::unless(blind.clone(), refused(observation, known))
+        }
+    };
     // An unknown call is answered as by a kernel that does not have it, which is what libraries
     // have their way round for; EPERM they take for a refusal (moby issue 42680).
+    let errno = match mode {
+        Mode::Whitelist => "ENOSYS",
+        // What is refused by name is refused for good.
+        Mode::Default | Mode::Blacklist => "EPERM",
+    };
     let error = match &filter {
         Decision::Given(_) => Vec::new(),
         Decision::Withheld(_) => vec!["there is no list of calls".to_owned()],
@@ -62,8 +76,25 @@ pub(super) fn decide(
             Decision::unless(blind, architectures),
         ),
         Directive::list("SystemCallFilter", filter),
-        Directive::word("SystemCallErrorNumber", "ENOSYS", error),
+        Directive::word("SystemCallErrorNumber", errno, error),
     ]
+}
+
+/// What is dangerous and was not seen, by name. The tilde before the first makes it a list of what is refused
+/// (systemd.exec(5)).
+fn refused(observation: &Observation, known: Option<&BTreeSet<String>>) -> Vec<Item> {
+    let seen = calls(observation);
+    let names = mode::REFUSED.iter().filter(|name| {
+        seen.keys().all(|seen| seen.as_str() != **name)
+            && known.is_none_or(|known| known.contains(**name))
+    });
+    let mut items: Vec<Item> = names
+        .map(|name| Item::new(*name, Evidence::default()))
+        .collect();
+    if let Some(first) = items.first_mut() {
+        first.value.insert(0, '~');
+    }
+    items
 }
 
 fn filter(

@@ -80,12 +80,7 @@ impl DropIn {
         directives.extend(files::decide(observation, &places, &coverage, &seen));
         directives.extend(kernel::decide(&seen, &places));
         directives.push(calls::families(observation, &coverage));
-        directives.extend(calls::decide(
-            observation,
-            &coverage,
-            &seen,
-            (known, terms.widen),
-        ));
+        directives.extend(calls::decide(observation, &coverage, &seen, known, terms));
         let mut warnings = warnings::of_coverage(&coverage);
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));

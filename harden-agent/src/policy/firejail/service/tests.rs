@@ -126,7 +126,11 @@ fn what_firejail_cannot_live_with_is_taken_back() {
     assert_eq!(value(&service, "RestrictNamespaces").unwrap(), "no");
     assert_eq!(value(&service, "RestrictSUIDSGID").unwrap(), "no");
     assert_eq!(value(&service, "PrivateUsers").unwrap(), "no");
-    assert_eq!(value(&service, "ReadWritePaths").unwrap(), "/run/firejail");
+    assert_eq!(value(&service, "ReadWritePaths").unwrap(), "-/run/firejail");
+    assert_eq!(
+        value(&service, "ExecStartPre").unwrap(),
+        "+/bin/mkdir -p -m 755 /run/firejail"
+    );
     assert_eq!(
         value(&service, "CapabilityBoundingSet").unwrap(),
         CAPABILITIES

@@ -1,0 +1,391 @@
+//! Directories in the place of files whose names will be others the next time.
+//!
+//! Cautiously: a directory stands for files only where it belongs to the program, so it lies below those that
+//! programs share. Files that were run stay what they are, and so do those that were looked for in vain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::observation::{Executable, File, Join as _, Observation, Operation, Text};
+use crate::policy::paths::{is_within, parent};
+
+/// How far paths go beyond those that were seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Paths {
+    /// Not at all
+    Exact,
+    /// Where a name has a number, an identifier, a version or the like in it, the directory
+    #[default]
+    Normal,
+    /// All that is the program's own below /etc, /srv, /usr/share, /var and the like
+    Broad,
+}
+
+/// Directories that programs share. What lies right below one may be a program's own.
+const SHARED: &[&str] = &[
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/systemd",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/run/lock",
+    "/run/systemd",
+    "/run/user",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/games",
+    "/usr/include",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local",
+    "/usr/local/bin",
+    "/usr/local/etc",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/local/share",
+    "/usr/sbin",
+    "/usr/share",
+    "/var",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/mail",
+    "/var/opt",
+    "/var/spool",
+    "/var/spool/mail",
+    "/var/tmp",
+    "/var/www",
+];
+
+/// What is the kernel's, whose names have a meaning, and what is people's.
+const FOREIGN: [&[u8]; 6] = [b"/dev", b"/home", b"/proc", b"/root", b"/run/user", b"/sys"];
+
+/// Directories with a file or directory for each user.
+const PER_USER: [&str; 3] = ["/var/mail", "/var/spool/cron/crontabs", "/var/spool/mail"];
+
+/// Puts directories in the place of files. Returns what stands for what.
+pub(super) fn generalise(
+    observation: &mut Observation,
+    level: Paths,
+    asked: &[Text],
+) -> Vec<String> {
+    let mut told: BTreeMap<(Text, &'static str), BTreeSet<Text>> = BTreeMap::new();
+    for executable in super::executables(observation) {
+        let mut moved: BTreeMap<Text, File> = BTreeMap::new();
+        let paths: Vec<Text> = executable.files.keys().cloned().collect();
+        for path in paths {
+            let Some((directory, why)) = directory(path.as_bytes(), level, asked) else {
+                continue;
+            };
+            if let Some(file) = movable(executable, &path) {
+                let directory = Text::from(directory);
+                told.entry((directory.clone(), why))
+                    .or_default()
+                    .insert(path);
+                moved.entry(directory).or_default().join(file);
+            }
+        }
+        executable.files.join(moved);
+    }
+    told.into_iter()
+        .map(|((directory, why), files)| {
+            let example = files.first().map(ToString::to_string).unwrap_or_default();
+            format!(
+                "Paths: {directory} stands for {} of its files, as {example}: {why}",
+                files.len()
+            )
+        })
+        .collect()
+}
+
+/// The directory that is to stand for `path`, and why.
+fn directory<'a>(path: &'a [u8], level: Paths, asked: &[Text]) -> Option<(&'a [u8], &'static str)> {
+    let mut owners = asked
+        .iter()
+        .filter(|one| is_within(path, one.as_bytes()) && path.len() > one.as_bytes().len());
+    if let Some(directory) = owners.next() {
+        return Some((&path[..directory.as_bytes().len()], "an override"));
+    }
+    if level == Paths::Exact || FOREIGN.iter().any(|top| is_within(path, top)) {
+        return None;
+    }
+    if level == Paths::Broad {
+        return broad(path);
+    }
+    // From the top: what lies below a name that changes changes with it.
+    let ends = path
+        .iter()
+        .enumerate()
+        .skip(1)
+        .filter(|(_, byte)| **byte == b'/');
+    let ends = ends.map(|(at, _)| at).chain([path.len()]);
+    for end in ends {
+        let (here, above) = (&path[..end], parent(&path[..end]));
+        let name = here.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if let (Some(why), false) = (variable(name), is_shared(above)) {
+            return Some((above, why));
+        }
+    }
+    None
+}
+
+fn broad(path: &[u8]) -> Option<(&[u8], &'static str)> {
+    if let Some(top) = PER_USER
+        .iter()
+        .find(|top| is_within(path, top.as_bytes()) && path.len() > top.len())
+    {
+        return Some((&path[..top.len()], "it has one for each user"));
+    }
+    let mut own = None;
+    let mut at = parent(path);
+    while !is_shared(at) {
+        own = Some(at);
+        at = parent(at);
+    }
+    // In a home, and in a library's directory, it is anybody's.
+    let is_owned = [
+        "/etc",
+        "/opt",
+        "/run",
+        "/srv",
+        "/usr/share",
+        "/usr/local/share",
+    ]
+    .iter()
+    .any(|top| top.as_bytes() == at)
+        || is_within(at, b"/var");
+    own.filter(|_| is_owned)
+        .map(|own| (own, "the program's own"))
+}
+
+fn is_shared(directory: &[u8]) -> bool {
+    SHARED.iter().any(|one| one.as_bytes() == directory)
+}
+
+/// What of a name will be another the next time, if anything.
+fn variable(name: &[u8]) -> Option<&'static str> {
+    let name = std::str::from_utf8(name).ok()?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if digits(name) {
+        return Some("a number");
+    }
+    let base = [".gz", ".xz", ".bz2", ".zst"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end))
+        .unwrap_or(name);
+    if base.rsplit_once(['.', '-']).is_some_and(|(stem, end)| {
+        // `.1` as of logrotate, `-20260101` with its dateext.
+        digits(end)
+            && (end.len() == 8
+                || (stem.rsplit('.').next() == Some("log") || base != name) && end.len() < 4)
+    }) {
+        return Some("a rotated log");
+    }
+    let pieces: Vec<&str> = name.split('-').collect();
+    if pieces.windows(5).any(|five| {
+        five.iter().zip([8, 4, 4, 4, 12]).all(|(piece, length)| {
+            let piece = piece.split('.').next().unwrap_or_default();
+            piece.len() == length && hex(piece)
+        })
+    }) {
+        return Some("a UUID");
+    }
+    let mut words = name.split(|byte: char| !byte.is_ascii_alphanumeric());
+    if words
+        .any(|word| word.len() >= 16 && hex(word) && word.bytes().any(|byte| byte.is_ascii_digit()))
+    {
+        return Some("a hash");
+    }
+    if name.rsplit('.').next() == Some("tmp")
+        || name.ends_with('~')
+        || name.starts_with(".tmp")
+        || is_made_up(name)
+    {
+        return Some("a temporary name");
+    }
+    name.split(['-', '_', '+'])
+        .any(is_version)
+        .then_some("a version")
+}
+
+/// Six characters as mkstemp(3) makes them up, of three kinds, so that no word is taken for it.
+fn is_made_up(name: &str) -> bool {
+    let end = name.rsplit(['.', '-', '_']).next().unwrap_or_default();
+    let any = |kind: fn(&u8) -> bool| end.as_bytes().iter().any(kind);
+    end.len() == 6
+        && end.len() < name.len()
+        && any(u8::is_ascii_digit)
+        && any(u8::is_ascii_lowercase)
+        && any(u8::is_ascii_uppercase)
+        && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// `5.36.0`, `1.2`
+fn is_version(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    (2..=4).contains(&parts.len())
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Takes the file out, as what its directory is then used for: read, or changed. One that was run, looked for in
+/// vain, or reached by another name stays.
+fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
+    let file = executable.files.get(path)?;
+    let was_found = |name: &str| !matches!(name, "ENOENT" | "ENOTDIR");
+    let mut outcomes = file.operations.values().flat_map(BTreeMap::keys);
+    let is_there = outcomes.any(|outcome| was_found(outcome.0.as_str()));
+    let stays = file.operations.contains_key(&Operation::Execute) || !file.asked_as.is_empty();
+    if !is_there || stays {
+        return None;
+    }
+    let file = executable.files.remove(path)?;
+    let mut general = File {
+        resolved: file.resolved,
+        ..File::default()
+    };
+    for (operation, outcomes) in file.operations {
+        let operation = if operation.writes() {
+            Operation::Write
+        } else {
+            Operation::Read
+        };
+        for (outcome, seen) in outcomes
+            .into_iter()
+            .filter(|(one, _)| was_found(one.0.as_str()))
+        {
+            general
+                .operations
+                .entry(operation)
+                .or_default()
+                .entry(outcome)
+                .or_default()
+                .join(seen);
+        }
+    }
+    Some(general)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::Fixture;
+
+    fn of(path: &str, level: Paths) -> Option<String> {
+        let found = directory(path.as_bytes(), level, &[]);
+        found.map(|(directory, _)| String::from_utf8(directory.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn names_that_change_give_their_directory_where_it_is_the_program_s() {
+        for (path, directory) in [
+            ("/var/lib/d/1234", "/var/lib/d"),
+            ("/var/lib/d/1234/state", "/var/lib/d"),
+            (
+                "/var/lib/d/6e6cd2f5-27e0-41c4-a7a4-7ee1f9c55a02.db",
+                "/var/lib/d",
+            ),
+            (
+                "/var/lib/d/objects/da39a3ee5e6b4b0d3255bfef95601890afd80709",
+                "/var/lib/d/objects",
+            ),
+            ("/var/lib/d/state.xY3aBc", "/var/lib/d"),
+            ("/var/lib/d/state.tmp", "/var/lib/d"),
+            ("/usr/share/d/1.22.1/page", "/usr/share/d"),
+            ("/var/log/d/access.log.1", "/var/log/d"),
+            ("/var/log/d/access.log-20260101.gz", "/var/log/d"),
+        ] {
+            assert_eq!(
+                of(path, Paths::Normal).as_deref(),
+                Some(directory),
+                "{path}"
+            );
+            assert_eq!(of(path, Paths::Exact), None);
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_shared_stands_for_anything() {
+        for path in [
+            "/var/lib/1234",
+            "/tmp/x.aB3dEf",
+            "/run/user/1000",
+            "/proc/1234/stat",
+            "/usr/lib/python3.11/os.py",
+            "/usr/share/zoneinfo/UTC",
+            "/etc/d/conf",
+            "/var/log/syslog",
+            "/home/a/1234",
+        ] {
+            assert_eq!(of(path, Paths::Normal), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn broad_is_all_that_is_the_program_s_own() {
+        for (path, directory) in [
+            ("/var/lib/d/a/b", Some("/var/lib/d")),
+            ("/etc/d/conf", Some("/etc/d")),
+            ("/etc/d.conf", None),
+            ("/var/mail/joe", Some("/var/mail")),
+            ("/usr/lib/d/x.so", None),
+            ("/home/joe/x", None),
+            ("/srv/www/x/y", Some("/srv/www")),
+            ("/proc/1/stat", None),
+        ] {
+            assert_eq!(of(path, Paths::Broad).as_deref(), directory, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_directory_is_read_or_changed_as_its_files_were() {
+        let mut observation = Fixture::new()
+            .executable("/usr/sbin/d")
+            .file("/var/lib/d/1", Operation::Read, "ok")
+            .file("/var/lib/d/2", Operation::Unlink, "ok")
+            .file("/var/lib/d/3", Operation::Read, "ENOENT")
+            .file("/var/lib/d/4", Operation::Execute, "ok")
+            .observation();
+        let remarks = generalise(&mut observation, Paths::Normal, &[]);
+        assert_eq!(
+            remarks,
+            ["Paths: /var/lib/d stands for 2 of its files, as /var/lib/d/1: a number"]
+        );
+        let run = observation.runs.values().next().unwrap();
+        let files = &run.executables.values().next().unwrap().files;
+        let paths: Vec<String> = files.keys().map(ToString::to_string).collect();
+        assert_eq!(paths, ["/var/lib/d", "/var/lib/d/3", "/var/lib/d/4"]);
+        let operations: Vec<_> = files.values().next().unwrap().operations.keys().collect();
+        assert_eq!(operations, [&Operation::Read, &Operation::Write]);
+    }
+
+    #[test]
+    fn what_an_override_asks_for_is_done_whatever_the_level() {
+        let asked = [Text::from("/srv/data")];
+        let found = directory(b"/srv/data/x/y", Paths::Exact, &asked);
+        assert_eq!(found.unwrap().0, b"/srv/data");
+        assert_eq!(directory(b"/srv/data", Paths::Exact, &asked), None);
+        assert_eq!(directory(b"/srv/database", Paths::Exact, &asked), None);
+    }
+}

@@ -1,0 +1,349 @@
+//! Overrides: what somebody has decided about a unit, whatever was seen of it. A small TOML file, which harden reads
+//! and never writes, so that it outlives every profile.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::observation::{
+    Abi, CapabilityCheck, Executable, File, Observation, Operation, Outcome, Run, RunKind, Seen,
+    Text, Word,
+};
+use crate::policy::paths::is_within;
+
+/// A whole file. `docs/overrides.md` describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Overrides {
+    /// Why, for whoever reads the files that are made with it.
+    pub comment: Option<String>,
+    /// What is allowed, seen or not.
+    pub allow: Allow,
+    /// What is not, seen or not.
+    pub deny: Deny,
+    /// Directories that stand for all that is in them.
+    #[serde(deserialize_with = "paths")]
+    pub generalise: Vec<Text>,
+}
+
+/// `[allow]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Allow {
+    /// Calls by name.
+    pub syscalls: Vec<Word>,
+    /// Capabilities, without `CAP_`.
+    pub capabilities: Vec<Word>,
+    /// Socket families (`inet6`).
+    pub families: Vec<Word>,
+    /// Files and directories that may be read.
+    #[serde(deserialize_with = "paths")]
+    pub read: Vec<Text>,
+    /// Files and directories that may be changed.
+    #[serde(deserialize_with = "paths")]
+    pub write: Vec<Text>,
+}
+
+/// `[deny]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deny {
+    /// Calls by name.
+    pub syscalls: Vec<Word>,
+    /// Capabilities, without `CAP_`.
+    pub capabilities: Vec<Word>,
+    /// Socket families.
+    pub families: Vec<Word>,
+    /// Files and directories with all that is in them.
+    #[serde(deserialize_with = "paths")]
+    pub paths: Vec<Text>,
+}
+
+/// The text is no file of overrides.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OverridesError(#[from] toml::de::Error);
+
+/// The name of the run that stands for what is allowed.
+const RUN: &str = "override";
+
+impl Overrides {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// It is no TOML, has what no file of overrides has, or a name or path that is none. The error says where.
+    pub fn parse(text: &str) -> Result<Self, OverridesError> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// Changes the facts. Returns what that comes to.
+    pub(super) fn apply(&self, observation: &mut Observation) -> Vec<String> {
+        for executable in super::executables(observation) {
+            self.deny.take(executable);
+        }
+        if !self.allow.is_empty() {
+            self.allow.add(observation);
+        }
+        self.remarks()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let (allow, deny) = (&self.allow, &self.deny);
+        let mut lines: Vec<String> = self
+            .comment
+            .iter()
+            .map(|one| one.trim().to_owned())
+            .collect();
+        for (what, words) in [
+            ("allowed calls", &allow.syscalls),
+            ("allowed capabilities", &allow.capabilities),
+            ("allowed socket families", &allow.families),
+            ("denied calls", &deny.syscalls),
+            ("denied capabilities", &deny.capabilities),
+            ("denied socket families", &deny.families),
+        ] {
+            lines.extend(listed(what, words));
+        }
+        for (what, paths) in [
+            ("may be read", &allow.read),
+            ("may be changed", &allow.write),
+            ("denied", &deny.paths),
+        ] {
+            lines.extend(listed(what, paths));
+        }
+        lines
+            .iter()
+            .map(|line| format!("Override: {line}"))
+            .collect()
+    }
+}
+
+fn listed(what: &str, names: &[impl ToString]) -> Option<String> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+}
+
+impl Deny {
+    fn take(&self, executable: &mut Executable) {
+        for calls in executable.syscalls.values_mut() {
+            calls.retain(|name, _| !self.syscalls.contains(name));
+        }
+        let is_denied = |family: &Word| self.families.contains(family);
+        executable
+            .capabilities
+            .retain(|name, _| !self.capabilities.contains(name));
+        executable.families.retain(|family, _| !is_denied(family));
+        executable
+            .sockets
+            .retain(|socket, _| !is_denied(&socket.family));
+        let is_hidden = |path: &[u8]| self.paths.iter().any(|one| is_within(path, one.as_bytes()));
+        executable
+            .files
+            .retain(|path, _| !is_hidden(path.as_bytes()));
+        for addresses in executable.addresses.values_mut() {
+            addresses.retain(|address, _| {
+                let (family, rest) = split(address.as_bytes());
+                !is_hidden(rest)
+                    && !self
+                        .families
+                        .iter()
+                        .any(|one| one.as_str().as_bytes() == family)
+            });
+        }
+    }
+}
+
+/// `unix /path` in two.
+fn split(address: &[u8]) -> (&[u8], &[u8]) {
+    match address.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&address[..at], &address[at + 1..]),
+        None => (address, b""),
+    }
+}
+
+impl Allow {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds a run in which all of it was seen, of a program that was. Where none was, there is nothing to confine.
+    fn add(&self, observation: &mut Observation) {
+        let run = observation.runs.values().find_map(|run| {
+            let program = run.executables.keys().next()?;
+            Some((run, program.clone()))
+        });
+        let (Some((run, program)), Ok(id)) = (run, Word::new(RUN)) else {
+            return;
+        };
+        let run = Run {
+            kind: RunKind::Override,
+            label: Some(RUN.into()),
+            invocation: None,
+            stands_for: [].into(),
+            losses: BTreeMap::new(),
+            executables: [(program, self.facts())].into(),
+            control: BTreeMap::new(),
+            status: None,
+            ..run.clone()
+        };
+        observation.runs.insert(id, run);
+    }
+
+    fn facts(&self) -> Executable {
+        let seen = |names: &[Word]| {
+            names
+                .iter()
+                .map(|name| (name.clone(), Seen::default()))
+                .collect()
+        };
+        let mut facts = Executable {
+            syscalls: [(Abi::Native, seen(&self.syscalls))].into(),
+            families: seen(&self.families),
+            ..Executable::default()
+        };
+        for name in &self.capabilities {
+            let granted = [(CapabilityCheck::Granted, Seen::default())].into();
+            facts.capabilities.insert(name.clone(), granted);
+        }
+        for (operation, paths) in [
+            (Operation::Read, &self.read),
+            (Operation::Write, &self.write),
+        ] {
+            for path in paths {
+                let file = facts.files.entry(path.clone()).or_default();
+                file.add(operation);
+            }
+        }
+        facts
+    }
+}
+
+impl File {
+    fn add(&mut self, operation: Operation) {
+        self.resolved = true;
+        if let Ok(ok) = Word::new("ok") {
+            let outcomes = self.operations.entry(operation).or_default();
+            outcomes.entry(Outcome(ok)).or_default();
+        }
+    }
+}
+
+/// Absolute paths, with no `.` or `..` in them.
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
+    let paths = Vec::<Text>::deserialize(deserializer)?;
+    for path in &paths {
+        let bytes = path.as_bytes();
+        let mut parts = bytes.split(|byte| *byte == b'/').skip(1);
+        let is_plain = bytes.len() < 4096
+            && bytes.first() == Some(&b'/')
+            && !bytes.contains(&0)
+            && parts.all(|part| !part.is_empty() && part != b"." && part != b"..");
+        if !is_plain {
+            return Err(de::Error::custom(format!(
+                "{path}: an absolute path is wanted, without a slash at its end and without `.` and `..`"
+            )));
+        }
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::fixture::Fixture;
+    use crate::policy::{Completeness, Coverage};
+
+    fn observation() -> Observation {
+        Fixture::new()
+            .executable("/usr/sbin/d")
+            .syscalls(&["read", "ptrace"])
+            .family("inet")
+            .capability("sys_ptrace", CapabilityCheck::Granted)
+            .file("/home/a/x", Operation::Read, "ok")
+            .observation()
+    }
+
+    fn applied(text: &str) -> (Observation, Vec<String>) {
+        let mut observation = observation();
+        let remarks = Overrides::parse(text).unwrap().apply(&mut observation);
+        (observation, remarks)
+    }
+
+    #[test]
+    fn what_is_denied_was_never_seen_and_what_is_allowed_was() {
+        let (observation, remarks) = applied(
+            "comment = 'agreed in May'\n[allow]\nsyscalls = ['getrandom']\nfamilies = ['inet6']\nwrite = ['/var/lib/d']\n\
+             [deny]\nsyscalls = ['ptrace']\ncapabilities = ['sys_ptrace']\npaths = ['/home']\n",
+        );
+        let calls = crate::policy::calls::calls(&observation);
+        let names: Vec<&str> = calls.keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, ["getrandom", "read"]);
+        let facts: Vec<&Executable> = observation
+            .runs
+            .values()
+            .flat_map(|run| run.executables.values())
+            .collect();
+        let files: Vec<String> = facts
+            .iter()
+            .flat_map(|one| one.files.keys())
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(files, ["/var/lib/d"]);
+        assert!(facts.iter().all(|one| one.capabilities.is_empty()));
+        assert_eq!(
+            remarks,
+            [
+                "Override: agreed in May",
+                "Override: allowed calls: getrandom",
+                "Override: allowed socket families: inet6",
+                "Override: denied calls: ptrace",
+                "Override: denied capabilities: sys_ptrace",
+                "Override: may be changed: /var/lib/d",
+                "Override: denied: /home",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_somebody_allows_is_no_test() {
+        let (overridden, _) = applied("[allow]\nsyscalls = ['getrandom']\n");
+        let (before, after) = (Coverage::of(&observation()), Coverage::of(&overridden));
+        assert_eq!((before.runs, before.windows), (after.runs, after.windows));
+        assert_eq!(
+            Completeness::of(&overridden),
+            Completeness::of(&observation())
+        );
+    }
+
+    #[test]
+    fn a_program_that_was_never_seen_is_given_nothing() {
+        let mut empty = Fixture::new().observation();
+        let overrides = Overrides::parse("[allow]\nsyscalls = ['bpf']\n").unwrap();
+        overrides.apply(&mut empty);
+        assert_eq!(empty.runs.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_place() {
+        for bad in [
+            "[alow]\n",
+            "[allow]\nsyscalls = ['a b']\n",
+            "[allow]\nread = ['etc']\n",
+            "[allow]\nread = ['/etc/']\n",
+            "[deny]\npaths = ['/etc/../root']\n",
+            "generalise = ['/']\n",
+        ] {
+            let error = Overrides::parse(bad).unwrap_err().to_string();
+            assert!(error.contains("line "), "{bad}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in any::<String>()) {
+            let _ = Overrides::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Whether the calls that were seen are enough of a list, or only what is dangerous and was not seen is refused.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::observation::{Observation, RunKind, Text};
+
+use super::coverage::Coverage;
+use super::paths::parent;
+
+/// The kind of list of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// What was seen is allowed, and nothing else
+    #[default]
+    Whitelist,
+    /// What Firejail refuses by itself is refused, but for what was seen
+    Default,
+    /// What Firejail 0.9.72 refuses by itself and was not seen is refused, by name
+    Blacklist,
+}
+
+/// Which kind is used, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// What is used.
+    pub mode: Mode,
+    /// What is recommended.
+    pub recommended: Mode,
+    /// What that rests on, a clause each.
+    pub reasons: Vec<String>,
+    /// What speaks for refusing less all the same.
+    pub doubts: Vec<String>,
+}
+
+/// A whitelist of which less than this is seen to be complete, in per cent, breaks in use.
+const ENOUGH: u8 = 90;
+
+impl Advice {
+    /// Recommends, and takes what was `asked` for, if anything.
+    pub(super) fn of(observation: &Observation, coverage: &Coverage, asked: Option<Mode>) -> Self {
+        let mut reasons = Vec::new();
+        if let Some(percent) = coverage
+            .completeness
+            .percent()
+            .filter(|percent| *percent < ENOUGH)
+        {
+            reasons.push(format!(
+                "the list has {percent} % of the calls of another such test, less than {ENOUGH} %"
+            ));
+        }
+        let recommended = if reasons.is_empty() {
+            Mode::Whitelist
+        } else {
+            Mode::Default
+        };
+        if reasons.is_empty() {
+            reasons.push(match coverage.completeness.percent() {
+                Some(percent) => {
+                    format!("the list has {percent} % of the calls of another such test")
+                }
+                None => "a daemon makes few calls, and one test shows most of them".to_owned(),
+            });
+        }
+        Self {
+            mode: asked.unwrap_or(recommended),
+            recommended,
+            reasons,
+            doubts: doubts(observation, coverage),
+        }
+    }
+
+    /// `Mode: whitelist, as recommended: …`
+    #[must_use]
+    pub fn shown(&self) -> Vec<String> {
+        let how = if self.mode == self.recommended {
+            "as recommended".to_owned()
+        } else {
+            format!("as asked for; {} is recommended", self.recommended)
+        };
+        let first = format!("Mode: {}, {how}: {}", self.mode, self.reasons.join("; "));
+        let doubts = self.doubts.iter();
+        std::iter::once(first)
+            .chain(doubts.map(|doubt| format!("Mode: keep in mind: {doubt}")))
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Whitelist => "whitelist",
+            Self::Default => "default",
+            Self::Blacklist => "blacklist",
+        })
+    }
+}
+
+/// Where distributions have libraries that the loader looks for by itself (ld.so(8)), as components of a path.
+const LIBRARIES: [&str; 8] = [
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "local",
+    "usr",
+    "x86_64-linux-gnu",
+    "i386-linux-gnu",
+];
+
+/// Where packages have programs.
+const PACKAGED: [&str; 7] = [
+    "/bin/",
+    "/lib/",
+    "/lib64/",
+    "/opt/",
+    "/sbin/",
+    "/usr/",
+    "/nix/store/",
+];
+
+/// The reasons for which others make other calls: machines that differ, code that comes from elsewhere.
+fn doubts(observation: &Observation, coverage: &Coverage) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let runs = || {
+        observation
+            .runs
+            .values()
+            .filter(|run| run.kind != RunKind::Override)
+    };
+    let architectures: BTreeSet<&Text> = runs().map(|run| &run.host.architecture).collect();
+    if architectures.len() > 1 {
+        doubts.push(format!(
+            "{} architectures were seen, each with calls of its own",
+            architectures.len()
+        ));
+    }
+    if coverage.machines.len() > architectures.len() {
+        doubts.push(format!(
+            "{} kernels were seen; --widen kernel adds what they swap",
+            coverage.machines.len()
+        ));
+    }
+    let libcs: BTreeSet<_> = runs().filter_map(|run| run.host.libc.as_ref()).collect();
+    if libcs.len() > 1 {
+        doubts.push(format!(
+            "{} C libraries were seen; --widen libc adds what they swap",
+            libcs.len()
+        ));
+    }
+    let outside: BTreeSet<&Text> = coverage
+        .executables
+        .iter()
+        .filter(|path| {
+            !PACKAGED
+                .iter()
+                .any(|top| path.as_bytes().starts_with(top.as_bytes()))
+        })
+        .collect();
+    if let Some(first) = outside.first() {
+        doubts.push(format!("{first} is no package's, and may change by itself"));
+    }
+    let modules: BTreeSet<Text> = runs()
+        .flat_map(|run| run.executables.values())
+        .flat_map(|facts| facts.files.keys())
+        .filter(|path| is_library(path.as_bytes()))
+        .map(|path| parent(path.as_bytes()))
+        .filter(|directory| !is_library_directory(directory))
+        .map(Text::from)
+        .collect();
+    if let Some(first) = modules.first() {
+        doubts.push(format!(
+            "it loads modules, as from {first}: others bring other calls"
+        ));
+    }
+    doubts
+}
+
+fn is_library(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = String::from_utf8_lossy(name);
+    name.ends_with(".so") || name.contains(".so.")
+}
+
+fn is_library_directory(directory: &[u8]) -> bool {
+    let mut parts = directory.split(|byte| *byte == b'/').skip(1);
+    parts.all(|part| LIBRARIES.iter().any(|one| one.as_bytes() == part))
+}
+
+/// What Firejail 0.9.72 refuses by itself (`@default` in src/lib/syscall.c, its groups resolved), as far as Linux has
+/// the call on any architecture that harden observes.
+pub(super) const REFUSED: [&str; 78] = [
+    "_sysctl",
+    "acct",
+    "add_key",
+    "adjtimex",
+    "afs_syscall",
+    "bdflush",
+    "bpf",
+    "break",
+    "chroot",
+    "clock_adjtime",
+    "clock_settime",
+    "create_module",
+    "delete_module",
+    "fanotify_init",
+    "finit_module",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "get_kernel_syms",
+    "getpmsg",
+    "init_module",
+    "io_cancel",
+    "io_destroy",
+    "io_getevents",
+    "io_setup",
+    "io_submit",
+    "ioperm",
+    "iopl",
+    "ioprio_set",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "lookup_dcookie",
+    "mbind",
+    "migrate_pages",
+    "mincore",
+    "modify_ldt",
+    "mount",
+    "move_mount",
+    "move_pages",
+    "name_to_handle_at",
+    "nfsservctl",
+    "open_by_handle_at",
+    "open_tree",
+    "perf_event_open",
+    "pidfd_getfd",
+    "pivot_root",
+    "process_vm_writev",
+    "prof",
+    "putpmsg",
+    "query_module",
+    "reboot",
+    "remap_file_pages",
+    "request_key",
+    "security",
+    "set_mempolicy",
+    "setdomainname",
+    "sethostname",
+    "settimeofday",
+    "sgetmask",
+    "ssetmask",
+    "stime",
+    "swapoff",
+    "swapon",
+    "sysfs",
+    "syslog",
+    "tuxcall",
+    "ulimit",
+    "umount",
+    "umount2",
+    "uselib",
+    "userfaultfd",
+    "ustat",
+    "vhangup",
+    "vm86",
+    "vmsplice",
+    "vserver",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+    use crate::observation::Operation;
+
+    fn advice(observation: &Observation, asked: Option<Mode>) -> Advice {
+        Advice::of(observation, &Coverage::of(observation), asked)
+    }
+
+    #[test]
+    fn a_list_that_lacks_much_is_not_recommended() {
+        let one = Fixture::new()
+            .executable("/usr/sbin/d")
+            .syscalls(&["read", "write"]);
+        assert_eq!(advice(&one.observation(), None).mode, Mode::Whitelist);
+        let two = Fixture::new()
+            .executable("/usr/sbin/d")
+            .syscalls(&["read", "openat"])
+            .next_run();
+        let two = two
+            .executable("/usr/sbin/d")
+            .syscalls(&["read", "bind", "listen"])
+            .observation();
+        let decided = advice(&two, None);
+        assert_eq!(decided.mode, Mode::Default);
+        assert!(decided.shown()[0].contains("less than 90 %"), "{decided:?}");
+        let asked = advice(&two, Some(Mode::Whitelist));
+        assert_eq!(
+            (asked.mode, asked.recommended),
+            (Mode::Whitelist, Mode::Default)
+        );
+        assert!(
+            asked.shown()[0].contains("default is recommended"),
+            "{asked:?}"
+        );
+    }
+
+    #[test]
+    fn code_from_elsewhere_is_told_of() {
+        let daemon = |program: &str, library: &str| {
+            let fixture = Fixture::new()
+                .executable(program)
+                .file(library, Operation::Read, "ok");
+            advice(&fixture.observation(), None).doubts.join("; ")
+        };
+        assert_eq!(
+            daemon("/usr/sbin/d", "/usr/lib/x86_64-linux-gnu/libc.so.6"),
+            ""
+        );
+        assert!(daemon("/home/a/d", "/lib/libc.so.6").contains("/home/a/d is no package's"));
+        let modules = daemon("/usr/sbin/d", "/usr/lib/d/modules/x.so");
+        assert!(
+            modules.contains("modules, as from /usr/lib/d/modules"),
+            "{modules}"
+        );
+    }
+
+    #[test]
+    fn the_list_is_in_order() {
+        assert!(REFUSED.is_sorted());
+    }
+}

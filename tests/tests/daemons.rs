@@ -1,0 +1,448 @@
+//! Daemons of Debian as a distribution would confine them: each is recorded by the agent while it lives, then does
+//! the same under the drop-in, and under Firejail as the edited unit starts it.
+//!
+//! Three of them; with `HARDEN_DAEMONS`, which `cargo xtask daemons` sets, those that it names, or all. What they
+//! came to goes as a table into the file `HARDEN_DAEMONS_TABLE`, where that is set.
+
+use std::{collections::BTreeSet, env, fmt::Write as _, fs};
+
+use anyhow::{Context as _, Result, ensure};
+use harden_tests::{Agent, Machine, Setup, Written, exposure};
+
+/// A daemon, and a life that shows what it needs.
+struct Daemon {
+    /// As its package is called.
+    package: &'static str,
+    /// `*` stands for the version of the package's only instance.
+    unit: &'static str,
+    /// The program that has to be in the sandbox.
+    program: &'static str,
+    /// Settings for the tests.
+    options: &'static str,
+    /// What there has to be once, before its first start.
+    prepare: &'static str,
+    work: &'static str,
+    /// What happens at the rotation of logs and the like.
+    rotate: &'static str,
+    /// The highest exposure, of 10, that its nature leaves it.
+    exposure: f64,
+    /// What raises that above 2.5.
+    nature: &'static str,
+}
+
+/// What most daemons are.
+const NOTHING: Daemon = Daemon {
+    package: "",
+    unit: "",
+    program: "",
+    options: "",
+    prepare: "true",
+    work: "",
+    rotate: "true",
+    exposure: 2.5,
+    nature: "",
+};
+
+/// Those of the image that every run of the tests has.
+const USUAL: [&str; 3] = ["dnsmasq", "openssh-server", "rsyslog"];
+
+const DAEMONS: [Daemon; 12] = [
+    Daemon {
+        package: "nginx",
+        unit: "nginx.service",
+        program: "nginx",
+        work: "curl -sf http://127.0.0.1/ | grep -q nginx",
+        rotate: "mv /var/log/nginx/access.log /var/log/nginx/access.log.1 && pkill -USR1 -o -x nginx",
+        ..NOTHING
+    },
+    Daemon {
+        package: "apache2",
+        unit: "apache2.service",
+        program: "apache2",
+        work: "curl -sf http://127.0.0.1/ | grep -q Apache",
+        rotate: "mv /var/log/apache2/access.log /var/log/apache2/access.log.1 && pkill -USR1 -o -x apache2",
+        ..NOTHING
+    },
+    Daemon {
+        package: "redis-server",
+        unit: "redis-server.service",
+        program: "redis-server",
+        work: "redis-cli set key value | grep OK && redis-cli save | grep OK",
+        rotate: "redis-cli bgsave | grep started",
+        ..NOTHING
+    },
+    Daemon {
+        package: "memcached",
+        unit: "memcached.service",
+        program: "memcached",
+        work: "printf 'set k 0 0 1\\r\\nv\\r\\nquit\\r\\n' | nc -N 127.0.0.1 11211 | grep STORED",
+        ..NOTHING
+    },
+    Daemon {
+        package: "postgresql",
+        unit: "postgresql@*-main.service",
+        program: "postgres",
+        work: "runuser -u postgres -- psql -qAtc 'create table if not exists t (v int); insert into t values (1); \
+               select count(*) > 0 from t; checkpoint' | grep -q t",
+        rotate: "runuser -u postgres -- psql -qAtc 'select pg_switch_wal()'",
+        ..NOTHING
+    },
+    Daemon {
+        package: "mariadb-server",
+        unit: "mariadb.service",
+        program: "mariadbd",
+        work: "mariadb -e 'create database if not exists d; create table if not exists d.t (v int); \
+               insert into d.t values (1); select count(*) from d.t'",
+        rotate: "mariadb-admin flush-logs",
+        ..NOTHING
+    },
+    Daemon {
+        package: "openssh-server",
+        unit: "ssh.service",
+        program: "sshd",
+        prepare: "useradd -m -s /bin/sh rig && ssh-keygen -q -t ed25519 -N '' -f /root/key && \
+                  install -d -o rig -m 700 /home/rig/.ssh && \
+                  install -o rig -m 600 /root/key.pub /home/rig/.ssh/authorized_keys",
+        work: "ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key rig@127.0.0.1 \
+               'echo $USER >$HOME/was-here && cat $HOME/was-here' | grep -x rig",
+        exposure: 5.0,
+        nature: "becomes any user, and runs what they ask for",
+        ..NOTHING
+    },
+    Daemon {
+        package: "dnsmasq",
+        unit: "dnsmasq.service",
+        program: "dnsmasq",
+        work: "python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); \
+               s.sendto(bytes.fromhex(\"123401000001000000000000096c6f63616c686f73740000010001\"), (\"127.0.0.1\", 53)); \
+               s.recv(512)'",
+        rotate: "pkill -USR2 -x dnsmasq",
+        ..NOTHING
+    },
+    Daemon {
+        package: "bind9",
+        unit: "named.service",
+        program: "named",
+        work: "dig +time=1 +tries=1 @127.0.0.1 localhost | grep 'status: NOERROR'",
+        rotate: "rndc flush",
+        ..NOTHING
+    },
+    Daemon {
+        package: "chrony",
+        unit: "chrony.service",
+        program: "chronyd",
+        // The clock is this machine's, also in a container.
+        options: "EnvironmentFile=\nEnvironment=\"DAEMON_OPTS=-F 1 -x\"\n",
+        work: "chronyc -n tracking | grep Stratum",
+        rotate: "chronyc cyclelogs",
+        ..NOTHING
+    },
+    Daemon {
+        package: "rsyslog",
+        unit: "rsyslog.service",
+        program: "rsyslogd",
+        work: "logger harden-was-here && sleep 0.1 && grep -q harden-was-here /var/log/syslog",
+        rotate: "mv /var/log/syslog /var/log/syslog.1 && systemctl kill -s HUP rsyslog.service",
+        ..NOTHING
+    },
+    Daemon {
+        package: "cups-daemon",
+        unit: "cups.service",
+        program: "cupsd",
+        work: "lpadmin -p rig -E -v ipp://127.0.0.1:9/rig && lpstat -p rig | grep enabled && lpadmin -x rig",
+        rotate: "pkill -HUP -x cupsd && sleep 1",
+        ..NOTHING
+    },
+];
+
+/// Takes the packager's filters back, with which `User=` leaves Firejail without privileges.
+const UNFILTERED: &str = "LockPersonality=no\nMemoryDenyWriteExecute=no\nNoNewPrivileges=no\nPrivateDevices=no\n\
+    ProtectClock=no\nProtectHostname=no\nProtectKernelLogs=no\nProtectKernelModules=no\nProtectKernelTunables=no\n\
+    RestrictAddressFamilies=\nRestrictNamespaces=no\nRestrictRealtime=no\nRestrictSUIDSGID=no\n\
+    SystemCallArchitectures=\nSystemCallFilter=\n";
+
+/// A line of the table.
+struct Row {
+    package: &'static str,
+    version: String,
+    before: f64,
+    after: f64,
+    drop_in_calls: usize,
+    capabilities: String,
+    firejail: String,
+    warnings: String,
+    nature: &'static str,
+}
+
+/// A daemon on a machine.
+struct Case<'a> {
+    daemon: &'a Daemon,
+    machine: &'a Machine,
+    unit: String,
+}
+
+impl<'a> Case<'a> {
+    fn new(daemon: &'a Daemon, machine: &'a Machine) -> Result<Self> {
+        let unit = match daemon.unit.split_once('*') {
+            None => daemon.unit.to_owned(),
+            Some((start, end)) => {
+                let clusters = machine.run(&["pg_lsclusters", "-h"])?;
+                let version = clusters.split_whitespace().next().context("no cluster")?;
+                format!("{start}{version}{end}")
+            }
+        };
+        let case = Self {
+            daemon,
+            machine,
+            unit,
+        };
+        machine.try_run(&["systemctl", "stop", &case.unit])?;
+        machine.run(&["sh", "-c", daemon.prepare])?;
+        case.install("10-rig", daemon.options)?;
+        Ok(case)
+    }
+
+    /// Installs a drop-in, or, with nothing in it, none.
+    fn install(&self, name: &str, text: &str) -> Result<()> {
+        let path = format!("/run/systemd/system/{}.d/{name}.conf", self.unit);
+        let section = if text.contains("[Service]") {
+            ""
+        } else {
+            "[Service]\n"
+        };
+        self.machine.write(&path, &format!("{section}{text}"))?;
+        self.machine.run(&["systemctl", "daemon-reload"]).map(drop)
+    }
+
+    fn start(&self) -> Result<()> {
+        let start = ["timeout", "60", "systemctl", "start", &self.unit];
+        self.machine.run(&start)?;
+        self.machine.work(self.daemon.work)
+    }
+
+    fn stop(&self) -> Result<()> {
+        // One that died and was started again works too; a stop forgets it.
+        let restarts = self.machine.property(&self.unit, "NRestarts")?;
+        self.machine.run(&["systemctl", "stop", &self.unit])?;
+        let result = self.machine.property(&self.unit, "Result")?;
+        ensure!(
+            result == "success" && restarts == "0",
+            "{result}, {restarts} restarts"
+        );
+        Ok(())
+    }
+
+    /// Starts, works, works after a reload and after a rotation, and stops.
+    fn live(&self) -> Result<()> {
+        let step = |what: &'static str, result: Result<()>| result.context(what);
+        step("start", self.start())?;
+        if self.machine.property(&self.unit, "CanReload")? == "yes" {
+            let reload = ["timeout", "60", "systemctl", "reload", &self.unit];
+            step("reload", self.machine.run(&reload).map(drop))?;
+            // What dies of it takes a moment.
+            self.machine.run(&["sleep", "1"])?;
+            step("after the reload", self.machine.work(self.daemon.work))?;
+        }
+        step("rotate", self.machine.work(self.daemon.rotate))?;
+        step("after the rotation", self.machine.work(self.daemon.work))?;
+        step("stop", self.stop())
+    }
+
+    /// Two lives, and what harden writes after them.
+    fn recorded(&self, agent: &Agent) -> Result<Written> {
+        self.live().context("when recorded")?;
+        self.live().context("when recorded once more")?;
+        Written::of(agent, self.machine, &self.unit)
+    }
+
+    /// systemd understands the drop-in of that name, and has nothing to say of it.
+    fn is_verified(&self, name: &str) -> Result<()> {
+        let verify = ["systemd-analyze", "verify", "--man=no", &self.unit];
+        let output = self.machine.try_run(&verify)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!said.contains(name), "{said}");
+        Ok(())
+    }
+
+    /// Lives under the drop-in. Returns the exposure.
+    fn under_the_drop_in(&self, text: &str) -> Result<f64> {
+        self.install("50-harden", text)?;
+        self.is_verified("50-harden")?;
+        self.live()?;
+        let after = exposure(self.machine, &self.unit)?;
+        self.install("50-harden", "")?;
+        Ok(after)
+    }
+
+    /// Lives under Firejail, which is seen to be there.
+    fn under_firejail(&self, written: &Written) -> Result<()> {
+        let edit = written.edit.as_deref();
+        let edit = edit.map_err(|said| anyhow::anyhow!("{said}"))?;
+        self.machine
+            .write(written.profile_path()?, &written.profile)?;
+        self.install("60-harden-firejail", edit)?;
+        self.is_verified("60-harden-firejail")?;
+        self.live()?;
+        self.start()?;
+        let main = self.machine.property(&self.unit, "MainPID")?;
+        let name = self.machine.run(&["cat", &format!("/proc/{main}/comm")])?;
+        ensure!(name == "firejail", "the main process is {name}");
+        let pids = self.machine.run(&["pgrep", "-x", self.daemon.program])?;
+        for pid in pids.lines() {
+            let status = self.machine.run(&["cat", &format!("/proc/{pid}/status")])?;
+            ensure!(status.contains("Seccomp:\t2"), "{status}");
+        }
+        self.stop()?;
+        self.install("60-harden-firejail", "")
+    }
+
+    /// What Firejail comes to. Where the unit forbids it by its filters, those are taken back first, and the
+    /// daemon is recorded without them.
+    fn firejailed(&self, agent: &Agent, written: &Written) -> Result<String> {
+        let calls = |written: &Written| {
+            let list = value(&written.profile, "seccomp.keep ").unwrap_or_default();
+            format!("{} calls", list.split(',').count())
+        };
+        let Err(said) = &written.edit else {
+            self.under_firejail(written)
+                .with_context(|| shown(written))?;
+            return Ok(calls(written));
+        };
+        if said.contains(".socket passes sockets") {
+            return Ok("refused: socket activation".to_owned());
+        }
+        ensure!(said.contains("no_new_privs"), "{said}");
+        self.install("20-unfiltered", UNFILTERED)?;
+        let written = self.recorded(agent)?;
+        self.under_firejail(&written)
+            .with_context(|| shown(&written))?;
+        self.install("20-unfiltered", "")?;
+        Ok(format!("{}, the unit's filters taken out", calls(&written)))
+    }
+
+    fn confined(&self) -> Result<Row> {
+        let agent = Agent::start(&Setup::default())?;
+        let version = ["dpkg-query", "-W", "-f", "${Version}", self.daemon.package];
+        let before = exposure(self.machine, &self.unit)?;
+        let written = self.recorded(&agent)?;
+        let drop_in = &written.drop_in;
+        let after = self
+            .under_the_drop_in(drop_in)
+            .with_context(|| format!("under the drop-in\n{drop_in}"))?;
+        let firejail = self
+            .firejailed(&agent, &written)
+            .context("under Firejail")?;
+        let set = value(drop_in, "CapabilityBoundingSet=").context("no bounding set")?;
+        let calls = value(drop_in, "SystemCallFilter=").context("no list of calls")?;
+        // Debian's own units may have all that systemd counts: an exact list of calls adds nothing to that, and
+        // capset, which systemd needs itself, takes a little away.
+        ensure!(
+            after <= self.daemon.exposure && (after < before || before <= 2.5),
+            "exposure {before} → {after}\n{drop_in}"
+        );
+        Ok(Row {
+            package: self.daemon.package,
+            version: self.machine.run(&version)?,
+            before,
+            after,
+            drop_in_calls: calls.split(' ').count(),
+            capabilities: set.replace("CAP_", "").to_lowercase(),
+            firejail,
+            warnings: warnings(&[drop_in, &written.profile]),
+            nature: self.daemon.nature,
+        })
+    }
+}
+
+/// What the last line that starts so has behind that.
+fn value<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    let mut lines = text.lines().rev();
+    lines.find_map(|line| line.strip_prefix(start))
+}
+
+fn shown(written: &Written) -> String {
+    format!(
+        "{}\n{}",
+        written.edit.as_deref().unwrap_or_default(),
+        written.profile
+    )
+}
+
+/// The names of the warnings.
+fn warnings(texts: &[&str]) -> String {
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let names = lines.filter_map(|line| line.strip_prefix("# WARNING[")?.split(']').next());
+    let names: BTreeSet<&str> = names.collect();
+    Vec::from_iter(names).join(", ")
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text =
+        "| package | version | exposure | calls | capabilities | under Firejail | warnings |\n\
+                    | --- | --- | --- | --- | --- | --- | --- |\n"
+            .to_owned();
+    for row in rows {
+        let nature = match row.nature {
+            "" => String::new(),
+            nature => format!(" ({nature})"),
+        };
+        let capabilities = match row.capabilities.as_str() {
+            "" => "none",
+            names => names,
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} → {}{nature} | {} | {capabilities} | {} | {} |",
+            row.package,
+            row.version,
+            row.before,
+            row.after,
+            row.drop_in_calls,
+            row.firejail,
+            row.warnings
+        );
+    }
+    text
+}
+
+/// Those that were asked for.
+fn chosen() -> Result<Vec<&'static Daemon>> {
+    let names = env::var("HARDEN_DAEMONS").unwrap_or_else(|_| USUAL.join(","));
+    if names == "all" {
+        return Ok(DAEMONS.iter().collect());
+    }
+    let find = |name: &str| {
+        let mut daemons = DAEMONS.iter();
+        let found = daemons.find(|one| one.package == name || one.program == name);
+        let all: Vec<&str> = DAEMONS.iter().map(|one| one.package).collect();
+        found.with_context(|| format!("no daemon {name}: there are {}", all.join(", ")))
+    };
+    names.split(',').map(find).collect()
+}
+
+#[test]
+fn daemons_live_under_both_sandboxes() -> Result<()> {
+    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    for daemon in chosen()? {
+        let Some(machine) = Machine::here("daemons live under both sandboxes")? else {
+            return Ok(());
+        };
+        println!("{} …", daemon.package);
+        match Case::new(daemon, &machine).and_then(|case| case.confined()) {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                let log = machine.try_run(&["journalctl", "-n", "40", "--no-pager"])?;
+                let log = String::from_utf8_lossy(&log.stdout).into_owned();
+                println!("{}: {error:#}\n{log}", daemon.package);
+                faults.push(daemon.package);
+            }
+        }
+    }
+    let table = table(&rows);
+    println!("{table}");
+    if let (Some(file), true) = (env::var_os("HARDEN_DAEMONS_TABLE"), faults.is_empty()) {
+        fs::write(file, table)?;
+    }
+    assert!(faults.is_empty(), "{}", faults.join(", "));
+    Ok(())
+}
