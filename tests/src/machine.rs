@@ -134,8 +134,7 @@ impl Machine {
     /// # Errors
     /// It fails each time.
     pub fn work(&self, work: &str) -> Result<()> {
-        let again =
-            "for turn in 1 2 3 4 5 6 7 8 9 10; do (eval \"$1\") && exit; sleep 0.2; done; false";
+        let again = "cd /; for turn in 1 2 3 4 5 6 7 8 9 10; do (eval \"$1\") && exit; sleep 0.2; done; false";
         let command = ["timeout", "20", "sh", "-c", again, "sh", work];
         self.run(&command).map(drop)
     }

