@@ -30,17 +30,30 @@ impl Disk {
     pub fn look(&mut self, executables: &mut BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
         let mut links = BTreeMap::new();
         let mut follow = |path: &Text| self.links.follow(&self.root, path, &mut links);
+        let root = &self.root;
         for (program, facts) in executables {
-            let interpreter = program::interpreter(&self.root, program.as_path());
+            let interpreter = program::interpreter(root, program.as_path());
             facts.interpreters.extend(interpreter);
+            // The kernel opens what a script names, by that name: it may be a link.
+            let scripts = facts.invoked_as.iter().filter_map(|(name, seen)| {
+                let interpreter = program::script_interpreter(root, name.as_path())?;
+                (follow(&interpreter) == program.as_path()).then(|| (interpreter, seen.clone()))
+            });
+            let scripts: Vec<_> = scripts.collect();
+            for (interpreter, seen) in scripts {
+                facts.invoked_as.entry(interpreter).or_insert(seen);
+            }
             follow(program);
-            let names = facts.interpreters.iter().chain(facts.invoked_as.keys());
-            names.for_each(&mut follow);
+            for name in facts.interpreters.iter().chain(facts.invoked_as.keys()) {
+                follow(name);
+            }
             for (path, file) in &facts.files {
                 if !file.resolved {
                     follow(path);
                 }
-                file.asked_as.iter().for_each(&mut follow);
+                for name in &file.asked_as {
+                    follow(name);
+                }
             }
         }
         links

@@ -1,6 +1,6 @@
 //! What a program's file says about itself.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io::Read as _, path::Path};
 
 use object::{
     Endianness, ReadCache, ReadRef,
@@ -15,17 +15,33 @@ use crate::observation::Text;
 /// runs, in the parent's slot. `None` for a static program, a script, or no file below `root`.
 #[must_use]
 pub fn interpreter(root: &File, program: &Path) -> Option<Text> {
+    let cache = ReadCache::new(open(root, program)?);
+    named::<FileHeader64<Endianness>, _>(&cache)
+        .or_else(|| named::<FileHeader32<Endianness>, _>(&cache))
+}
+
+/// The program that a script names behind `#!`. `None` for what is no script, or no file below `root`.
+#[must_use]
+pub fn script_interpreter(root: &File, script: &Path) -> Option<Text> {
+    /// As much as the kernel reads (`BINPRM_BUF_SIZE`, include/uapi/linux/binfmts.h, since 5.1).
+    const BEGINNING: u64 = 256;
+    let mut beginning = Vec::new();
+    let file = open(root, script)?;
+    file.take(BEGINNING).read_to_end(&mut beginning).ok()?;
+    let line = beginning.strip_prefix(b"#!")?;
+    let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
+    // Spaces and tabs part it from its argument (`load_script` in fs/binfmt_script.c).
+    let name = line.split(|byte| b" \t".contains(byte)).next()?;
+    name.starts_with(b"/").then(|| Text::from(name))
+}
+
+fn open(root: &File, path: &Path) -> Option<File> {
     // Whatever lies there by now: a FIFO must not make us wait, a terminal not become ours, and a container's link
     // not lead out of it.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat2(root, program, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let file = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
     let file = File::from(file);
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let cache = ReadCache::new(file);
-    named::<FileHeader64<Endianness>, _>(&cache)
-        .or_else(|| named::<FileHeader32<Endianness>, _>(&cache))
+    file.metadata().ok()?.is_file().then_some(file)
 }
 
 fn named<'data, Elf, R>(data: R) -> Option<Text>
@@ -44,7 +60,28 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::interpreter;
+    use super::{interpreter, script_interpreter};
+
+    #[test]
+    fn a_script_names_its_interpreter() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = std::fs::File::open(directory.path()).unwrap();
+        for (text, name) in [
+            ("#!/bin/sh\necho\n", Some("/bin/sh")),
+            ("#! /usr/bin/env\tpython3\n", Some("/usr/bin/env")),
+            ("#!sh\n", None),
+            ("#!", None),
+            ("echo\n", None),
+        ] {
+            std::fs::write(directory.path().join("script"), text).unwrap();
+            let found = script_interpreter(&root, "/script".as_ref());
+            assert_eq!(
+                found.map(|name| name.to_string()).as_deref(),
+                name,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn a_dynamic_program_names_its_interpreter() {

@@ -33,13 +33,19 @@ struct Walk<'a> {
 
 impl Symlinks {
     /// Follows `path` below `root`, and adds every link on the way to `passed`.
-    pub fn follow(&mut self, root: &File, path: &Text, passed: &mut BTreeMap<Text, Text>) {
+    /// Returns where it leads.
+    pub fn follow(
+        &mut self,
+        root: &File,
+        path: &Text,
+        passed: &mut BTreeMap<Text, Text>,
+    ) -> PathBuf {
         let mut walk = Walk {
             root,
             budget: MOST,
             passed,
         };
-        self.resolve(path.as_path(), &mut walk);
+        self.resolve(path.as_path(), &mut walk)
     }
 
     /// The path without links, as far as it exists.

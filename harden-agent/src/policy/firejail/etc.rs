@@ -29,6 +29,15 @@ pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<
         if let Some(what) = against(place) {
             reasons.push(format!("{} was {what}", Text::from(&place.path)));
         }
+        // The program that copies refuses what is not root's, and nothing starts (`check` in src/fcopy/main.c).
+        let stranger = place.inodes.iter().find(|inode| inode.uid != 0);
+        if let (Some(inode), Some(_)) = (stranger, below(&place.path, ETC)) {
+            reasons.push(format!(
+                "{} belongs to the user {}, and Firejail copies only what is root's",
+                Text::from(&place.path),
+                inode.uid
+            ));
+        }
         for name in place.all_names() {
             let Some(top) = below(name, ETC).and_then(|name| components(name).next()) else {
                 continue;
@@ -141,6 +150,26 @@ mod tests {
         );
         assert!(with("/etc/a b", Operation::Read).given().is_none());
         assert!(with("/etc/a\nb", Operation::Read).given().is_none());
+    }
+
+    #[test]
+    fn what_is_not_root_s_is_not_copied() {
+        let mut observation = Fixture::new()
+            .executable("/a")
+            .file_of("/etc/postgresql/conf", Operation::Read, 0o100_640, 0)
+            .observation();
+        let kept = |observation: &crate::observation::Observation| {
+            decide(&places(observation), &Coverage::of(observation))
+        };
+        assert_eq!(names(&kept(&observation)), ["postgresql"]);
+        let runs = observation.runs.values_mut();
+        let programs = runs.flat_map(|run| run.executables.values_mut());
+        for file in programs.flat_map(|one| one.files.values_mut()) {
+            let inodes = std::mem::take(&mut file.inodes).into_iter();
+            let owned = inodes.map(|inode| crate::observation::Inode { uid: 104, ..inode });
+            file.inodes = owned.collect();
+        }
+        assert!(kept(&observation).given().is_none());
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl Service {
             );
         }
         settings.extend(signalling(observation, unit, &mut service.left));
+        service.left.extend(filtered(unit));
         settings.extend(restrictions(unit, policy));
         service.settings = Decision::Given(settings);
         service
@@ -117,8 +118,13 @@ fn refusals(unit: &UnitFile) -> Vec<String> {
     if unit.list("ExecStart").is_empty() {
         reasons.push("the unit starts no program: it has no ExecStart=".to_owned());
     }
-    let sockets = unit.list("Sockets");
-    let mut triggers = unit.triggered_by.iter().map(String::as_str).chain(sockets);
+    let sockets = unit.list("Sockets").into_iter();
+    let mut triggers = unit
+        .triggered_by
+        .iter()
+        .map(String::as_str)
+        .chain(sockets)
+        .chain(unit.own_socket());
     if let Some(socket) = triggers.find(|name| name.ends_with(".socket")) {
         reasons.push(format!(
             "{socket} passes sockets to the daemon, which takes them only if LISTEN_PID is its own number \
@@ -145,6 +151,23 @@ fn refusals(unit: &UnitFile) -> Vec<String> {
         ));
     }
     reasons
+}
+
+/// A filter of the unit's own hides what it refuses: seccomp comes before the tracepoint (`syscall_trace_enter` in
+/// kernel/entry/common.c, 6.1).
+fn filtered(unit: &UnitFile) -> Option<String> {
+    let filters: Vec<&str> = FILTERS
+        .iter()
+        .copied()
+        .filter(|name| unit.has(name))
+        .collect();
+    (!filters.is_empty()).then(|| {
+        format!(
+            "what {} refused was not seen, and the program got along with the answer; Firejail gives another one. Where \
+             it does not start, record it once without them",
+            names(&filters)
+        )
+    })
 }
 
 /// `A=, B= and C=`
@@ -346,6 +369,14 @@ fn signals(
 /// What of the unit's own sandbox Firejail cannot work in.
 fn restrictions(unit: &UnitFile, policy: &Policy) -> Vec<Setting> {
     let mut settings = Vec::new();
+    if unit.is_set("NoExecPaths") {
+        settings.push(Setting {
+            name: "NoExecPaths",
+            values: Vec::new(),
+            replaces: true,
+            why: "Firejail is no program that it lets run; the profile has private-bin".to_owned(),
+        });
+    }
     for (name, why) in [
         ("RestrictNamespaces", "Firejail makes namespaces"),
         ("RestrictSUIDSGID", "Firejail sets modes that it refuses"),

@@ -5,6 +5,10 @@
 pub struct UnitFile {
     /// Names and values in the order in which systemd reads them.
     settings: Vec<(String, String)>,
+    /// The same of the other sections.
+    others: Vec<(String, String)>,
+    /// The name in the first comment, as `systemctl cat` has it: `# /lib/systemd/system/NAME`.
+    name: Option<String>,
     /// The units that trigger this one, as systemd lists them.
     pub triggered_by: Vec<String>,
 }
@@ -14,7 +18,12 @@ impl UnitFile {
     /// line, and comments between its parts are passed by.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let mut settings = Vec::new();
+        let (mut settings, mut others) = (Vec::new(), Vec::new());
+        let first = text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("# /"));
+        let name = first.and_then(|path| path.rsplit('/').next());
         let mut is_service = false;
         let mut pending = String::new();
         for line in text.lines() {
@@ -31,12 +40,19 @@ impl UnitFile {
             let whole = whole.trim();
             if whole.starts_with('[') {
                 is_service = whole == "[Service]";
-            } else if let Some((name, value)) = whole.split_once('=').filter(|_| is_service) {
-                settings.push((name.trim().to_owned(), value.trim().to_owned()));
+            } else if let Some((name, value)) = whole.split_once('=') {
+                let section = if is_service {
+                    &mut settings
+                } else {
+                    &mut others
+                };
+                section.push((name.trim().to_owned(), value.trim().to_owned()));
             }
         }
         Self {
             settings,
+            others,
+            name: name.map(str::to_owned),
             triggered_by: Vec::new(),
         }
     }
@@ -77,6 +93,23 @@ impl UnitFile {
             .is_some_and(|value| !off.iter().any(|word| value.eq_ignore_ascii_case(word)))
     }
 
+    /// The socket of the same name, or of one of its other names, that it requires or is enabled with.
+    pub(super) fn own_socket(&self) -> Option<&str> {
+        let words = |wanted: &'static [&str]| {
+            let settings = self.others.iter();
+            let named = settings.filter(move |(name, _)| wanted.contains(&name.as_str()));
+            named.flat_map(|(_, value)| value.split_whitespace())
+        };
+        let stem = |name: &'_ str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
+        let names = self.name.as_deref().into_iter().chain(words(&["Alias"]));
+        let stems: Vec<String> = names.filter_map(stem).collect();
+        let mut sockets = words(&["Requires", "BindsTo", "Also"]);
+        sockets.find(|name| {
+            name.strip_suffix(".socket")
+                .is_some_and(|socket| stems.iter().any(|stem| stem == socket))
+        })
+    }
+
     /// Whether it is set at all, to nothing too.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
@@ -110,6 +143,20 @@ mod tests {
         assert!(unit.is_on("NoNewPrivileges") && unit.has("NoNewPrivileges"));
         assert!(!unit.has("RestrictNamespaces"));
         assert_eq!(unit.last("User"), None);
+    }
+
+    #[test]
+    fn a_socket_of_its_own_is_found_in_its_files() {
+        let socket = |text: &str| UnitFile::parse(text).own_socket().map(str::to_owned);
+        let cups = "# /lib/systemd/system/cups.service\n[Unit]\nRequires=dbus.socket cups.socket\n";
+        assert_eq!(socket(cups).as_deref(), Some("cups.socket"));
+        let syslog = "# /lib/systemd/system/rsyslog.service\n[Unit]\nRequires=syslog.socket\n[Service]\n\
+                      ExecStart=/bin/x\n[Install]\nAlias=syslog.service\n";
+        assert_eq!(socket(syslog).as_deref(), Some("syslog.socket"));
+        assert_eq!(
+            socket("# /lib/systemd/system/d.service\n[Unit]\nRequires=dbus.socket\n"),
+            None
+        );
     }
 
     proptest! {
