@@ -22,6 +22,8 @@ use crate::{
 const FRAMES: usize = 12;
 /// Functions provided for.
 const FUNCTIONS: usize = 6;
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SETPCAP: u32 = 8;
 const CAP_SYS_ADMIN: u32 = 21;
 /// The capabilities that the kernel does not mask out, since 5.9.
@@ -89,7 +91,7 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
     let level: u32 = k::read(namespace as Address, &k::USER_NS_LEVEL).unwrap_or(0);
     let check = if level != 0 {
         kinds::CHILD_USER_NAMESPACE
-    } else if class & class::ACCESS == 0 && !is_own(credentials as Address) {
+    } else if !(is_own(credentials as Address) || is_asked_by_access(class, capability)) {
         kinds::OVERRIDDEN_CREDENTIALS
     } else if is_question(record, first, class) {
         kinds::GRANTED_NOAUDIT + denied
@@ -130,6 +132,15 @@ pub fn needs_setpcap(record: *mut SlotRecord, slot: u32) {
     };
     let fact = FACT_CAPABILITY + CAP_SETPCAP * CAPABILITY_CHECKS + check;
     emit::set(record, slot, fact);
+}
+
+/// Whether access(2) asks under the credentials that it makes for itself, of the real user (fs/open.c,
+/// `access_override_creds`): that is the task's need. What else is asked meanwhile, overlayfs asks under those of
+/// whoever mounted it, `CAP_SYS_ADMIN` for its extended attributes (`generic_permission` in fs/namei.c asks for
+/// these two alone).
+#[inline(always)]
+fn is_asked_by_access(class: u8, capability: u32) -> bool {
+    class & class::ACCESS != 0 && matches!(capability, CAP_DAC_OVERRIDE | CAP_DAC_READ_SEARCH)
 }
 
 #[inline(always)]

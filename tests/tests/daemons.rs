@@ -102,7 +102,7 @@ const DAEMONS: [Daemon; 12] = [
         program: "sshd",
         // With PAM, sessions are units of their own, and what is done in them is recorded for those.
         options: "EnvironmentFile=\nEnvironment=\"SSHD_OPTS=-o UsePAM=no\"\n",
-        prepare: "useradd -m -s /bin/sh rig && ssh-keygen -q -t ed25519 -N '' -f /root/key && \
+        prepare: "useradd -m -s /bin/sh -p '*' rig && ssh-keygen -q -t ed25519 -N '' -f /root/key && \
                   install -d -o rig -m 700 /home/rig/.ssh && \
                   install -o rig -m 600 /root/key.pub /home/rig/.ssh/authorized_keys",
         work: "ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key rig@127.0.0.1 \

@@ -69,19 +69,23 @@ impl Shells {
 }
 
 const BASH: &str = "/bin/bash";
+const NOLOGIN: &str = "/usr/sbin/nologin";
 
 fn is_bash(shell: &str) -> bool {
     shell.ends_with("/bash")
 }
 
-/// The login shell of `uid`; bash for a user that this machine does not know: it was recorded
-/// on another, and bash is what most have.
+/// The login shell of `uid`. For a user that this machine does not know, as it was recorded on another, what most
+/// have: bash, and none for an account of the system's.
 fn login_shell(uid: u32) -> String {
+    /// `SYS_UID_MAX` of login.defs(5).
+    const SYSTEM: std::ops::RangeInclusive<u32> = 1..=999;
+    let usual = if SYSTEM.contains(&uid) { NOLOGIN } else { BASH };
     nix::unistd::User::from_uid(uid.into())
         .ok()
         .flatten()
         .and_then(|user| user.shell.into_os_string().into_string().ok())
-        .unwrap_or_else(|| BASH.to_owned())
+        .unwrap_or_else(|| usual.to_owned())
 }
 
 /// What can be written.

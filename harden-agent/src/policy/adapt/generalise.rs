@@ -263,6 +263,8 @@ fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
     let file = executable.files.remove(path)?;
     let mut general = File {
         resolved: file.resolved,
+        // Whose they are counts for the directory, too.
+        inodes: file.inodes,
         ..File::default()
     };
     for (operation, outcomes) in file.operations {
