@@ -119,6 +119,8 @@ const DAEMONS: [Daemon; 12] = [
                s.sendto(bytes.fromhex(\"123401000001000000000000096c6f63616c686f73740000010001\"), (\"127.0.0.1\", 53)); \
                s.recv(512)'",
         rotate: "pkill -USR2 -x dnsmasq",
+        exposure: 2.6,
+        nature: "scripts of its unit find it by its number, as root",
         ..NOTHING
     },
     Daemon {

@@ -325,7 +325,14 @@ impl Renderer {
                 observation.name
             )
         })?;
-        let policy = self.decide(observation);
+        let mut policy = self.decide(observation);
+        // A service's account has no shell that Firejail could start it through.
+        let is_other = unit
+            .last("User")
+            .is_some_and(|user| !["root", "0"].contains(&user));
+        if self.start.is_none() && is_other {
+            policy.target.launch = Launch::Direct;
+        }
         let profile = service::profile(&observation.name);
         let decided = Service::decide(observation, &unit, &policy, &profile);
         service::service(&decided, options)
