@@ -19,8 +19,8 @@ pub(super) fn decide(observation: &Observation, coverage: &Coverage) -> Decision
     let families = families(observation);
     if families.is_empty() {
         return Decision::withheld(
-            "no socket was made; Firejail has no empty list, but a seccomp.keep without the call \
-             socket refuses them all",
+            "no socket was made, and Firejail has no empty list; where the calls are a whitelist, \
+             socket is not on it",
         );
     }
     let mut reasons = Vec::new();
