@@ -35,8 +35,9 @@ pub struct Advice {
     pub doubts: Vec<String>,
 }
 
-/// A whitelist of which less than this is seen to be complete, in per cent, breaks in use.
-const ENOUGH: u8 = 90;
+/// A whitelist of which less than this is seen to be complete, in per cent, breaks in use. Marked cases that each do
+/// another part of the work (22 of a Redis: 89 %) do not come below it.
+const ENOUGH: u8 = 80;
 
 impl Advice {
     /// Recommends, and takes what was `asked` for, if anything.
@@ -181,7 +182,10 @@ fn doubts(observation: &Observation, coverage: &Coverage) -> Vec<String> {
 fn is_library(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let name = String::from_utf8_lossy(name);
-    name.ends_with(".so") || name.contains(".so.")
+    // Not ld.so.cache.
+    let version = name.split_once(".so.").map(|(_, version)| version);
+    name.rsplit('.').next() == Some("so")
+        || version.is_some_and(|version| version.starts_with(|one: char| one.is_ascii_digit()))
 }
 
 fn is_library_directory(directory: &[u8]) -> bool {
@@ -298,7 +302,7 @@ mod tests {
             .observation();
         let decided = advice(&two, None);
         assert_eq!(decided.mode, Mode::Default);
-        assert!(decided.shown()[0].contains("less than 90 %"), "{decided:?}");
+        assert!(decided.shown()[0].contains("less than 80 %"), "{decided:?}");
         let asked = advice(&two, Some(Mode::Whitelist));
         assert_eq!(
             (asked.mode, asked.recommended),
@@ -322,6 +326,7 @@ mod tests {
             daemon("/usr/sbin/d", "/usr/lib/x86_64-linux-gnu/libc.so.6"),
             ""
         );
+        assert_eq!(daemon("/usr/sbin/d", "/etc/ld.so.cache"), "");
         assert!(daemon("/home/a/d", "/lib/libc.so.6").contains("/home/a/d is no package's"));
         let modules = daemon("/usr/sbin/d", "/usr/lib/d/modules/x.so");
         assert!(
