@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -203,6 +203,14 @@ impl ProfileArgs {
             .collect()
     }
 
+    /// Whether what somebody has decided about `subject` can be read.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check_overrides(&self, subject: &Text) -> Result<()> {
+        overrides(&self.overrides, subject).map(drop)
+    }
+
     /// Asks the sandboxes that are written for, once for however many observations. Warnings about
     /// them go to standard error.
     ///
@@ -289,18 +297,7 @@ impl Renderer {
 
     /// What is decided over, with what somebody has decided before.
     fn adapt(&self, observation: &Observation) -> Result<Adapted> {
-        let file = self
-            .overrides
-            .join(format!("{}.toml", file_stem(&observation.name)));
-        let overrides = match fs::read_to_string(&file) {
-            Err(error) if is_absent(&error) => Overrides::default(),
-            text => {
-                let parsed = text
-                    .map_err(anyhow::Error::from)
-                    .and_then(|text| Ok(Overrides::parse(&text)?));
-                parsed.with_context(|| file.display().to_string())?
-            }
-        };
+        let overrides = overrides(&self.overrides, &observation.name)?;
         Ok(adapt(observation, self.paths, &overrides))
     }
 
@@ -327,10 +324,7 @@ impl Renderer {
         })?;
         let mut policy = self.decide(observation);
         // A service's account has no shell that Firejail could start it through.
-        let is_other = unit
-            .last("User")
-            .is_some_and(|user| !["root", "0"].contains(&user));
-        if self.start.is_none() && is_other {
+        if self.start.is_none() && unit.account().is_some() {
             policy.target.launch = Launch::Direct;
         }
         let profile = service::profile(&observation.name);
@@ -338,7 +332,8 @@ impl Renderer {
         service::service(&decided, options)
     }
 
-    /// The text of one format. The outer error stops everything; the inner one says why this format is left out.
+    /// The text of one format, or why it is left out; `None` for the observation, which every command writes in its
+    /// own way.
     fn text(
         &mut self,
         format: Format,
@@ -421,9 +416,16 @@ impl Renderer {
     }
 }
 
-/// Whether there is no such file. A user may not even look into the directory of the others.
-fn is_absent(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound)
+/// What somebody has decided about `subject`: nothing, where there is no file of it in the directory.
+fn overrides(directory: &Path, subject: &Text) -> Result<Overrides> {
+    let file = directory.join(format!("{}.toml", file_stem(subject)));
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Overrides::default());
+        }
+        text => text.with_context(|| file.display().to_string())?,
+    };
+    Overrides::parse(&text).with_context(|| file.display().to_string())
 }
 
 #[cfg(test)]

@@ -98,6 +98,8 @@ impl Run {
             self.profile.force,
         )?);
 
+        self.profile.check_overrides(&name)?;
+
         let options = self.options()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -122,9 +124,21 @@ impl Run {
             content: observation::to_json(&observation)?,
             ours: Ours::Observation,
         }];
-        let mut renderer = self.profile.renderer()?;
-        outputs.extend(renderer.outputs(&observation)?);
-        let mut policy = renderer.policy(&observation)?;
+        let rendered = self.profile.renderer().and_then(|mut renderer| {
+            Ok((
+                renderer.outputs(&observation)?,
+                renderer.policy(&observation)?,
+            ))
+        });
+        let (files, mut policy) = match rendered {
+            Ok(rendered) => rendered,
+            // What was recorded is not to be lost for it.
+            Err(error) => {
+                output::write(&self.profile.out, &outputs, self.profile.force)?;
+                return Err(error.context("only the observation was written"));
+            }
+        };
+        outputs.extend(files);
         policy
             .warnings
             .retain(|warning| !self.profile.silence.contains(&warning.id));

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::observation::{Observation, RunKind, Text};
 
 use super::coverage::Coverage;
+use super::evidence::{Evidence, Item};
 use super::paths::parent;
 
 /// The kind of list of calls.
@@ -193,9 +194,24 @@ fn is_library_directory(directory: &[u8]) -> bool {
     parts.all(|part| LIBRARIES.iter().any(|one| one.as_bytes() == part))
 }
 
+/// What is dangerous and was not seen, as far as the sandbox has the name: it warns of others.
+pub(super) fn unseen(seen: &BTreeSet<&str>, is_known: impl Fn(&str) -> bool) -> Vec<Item> {
+    let names = REFUSED
+        .iter()
+        .filter(|name| !seen.contains(**name) && is_known(name));
+    names
+        .map(|name| Item::new(*name, Evidence::default()))
+        .collect()
+}
+
+/// Whether Firejail refuses the call by itself.
+pub(super) fn is_refused(call: &str) -> bool {
+    REFUSED.binary_search(&call).is_ok()
+}
+
 /// What Firejail 0.9.72 refuses by itself (`@default` in src/lib/syscall.c, its groups resolved), as far as Linux has
 /// the call on any architecture that harden observes.
-pub(super) const REFUSED: [&str; 78] = [
+const REFUSED: [&str; 78] = [
     "_sysctl",
     "acct",
     "add_key",

@@ -70,8 +70,10 @@ fn command(observation: &Observation) -> Result<String> {
         .collect();
     let base = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
     // A name without a directory was looked up in PATH, which a login may have another of.
-    let mut programs = runs
-        .flat_map(|run| run.executables.keys())
+    let programs = runs.flat_map(|run| &run.executables);
+    // A link to the program, such as sh, is a name of it.
+    let mut programs = programs
+        .flat_map(|(path, facts)| std::iter::once(path).chain(facts.invoked_as.keys()))
         .map(Text::as_bytes);
     match words.first_mut() {
         Some(first) if !first.starts_with(b"/") => {
@@ -109,6 +111,7 @@ mod tests {
     fn script(words: &[&[u8]], launch: Launch) -> Result<String> {
         let mut fixture = Fixture::new()
             .executable("/usr/bin/vtysh")
+            .invoked_as("/bin/sh")
             .syscalls(&["read"]);
         fixture.run().command = words.iter().map(Text::from).collect();
         let observation = fixture.observation();
@@ -134,6 +137,8 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with(" -- /usr/bin/vtysh \"$@\"\n"), "{text}");
+        let text = script(&[b"sh"], Launch::Direct).unwrap();
+        assert!(text.ends_with(" /bin/sh \"$@\"\n"), "{text}");
         assert!(script(&[b"other"], Launch::Direct).is_err());
         assert!(script(&[b"/bin/\xff"], Launch::Direct).is_err());
         assert!(script(&[b"/bin/a\nrm -r /"], Launch::Direct).is_err());

@@ -61,7 +61,7 @@ pub struct Deny {
 
 /// The text is no file of overrides.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error(transparent)]
 pub struct OverridesError(#[from] toml::de::Error);
 
 /// The name of the run that stands for what is allowed.

@@ -138,12 +138,9 @@ fn refusals(unit: &UnitFile) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let user = unit
-        .last("User")
-        .filter(|user| !["root", "0"].contains(user));
     let filters = FILTERS.iter().filter(|name| unit.has(name));
     let filters: Vec<&str> = filters.copied().collect();
-    if let (Some(user), false) = (user, filters.is_empty()) {
+    if let (Some(user), false) = (unit.account(), filters.is_empty()) {
         reasons.push(format!(
             "with User={user}, {} make systemd set no_new_privs, under which Firejail, which is setuid root, has \
              no privileges. Take them out of the unit, or confine it by systemd alone (--format systemd)",

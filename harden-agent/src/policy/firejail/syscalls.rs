@@ -152,21 +152,17 @@ pub(super) fn decide(
 
 /// What was seen of that which Firejail refuses by itself.
 fn exceptions(native: &BTreeMap<&Word, Evidence>, target: &Target) -> Vec<Item> {
-    let seen = native.iter().filter(|(name, _)| {
-        mode::REFUSED.binary_search(&name.as_str()).is_ok() && is_known(name.as_str(), target)
-    });
+    let seen = native
+        .iter()
+        .filter(|(name, _)| mode::is_refused(name.as_str()) && is_known(name.as_str(), target));
     seen.map(|(name, evidence)| Item::new(name.as_str(), evidence.clone()))
         .collect()
 }
 
 /// The rest of it, by name: what Firejail refuses by itself differs between its versions.
 fn refused(native: &BTreeMap<&Word, Evidence>, target: &Target) -> Vec<Item> {
-    let is_seen = |name: &str| native.keys().any(|seen| seen.as_str() == name);
-    let names = mode::REFUSED.iter();
-    let names = names.filter(|name| !is_seen(name) && is_known(name, target));
-    names
-        .map(|name| Item::new(*name, Evidence::default()))
-        .collect()
+    let seen = native.keys().map(|name| name.as_str()).collect();
+    mode::unseen(&seen, |name| is_known(name, target))
 }
 
 /// Whether the target has the name. It warns of others.

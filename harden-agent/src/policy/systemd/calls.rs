@@ -84,13 +84,8 @@ pub(super) fn decide(
 /// (systemd.exec(5)).
 fn refused(observation: &Observation, known: Option<&BTreeSet<String>>) -> Vec<Item> {
     let seen = calls(observation);
-    let names = mode::REFUSED.iter().filter(|name| {
-        seen.keys().all(|seen| seen.as_str() != **name)
-            && known.is_none_or(|known| known.contains(**name))
-    });
-    let mut items: Vec<Item> = names
-        .map(|name| Item::new(*name, Evidence::default()))
-        .collect();
+    let seen = seen.keys().map(|name| name.as_str()).collect();
+    let mut items = mode::unseen(&seen, |name| known.is_none_or(|known| known.contains(name)));
     if let Some(first) = items.first_mut() {
         first.value.insert(0, '~');
     }

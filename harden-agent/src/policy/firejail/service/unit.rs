@@ -77,6 +77,13 @@ impl UnitFile {
         self.values(name).last().filter(|value| !value.is_empty())
     }
 
+    /// The user other than root as whom its commands run.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        let user = self.last("User");
+        user.filter(|user| !["root", "0"].contains(user))
+    }
+
     /// Whether a switch is on. Systemd's other words for it are `true`, `on`, `1`, `y` and `t`.
     #[must_use]
     pub fn is_on(&self, name: &str) -> bool {
