@@ -150,7 +150,11 @@ fn five_hundred_units_take_little_memory_and_no_time() -> Result<()> {
         thread::sleep(Duration::from_millis(10));
     }
     settled(&mut agent)?;
-    println!("the most: {} KiB", status(pid, "VmHWM:")?);
+    println!(
+        "the most: {} KiB; {:.2} s of a processor",
+        status(pid, "VmHWM:")?,
+        processor(pid)?
+    );
     let (used, idle) = (memory(pid)?, load(pid, Duration::from_secs(10))?);
     println!(
         "{UNITS} units: {used} KiB, {:.3} % of a processor",

@@ -370,7 +370,7 @@ const QUIET: u32 = 3;
 /// A journal that is larger is folded at once.
 const JOURNAL_LIMIT: u64 = 64 << 20;
 /// So it is if more facts are only in memory.
-const HELD_LIMIT: usize = 8192;
+const HELD_LIMIT: usize = 2048;
 
 fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError> {
     let tiers = &config.kernel.tiers;
