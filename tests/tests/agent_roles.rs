@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{ControlCommand, Executable, Operation, Run, RunKind, Text};
 use harden_tests::{Agent, Machine, Setup, as_patient};
+use nix::sys::signal::Signal;
 
 const UNIT: &str = "harden-roles.service";
 const LIFE: &str = "[Service]
@@ -27,9 +28,12 @@ ExecStopPost=/bin/sh -c ': >/run/harden-roles/stop-post'
 User=nobody
 ";
 
+/// Where the tests' programs make files.
+const DIRECTORY: &str = "/run/harden-roles";
+
 /// The files of the test that these programs made.
 fn made(programs: &BTreeMap<Text, Executable>) -> BTreeSet<String> {
-    let directory = Path::new("/run/harden-roles");
+    let directory = Path::new(DIRECTORY);
     let files = programs.values().flat_map(|facts| &facts.files);
     files
         .filter(|(_, file)| file.operations.contains_key(&Operation::Create))
@@ -66,7 +70,7 @@ fn commands_of_one_program_are_told_apart() -> Result<()> {
         );
         return Ok(());
     }
-    machine.run(&["mkdir", "-p", "-m", "1777", "/run/harden-roles"])?;
+    machine.run(&["mkdir", "-p", "-m", "1777", DIRECTORY])?;
     machine.unit(UNIT, LIFE)?;
     let mut agent = Agent::start(&Setup {
         include: &[UNIT],
@@ -183,5 +187,79 @@ fn of_one_that_is_started_again_at_once_no_other_invocation_is_told() -> Result<
         Ok(())
     })?;
     machine.run(&["systemctl", "stop", unit])?;
+    Ok(())
+}
+
+/// What is left of it when it stops says so in a file of its own, once it may.
+const LEAVES: &str = "[Service]
+KillMode=process
+ExecStartPre=/bin/sh -c ': >/run/harden-roles/pre-$INVOCATION_ID'
+ExecStart=/bin/sh -c '(: >/run/harden-roles/left-$INVOCATION_ID; while [ ! -e /run/harden-roles/go ]; do sleep 0.1; done; : >/run/harden-roles/late-$INVOCATION_ID; sleep infinity) & : >/run/harden-roles/main-$INVOCATION_ID; exec sleep infinity'
+";
+
+#[test]
+fn processes_that_are_left_are_of_the_invocation_that_began_them() -> Result<()> {
+    let name = "processes that are left are of the invocation that began them";
+    let Some(machine) = Machine::here(name)? else {
+        return Ok(());
+    };
+    if machine.container().is_some() {
+        harden_tests::skip(name, "the system's own systemd is none");
+        return Ok(());
+    }
+    let unit = "harden-left.service";
+    machine.run(&["mkdir", "-p", "-m", "1777", DIRECTORY])?;
+    machine.unit(unit, LEAVES)?;
+    let mut agent = Agent::start(&Setup {
+        include: &[unit],
+        ..Setup::default()
+    })?;
+    let mut invocations = BTreeSet::new();
+    for number in 1..=3 {
+        machine.run(&["systemctl", "restart", unit])?;
+        let invocation = machine.property(unit, "InvocationID")?;
+        // Until the answer has come, it may not be started again.
+        agent.until(|agent| {
+            let runs = agent.snapshot(unit)?.runs;
+            ensure!(runs.len() == number, "{} runs", runs.len());
+            let told = runs.values().filter_map(|run| run.invocation.as_ref());
+            ensure!(told.into_iter().any(|told| told.as_str() == invocation));
+            let roles = roles(newest(&runs)?);
+            ensure!(
+                roles.contains_key(&Some(ControlCommand::StartPre)),
+                "{roles:?}"
+            );
+            Ok(())
+        })?;
+        invocations.insert(invocation);
+    }
+    machine.run(&["touch", "/run/harden-roles/go"])?;
+    let made = |runs: &BTreeMap<_, Run>| -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let runs = runs.values().map(|run| {
+            let invocation = run.invocation.as_ref().context("an invocation")?;
+            let names = roles(run).into_values().flatten();
+            Ok((invocation.to_string(), names.collect()))
+        });
+        runs.collect()
+    };
+    let expected: BTreeMap<String, BTreeSet<String>> = invocations
+        .iter()
+        .map(|id| {
+            let names = ["pre", "left", "main", "late"].map(|name| format!("{name}-{id}"));
+            (id.clone(), names.into())
+        })
+        .collect();
+    agent.until(|agent| {
+        let found = made(&agent.snapshot(unit)?.runs)?;
+        ensure!(found == expected, "{found:?}, not {expected:?}");
+        Ok(())
+    })?;
+    // The next agent knows it, too.
+    agent.end(Signal::SIGKILL)?;
+    agent.begin(&[])?;
+    let found = made(&agent.snapshot(unit)?.runs)?;
+    assert_eq!(found, expected);
+    machine.run(&["systemctl", "stop", unit])?;
+    machine.run(&["systemctl", "kill", "--signal=KILL", unit])?;
     Ok(())
 }

@@ -1,22 +1,22 @@
 //! The guide's restd: a daemon of its shape runs as root, is observed, and goes on without root as it was told to:
-//! with the account, the groups, the directories and the capability that were proposed, and no others.
+//! with the account, the groups, the directories and the capability that were proposed, and no others. First under
+//! the drop-in, then under Firejail.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harden_tests::{Agent, Machine, Scratch, Setup};
+use harden_tests::{Agent, Machine, Scratch, Setup, Written};
 
 const UNIT: &str = "restd.service";
 
-/// A port below 1024, a secret in /run, a database's socket with its group, audit over netlink, a log, a key.
+/// HTTPS on a port below 1024, a secret in /run, a database's socket with its group, audit over netlink, a log.
 const DAEMON: &str = r#"
-import http.server, os, socket
+import http.server, os, socket, ssl
 run = os.environ.get("RESTD_RUN", "/run")
 with open(run + "/persistent_cookie_secret", "w") as secret:
     secret.write("secret")
 os.makedirs("/var/log/restd", exist_ok=True)
 log = open("/var/log/restd/restd.log", "a")
-key = open("/etc/restd/key.pem").read()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         with socket.socket(socket.AF_UNIX) as database:
@@ -28,10 +28,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         log.flush()
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"uid %d " % os.getuid() + row + key.encode())
+        self.wfile.write(b"uid %d " % os.getuid() + row)
     def log_message(self, *rest):
         pass
-http.server.HTTPServer(("127.0.0.1", 443), Handler).serve_forever()
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/etc/restd/key.pem")
+server = http.server.HTTPServer(("127.0.0.1", 443), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 "#;
 
 const DATABASE: &str = r#"
@@ -50,9 +54,10 @@ fn set_up(machine: &Machine) -> Result<()> {
     machine.run(&["groupadd", "--system", "--force", "ovsdb-client"])?;
     machine.write("/opt/restd.py", DAEMON)?;
     machine.write("/opt/ovsdb.py", DATABASE)?;
-    machine.write("/etc/restd/key.pem", "key")?;
-    machine.run(&["chmod", "0600", "/etc/restd/key.pem"])?;
-    machine.run(&["chown", "root:root", "/etc/restd/key.pem"])?;
+    machine.run(&["mkdir", "/etc/restd"])?;
+    let key = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=restd -keyout /etc/restd/key.pem -out /tmp/cert &&
+               cat /tmp/cert >>/etc/restd/key.pem && chmod 0600 /etc/restd/key.pem";
+    machine.run(&["sh", "-c", key])?;
     machine.unit(
         "ovsdb.service",
         "[Service]\nExecStart=/usr/bin/python3 /opt/ovsdb.py\nGroup=ovsdb-client\nRuntimeDirectory=ovsdb\n\
@@ -69,12 +74,98 @@ fn set_up(machine: &Machine) -> Result<()> {
 
 /// The daemon's own test: started, asked, stopped; what it answered.
 fn live(machine: &Machine) -> Result<String> {
-    let ask = "for turn in 1 2 3 4 5 6 7 8 9 10; do curl -sf http://127.0.0.1:443/ && exit; sleep 0.3; done; false";
+    let ask = "for turn in 1 2 3 4 5 6 7 8 9 10; do curl -skf https://127.0.0.1/ && exit; sleep 0.3; done; false";
     machine.run(&["systemctl", "start", UNIT])?;
     let answer = machine.run(&["timeout", "30", "sh", "-c", ask]);
     machine.run(&["systemctl", "stop", UNIT])?;
     answer
 }
+
+/// What is proposed: an account, and a drop-in.
+struct Proposal {
+    account: String,
+    drop_in: String,
+}
+
+impl Proposal {
+    /// For the daemon as root.
+    fn of(machine: &Machine) -> Result<Self> {
+        let agent = Agent::start(&Setup::default())?;
+        for _ in 0..2 {
+            let answer = live(machine)?;
+            ensure!(answer == "uid 0 row ", "{answer}");
+        }
+        let out = Scratch::new(Path::new("/run"))?;
+        let directory = out.path().to_str().context("a path in UTF-8")?;
+        let unit = machine.key(UNIT);
+        let formats = "accounts,systemd";
+        agent.say(&["snapshot", "--format", formats, "--out", directory, &unit])?;
+        Ok(Self {
+            account: rendered(&out, ".sysusers.conf")?,
+            drop_in: rendered(&out, ".drop-in.conf")?,
+        })
+    }
+
+    /// What the unit has to say.
+    fn unit(&self) -> Vec<&str> {
+        let lines = self.account.lines();
+        lines
+            .filter_map(|line| line.strip_prefix("# In the unit: "))
+            .collect()
+    }
+
+    fn tmpfiles(&self) -> Vec<&str> {
+        let lines = self.account.lines().filter_map(|line| {
+            let rest = line.strip_prefix("# in tmpfiles.d: ")?;
+            rest.split_once(": for ").map(|(line, _)| line)
+        });
+        lines.collect()
+    }
+
+    /// What starts the daemon as the account, where Firejail starts it as root.
+    fn step_down(&self) -> Result<&str> {
+        let start = self.account.lines().find_map(|line| {
+            let (_, rest) = line.split_once("instead of it: ExecStart=")?;
+            rest.split_once(" COMMAND").map(|(start, _)| start)
+        });
+        start.with_context(|| self.account.clone())
+    }
+
+    fn is_as_the_guide_has_it(&self) -> Result<()> {
+        let (account, unit) = (&self.account, self.unit());
+        for line in [
+            "User=opsrestd",
+            "SupplementaryGroups=ovsdb-client",
+            "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            "LogsDirectory=restd",
+            "RuntimeDirectory=opsrestd",
+        ] {
+            ensure!(unit.contains(&line), "no {line}:\n{account}");
+        }
+        let tmpfiles = self.tmpfiles();
+        ensure!(
+            tmpfiles == ["z /etc/restd/key.pem 0640 - opsrestd"],
+            "{account}"
+        );
+        let useradd = "useradd -M -U -r -G ovsdb-client -s /bin/false opsrestd";
+        ensure!(account.contains(useradd), "{account}");
+        Ok(())
+    }
+
+    /// The account and its files, as written.
+    fn install(&self, machine: &Machine) -> Result<()> {
+        machine.write("/etc/sysusers.d/restd.conf", &self.account)?;
+        machine.run(&["systemd-sysusers", "/etc/sysusers.d/restd.conf"])?;
+        let tmpfiles = self.tmpfiles().join("\n") + "\n";
+        machine.write("/etc/tmpfiles.d/restd.conf", &tmpfiles)?;
+        machine.run(&["systemd-tmpfiles", "--create", "/etc/tmpfiles.d/restd.conf"])?;
+        machine.run(&["rm", "-rf", LOGS, "/run/persistent_cookie_secret"])?;
+        Ok(())
+    }
+}
+
+const LOGS: &str = "/var/log/restd";
+const DROP_INS: &str = "/run/systemd/system/restd.service.d";
 
 /// The text of the one file that ends so.
 fn rendered(out: &Scratch, end: &str) -> Result<String> {
@@ -87,16 +178,14 @@ fn rendered(out: &Scratch, end: &str) -> Result<String> {
     bail!("no file {end}")
 }
 
-/// The lines of tmpfiles.d and of the unit that stand in the comments.
-fn told(text: &str) -> (Vec<&str>, Vec<&str>) {
-    let unit = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# In the unit: "));
-    let tmpfiles = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix("# in tmpfiles.d: ")?;
-        rest.split_once(": for ").map(|(line, _)| line)
-    });
-    (unit.collect(), tmpfiles.collect())
+/// The unit with these lines, and the secret where it is to be kept, as the comment says.
+fn edit(machine: &Machine, lines: &[&str]) -> Result<()> {
+    let text = format!(
+        "[Service]\nEnvironment=RESTD_RUN=/run/opsrestd\n{}\n",
+        lines.join("\n")
+    );
+    machine.write(&format!("{DROP_INS}/40-account.conf"), &text)?;
+    machine.run(&["systemctl", "daemon-reload"]).map(drop)
 }
 
 #[test]
@@ -105,101 +194,134 @@ fn restd_goes_on_without_root_as_it_was_told_to() -> Result<()> {
         return Ok(());
     };
     set_up(&machine)?;
-    let agent = Agent::start(&Setup::default())?;
-    for _ in 0..2 {
-        let answer = live(&machine)?;
-        ensure!(answer == "uid 0 row key", "{answer}");
-    }
-    let out = Scratch::new(std::path::Path::new("/run"))?;
-    let directory = out.path().to_str().context("a path in UTF-8")?;
-    let key = machine.key(UNIT);
-    agent.say(&[
-        "snapshot",
-        "--format",
-        "accounts,systemd",
-        "--out",
-        directory,
-        &key,
-    ])?;
-    drop(agent);
-    let account = rendered(&out, ".sysusers.conf")?;
-    let drop_in = rendered(&out, ".drop-in.conf")?;
-    let (mut unit, tmpfiles) = told(&account);
-    for line in [
-        "User=opsrestd",
-        "AmbientCapabilities=CAP_NET_BIND_SERVICE",
-        "LogsDirectory=restd",
-        "RuntimeDirectory=opsrestd",
-    ] {
-        ensure!(unit.contains(&line), "no {line}:\n{account}");
-    }
-    ensure!(
-        tmpfiles == ["z /etc/restd/key.pem 0640 - opsrestd"],
-        "{account}"
-    );
-
-    // Of sockets no mode is recorded: somebody looks, as is proposed, and sees that a group may.
-    ensure!(
-        account.contains("stat -c '%A %G' /run/ovsdb/db.sock"),
-        "{account}"
-    );
-    let seen = machine.run(&["stat", "-c", "%A %G", "/run/ovsdb/db.sock"])?;
-    ensure!(seen == "srwxrwx--- ovsdb-client", "{seen}");
-    unit.push("SupplementaryGroups=ovsdb-client");
-
-    // As written, and where the secret is to be kept, as the comment says.
-    machine.write("/etc/sysusers.d/restd.conf", &account)?;
-    machine.run(&["systemd-sysusers", "/etc/sysusers.d/restd.conf"])?;
-    machine.write("/etc/tmpfiles.d/restd.conf", &(tmpfiles.join("\n") + "\n"))?;
-    machine.run(&["systemd-tmpfiles", "--create", "/etc/tmpfiles.d/restd.conf"])?;
-    machine.run(&[
-        "rm",
-        "-rf",
-        "/var/log/restd",
-        "/run/persistent_cookie_secret",
-    ])?;
-    let with = |lines: &[&str]| -> Result<()> {
-        let text = format!(
-            "[Service]\nEnvironment=RESTD_RUN=/run/opsrestd\n{}\n",
-            lines.join("\n")
-        );
-        machine.write("/run/systemd/system/restd.service.d/40-account.conf", &text)?;
-        machine.run(&["systemctl", "daemon-reload"]).map(drop)
-    };
-    with(&unit)?;
-    machine.write(
-        "/run/systemd/system/restd.service.d/50-harden.conf",
-        &drop_in,
-    )?;
-    machine.run(&["systemctl", "daemon-reload"])?;
+    let proposal = Proposal::of(&machine)?;
+    proposal.is_as_the_guide_has_it()?;
+    proposal.install(&machine)?;
     let uid = machine.run(&["id", "-u", "opsrestd"])?;
-    let expected = format!("uid {uid} row key");
-    let answer = live(&machine).with_context(|| format!("{account}\n{drop_in}"))?;
+    let expected = format!("uid {uid} row ");
+    under_the_drop_in(&machine, &proposal, &expected)?;
+    under_firejail(&machine, &proposal, &expected)
+}
+
+fn under_the_drop_in(machine: &Machine, proposal: &Proposal, expected: &str) -> Result<()> {
+    let unit = proposal.unit();
+    edit(machine, &unit)?;
+    let drop_in = format!("{DROP_INS}/50-harden.conf");
+    machine.write(&drop_in, &proposal.drop_in)?;
+    machine.run(&["systemctl", "daemon-reload"])?;
+    let answer =
+        live(machine).with_context(|| format!("{}\n{}", proposal.account, proposal.drop_in))?;
     ensure!(answer == expected, "{answer}");
 
     // Each of them is needed.
-    for needed in [
-        "AmbientCapabilities",
-        "LogsDirectory",
-        "RuntimeDirectory",
-        "SupplementaryGroups",
-    ] {
-        let less: Vec<&str> = unit
-            .iter()
-            .copied()
-            .filter(|line| !line.starts_with(needed))
-            .collect();
+    for needed in ["AmbientCapabilities", "LogsDirectory", "RuntimeDirectory"] {
+        let lines = unit.iter().copied();
+        let less: Vec<&str> = lines.filter(|line| !line.starts_with(needed)).collect();
         if needed == "LogsDirectory" {
-            machine.run(&["rm", "-rf", "/var/log/restd"])?;
+            machine.run(&["rm", "-rf", LOGS])?;
         }
-        with(&less)?;
+        edit(machine, &less)?;
+        let account = &proposal.account;
         ensure!(
-            live(&machine).is_err(),
+            live(machine).is_err(),
             "it works without {needed}:\n{account}"
         );
         let _ = machine.try_run(&["systemctl", "reset-failed", UNIT])?;
     }
-    with(&unit)?;
-    ensure!(live(&machine)? == expected, "it does not work any more");
+    // The group is its own by SupplementaryGroups= and as a member.
+    machine.run(&["gpasswd", "--delete", "opsrestd", "ovsdb-client"])?;
+    let lines = unit.iter().copied();
+    let less: Vec<&str> = lines
+        .filter(|line| !line.starts_with("SupplementaryGroups"))
+        .collect();
+    edit(machine, &less)?;
+    ensure!(live(machine).is_err(), "it works without the group");
+    let _ = machine.try_run(&["systemctl", "reset-failed", UNIT])?;
+    edit(machine, &unit)?;
+    ensure!(live(machine)? == expected, "it does not work any more");
+    machine.run(&["systemd-sysusers", "/etc/sysusers.d/restd.conf"])?;
+    machine.run(&["rm", &drop_in]).map(drop)
+}
+
+/// What steps down itself is recorded, and does so in the sandbox.
+fn under_firejail(machine: &Machine, proposal: &Proposal, expected: &str) -> Result<()> {
+    let mut unit = proposal.unit();
+    unit.retain(|line| !line.starts_with("AmbientCapabilities"));
+    let start = proposal.step_down()?;
+    let start = format!("ExecStart=\nExecStart={start} /usr/bin/python3 /opt/restd.py");
+    unit.push(&start);
+    edit(machine, &unit)?;
+    let agent = Agent::start(&Setup::default())?;
+    for _ in 0..2 {
+        let answer = live(machine)?;
+        ensure!(answer == expected, "{answer}");
+    }
+    let files = Written::of(&agent, machine, UNIT)?;
+    drop(agent);
+    let start = files.edit.as_deref();
+    let start = start.map_err(|said| anyhow::anyhow!("{said}"))?;
+    let profile = files.profile_path()?;
+    machine.write(profile, &files.profile)?;
+    machine.write(&format!("{DROP_INS}/60-harden-firejail.conf"), start)?;
+    machine.run(&["systemctl", "daemon-reload"])?;
+    let answer = live(machine).with_context(|| format!("{}\n{start}", files.profile))?;
+    ensure!(answer == expected, "{answer}");
+    is_confined(machine)?;
+
+    // What the guide had to find out by trying.
+    for (line, less) in [
+        ("caps.keep ", ("net_bind_service", "chown")),
+        ("protocol ", ("netlink", "packet")),
+        ("seccomp.keep ", (",bind,", ",")),
+    ] {
+        let (from, to) = less;
+        let change = |text: &str| {
+            if text.starts_with(line) {
+                text.replace(from, to)
+            } else {
+                text.to_owned()
+            }
+        };
+        let changed: Vec<String> = files.profile.lines().map(change).collect();
+        let changed = changed.join("\n") + "\n";
+        ensure!(
+            changed != files.profile,
+            "no {line}{from}:\n{}",
+            files.profile
+        );
+        machine.write(profile, &changed)?;
+        ensure!(live(machine).is_err(), "it works without {from}");
+        let _ = machine.try_run(&["systemctl", "reset-failed", UNIT])?;
+    }
+    machine.write(profile, &files.profile)?;
+    ensure!(live(machine)? == expected, "it does not work any more");
     Ok(())
+}
+
+/// It runs as the account, under a filter, with that one capability and no other.
+fn is_confined(machine: &Machine) -> Result<()> {
+    machine.run(&["systemctl", "start", UNIT])?;
+    machine.work("curl -skf https://127.0.0.1/")?;
+    let uid = machine.run(&["id", "-u", "opsrestd"])?;
+    let pid = machine.run(&[
+        "pgrep",
+        "-u",
+        "opsrestd",
+        "-f",
+        "^/usr/bin/python3 /opt/restd.py",
+    ])?;
+    let status = machine.run(&["cat", &format!("/proc/{pid}/status")])?;
+    for line in [
+        format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"),
+        // include/uapi/linux/capability.h: CAP_NET_BIND_SERVICE is 10.
+        "CapPrm:\t0000000000000400".to_owned(),
+        "CapEff:\t0000000000000400".to_owned(),
+        "Seccomp:\t2".to_owned(),
+    ] {
+        ensure!(
+            status.lines().any(|one| one == line),
+            "no {line}:\n{status}"
+        );
+    }
+    machine.run(&["systemctl", "stop", UNIT]).map(drop)
 }

@@ -18,7 +18,7 @@ use harden_common::kind;
 use jiff::Timestamp;
 
 use self::{
-    invocation::Invocation,
+    invocation::Invocations,
     place::{Cgroup, Home},
     run::Mark,
     unit::Unit,
@@ -57,7 +57,7 @@ pub struct State {
     /// Runs that began for more than one invocation, by the kernel side's number.
     marks: BTreeMap<u64, Mark>,
     /// By the id of the unit's own cgroup.
-    invocations: BTreeMap<u64, Invocation>,
+    invocations: BTreeMap<u64, Invocations>,
     units: BTreeMap<Text, Unit>,
     losses: BTreeMap<Word, u64>,
     news: Vec<NewFact>,
@@ -115,9 +115,16 @@ impl State {
                 invocation,
             } => {
                 if let Some(known) = self.invocations.get_mut(&cgroup) {
-                    known.name(id, invocation);
+                    known.present.name(id, invocation);
                 }
             }
+            Record::Again {
+                cgroup,
+                id,
+                invocation,
+                time,
+                before,
+            } => self.invoke_again(cgroup, id, invocation, time, before),
             Record::Command {
                 cgroup,
                 command,
@@ -128,11 +135,13 @@ impl State {
                 if let Some(known) = self.invocations.get_mut(&cgroup) {
                     known.command(command, role, argv, uid);
                     self.touch(cgroup);
+                    self.move_command(cgroup, command);
                 }
             }
             Record::Ended { cgroup, status } => {
                 if let Some(known) = self.invocations.get_mut(&cgroup) {
-                    known.status = status.or(known.status);
+                    let present = &mut known.present;
+                    present.status = status.or(present.status);
                     self.touch(cgroup);
                 }
             }
@@ -307,8 +316,8 @@ impl State {
         let mut runs = known.ended.clone();
         if let Some(instance) = &self.instance {
             let open = known.open.iter().map(|(id, run)| {
-                let invocation = self.invocations.get(&run.top);
-                (id.clone(), run.run(instance, invocation))
+                let invocations = self.invocations.get(&run.top);
+                (id.clone(), run.run(id, instance, invocations))
             });
             runs.join(open.collect());
         }
@@ -402,8 +411,8 @@ impl State {
         let mut cgroups: Vec<_> = self.cgroups.iter().collect();
         cgroups.sort_by_key(|(_, cgroup)| cgroup.path.len());
         records.extend(cgroups.iter().map(|(id, cgroup)| cgroup.record(**id)));
-        for (cgroup, invocation) in &self.invocations {
-            records.extend(invocation.records(*cgroup));
+        for (cgroup, invocations) in &self.invocations {
+            records.extend(invocations.records(*cgroup));
         }
         for (slot, home) in &self.slots {
             records.push(Record::Slot {

@@ -46,7 +46,7 @@ fn launch(asked: Option<Start>, observation: &Observation, shells: &mut Shells) 
     let shell = observation
         .runs
         .values()
-        .map(|run| shells.of(run.uid))
+        .map(|run| shells.of(&observation.name, run.uid))
         .find(|shell| !is_bash(shell))
         .unwrap_or_else(|| BASH.to_owned());
     match asked {
@@ -59,12 +59,12 @@ fn launch(asked: Option<Start>, observation: &Observation, shells: &mut Shells) 
 /// The login shells looked up so far: a look-up reads files or asks a server, and a service of an
 /// agent has many runs.
 #[derive(Clone, Debug, Default)]
-struct Shells(BTreeMap<u32, String>);
+struct Shells(BTreeMap<(Text, u32), String>);
 
 impl Shells {
-    fn of(&mut self, uid: u32) -> String {
-        let shell = self.0.entry(uid).or_insert_with(|| login_shell(uid));
-        shell.clone()
+    fn of(&mut self, subject: &Text, uid: u32) -> String {
+        let shell = self.0.entry((subject.clone(), uid));
+        shell.or_insert_with(|| login_shell(subject, uid)).clone()
     }
 }
 
@@ -75,17 +75,13 @@ fn is_bash(shell: &str) -> bool {
     shell.ends_with("/bash")
 }
 
-/// The login shell of `uid`. For a user that this machine does not know, as it was recorded on another, what most
-/// have: bash, and none for an account of the system's.
-fn login_shell(uid: u32) -> String {
+/// The login shell of `uid`. For a user that is not known, as it was recorded on another machine, what most have:
+/// bash, and none for an account of the system's.
+fn login_shell(subject: &Text, uid: u32) -> String {
     /// `SYS_UID_MAX` of login.defs(5).
     const SYSTEM: std::ops::RangeInclusive<u32> = 1..=999;
     let usual = if SYSTEM.contains(&uid) { NOLOGIN } else { BASH };
-    nix::unistd::User::from_uid(uid.into())
-        .ok()
-        .flatten()
-        .and_then(|user| user.shell.into_os_string().into_string().ok())
-        .unwrap_or_else(|| usual.to_owned())
+    target::accounts::shell(subject, uid).unwrap_or_else(|| usual.to_owned())
 }
 
 /// What can be written.
@@ -443,7 +439,7 @@ mod tests {
         let launched = |start| launch(start, &nobody_yet, &mut Shells::default());
         assert_eq!(launched(None), Launch::Shell(BASH.to_owned()));
         assert_eq!(launched(Some(Start::Direct)), Launch::Direct);
-        assert_eq!(login_shell(u32::MAX - 7), BASH);
+        assert_eq!(login_shell(&"d".into(), u32::MAX - 7), BASH);
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! What only the file system knows: interpreters of programs, links on the way to files.
+//! What only the file system knows: interpreters of programs, links on the way to files, whose sockets are.
 //!
 //! To be asked by whoever sees the file system as the program did, which the agent in its sandbox does not.
 
-use std::{collections::BTreeMap, fs::File, io, path::Path};
+use std::{collections::BTreeMap, fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 
 use super::{program, symlinks::Symlinks};
-use crate::observation::{Executable, Text};
+use crate::observation::{Executable, Inode, Operation, Text};
 
 /// The file system of a program, and what is known of it so far.
 pub struct Disk {
@@ -25,8 +27,8 @@ impl Disk {
         })
     }
 
-    /// Adds to each of `executables` the ELF interpreter that its file names, and gives back the symbolic links
-    /// on all paths that were asked for.
+    /// Adds to each of `executables` the ELF interpreter that its file names, and to the sockets that it connected
+    /// to their owners and modes; gives back the symbolic links on all paths that were asked for.
     pub fn look(&mut self, executables: &mut BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
         let mut links = BTreeMap::new();
         let mut follow = |path: &Text| self.links.follow(&self.root, path, &mut links);
@@ -47,7 +49,10 @@ impl Disk {
             for name in facts.interpreters.iter().chain(facts.invoked_as.keys()) {
                 follow(name);
             }
-            for (path, file) in &facts.files {
+            for (path, file) in &mut facts.files {
+                if file.inodes.is_empty() && file.operations.contains_key(&Operation::Connect) {
+                    file.inodes.extend(socket(root, path.as_path()));
+                }
                 if !file.resolved {
                     follow(path);
                 }
@@ -57,5 +62,70 @@ impl Disk {
             }
         }
         links
+    }
+}
+
+/// The socket that is there now: the hooks on connect(2) see an address, and the kernel's search for it is no hook's.
+fn socket(root: &File, path: &Path) -> Option<Inode> {
+    // The kernel follows links on the way to a socket (`unix_find_bsd` in net/unix/af_unix.c). Nothing is opened by this.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let found = File::from(file).metadata().ok()?;
+    let is_socket = FileType::from_raw_mode(found.mode()) == FileType::Socket;
+    is_socket.then(|| Inode {
+        device: found.dev(),
+        number: found.ino(),
+        generation: 0,
+        mode: found.mode(),
+        uid: found.uid(),
+        gid: found.gid(),
+        rdev: 0,
+        filesystem: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, os::unix::net::UnixListener};
+
+    use super::*;
+    use crate::observation::{File as Facts, Outcome, Seen, Word};
+
+    #[test]
+    fn a_socket_has_the_mode_that_is_on_disk_and_nothing_else_has() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("db.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o760)).unwrap();
+        std::os::unix::fs::symlink("/db.sock", root.path().join("link")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let connected = |operation| Facts {
+            operations: [(
+                operation,
+                [(Outcome(Word::new("ok").unwrap()), Seen::default())].into(),
+            )]
+            .into(),
+            ..Facts::default()
+        };
+        let mut program = Executable::default();
+        for (name, operation) in [
+            ("/db.sock", Operation::Connect),
+            ("/link", Operation::Connect),
+            ("/file", Operation::Connect),
+            ("/none", Operation::Connect),
+        ] {
+            program.files.insert(name.into(), connected(operation));
+        }
+        let mut programs = BTreeMap::from([(Text::from("/bin/d"), program)]);
+        let mut disk = Disk::open(root.path()).unwrap();
+        disk.look(&mut programs);
+        let files = &programs[&Text::from("/bin/d")].files;
+        let modes = |name: &str| -> Vec<u32> {
+            let inodes = files[&Text::from(name)].inodes.iter();
+            inodes.map(|inode| inode.mode).collect()
+        };
+        assert_eq!(modes("/db.sock"), [0o140_760]);
+        assert_eq!(modes("/link"), [0o140_760]);
+        assert_eq!([modes("/file"), modes("/none")], [[0; 0]; 2]);
     }
 }

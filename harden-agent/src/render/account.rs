@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::account::{Account, Obstacle, Remedy, is_name};
+use crate::policy::firejail::service::step_down;
 
 use super::page::{Options, Page};
 
@@ -83,6 +84,14 @@ fn verdict(account: &Account, out: &mut Page) {
     for line in unit(account, name, &groups) {
         out.comment(&format!("In the unit: {line}"));
     }
+    let capabilities = capabilities(account);
+    if !capabilities.is_empty() {
+        let step_down = step_down(name, name, &capabilities);
+        out.comment(&format!(
+            "For Firejail, which AmbientCapabilities= does not get through, instead of it: ExecStart=!{step_down} \
+             COMMAND. Record it so, and write the profile again"
+        ));
+    }
     for line in file_capabilities(account) {
         out.comment(&line);
     }
@@ -98,21 +107,32 @@ fn unit(account: &Account, name: &str, groups: &[&str]) -> Vec<String> {
     if !groups.is_empty() {
         lines.push(format!("SupplementaryGroups={}", groups.join(" ")));
     }
-    let mut capabilities = Vec::new();
     for obstacle in &account.obstacles {
         match &obstacle.remedy {
             Remedy::Directory { directive, name } => lines.push(format!("{directive}={name}")),
             Remedy::Move { directive, .. } => lines.push(format!("{directive}={name}")),
-            Remedy::Capability { name } => capabilities.push(name.as_str()),
             _ => {}
         }
     }
+    let capabilities = capabilities(account);
     if !capabilities.is_empty() {
         lines.push(format!("AmbientCapabilities={}", capabilities.join(" ")));
     }
     lines.sort();
     lines.dedup();
     lines
+}
+
+/// The capabilities that it has to keep: `CAP_NET_BIND_SERVICE`.
+fn capabilities(account: &Account) -> Vec<&str> {
+    let kept = account.obstacles.iter().filter_map(|obstacle| {
+        if let Remedy::Capability { name } = &obstacle.remedy {
+            Some(name.as_str())
+        } else {
+            None
+        }
+    });
+    kept.collect()
 }
 
 /// The programs of scripts, by what their files' names begin with.
@@ -233,6 +253,8 @@ mod tests {
         for line in [
             "# By hand: useradd -M -U -r -G ovsdb-client -s /bin/false opsrestd\n",
             "# In the unit: AmbientCapabilities=CAP_NET_BIND_SERVICE\n",
+            "ExecStart=!/usr/bin/setpriv --reuid=opsrestd --regid=opsrestd --init-groups \
+             --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service -- COMMAND",
             "# Where no unit starts it: setcap cap_net_bind_service+ep /usr/bin/restd && getcap /usr/bin/restd\n",
             "# In the unit: LogsDirectory=restd\n",
             "# In the unit: SupplementaryGroups=ovsdb-client\n",

@@ -1,27 +1,107 @@
-//! The groups of this machine.
+//! The users and groups of the machine, or of the container whose systemd started a unit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io::Read as _};
 
-use nix::unistd::{Gid, Group};
+use nix::unistd::{Gid, Group, User};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use crate::observation::Observation;
+use super::disks;
+use crate::{
+    collect::unit::Unit,
+    observation::{Observation, Run, Text},
+};
 
 /// The names of the groups that the observation's files belong to, by number.
 #[must_use]
 pub fn groups(observation: &Observation) -> BTreeMap<u32, String> {
+    let manager = manager(&observation.name);
+    let table = manager.as_ref().map(|manager| table(manager, "etc/group"));
     let mut names = BTreeMap::new();
-    let runs = observation.runs.values();
-    let programs = runs.flat_map(|run| run.executables.values());
-    for inode in programs
-        .flat_map(|one| one.files.values())
-        .flat_map(|file| &file.inodes)
-    {
-        if names.contains_key(&inode.gid) {
+    for gid in observation.runs.values().flat_map(gids) {
+        if names.contains_key(&gid) {
             continue;
         }
-        if let Ok(Some(group)) = Group::from_gid(Gid::from_raw(inode.gid)) {
-            names.insert(inode.gid, group.name);
-        }
+        let name = match &table {
+            Some(table) => entry(table, gid).map(|fields| fields[0].to_owned()),
+            None => Group::from_gid(Gid::from_raw(gid))
+                .ok()
+                .flatten()
+                .map(|group| group.name),
+        };
+        names.extend(name.map(|name| (gid, name)));
     }
     names
+}
+
+/// The login shell of `uid` where the unit `subject` runs; `None` for a user that is not known there.
+#[must_use]
+pub fn shell(subject: &Text, uid: u32) -> Option<String> {
+    if let Some(manager) = manager(subject) {
+        let table = table(&manager, "etc/passwd");
+        // passwd(5): the seventh field.
+        return entry(&table, uid)?.get(6).map(|&shell| shell.to_owned());
+    }
+    let user = User::from_uid(uid.into()).ok().flatten()?;
+    user.shell.into_os_string().into_string().ok()
+}
+
+/// The manager of a unit, if it is not this machine's own.
+fn manager(subject: &Text) -> Option<Text> {
+    let unit: Unit = subject.to_string().parse().ok()?;
+    let manager = unit.manager();
+    (!manager.as_bytes().is_empty()).then(|| manager.clone())
+}
+
+/// A file of the manager's system; nothing where that is not to be seen. A link in it does not lead out of it.
+fn table(manager: &Text, file: &str) -> String {
+    /// More is no such file.
+    const LIMIT: u64 = 4 << 20;
+    let read = || {
+        let root = fs::File::open(disks::root_of(manager)?).ok()?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat2(root, file, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+        let mut bytes = Vec::new();
+        fs::File::from(file)
+            .take(LIMIT)
+            .read_to_end(&mut bytes)
+            .ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+/// The fields of the first line with this number, which is the third in both files (passwd(5), group(5)).
+fn entry(table: &str, number: u32) -> Option<Vec<&str>> {
+    let mut lines = table.lines().map(|line| line.split(':').collect());
+    lines.find(|fields: &Vec<&str>| {
+        let found = fields.get(2).and_then(|field| field.parse().ok());
+        found == Some(number)
+    })
+}
+
+fn gids(run: &Run) -> impl Iterator<Item = u32> {
+    let control = run.control.values().flat_map(BTreeMap::values);
+    let programs = run.executables.values().chain(control);
+    let files = programs.flat_map(|program| program.files.values());
+    let inodes = files.flat_map(|file| &file.inodes);
+    inodes.map(|inode| inode.gid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_by_its_number() {
+        let table = "root:x:0:\nbroken\n:::\ndb:x:42:a,b\nagain:x:42:\n";
+        assert_eq!(entry(table, 42).unwrap()[0], "db");
+        assert_eq!(entry(table, 7), None);
+        assert_eq!(entry("", 0), None);
+    }
+
+    #[test]
+    fn this_machine_s_own_root_has_a_shell_and_a_container_that_is_not_there_has_nobody() {
+        assert!(shell(&"d.service".into(), 0).is_some());
+        assert_eq!(shell(&"/none/such:d.service".into(), 0), None);
+    }
 }

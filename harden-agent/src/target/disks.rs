@@ -28,7 +28,7 @@ impl Disks {
         let disk = self
             .0
             .entry(manager.clone())
-            .or_insert_with(|| root(manager).and_then(|root| Disk::open(&root).ok()));
+            .or_insert_with(|| root_of(manager).and_then(|root| Disk::open(&root).ok()));
         let Some(disk) = disk else {
             return;
         };
@@ -42,7 +42,7 @@ impl Disks {
 }
 
 /// The root directory of a manager: that of its first process, which is in `init.scope`.
-fn root(manager: &Text) -> Option<PathBuf> {
+pub(super) fn root_of(manager: &Text) -> Option<PathBuf> {
     if manager.as_bytes().is_empty() {
         return Some("/".into());
     }

@@ -20,7 +20,7 @@ use crate::{
         systemd::{Description, Error, Role, Systemd},
     },
     collect::unit::Unit,
-    observation::{ControlCommand, Text},
+    observation::{ControlCommand, Text, Word},
 };
 
 /// How long after its cause a question is asked.
@@ -195,15 +195,16 @@ impl Core {
             // What systemd says by now is of the unit's next invocation.
             return;
         }
-        if let Some(invocation) = &said.invocation
-            && self.state.invocation(cgroup).is_none()
-        {
-            let invocation = Some(word(invocation));
-            self.record(Record::Invocation {
-                cgroup,
-                id,
-                invocation,
-            });
+        if let Some(invocation) = said.invocation.as_deref().map(word) {
+            match self.state.invocation(cgroup) {
+                None => self.record(Record::Invocation {
+                    cgroup,
+                    id,
+                    invocation: Some(invocation),
+                }),
+                Some(known) if *known == invocation => {}
+                Some(_) => self.invoked_again(cgroup, invocation, &said),
+            }
         }
         for ran in said.roles {
             // A pid of an earlier invocation is in no command of this one: it does no harm.
@@ -229,6 +230,31 @@ impl Core {
                 status: said.exit_status,
             });
         }
+    }
+}
+
+impl Core {
+    /// The unit was started again, if it was in this cgroup: then a command is in it that nobody knew.
+    fn invoked_again(&mut self, cgroup: u64, invocation: Word, said: &Description) {
+        let mut before = self.state.commands(cgroup);
+        let is_new = |pid: &u32| !self.state.is_explained(cgroup, *pid);
+        let started: Vec<u32> = said
+            .roles
+            .iter()
+            .map(|ran| ran.pid)
+            .filter(is_new)
+            .collect();
+        let entered = started.iter().filter(|&pid| before.remove(pid)).count();
+        let Some(time) = said.started.filter(|_| entered > 0) else {
+            return;
+        };
+        self.record(Record::Again {
+            cgroup,
+            id: self.state.identify(cgroup, &invocation),
+            invocation,
+            time,
+            before,
+        });
     }
 }
 

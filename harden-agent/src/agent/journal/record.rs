@@ -1,6 +1,6 @@
 //! A record and its bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use harden_common::{ExecutableId, SlotKey};
@@ -92,6 +92,21 @@ pub enum Record {
         id: Word,
         /// systemd's `INVOCATION_ID`.
         invocation: Option<Word>,
+    },
+    /// The unit was started again in the cgroup of its last invocation, of which processes are left
+    /// (`KillMode=process`).
+    Again {
+        /// The cgroup.
+        cgroup: u64,
+        /// The new invocation's identifier in the observation.
+        id: Word,
+        /// systemd's `INVOCATION_ID`.
+        invocation: Word,
+        /// When, nanoseconds of `CLOCK_MONOTONIC`.
+        time: u64,
+        /// The commands that had entered by then, as [`Record::Command`] has them: they are of the invocations
+        /// before.
+        before: BTreeSet<u32>,
     },
     /// Which of a unit's commands a process is.
     Command {
@@ -221,6 +236,7 @@ impl Record {
             Self::Instance { .. }
             | Self::Run { .. }
             | Self::Invocation { .. }
+            | Self::Again { .. }
             | Self::Command { .. }
             | Self::Ended { .. }
             | Self::Losses(_) => {

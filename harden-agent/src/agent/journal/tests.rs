@@ -2,7 +2,7 @@ use std::process::Command;
 
 use harden_common::ExecutableId;
 use jiff::Timestamp;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -72,6 +72,20 @@ fn record() -> impl Strategy<Value = Record> {
                 invocation,
             }
         }),
+        (
+            any::<u64>(),
+            word(),
+            word(),
+            any::<u64>(),
+            btree_set(any::<u32>(), 0..4),
+        )
+            .prop_map(|(cgroup, id, invocation, time, before)| Record::Again {
+                cgroup,
+                id,
+                invocation,
+                time,
+                before,
+            }),
         (
             any::<u64>(),
             any::<u32>(),

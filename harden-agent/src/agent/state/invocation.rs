@@ -1,9 +1,85 @@
-//! Invocations of units: from the birth of a unit's own cgroup to its end.
+//! Invocations of units: from the birth of a unit's own cgroup to its end, or to the next start in the same one.
+//!
+//! With `KillMode=process`, which sshd and cron have, processes may be left when a unit stops, and then it is started
+//! again in the cgroup that is still there. Only systemd knows: it is told apart by the commands that it started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{super::journal::Record, State};
+use super::{
+    super::journal::{Owner, Record},
+    State,
+    place::Home,
+};
 use crate::observation::{ControlCommand, Text, Word};
+
+/// So many invocations before the present one are remembered in any case: what is left of them may do something again.
+const KEPT: usize = 16;
+
+/// All invocations of one cgroup.
+pub(super) struct Invocations {
+    /// In order.
+    former: Vec<Invocation>,
+    pub present: Invocation,
+}
+
+impl Invocations {
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Invocation> {
+        self.former.iter().chain([&self.present])
+    }
+
+    /// The invocation that a command is of.
+    pub fn of_command(&self, process: u32) -> &Invocation {
+        let mut former = self.former.iter();
+        former
+            .find(|former| former.has(process))
+            .unwrap_or(&self.present)
+    }
+
+    /// The one whose run has this identifier; the present one for a run of several.
+    pub fn of_run(&self, id: &Word) -> &Invocation {
+        let mut former = self.former.iter();
+        former
+            .find(|former| former.id == *id)
+            .unwrap_or(&self.present)
+    }
+
+    /// Whether it is known which command `process` is, or that this is not to be known.
+    fn is_explained(&self, process: u32) -> bool {
+        self.all().any(|known| known.has(process))
+    }
+
+    /// Which command of the present invocation a process is.
+    pub fn command(
+        &mut self,
+        process: u32,
+        role: Option<ControlCommand>,
+        argv: Vec<Text>,
+        uid: Option<u32>,
+    ) {
+        let command = Command { role, argv, uid };
+        self.present.commands.insert(process, command);
+    }
+
+    /// As records.
+    pub fn records(&self, cgroup: u64) -> impl Iterator<Item = Record> + '_ {
+        let mut before = None;
+        self.all().flat_map(move |known| {
+            let first = known.first(cgroup, before.take());
+            before = Some(&known.left);
+            [first].into_iter().chain(known.records(cgroup))
+        })
+    }
+
+    /// Forgets the oldest of those whose runs are in none of `open`.
+    fn forget(&mut self, open: &BTreeSet<&Word>) {
+        let surplus = self.former.len().saturating_sub(KEPT);
+        let mut number = 0;
+        self.former.retain(|former| {
+            number += 1;
+            number > surplus || open.contains(&former.id)
+        });
+    }
+}
 
 /// One invocation.
 pub(super) struct Invocation {
@@ -20,6 +96,8 @@ pub(super) struct Invocation {
     pub commands: BTreeMap<u32, Command>,
     /// How the main process ended.
     pub status: Option<i32>,
+    /// Commands that had entered when the next one began.
+    left: BTreeSet<u32>,
 }
 
 /// A command of a unit.
@@ -38,15 +116,8 @@ impl Invocation {
         self.systemd_id = invocation.or(self.systemd_id.take());
     }
 
-    /// Which command a process is.
-    pub fn command(
-        &mut self,
-        process: u32,
-        role: Option<ControlCommand>,
-        argv: Vec<Text>,
-        uid: Option<u32>,
-    ) {
-        self.commands.insert(process, Command { role, argv, uid });
+    fn has(&self, process: u32) -> bool {
+        self.commands.contains_key(&process) || self.left.contains(&process)
     }
 
     /// The main command, once it is known.
@@ -68,8 +139,26 @@ impl Invocation {
         }
     }
 
-    /// As records.
-    pub fn records(&self, cgroup: u64) -> impl Iterator<Item = Record> + '_ {
+    /// The record of its beginning, where one went `before` that left these.
+    fn first(&self, cgroup: u64, before: Option<&BTreeSet<u32>>) -> Record {
+        match (before, &self.systemd_id) {
+            (Some(before), Some(invocation)) => Record::Again {
+                cgroup,
+                id: self.id.clone(),
+                invocation: invocation.clone(),
+                time: self.born,
+                before: before.clone(),
+            },
+            (_, invocation) => Record::Invocation {
+                cgroup,
+                id: self.id.clone(),
+                invocation: invocation.clone(),
+            },
+        }
+    }
+
+    /// What is known of it besides, as records.
+    fn records(&self, cgroup: u64) -> impl Iterator<Item = Record> + '_ {
         let commands = self.commands.iter().map(move |(process, command)| {
             let Command { role, argv, uid } = command.clone();
             Record::Command {
@@ -80,16 +169,11 @@ impl Invocation {
                 uid,
             }
         });
-        let named = Record::Invocation {
-            cgroup,
-            id: self.id.clone(),
-            invocation: self.systemd_id.clone(),
-        };
         let ended = self.status.map(|status| Record::Ended {
             cgroup,
             status: Some(status),
         });
-        [named].into_iter().chain(commands).chain(ended)
+        commands.chain(ended)
     }
 }
 
@@ -99,24 +183,106 @@ impl State {
         let marked = self.marked_by(unit, born);
         let id = self.identifier(cgroup, 0);
         self.units.entry(unit.clone()).or_default();
-        self.invocations.insert(
+        let present = Invocation {
+            unit: unit.clone(),
+            id,
+            systemd_id: None,
+            born,
+            marked,
+            commands: BTreeMap::new(),
+            status: None,
+            left: BTreeSet::new(),
+        };
+        let former = Vec::new();
+        self.invocations
+            .insert(cgroup, Invocations { former, present });
+    }
+
+    /// The unit was started again in the cgroup that it had.
+    pub(super) fn invoke_again(
+        &mut self,
+        cgroup: u64,
+        id: Word,
+        invocation: Word,
+        time: u64,
+        before: BTreeSet<u32>,
+    ) {
+        let Some(unit) = self.invoked(cgroup).cloned() else {
+            return;
+        };
+        let marked = self.marked_by(&unit, time);
+        let Some(known) = self.invocations.get_mut(&cgroup) else {
+            return;
+        };
+        if known.all().any(|known| known.id == id) {
+            return;
+        }
+        let next = Invocation {
+            unit,
+            id,
+            systemd_id: Some(invocation),
+            born: time,
+            marked,
+            commands: BTreeMap::new(),
+            status: None,
+            left: BTreeSet::new(),
+        };
+        let mut last = std::mem::replace(&mut known.present, next);
+        last.left = before;
+        known.former.push(last);
+    }
+
+    /// What a command did before it was known to be of the present invocation is taken out of the one before.
+    pub(super) fn move_command(&mut self, cgroup: u64, command: u32) {
+        let Some(known) = self.invocations.get(&cgroup) else {
+            return;
+        };
+        let Some(last) = known.former.last().map(|last| last.id.clone()) else {
+            return;
+        };
+        let unit = self.units.get_mut(&known.present.unit);
+        let run = unit.and_then(|unit| unit.open.get_mut(&last));
+        let facts = run.and_then(|run| Some((run.give(command)?, run.ended)));
+        let of_command = |home: &Home| home.top == cgroup && home.command == command;
+        let moved: Vec<u32> = self
+            .slots
+            .iter()
+            .filter(|(_, home)| of_command(home) && home.run == last)
+            .map(|(slot, _)| *slot)
+            .collect();
+        for slot in moved {
+            let Some(home) = self.slots.remove(&slot) else {
+                continue;
+            };
+            // What its record has counts for another run.
+            if let Some(home) = self.home(home.owner).map(|new| Home {
+                exec: home.exec,
+                ..new
+            }) {
+                self.open_run(&home);
+                self.slots.insert(slot, home);
+            }
+        }
+        let owner = Owner {
             cgroup,
-            Invocation {
-                unit: unit.clone(),
-                id,
-                systemd_id: None,
-                born,
-                marked,
-                commands: BTreeMap::new(),
-                status: None,
-            },
-        );
+            command,
+            ..Owner::default()
+        };
+        let Some(((facts, time), home)) = facts.zip(self.home(owner)) else {
+            return;
+        };
+        self.open_run(&home);
+        let unit = self.units.get_mut(&home.unit);
+        if let Some(run) = unit.and_then(|unit| unit.open.get_mut(&home.run)) {
+            run.receive(command, facts);
+            run.ended = run.ended.max(time);
+        }
     }
 
     /// Something became known of the invocation in `cgroup` that its runs show.
     pub(super) fn touch(&mut self, cgroup: u64) {
-        let invocation = self.invocations.get(&cgroup);
-        if let Some(unit) = invocation.and_then(|known| self.units.get_mut(&known.unit)) {
+        let known = self.invocations.get(&cgroup);
+        if let Some(unit) = known.and_then(|known| self.units.get_mut(&known.present.unit)) {
             unit.dirty = true;
         }
     }
@@ -126,10 +292,10 @@ impl State {
         let over = self.invocations.keys().copied();
         let over: Vec<u64> = over.filter(|top| self.is_over(*top)).collect();
         for top in over {
-            let Some(invocation) = self.invocations.get(&top) else {
+            let Some(known) = self.invocations.get(&top) else {
                 continue;
             };
-            let unit = invocation.unit.clone();
+            let unit = known.present.unit.clone();
             if let Some(known) = self.units.get_mut(&unit) {
                 known.end(top);
             }
@@ -141,7 +307,7 @@ impl State {
         let over = self.invocations.iter();
         let over: Vec<u64> = over
             .filter(|(top, invocation)| {
-                let unit = self.units.get(&invocation.unit);
+                let unit = self.units.get(&invocation.present.unit);
                 let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
                 self.is_over(**top) && !runs.any(|run| run.top == **top)
             })
@@ -149,6 +315,11 @@ impl State {
             .collect();
         for top in over {
             self.invocations.remove(&top);
+        }
+        for known in self.invocations.values_mut() {
+            let unit = self.units.get(&known.present.unit);
+            let open = unit.into_iter().flat_map(|unit| unit.open.keys()).collect();
+            known.forget(&open);
         }
     }
 }
@@ -158,19 +329,20 @@ impl State {
     /// The unit whose own cgroup this is.
     #[must_use]
     pub fn invoked(&self, cgroup: u64) -> Option<&Text> {
-        Some(&self.invocations.get(&cgroup)?.unit)
+        Some(&self.invocations.get(&cgroup)?.present.unit)
     }
 
     /// The identifier of the invocation in `cgroup`.
     #[must_use]
     pub fn invocation_id(&self, cgroup: u64) -> Option<Word> {
-        Some(self.invocations.get(&cgroup)?.id.clone())
+        Some(self.invocations.get(&cgroup)?.present.id.clone())
     }
 
     /// systemd's identifier of it, if it is known.
     #[must_use]
     pub fn invocation(&self, cgroup: u64) -> Option<&Word> {
-        self.invocations.get(&cgroup)?.systemd_id.as_ref()
+        let known = self.invocations.get(&cgroup)?;
+        known.present.systemd_id.as_ref()
     }
 
     /// Whether the unit has been invoked again since it was in `cgroup`.
@@ -179,7 +351,8 @@ impl State {
         let Some(known) = self.invocations.get(&cgroup) else {
             return true;
         };
-        let mut others = self.invocations.values();
+        let known = &known.present;
+        let mut others = self.invocations.values().map(|other| &other.present);
         others.any(|other| other.unit == known.unit && other.born > known.born)
     }
 
@@ -187,7 +360,7 @@ impl State {
     #[must_use]
     pub fn is_explained(&self, cgroup: u64, process: u32) -> bool {
         let invocation = self.invocations.get(&cgroup);
-        invocation.is_some_and(|known| known.commands.contains_key(&process))
+        invocation.is_some_and(|known| known.is_explained(process))
     }
 
     /// Whether a command entered the unit whose own cgroup this is by `process`.
@@ -196,9 +369,25 @@ impl State {
         let Some(invocation) = self.invocations.get(&cgroup) else {
             return false;
         };
-        let unit = self.units.get(&invocation.unit);
+        let unit = self.units.get(&invocation.present.unit);
         let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
         runs.any(|run| run.top == cgroup && run.has_command(process))
+    }
+
+    /// The identifier of the invocation that systemd calls `invocation`.
+    #[must_use]
+    pub fn identify(&self, cgroup: u64, invocation: &Word) -> Word {
+        self.identifier(cgroup, invocation)
+    }
+
+    /// The commands that have entered the unit whose own cgroup this is.
+    #[must_use]
+    pub fn commands(&self, cgroup: u64) -> BTreeSet<u32> {
+        let known = self.invocations.get(&cgroup);
+        let unit = known.and_then(|known| self.units.get(&known.present.unit));
+        let runs = unit.into_iter().flat_map(|unit| unit.open.values());
+        let runs = runs.filter(|run| run.top == cgroup);
+        runs.flat_map(|run| run.commands()).collect()
     }
 
     /// The own cgroup of the unit of `slot`, if it is not known which command the slot's is.

@@ -137,7 +137,7 @@ impl State {
     /// Where the facts of `owner` go. `None` for what belongs to no unit.
     pub(super) fn home(&self, owner: Owner) -> Option<Home> {
         let (unit, top) = self.cgroups.get(&owner.cgroup)?.place.clone()?;
-        let run = self.run_of(top, owner.run)?;
+        let run = self.run_of(top, owner.run, owner.command)?;
         Some(Home {
             owner,
             unit,

@@ -1,11 +1,19 @@
 //! Runs: invocations, what somebody marked, and what the clock cut.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt::Display,
+};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::{super::journal::Record, Instance, State, invocation::Invocation, place::Home};
+use super::{
+    super::journal::Record,
+    Instance, State,
+    invocation::{Invocation, Invocations},
+    place::Home,
+};
 use crate::{
     collect::{Clock, Collector},
     observation::{Join as _, Run, RunKind, Text, Word},
@@ -68,6 +76,21 @@ impl OpenRun {
         self.commands.contains_key(&process)
     }
 
+    /// The processes by which commands entered.
+    pub fn commands(&self) -> impl Iterator<Item = u32> + '_ {
+        self.commands.keys().copied()
+    }
+
+    /// Gives away what `process` and its children did.
+    pub fn give(&mut self, process: u32) -> Option<Box<Collector>> {
+        self.commands.remove(&process)
+    }
+
+    /// Takes what another run had of `process`, whose facts have not come here yet.
+    pub fn receive(&mut self, process: u32, facts: Box<Collector>) {
+        self.commands.entry(process).or_insert(facts);
+    }
+
     /// The facts are on disk.
     pub fn forget(&mut self) {
         for collector in self.commands.values_mut() {
@@ -75,8 +98,9 @@ impl OpenRun {
         }
     }
 
-    /// As it is written.
-    pub fn run(&self, instance: &Instance, invocation: Option<&Invocation>) -> Run {
+    /// As it is written, under the identifier `id`.
+    pub fn run(&self, id: &Word, instance: &Instance, invocations: Option<&Invocations>) -> Run {
+        let invocation = invocations.map(|known| known.of_run(id));
         let main = invocation.and_then(Invocation::main);
         let mut run = Run {
             kind: self.kind,
@@ -98,7 +122,7 @@ impl OpenRun {
         for (process, collector) in &self.commands {
             let mut facts = collector.facts();
             facts.retain(|program, _| !is_before_exec(program));
-            let role = invocation.and_then(|known| known.role(*process));
+            let role = invocations.and_then(|known| known.of_command(*process).role(*process));
             match role {
                 None => run.executables.join(facts),
                 Some(_) if facts.is_empty() => {}
@@ -192,7 +216,7 @@ impl State {
     }
 
     /// A run's identifier: the same for all who ask, so that facts that come again go to the same run.
-    pub(super) fn identifier(&self, cgroup: u64, number: u64) -> Word {
+    pub(super) fn identifier(&self, cgroup: u64, number: impl Display) -> Word {
         let instance = self.instance.as_ref().map(|instance| instance.id.as_str());
         let text = format!("{} {cgroup} {number}", instance.unwrap_or_default());
         let digest = Sha256::digest(text);
@@ -203,9 +227,9 @@ impl State {
         Word::new(uuid.to_string()).unwrap_or_else(|_| Word::numbered("run", 0))
     }
 
-    /// The run for `number` in the invocation whose cgroup is `top`.
-    pub(super) fn run_of(&self, top: u64, number: u64) -> Option<Word> {
-        let invocation = self.invocations.get(&top)?;
+    /// The run for `number` and `command` in the cgroup `top` of a unit.
+    pub(super) fn run_of(&self, top: u64, number: u64, command: u32) -> Option<Word> {
+        let invocation = self.invocations.get(&top)?.of_command(command);
         Some(match self.begun(invocation, number) {
             Some((_, mark)) if mark.kind == RunKind::Mark => mark.id.clone(),
             Some((number, mark)) if mark.kind == RunKind::Window => self.identifier(top, number),
@@ -225,9 +249,10 @@ impl State {
 
     /// Makes the run that `home` leads to, unless it is there.
     pub(super) fn open_run(&mut self, home: &Home) {
-        let Some(invocation) = self.invocations.get(&home.top) else {
+        let Some(invocations) = self.invocations.get(&home.top) else {
             return;
         };
+        let invocation = invocations.of_command(home.command);
         let begun = self.begun(invocation, home.owner.run);
         let (kind, label, time) = match begun {
             Some((_, mark)) if mark.kind != RunKind::Invocation => (

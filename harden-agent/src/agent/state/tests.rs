@@ -2,7 +2,7 @@ use harden_common::{FactEvent, Header, kind};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::observation::{RunKind, Seen};
+use crate::observation::{ControlCommand, RunKind, Seen};
 
 const UNIT: &str = "a.service";
 const SECOND: u64 = 1_000_000_000;
@@ -27,10 +27,15 @@ fn instance(started: Timestamp) -> Record {
 
 /// The first sight of `fact`, so many seconds after the boot.
 fn item(fact: u32, seconds: u64) -> Record {
+    item_of(3, fact, seconds)
+}
+
+/// The same, in `slot`.
+fn item_of(slot: u32, fact: u32, seconds: u64) -> Record {
     let event = FactEvent {
         header: Header {
             kind: kind::FACT,
-            slot: 3,
+            slot,
             time: seconds * SECOND,
             ..Header::default()
         },
@@ -194,4 +199,152 @@ fn a_cgroup_is_forgotten_once_it_is_known_to_have_no_slot() {
     assert_eq!(state.ended(), std::slice::from_ref(&unit));
     state.saved(&unit);
     assert!(state.is_at_rest(&unit));
+}
+
+/// Whose `slot` is: a command in the unit's cgroup.
+fn slot(slot: u32, command: u32) -> Record {
+    Record::Slot {
+        slot,
+        owner: Owner {
+            cgroup: 7,
+            run: 1,
+            command,
+            ..Owner::default()
+        },
+    }
+}
+
+fn command(command: u32, role: Option<ControlCommand>) -> Record {
+    Record::Command {
+        cgroup: 7,
+        command,
+        role,
+        argv: vec![Text::from(format!("command {command}").as_str())],
+        uid: None,
+    }
+}
+
+/// Of each run: what systemd calls its invocation, its command, and which calls its commands made.
+fn runs(state: &State) -> Vec<(Option<String>, Text, Vec<u32>)> {
+    let runs = state.open(&Text::from(UNIT)).into_values();
+    let mut runs: Vec<_> = runs
+        .map(|run| {
+            let control = run.control.into_values();
+            let facts = control.flat_map(BTreeMap::into_values);
+            let facts = run.executables.into_values().chain(facts);
+            let names = facts.flat_map(|facts| facts.syscalls.into_values().flatten());
+            let number = |(name, _): (Word, Seen)| {
+                let name: syscalls::x86_64::Sysno = name.as_str().parse().unwrap();
+                u32::try_from(name.id()).unwrap()
+            };
+            let invocation = run.invocation.map(|invocation| invocation.to_string());
+            let first = run.command.first().cloned().unwrap_or_default();
+            (invocation, first, names.map(number).collect::<Vec<_>>())
+        })
+        .collect();
+    for (_, _, calls) in &mut runs {
+        calls.sort_unstable();
+    }
+    runs.sort();
+    runs
+}
+
+#[test]
+fn a_unit_that_is_started_again_in_its_cgroup_has_another_run() {
+    let (first, second) = ("a".repeat(32), "b".repeat(32));
+    let word = |text: &str| Word::new(text).unwrap();
+    let mut state = state(Timestamp::UNIX_EPOCH);
+    let mut known = records(Timestamp::UNIX_EPOCH);
+    known.truncate(2);
+    for record in known.clone() {
+        state.apply(record);
+    }
+    let id = state.invocation_id(7).unwrap();
+    let begun = [
+        // The main process, and one that is left when it ends.
+        slot(1, 100),
+        item_of(1, 1, 11),
+        slot(2, 101),
+        item_of(2, 2, 12),
+        Record::Invocation {
+            cgroup: 7,
+            id,
+            invocation: Some(word(&first)),
+        },
+        command(100, None),
+        // Started again: what it does first comes before anybody knows.
+        slot(3, 200),
+        item_of(3, 3, 20),
+        slot(4, 201),
+        item_of(4, 4, 21),
+    ];
+    for record in begun.clone() {
+        state.apply(record);
+    }
+    known.extend(begun);
+    assert_eq!(
+        runs(&state),
+        [(
+            Some(first.clone()),
+            Text::from("command 100"),
+            vec![1, 2, 3, 4]
+        )]
+    );
+    let told = [
+        Record::Again {
+            cgroup: 7,
+            id: word("again"),
+            invocation: word(&second),
+            time: 20 * SECOND,
+            before: BTreeSet::from([100, 101]),
+        },
+        command(200, Some(ControlCommand::StartPre)),
+        command(201, None),
+        // It goes on, what is left of the one before does, and another command enters.
+        item_of(4, 5, 22),
+        item_of(2, 6, 23),
+        slot(5, 202),
+        item_of(5, 7, 24),
+        slot(6, 101),
+        item_of(6, 8, 25),
+    ];
+    for record in told.clone() {
+        state.apply(record);
+    }
+    known.extend(told);
+    let expected = [
+        (Some(first), Text::from("command 100"), vec![1, 2, 6, 8]),
+        (Some(second), Text::from("command 201"), vec![3, 4, 5, 7]),
+    ];
+    assert_eq!(runs(&state), expected);
+    assert!(state.is_explained(7, 101) && !state.is_explained(7, 202));
+
+    // An agent that reads all of it again knows the same,
+    let mut other = self::state(Timestamp::UNIX_EPOCH);
+    for record in known {
+        other.apply(record);
+    }
+    assert_eq!(runs(&other), expected);
+    // and one that reads only what is not in files puts what comes after into the same runs.
+    let mut later = self::state(Timestamp::UNIX_EPOCH);
+    for record in state.tables() {
+        later.apply(record);
+    }
+    for (slot, fact) in [(2, 1), (6, 2), (3, 3), (4, 4), (5, 5)] {
+        later.apply(item_of(slot, fact, 30));
+    }
+    let calls: Vec<_> = runs(&later).into_iter().map(|run| (run.0, run.2)).collect();
+    let [old, new] = expected;
+    assert_eq!(calls, [(old.0, vec![1, 2]), (new.0, vec![3, 4, 5])]);
+
+    // The unit ends for good.
+    state.apply(Record::Gone { cgroup: 7, time: 1 });
+    for slot in 1..7 {
+        state.free(slot);
+    }
+    state.settle(&BTreeSet::from([7]));
+    let unit = Text::from(UNIT);
+    state.saved(&unit);
+    state.forget_ended();
+    assert!(state.is_at_rest(&unit) && state.invoked(7).is_none());
 }

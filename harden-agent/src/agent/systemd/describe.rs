@@ -9,11 +9,13 @@ use zbus::zvariant::{OwnedValue, Value};
 pub struct Description {
     /// The id of its present or last invocation.
     pub invocation: Option<String>,
+    /// When that began, nanoseconds of `CLOCK_MONOTONIC`.
+    pub started: Option<u64>,
     /// `Type=` of a service: `simple`, `notify`, `oneshot`, …
     pub service_type: Option<String>,
     /// `User=`, as it is written there.
     pub user: Option<String>,
-    /// The user that systemd runs it as while it runs, where that is given.
+    /// The user that its main process is started as, where that is given.
     pub uid: Option<u32>,
     /// Its main process, if one runs.
     pub main_pid: Option<u32>,
@@ -116,9 +118,14 @@ impl Description {
         roles.retain(|ran| ran.pid != 0);
         Self {
             invocation: properties.id("InvocationID"),
+            // Microseconds; 0 where it never was.
+            started: properties
+                .mask("InactiveExitTimestampMonotonic")
+                .filter(|&time| time != 0)
+                .map(|time| time.saturating_mul(1000)),
             service_type: properties.text("Type"),
             user: properties.text("User"),
-            uid: properties.number("UID").filter(|&uid| uid != u32::MAX),
+            uid: properties.uid(),
             main_pid: properties.number("MainPID").filter(|&pid| pid != 0),
             control_pid: properties.number("ControlPID").filter(|&pid| pid != 0),
             argv,
@@ -163,6 +170,25 @@ impl Properties<'_> {
             Value::U32(number) => Some(*number),
             _ => None,
         }
+    }
+
+    /// `User=`, unless `ExecStart=` has `+` or `!`, with which systemd starts a command as root all the same.
+    fn uid(&self) -> Option<u32> {
+        let is_root = |command: &Value<'_>| match command {
+            // File, arguments, flags, ….
+            Value::Structure(command) => match command.fields().get(2) {
+                Some(Value::Array(flags)) => flags.iter().any(|flag| {
+                    let text = <&str>::try_from(flag);
+                    text.is_ok_and(|flag| matches!(flag, "privileged" | "no-setuid"))
+                }),
+                _ => false,
+            },
+            _ => false,
+        };
+        if self.list("ExecStartEx").iter().any(is_root) {
+            return Some(0);
+        }
+        self.number("UID").filter(|&uid| uid != u32::MAX)
     }
 
     fn mask(&self, name: &str) -> Option<u64> {

@@ -103,6 +103,32 @@ fn ids_and_users_that_are_not_set_are_absent() {
     ]);
     assert_eq!(set.invocation, Some("a1".repeat(16)));
     assert_eq!(set.uid, Some(0));
+    let started = describe(vec![(
+        "InactiveExitTimestampMonotonic",
+        7_000_000_u64.into(),
+    )]);
+    assert_eq!(started.started, Some(7_000_000_000));
+    let times = (0_u64, 0_u64, 0_u64, 0_u64);
+    for (flag, uid) in [("no-setuid", 0), ("privileged", 0), ("ignore-failure", 990)] {
+        let (a, b, c, d) = times;
+        let command = (
+            "/sbin/d",
+            vec!["/sbin/d"],
+            vec![flag],
+            a,
+            b,
+            c,
+            d,
+            11_u32,
+            0_i32,
+            0_i32,
+        );
+        let set = describe(vec![
+            ("UID", 990_u32.into()),
+            ("ExecStartEx", vec![command].into()),
+        ]);
+        assert_eq!(set.uid, Some(uid), "{flag}");
+    }
     assert_eq!(set.user.as_deref(), Some("www"));
 }
 

@@ -84,7 +84,7 @@ pub enum Remedy {
         /// The line.
         line: String,
     },
-    /// Somebody has to look who may connect to this socket: of sockets no mode is recorded.
+    /// Somebody has to look who may connect to this socket: it was not there any more when its mode was looked up.
     Look {
         /// The command.
         command: String,

@@ -147,7 +147,35 @@ fn refusals(unit: &UnitFile) -> Vec<String> {
             names(&filters)
         ));
     }
+    let capabilities = unit.list("AmbientCapabilities");
+    if let (Some(user), false) = (unit.account(), capabilities.is_empty()) {
+        let capabilities: Vec<&str> = capabilities
+            .iter()
+            .flat_map(|value| value.split_whitespace())
+            .collect();
+        let group = unit.last("Group").unwrap_or(user);
+        reasons.push(format!(
+            "with User={user}, AmbientCapabilities= does not get through Firejail, which is setuid root. Have the \
+             daemon step down in the sandbox instead, record it so, and write this again: ExecStart=!{} COMMAND",
+            step_down(user, group, &capabilities)
+        ));
+    }
     reasons
+}
+
+/// What starts a program as `user` with these capabilities, where it is started as root itself: ambient ones survive
+/// the user's number and the program that is run (capabilities(7)), and a filter does not take them away.
+#[must_use]
+pub fn step_down(user: &str, group: &str, capabilities: &[&str]) -> String {
+    let names: Vec<String> = capabilities
+        .iter()
+        .map(|name| name.to_ascii_lowercase())
+        .map(|name| format!(",+{}", name.strip_prefix("cap_").unwrap_or(&name)))
+        .collect();
+    let set = format!("-all{}", names.concat());
+    format!(
+        "/usr/bin/setpriv --reuid={user} --regid={group} --init-groups --inh-caps={set} --ambient-caps={set} --"
+    )
 }
 
 /// A filter of the unit's own hides what it refuses: seccomp comes before the tracepoint (`syscall_trace_enter` in

@@ -66,8 +66,8 @@ fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warni
             Id::FileCapabilities,
             format!(
                 "an ordinary user loses {} under this profile: with a filter Firejail sets no_new_privs, and file \
-                 capabilities and ambient ones are void. Use the systemd drop-in with AmbientCapabilities=, or \
-                 leave the seccomp and protocol lines out",
+                 capabilities and ambient ones are void. Use the systemd drop-in with AmbientCapabilities=, have the \
+                 program start as root and step down itself (setpriv), or leave the seccomp and protocol lines out",
                 names.join(", ")
             ),
         )

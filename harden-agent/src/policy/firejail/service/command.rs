@@ -30,6 +30,11 @@ impl<'a> Command<'a> {
         format!("{prefixes}{launcher}{}", line.trim_end())
     }
 
+    /// Whether systemd starts it as root whatever `User=` says.
+    pub(super) fn is_as_root(&self) -> bool {
+        self.prefixes.contains(['+', '!'])
+    }
+
     /// `other`, run in the way in which this one is.
     pub(super) fn instead(&self, other: &str) -> String {
         format!("{}{other}", self.prefixes.replace('@', ""))

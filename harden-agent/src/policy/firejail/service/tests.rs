@@ -177,3 +177,23 @@ fn a_socket_that_triggers_it_is_refused() {
     let service = Service::decide(&observation, &unit, &policy, "/etc/firejail/d.profile");
     assert!(service.settings.reasons()[0].starts_with("d.socket"));
 }
+
+#[test]
+fn what_a_user_keeps_of_its_capabilities_it_loses_in_firejail_and_not_if_it_steps_down_there() {
+    let unit = "User=www\nAmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW\n";
+    let refused = decided(&format!("{START}{unit}"));
+    let reasons = refused.settings.reasons().join("\n");
+    assert!(
+        reasons.contains(
+            "ExecStart=!/usr/bin/setpriv --reuid=www --regid=www --init-groups \
+             --inh-caps=-all,+net_bind_service,+net_raw --ambient-caps=-all,+net_bind_service,+net_raw -- COMMAND"
+        ),
+        "{reasons}"
+    );
+    let start = "ExecStart=!/usr/bin/setpriv --reuid=www -- /usr/sbin/d -f\n";
+    let service = decided(&format!("{start}{unit}NoNewPrivileges=yes\n"));
+    assert_eq!(
+        value(&service, "ExecStart").unwrap(),
+        "!/usr/bin/firejail --quiet --profile=/etc/firejail/d.profile /usr/bin/setpriv --reuid=www -- /usr/sbin/d -f"
+    );
+}

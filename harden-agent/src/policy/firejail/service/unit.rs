@@ -1,5 +1,7 @@
 //! The files of a unit, as `systemctl cat` prints them: the fragment first, then the drop-ins in their order.
 
+use super::command::Command;
+
 /// What the `[Service]` section says, and what starts the unit on demand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitFile {
@@ -77,9 +79,13 @@ impl UnitFile {
         self.values(name).last().filter(|value| !value.is_empty())
     }
 
-    /// The user other than root as whom its commands run.
+    /// The user other than root as whom its commands run: `+` and `!` have systemd start one as root all the same.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
+        let is_root = |command: &&str| Command::read(command).is_as_root();
+        if self.list("ExecStart").iter().any(is_root) {
+            return None;
+        }
         let user = self.last("User");
         user.filter(|user| !["root", "0"].contains(user))
     }
@@ -150,6 +156,18 @@ mod tests {
         assert!(unit.is_on("NoNewPrivileges") && unit.has("NoNewPrivileges"));
         assert!(!unit.has("RestrictNamespaces"));
         assert_eq!(unit.last("User"), None);
+    }
+
+    #[test]
+    fn who_steps_down_itself_is_started_as_root() {
+        for (command, account) in [
+            ("/bin/d", Some("www")),
+            ("-!/bin/d", None),
+            ("+/bin/d", None),
+        ] {
+            let unit = UnitFile::parse(&format!("[Service]\nUser=www\nExecStart={command}\n"));
+            assert_eq!(unit.account(), account, "{command}");
+        }
     }
 
     #[test]
