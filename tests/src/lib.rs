@@ -6,6 +6,7 @@
 mod agent;
 mod container;
 pub mod deeds;
+pub mod filter;
 pub mod firejail;
 pub mod harden;
 pub mod http;
