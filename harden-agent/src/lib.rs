@@ -10,6 +10,7 @@ pub mod observation;
 pub mod output;
 pub mod policy;
 pub mod probe;
+mod proc;
 pub mod render;
 pub mod run;
 pub mod target;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation::{ControlCommand, Executable, Operation, Run, RunKind, Text};
+use harden_agent::observation::{ControlCommand, Executable, Operation, Run, RunKind, Text, Word};
 use harden_tests::{Agent, Machine, Setup, as_patient};
 use nix::sys::signal::Signal;
 
@@ -193,6 +193,7 @@ fn of_one_that_is_started_again_at_once_no_other_invocation_is_told() -> Result<
 /// What is left of it when it stops says so in a file of its own, once it may.
 const LEAVES: &str = "[Service]
 KillMode=process
+LockPersonality=yes
 ExecStartPre=/bin/sh -c ': >/run/harden-roles/pre-$INVOCATION_ID'
 ExecStart=/bin/sh -c '(: >/run/harden-roles/left-$INVOCATION_ID; while [ ! -e /run/harden-roles/go ]; do sleep 0.1; done; : >/run/harden-roles/late-$INVOCATION_ID; sleep infinity) & : >/run/harden-roles/main-$INVOCATION_ID; exec sleep infinity'
 ";
@@ -232,6 +233,11 @@ fn processes_that_are_left_are_of_the_invocation_that_began_them() -> Result<()>
             Ok(())
         })?;
         invocations.insert(invocation);
+    }
+    let runs = agent.snapshot(unit)?.runs;
+    for run in runs.values() {
+        let filters: Vec<&str> = run.filters.iter().map(Word::as_str).collect();
+        ensure!(filters.contains(&"LockPersonality"), "{filters:?}");
     }
     machine.run(&["touch", "/run/harden-roles/go"])?;
     let made = |runs: &BTreeMap<_, Run>| -> Result<BTreeMap<String, BTreeSet<String>>> {

@@ -30,6 +30,10 @@ const NUMBERS: std::ops::Range<u32> = 0..600;
 
 type Calls = BTreeSet<String>;
 
+/// What is said of a recording that was not free.
+const ALREADY: &str =
+    "# WARNING[already-filtered]: 1 of 3 runs were under filters already (seccomp): ";
+
 /// The family of sockets that `ls` makes, when it asks for users' names, and those that nobody makes
 /// (bits/socket.h).
 const AF_UNIX: u32 = 1;
@@ -160,8 +164,9 @@ fn systemd_s() -> Result<()> {
         machine.run(&["sleep", "1"])?;
     }
     let observation = agent.snapshot(&machine.key(unit))?;
+    ensure!(observation.runs.values().all(|run| run.filters.is_empty()));
     let files = Written::of(&agent, &machine, unit)?;
-    drop(agent);
+    ensure!(!files.drop_in.contains(ALREADY), "{}", files.drop_in);
     machine.unit(unit, &start(LONG[1]))?;
     let drop_in = format!("/run/systemd/system/{unit}.d/50-harden.conf");
     machine.write(&drop_in, &files.drop_in)?;
@@ -170,6 +175,12 @@ fn systemd_s() -> Result<()> {
     let filters = sleeper(LONG[1]).and_then(Filters::of);
     machine.run(&["systemctl", "stop", unit])?;
     let filters = filters?;
+    // What the agent saw of that says so.
+    let again = Written::of(&agent, &machine, unit)?;
+    drop(agent);
+    for text in [&again.drop_in, &again.profile] {
+        ensure!(text.contains(ALREADY), "{text}");
+    }
     no_other_family(&filters)?;
     let values = files.drop_in.lines();
     let values = values.filter_map(|line| line.strip_prefix("SystemCallFilter="));

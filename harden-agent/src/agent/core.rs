@@ -32,6 +32,7 @@ use crate::{
     collect::{self, Event},
     observation::{Text, Word},
     probe::{Events, KernelLog, Origin, Probe, ProbeError, Purpose, Sizes},
+    proc,
     run::host,
 };
 
@@ -221,8 +222,20 @@ impl Core {
         self.state.item(item);
         if header.kind == kind::EXEC {
             self.questions.executed(&self.state, header.slot);
+            self.begins_confined(header.slot, header.pid);
         }
         self.tell();
+    }
+
+    /// A program began in `slot`: who started it may have given it a filter. One that is gone already is not asked.
+    fn begins_confined(&mut self, slot: u32, pid: u32) {
+        let Some(cgroup) = self.state.cgroup_of(slot) else {
+            return;
+        };
+        let filters: BTreeSet<Word> = Word::new("seccomp").into_iter().collect();
+        if !self.state.is_confined_by(cgroup, &filters) && proc::is_filtered(pid) {
+            self.confined_by(cgroup, filters);
+        }
     }
 
     /// A cgroup was made.

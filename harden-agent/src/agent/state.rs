@@ -145,6 +145,12 @@ impl State {
                     self.touch(cgroup);
                 }
             }
+            Record::Filtered { cgroup, filters } => {
+                if let Some(known) = self.invocations.get_mut(&cgroup) {
+                    known.present.filters.extend(filters);
+                    self.touch(cgroup);
+                }
+            }
             Record::Losses(losses) => self.lost(losses),
         }
     }

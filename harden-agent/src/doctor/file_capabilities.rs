@@ -15,9 +15,9 @@ use super::{
     check::Check,
     file_systems::{AUFS, Support, known},
     mounts::{self, Mount},
-    proc, safe,
+    safe,
 };
-use crate::observation::Text;
+use crate::{observation::Text, proc};
 
 /// The extended attribute (capabilities(7), 'File capabilities').
 const ATTRIBUTE: &str = "security.capability";

@@ -9,8 +9,9 @@ use std::{
 
 use serde::Serialize;
 
-use super::{ask, check::Check, mounts::Mount, proc, safe};
+use super::{ask, check::Check, mounts::Mount, safe};
 use crate::observation::Text;
+use crate::proc;
 
 /// Properties of a unit that set a filter or take privileges (systemd.exec(5)).
 const PROPERTIES: [&str; 8] = [

@@ -13,7 +13,6 @@ mod firejail;
 mod hooks;
 mod kernel;
 mod mounts;
-mod proc;
 mod security;
 mod systemd;
 
@@ -21,7 +20,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::observation::Text;
+use crate::{observation::Text, proc};
 
 pub use check::{Check, Status};
 

@@ -181,6 +181,7 @@ fn run() -> impl Strategy<Value = Run> {
     let maps = (
         btree_map(label, label, 0..2),
         btree_map(word(), any::<u64>(), 0..2),
+        btree_set(word(), 0..2),
         btree_map(path(), text(), 0..2),
         btree_map(path(), executable(), 0..3),
         btree_map(control, btree_map(path(), executable(), 0..2), 0..2),
@@ -192,7 +193,7 @@ fn run() -> impl Strategy<Value = Run> {
             uid,
             (started, ended, status),
             host,
-            (hooks, losses, symlinks, executables, control),
+            (hooks, losses, filters, symlinks, executables, control),
         )| {
             Run {
                 kind,
@@ -207,6 +208,7 @@ fn run() -> impl Strategy<Value = Run> {
                 host,
                 hooks,
                 losses,
+                filters,
                 symlinks,
                 executables,
                 control,

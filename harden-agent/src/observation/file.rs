@@ -160,7 +160,8 @@ pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
     let Some(found) = head.schema else {
         return Err(FormatError::NoSchema);
     };
-    let parsed = if found == u64::from(SCHEMA) {
+    // 2 is this one without a field that may be left out.
+    let parsed = if (2..=u64::from(SCHEMA)).contains(&found) {
         serde_json::from_slice(json)
     } else if found == u64::from(schema_1::SCHEMA) {
         serde_json::from_slice(json).map(schema_1::Observation::migrate)
@@ -168,6 +169,7 @@ pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
         return Err(FormatError::Schema { found });
     };
     let mut observation: Observation = parsed.map_err(|error| format_error(&error))?;
+    observation.schema = SCHEMA;
     observation.settle();
     Ok(observation)
 }

@@ -89,6 +89,7 @@ join_by_field!(Run {
     host: Join::join,
     hooks: Join::join,
     losses: Join::join,
+    filters: Join::join,
     symlinks: Join::join,
     executables: Join::join,
     control: Join::join,

@@ -12,7 +12,7 @@ use super::strict;
 use super::text::{Text, Word};
 
 /// The version of the JSON that this build writes and reads.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// What was seen of one unit or command, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,11 @@ pub struct Run {
     /// an empty map says that nothing was lost.
     #[serde(deserialize_with = "strict::unique")]
     pub losses: BTreeMap<Word, u64>,
+    /// What confined the program already while it was recorded: options of its unit for which systemd installs a
+    /// filter, and `seccomp` for any filter that a program began with. Of what a filter refuses nothing is seen.
+    /// Schema 2 had none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub filters: BTreeSet<Word>,
     /// Symbolic links that lay on the paths asked for: link → its text, as of the end of the run.
     #[serde(deserialize_with = "strict::by_path")]
     pub symlinks: BTreeMap<Text, Text>,

@@ -12,7 +12,7 @@ use super::text::{Text, Word};
 /// The schema that this module reads.
 pub(super) const SCHEMA: u32 = 1;
 
-/// An observation as schema 1 had it. What lies deeper than a run is the same in both.
+/// An observation as schema 1 had it. What lies deeper than a run is the same in all.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Observation {
@@ -69,6 +69,7 @@ impl Run {
             host: self.host,
             hooks: self.hooks,
             losses: self.losses,
+            filters: BTreeSet::new(),
             symlinks: self.symlinks,
             executables: self.executables,
             control: BTreeMap::new(),

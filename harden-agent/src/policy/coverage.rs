@@ -29,6 +29,8 @@ pub struct Coverage {
     pub losses: BTreeMap<Word, u64>,
     /// The facts that some run or window had no hook for, with the number of such ones.
     pub blind: BTreeMap<String, usize>,
+    /// What confined it already, and in how many runs and windows; `None`: nothing did.
+    pub filtered: Option<(BTreeSet<Word>, usize)>,
     /// The unit's other commands that were seen.
     pub control: BTreeSet<ControlCommand>,
 }
@@ -70,6 +72,7 @@ impl Coverage {
                 .map(|run| format!("{} {}", run.host.architecture, run.host.kernel))
                 .collect(),
             completeness: Completeness::of(observation),
+            filtered: filtered(observation),
             losses,
             blind,
         }
@@ -100,6 +103,17 @@ impl Coverage {
             windows => format!("{} runs and windows", self.runs + windows),
         }
     }
+}
+
+/// The filters that were there already. `seccomp` is any: it says nothing where the unit's own are known.
+fn filtered(observation: &Observation) -> Option<(BTreeSet<Word>, usize)> {
+    let runs = observation.runs.values();
+    let under = runs.filter(|run| !run.filters.is_empty());
+    let mut names: BTreeSet<Word> = under.clone().flat_map(|run| run.filters.clone()).collect();
+    if names.len() > 1 {
+        names.retain(|name| name.as_str() != "seccomp");
+    }
+    (!names.is_empty()).then(|| (names, count(under)))
 }
 
 /// How many runs `runs` are, those counted that others stand for.

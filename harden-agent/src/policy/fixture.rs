@@ -55,6 +55,7 @@ impl Fixture {
             },
             hooks: BTreeMap::from(hooks),
             losses: BTreeMap::new(),
+            filters: [].into(),
             symlinks: BTreeMap::new(),
             executables: BTreeMap::new(),
             control: BTreeMap::new(),

@@ -66,6 +66,12 @@ pub enum Id {
     EtcFirejail,
     /// Firejail takes file capabilities from an ordinary user whose calls it filters
     FileCapabilities,
+    /// It was confined already while it was recorded
+    AlreadyFiltered,
+    /// A program lies where no file capabilities can be set
+    NoFileCapabilities,
+    /// Its login sessions are other units
+    LoginSessions,
 }
 
 impl fmt::Display for Id {
@@ -143,6 +149,18 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
             format!(
                 "INCOMPLETE: {runs} of {} had no hook for {fact}; no rule rests on them",
                 coverage.all()
+            ),
+        ));
+    }
+    if let Some((names, runs)) = &coverage.filtered {
+        let names: Vec<&str> = names.iter().map(Word::as_str).collect();
+        warnings.push(Warning::new(
+            Id::AlreadyFiltered,
+            format!(
+                "{runs} of {} were under filters already ({}): what those refused was not seen, and is refused here \
+                 too. Record once without them to see all that it asks for",
+                coverage.all(),
+                names.join(", ")
             ),
         ));
     }
@@ -269,6 +287,27 @@ pub(super) fn io_uring(observation: &Observation) -> Option<Warning> {
     })
 }
 
+/// `pam_systemd` has logind move who logs in to a scope of its own: what is done there is not this unit's any more, and
+/// still under its sandbox, which processes inherit.
+pub(super) fn sessions(observation: &Observation) -> Option<Warning> {
+    let runs = observation.runs.values();
+    let control = runs.clone().flat_map(|run| run.control.values()).flatten();
+    let programs = runs.flat_map(|run| &run.executables).chain(control);
+    let mut programs = programs.filter(|(_, facts)| {
+        let mut files = facts.files.keys();
+        files.any(|path| path.as_bytes().ends_with(b"/pam_systemd.so"))
+    });
+    let (program, _) = programs.next()?;
+    Some(Warning::new(
+        Id::LoginSessions,
+        format!(
+            "{program} opens login sessions (pam_systemd.so): what is done in them was recorded as units of their own, \
+             session-*.scope, and would be confined all the same, as processes inherit this sandbox. Merge what those \
+             did (harden merge), or confine the daemon without its sessions (UsePAM=no for sshd)"
+        ),
+    ))
+}
+
 /// A ring may also come from another program: then it is entered, and not set up.
 fn uses_ring(run: &Run) -> bool {
     let calls = run
@@ -287,7 +326,7 @@ mod tests {
 
     use super::super::fixture::Fixture;
     use super::*;
-    use crate::observation::Text;
+    use crate::observation::{Operation, Text};
 
     #[test]
     fn every_warning_is_in_the_manual_and_nothing_else() {
@@ -319,6 +358,41 @@ mod tests {
         assert!(here("6.12.3", "x86_64", None));
         assert!(here("6.1", "aarch64", None));
         assert_eq!(foreign(&observation, None), None);
+    }
+
+    #[test]
+    fn what_was_under_a_filter_is_told_by_the_unit_s_own_names() {
+        let of = |names: &[&str]| {
+            let mut fixture = Fixture::new().executable("/bin/d").next_run();
+            let names = names.iter().map(|name| Word::new(*name).unwrap());
+            fixture.run().filters.extend(names);
+            let warnings = of_coverage(&Coverage::of(&fixture.observation()));
+            let told = warnings
+                .into_iter()
+                .find(|one| one.id == Id::AlreadyFiltered);
+            told.map(|one| one.text)
+        };
+        for (filters, told) in [
+            (&["seccomp", "SystemCallFilter"][..], "SystemCallFilter"),
+            (&["seccomp"], "seccomp"),
+        ] {
+            let text = of(filters).unwrap();
+            let start = format!("1 of 2 runs were under filters already ({told}): ");
+            assert!(text.starts_with(&start), "{text}");
+        }
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn who_opens_login_sessions_is_told_where_they_are() {
+        let with = |path: &str| {
+            let fixture = Fixture::new().executable("/usr/sbin/sshd");
+            let observation = fixture.file(path, Operation::Read, "ok").observation();
+            sessions(&observation).map(|one| one.text)
+        };
+        let text = with("/usr/lib/x86_64-linux-gnu/security/pam_systemd.so").unwrap();
+        assert!(text.starts_with("/usr/sbin/sshd opens"), "{text}");
+        assert_eq!(with("/usr/lib/x86_64-linux-gnu/security/pam_unix.so"), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::{
     collect::{self, Collector, Totals},
     observation::{Run, RunKind, Text, Word},
     probe::{Events, Forced, Probe, ProbeError, Purpose, Sizes, grace_period},
+    proc,
 };
 
 /// How long processes have between SIGTERM and SIGKILL.
@@ -194,6 +195,7 @@ pub async fn record(
         host: host::this(),
         hooks: probe.hooks(),
         losses,
+        filters: confined().into_iter().collect(),
         symlinks,
         executables: facts.executables,
         control: BTreeMap::new(),
@@ -202,6 +204,11 @@ pub async fn record(
         id: identifier(),
         run,
     })
+}
+
+/// What is left to the command is left to whoever starts it.
+fn confined() -> Option<Word> {
+    proc::is_filtered(std::process::id()).then(|| Word::new("seccomp").ok())?
 }
 
 fn program(command: &[OsString]) -> Text {

@@ -4,7 +4,7 @@
 //! the process that ran it last; so it is asked a little later, and once for many questions.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -206,6 +206,8 @@ impl Core {
                 Some(_) => self.invoked_again(cgroup, invocation, &said),
             }
         }
+        let filters = said.filters.iter().filter_map(|name| Word::new(*name).ok());
+        self.confined_by(cgroup, filters.collect());
         for ran in said.roles {
             // A pid of an earlier invocation is in no command of this one: it does no harm.
             if self.state.is_explained(cgroup, ran.pid) || !self.state.has_command(cgroup, ran.pid)
@@ -234,6 +236,13 @@ impl Core {
 }
 
 impl Core {
+    /// Notes what the unit whose own cgroup this is, is confined by already.
+    pub(super) fn confined_by(&mut self, cgroup: u64, filters: BTreeSet<Word>) {
+        if !self.state.is_confined_by(cgroup, &filters) {
+            self.record(Record::Filtered { cgroup, filters });
+        }
+    }
+
     /// The unit was started again, if it was in this cgroup: then a command is in it that nobody knew.
     fn invoked_again(&mut self, cgroup: u64, invocation: Word, said: &Description) {
         let mut before = self.state.commands(cgroup);

@@ -128,6 +128,13 @@ pub enum Record {
         /// How, as [`crate::observation::Run::status`].
         status: Option<i32>,
     },
+    /// What confines the invocation in a cgroup already.
+    Filtered {
+        /// The cgroup.
+        cgroup: u64,
+        /// As [`crate::observation::Run::filters`].
+        filters: BTreeSet<Word>,
+    },
     /// What could not be recorded so far, by kind.
     Losses(BTreeMap<Word, u64>),
 }
@@ -239,6 +246,7 @@ impl Record {
             | Self::Again { .. }
             | Self::Command { .. }
             | Self::Ended { .. }
+            | Self::Filtered { .. }
             | Self::Losses(_) => {
                 out.push(tag::RARE);
                 serde_json::to_writer(out, self)?;

@@ -72,6 +72,8 @@ fn record() -> impl Strategy<Value = Record> {
                 invocation,
             }
         }),
+        (any::<u64>(), btree_set(word(), 0..4))
+            .prop_map(|(cgroup, filters)| Record::Filtered { cgroup, filters }),
         (
             any::<u64>(),
             word(),

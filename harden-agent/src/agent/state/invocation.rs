@@ -96,6 +96,8 @@ pub(super) struct Invocation {
     pub commands: BTreeMap<u32, Command>,
     /// How the main process ended.
     pub status: Option<i32>,
+    /// What confined it already.
+    pub filters: BTreeSet<Word>,
     /// Commands that had entered when the next one began.
     left: BTreeSet<u32>,
 }
@@ -173,7 +175,11 @@ impl Invocation {
             cgroup,
             status: Some(status),
         });
-        commands.chain(ended)
+        let filtered = (!self.filters.is_empty()).then(|| Record::Filtered {
+            cgroup,
+            filters: self.filters.clone(),
+        });
+        commands.chain(ended).chain(filtered)
     }
 }
 
@@ -191,6 +197,7 @@ impl State {
             marked,
             commands: BTreeMap::new(),
             status: None,
+            filters: BTreeSet::new(),
             left: BTreeSet::new(),
         };
         let former = Vec::new();
@@ -225,6 +232,7 @@ impl State {
             marked,
             commands: BTreeMap::new(),
             status: None,
+            filters: BTreeSet::new(),
             left: BTreeSet::new(),
         };
         let mut last = std::mem::replace(&mut known.present, next);
@@ -372,6 +380,19 @@ impl State {
         let unit = self.units.get(&invocation.present.unit);
         let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
         runs.any(|run| run.top == cgroup && run.has_command(process))
+    }
+
+    /// Whether it is known already that all of `filters` confine the unit whose own cgroup this is.
+    #[must_use]
+    pub fn is_confined_by(&self, cgroup: u64, filters: &BTreeSet<Word>) -> bool {
+        let known = self.invocations.get(&cgroup);
+        known.is_none_or(|known| known.present.filters.is_superset(filters))
+    }
+
+    /// The own cgroup of the unit of `slot`.
+    #[must_use]
+    pub fn cgroup_of(&self, slot: u32) -> Option<u64> {
+        Some(self.slots.get(&slot)?.top)
     }
 
     /// The identifier of the invocation that systemd calls `invocation`.

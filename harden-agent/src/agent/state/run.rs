@@ -115,6 +115,9 @@ impl OpenRun {
             host: instance.host.clone(),
             hooks: instance.hooks.clone(),
             losses: self.losses.clone(),
+            filters: invocation
+                .map(|known| known.filters.clone())
+                .unwrap_or_default(),
             symlinks: BTreeMap::new(),
             executables: BTreeMap::new(),
             control: BTreeMap::new(),

@@ -72,11 +72,24 @@ fn every_truncation_is_called_so() {
 }
 
 #[test]
+fn a_file_of_the_second_schema_lacks_what_confined_it() {
+    let second = include_str!("../../../tests/fixtures/observation-schema-2.json");
+    let mut present = from_json(EXAMPLE.as_bytes()).unwrap();
+    let filters = |observation: &mut Observation| {
+        let runs = observation.runs.values_mut();
+        runs.flat_map(|run| std::mem::take(&mut run.filters))
+            .count()
+    };
+    assert_eq!(filters(&mut present), 1);
+    assert_eq!(from_json(second.as_bytes()).unwrap(), present);
+}
+
+#[test]
 fn another_schema_is_named_before_anything_else_is_judged() {
     let newer = from_json(br#"{"shape": "unknown", "schema": 7}"#).unwrap_err();
     assert_eq!(
         newer.to_string(),
-        ": written by a newer harden (schema 7, this one reads 1 to 2): update harden"
+        ": written by a newer harden (schema 7, this one reads 1 to 3): update harden"
     );
     let older = from_json(br#"{"schema": 0}"#).unwrap_err();
     assert!(older.to_string().contains("an older harden"), "{older}");
@@ -285,7 +298,7 @@ fn a_file_of_the_first_schema_is_read_and_written_in_the_present_one() {
     );
     let json = to_json(&migrated).unwrap();
     assert_eq!(from_json(&json).unwrap(), migrated);
-    assert!(json.starts_with(b"{\n  \"schema\": 2,"));
+    assert!(json.starts_with(b"{\n  \"schema\": 3,"));
 
     // As strict as ever, and what is new is no part of the old.
     for (from, to, says) in [

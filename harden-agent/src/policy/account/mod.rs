@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod files;
+mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,6 +127,7 @@ impl Account {
         obstacles.sort_by(|one, other| (&one.remedy, &one.what).cmp(&(&other.remedy, &other.what)));
         let mut warnings = warnings::of_coverage(&coverage);
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        warnings.extend(storage::warning(observation, &obstacles));
         Self {
             subject: observation.name.clone(),
             users: observation.runs.values().map(|run| run.uid).collect(),

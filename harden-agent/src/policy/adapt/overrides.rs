@@ -181,6 +181,7 @@ impl Allow {
             invocation: None,
             stands_for: [].into(),
             losses: BTreeMap::new(),
+            filters: [].into(),
             executables: [(program, self.facts())].into(),
             control: BTreeMap::new(),
             status: None,

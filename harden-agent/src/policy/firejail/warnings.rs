@@ -6,7 +6,7 @@ use crate::observation::{Host, Observation, Text};
 
 use super::super::paths::as_argument;
 use super::super::places::Place;
-use super::super::warnings::{Id, Warning, foreign, io_uring, of_coverage};
+use super::super::warnings::{Id, Warning, foreign, io_uring, of_coverage, sessions};
 use super::Policy;
 use super::target::Launch;
 
@@ -44,6 +44,7 @@ pub(super) fn collect(
         ));
     }
     warnings.extend(io_uring(observation));
+    warnings.extend(sessions(observation));
     warnings.extend(foreign(observation, here));
     warnings.extend(nested(observation));
     warnings.extend(file_capabilities(policy, observation));

@@ -83,6 +83,7 @@ impl DropIn {
         directives.extend(calls::decide(observation, &coverage, &seen, known, terms));
         let mut warnings = warnings::of_coverage(&coverage);
         warnings.extend(warnings::io_uring(observation));
+        warnings.extend(warnings::sessions(observation));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         Self {
             subject: observation.name.clone(),

@@ -26,6 +26,13 @@ pub struct Status {
     pub effective: u64,
 }
 
+/// Whether seccomp filters the calls of process `pid`; not, if there is none.
+pub fn is_filtered(pid: u32) -> bool {
+    /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h)
+    const FILTER: u32 = 2;
+    status(&pid.to_string()).is_some_and(|status| status.seccomp == FILTER)
+}
+
 /// The status of process `pid`, or `None` if there is none.
 pub fn status(pid: &str) -> Option<Status> {
     // A process may have any bytes in its name.
