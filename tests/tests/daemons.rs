@@ -454,3 +454,26 @@ fn daemons_live_under_both_sandboxes() -> Result<()> {
     assert!(faults.is_empty(), "{}", faults.join(", "));
     Ok(())
 }
+
+#[test]
+fn sessions_that_are_units_of_their_own_are_told_of() -> Result<()> {
+    let Some(machine) = Machine::here("sessions that are units of their own are told of")? else {
+        return Ok(());
+    };
+    let daemon = DAEMONS.iter().find(|one| one.unit == "ssh.service");
+    let daemon = Daemon {
+        // Debian's own: with PAM.
+        options: "",
+        ..*daemon.context("no sshd")?
+    };
+    let case = Case::new(&daemon, &machine)?;
+    let agent = Agent::start(&Setup::default())?;
+    let written = case.recorded(&agent)?;
+    for text in [&written.drop_in, &written.profile] {
+        ensure!(
+            text.contains("# WARNING[login-sessions]: /usr/sbin/sshd opens login sessions"),
+            "{text}"
+        );
+    }
+    Ok(())
+}
