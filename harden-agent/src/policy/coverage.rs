@@ -122,7 +122,7 @@ fn count<'a>(runs: impl Iterator<Item = &'a Run>) -> usize {
 }
 
 /// Whether some hook supplied `fact`: one that could not be had is `none (REASON)`.
-fn is_seen(run: &Run, fact: &str) -> bool {
+pub(super) fn is_seen(run: &Run, fact: &str) -> bool {
     run.hooks
         .get(fact)
         .is_some_and(|hook| !hook.starts_with("none"))

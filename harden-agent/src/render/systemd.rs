@@ -50,6 +50,13 @@ fn write(directive: &Directive, out: &mut Page) {
                 out.line(&format!("{name}="));
             }
             let words: Vec<&str> = items.iter().map(|item| item.value.as_str()).collect();
+            // A device and what may be done with it are one line (systemd.resource-control(5)).
+            if name == "DeviceAllow" {
+                for word in words {
+                    out.line(&format!("{name}={word}"));
+                }
+                return;
+            }
             // An empty ReadWritePaths= would take back what the unit has.
             if name != "ReadWritePaths" || !items.is_empty() {
                 out.line(&format!("{name}={}", words.join(" ")));
@@ -123,7 +130,9 @@ mod tests {
         fn what_is_written_reads_as_what_was_decided(observation in observation()) {
             let decided = DropIn::decide(&observation, None, &Terms::default());
             let text = drop_in(&decided, &options(true));
-            for directive in &decided.directives {
+            // A line for each device.
+            let listed = |one: &&Directive| one.name != "DeviceAllow";
+            for directive in decided.directives.iter().filter(listed) {
                 let start = format!("{}=", directive.name);
                 // The last of a list is the list: what stands before it is empty.
                 let read = text.lines().filter_map(|line| line.strip_prefix(&start)).next_back();

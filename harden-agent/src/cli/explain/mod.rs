@@ -313,6 +313,11 @@ mod tests {
             "{text}"
         );
         let (given, text) = directive(&observed(), "PrivateNetwork");
+        assert!(
+            !given && text.contains("drop-in: # no PrivateNetwork=: inet6 sockets were made\n"),
+            "{text}"
+        );
+        let (given, text) = directive(&observed(), "DynamicUser");
         assert!(!given && text.is_empty(), "{text}");
         let (given, text) = directive(&observed(), "shell none");
         assert!(

@@ -9,36 +9,11 @@ use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
 use super::super::tmp;
-use super::Directive;
 use super::kernel::Seen;
+use super::{Directive, devices};
 
 /// What `ProtectHome=` hides.
 const HOMES: [&[u8]; 3] = [b"/home", b"/root", b"/run/user"];
-
-/// What a private /dev has (`mount_private_dev` in src/core/namespace.c, systemd 252).
-const DEVICES: [&[u8]; 17] = [
-    b"/dev",
-    b"/dev/fd",
-    b"/dev/full",
-    b"/dev/hugepages",
-    b"/dev/log",
-    b"/dev/mqueue",
-    b"/dev/null",
-    b"/dev/ptmx",
-    b"/dev/pts",
-    b"/dev/random",
-    b"/dev/shm",
-    b"/dev/stderr",
-    b"/dev/stdin",
-    b"/dev/stdout",
-    b"/dev/tty",
-    b"/dev/urandom",
-    b"/dev/zero",
-];
-
-/// Those of them that hold more.
-const DEVICE_DIRECTORIES: [&[u8]; 4] =
-    [b"/dev/hugepages", b"/dev/mqueue", b"/dev/pts", b"/dev/shm"];
 
 /// What `ProtectSystem=strict` leaves as it is.
 const UNTOUCHED: [&[u8]; 3] = [b"/dev", b"/proc", b"/sys"];
@@ -54,7 +29,7 @@ pub(super) fn decide(
     let mut directives = protect_system(places, coverage, private_tmp.value.given().is_some());
     directives.push(protect_home(places, coverage));
     directives.push(private_tmp);
-    directives.push(private_devices(places, seen));
+    directives.extend(devices::decide(places, seen));
     directives.extend(proc(places, coverage));
     directives
 }
@@ -129,7 +104,7 @@ fn root<'p>(place: &'p Place<'_>) -> Option<&'p str> {
 }
 
 /// The path, if it is a word to systemd, without quotes, escapes or specifiers.
-fn as_word(path: &[u8]) -> Option<&str> {
+pub(super) fn as_word(path: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(path).ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
     (text.starts_with('/') && text.len() < 4096 && text.bytes().all(plain) && !text.contains("/.."))
@@ -188,29 +163,6 @@ fn private_tmp(observation: &Observation, places: &[Place<'_>], coverage: &Cover
         })
         .collect();
     Directive::yes("PrivateTmp", reasons)
-}
-
-/// `PrivateDevices`: it also takes `CAP_MKNOD` and `CAP_SYS_RAWIO`, and refuses `@raw-io`.
-fn private_devices(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
-    let others = places.iter().filter(|place| {
-        let path = place.path.as_slice();
-        let listed = path == b"/dev" && (place.listed() || place.wrote());
-        let inside = DEVICE_DIRECTORIES.iter().any(|top| is_within(path, top));
-        is_within(path, b"/dev") && place.found() && (listed || !inside && !DEVICES.contains(&path))
-    });
-    let reasons = seen.against_with_files(
-        &[
-            "ioperm",
-            "iopl",
-            "pciconfig_iobase",
-            "pciconfig_read",
-            "pciconfig_write",
-        ],
-        &["mknod-device"],
-        &["mknod", "sys_rawio"],
-        others.map(|place| format!("{} was used", Text::from(&place.path))),
-    );
-    Directive::yes("PrivateDevices", reasons)
 }
 
 /// `ProtectProc`, which hides other users' processes, and `ProcSubset`, which hides all else.

@@ -6,8 +6,11 @@
 //! are taken together.
 
 mod calls;
+mod devices;
 mod files;
 mod kernel;
+mod network;
+mod users;
 
 use serde::Serialize;
 
@@ -77,7 +80,10 @@ impl DropIn {
             kernel::capabilities(observation, &coverage),
             kernel::no_new_privileges(observation, &seen),
         ];
+        directives.push(users::mask(&places, &coverage));
         directives.extend(files::decide(observation, &places, &coverage, &seen));
+        directives.push(users::private(observation, &places, &coverage, &seen));
+        directives.extend(network::decide(observation, &places, &coverage, &seen));
         directives.extend(kernel::decide(&seen, &places));
         directives.push(calls::families(observation, &coverage));
         directives.extend(calls::decide(observation, &coverage, &seen, known, terms));

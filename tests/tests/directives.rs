@@ -1,0 +1,172 @@
+//! Directives of the drop-in that no daemon of the other suites shows: each is given for what was seen, in force, and
+//! the same work passes.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use harden_tests::{Agent, Machine, Setup, Written};
+
+const UNIT: &str = "directives.service";
+
+/// A unit that works, says so in a file, and stays.
+struct Case<'a> {
+    machine: &'a Machine,
+    written: Written,
+}
+
+impl<'a> Case<'a> {
+    /// Two lives of a unit with these settings.
+    fn recorded(machine: &'a Machine, settings: &str) -> Result<Self> {
+        machine.unit(UNIT, &format!("[Service]\n{settings}"))?;
+        let agent = Agent::start(&Setup::default())?;
+        for _ in 0..2 {
+            live(machine)?;
+            machine.run(&["systemctl", "stop", UNIT])?;
+        }
+        let written = Written::of(&agent, machine, UNIT)?;
+        Ok(Self { machine, written })
+    }
+
+    fn has(&self, line: &str) -> Result<()> {
+        let drop_in = &self.written.drop_in;
+        let has = drop_in.lines().any(|one| one == line);
+        ensure!(has, "no {line}:\n{drop_in}");
+        Ok(())
+    }
+
+    /// Installs the drop-in, without lines that start so, and has the unit work.
+    fn lives_without(&self, start: Option<&str>) -> Result<()> {
+        let lines = self.written.drop_in.lines();
+        let less = lines.filter(|line| start.is_none_or(|start| !line.starts_with(start)));
+        let text = less.collect::<Vec<_>>().join("\n") + "\n";
+        let path = format!("/run/systemd/system/{UNIT}.d/50-harden.conf");
+        self.machine.write(&path, &text)?;
+        self.machine.run(&["systemctl", "daemon-reload"])?;
+        let _ = self.machine.try_run(&["systemctl", "reset-failed", UNIT])?;
+        live(self.machine).with_context(|| text)
+    }
+
+    /// The link of a namespace, in the unit and outside.
+    fn namespaces(&self, kind: &str) -> Result<[String; 2]> {
+        let pid = self.machine.property(UNIT, "MainPID")?;
+        let link = |pid: &str| {
+            let path = format!("/proc/{pid}/ns/{kind}");
+            self.machine.run(&["readlink", &path])
+        };
+        Ok([link(&pid)?, link("1")?])
+    }
+}
+
+/// Whether the control groups are the unified ones alone.
+fn is_unified() -> bool {
+    fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok()
+}
+
+fn live(machine: &Machine) -> Result<()> {
+    machine.run(&["rm", "-f", "/run/directives/done"])?;
+    machine.run(&["timeout", "30", "systemctl", "start", UNIT])?;
+    machine.work("test -e /run/directives/done")
+}
+
+#[test]
+fn who_needs_no_network_no_other_user_and_shows_nobody_its_files_has_none_of_them() -> Result<()> {
+    let Some(machine) = Machine::here("who needs none has no network, user or umask")? else {
+        return Ok(());
+    };
+    machine.write(
+        "/opt/directives.py",
+        "import os, socket, time\n\
+         os.close(os.open('/run/directives/secret', os.O_CREAT | os.O_WRONLY, 0o600))\n\
+         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:\n    \
+             log.connect('/run/systemd/journal/socket')\n    \
+             log.send(b'MESSAGE=directives')\n\
+         os.close(os.open('/run/directives/done', os.O_CREAT | os.O_WRONLY, 0o600))\n\
+         time.sleep(1000)\n",
+    )?;
+    let case = Case::recorded(
+        &machine,
+        "RuntimeDirectory=directives\nRuntimeDirectoryMode=0700\n\
+         ExecStart=/usr/bin/python3 -S -B /opt/directives.py\n",
+    )?;
+    for line in [
+        "UMask=0077",
+        "PrivateUsers=yes",
+        "PrivateNetwork=yes",
+        "IPAddressDeny=any",
+    ] {
+        case.has(line)?;
+    }
+    case.lives_without(None)?;
+    for kind in ["net", "user"] {
+        let [inside, outside] = case.namespaces(kind)?;
+        ensure!(inside != outside, "the namespace {kind} is {outside}");
+    }
+    let pid = machine.property(UNIT, "MainPID")?;
+    let status = machine.run(&["cat", &format!("/proc/{pid}/status")])?;
+    ensure!(status.contains("Umask:\t0077\n"), "{status}");
+    machine.run(&["systemctl", "stop", UNIT]).map(drop)
+}
+
+#[test]
+fn who_stays_on_the_machine_is_kept_there() -> Result<()> {
+    let Some(machine) = Machine::here("who stays on the machine is kept there")? else {
+        return Ok(());
+    };
+    // The second connection is refused by nobody but the kernel, in a recording: nobody listens.
+    machine.write(
+        "/opt/directives.py",
+        "import os, socket, sys, time\n\
+         server = socket.create_server(('127.0.0.1', 8090))\n\
+         with socket.create_connection(('127.0.0.1', 8090)) as client:\n    \
+             server.accept()[0].send(b'x')\n    \
+             assert client.recv(1) == b'x'\n\
+         if os.path.exists('/run/directives/try'):\n    \
+             out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n    \
+             try:\n        \
+                 out.sendto(b'x', ('192.0.2.1', 9))\n    \
+             except PermissionError:\n        \
+                 open('/run/directives/refused', 'w')\n    \
+             except OSError:\n        \
+                 pass\n\
+         os.close(os.open('/run/directives/done', os.O_CREAT | os.O_WRONLY, 0o600))\n\
+         time.sleep(1000)\n",
+    )?;
+    let case = Case::recorded(
+        &machine,
+        "RuntimeDirectory=directives\nRuntimeDirectoryPreserve=yes\n\
+         ExecStart=/usr/bin/python3 -S -B /opt/directives.py\n",
+    )?;
+    case.has("IPAddressDeny=any")?;
+    case.has("IPAddressAllow=localhost")?;
+    case.has("# no PrivateNetwork=: inet sockets were made")?;
+    machine.run(&["touch", "/run/directives/try"])?;
+    case.lives_without(None)?;
+    machine.run(&["systemctl", "stop", UNIT])?;
+    // systemd has its firewall in the unified control groups alone.
+    let refused = machine.try_run(&["test", "-e", "/run/directives/refused"])?;
+    ensure!(refused.status.success() == is_unified(), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn a_device_that_was_used_is_there_and_no_other() -> Result<()> {
+    let Some(machine) = Machine::here("a device that was used is there and no other")? else {
+        return Ok(());
+    };
+    // The kernel's log by another name.
+    machine.run(&["mknod", "/dev/directives", "c", "1", "11"])?;
+    let case = Case::recorded(
+        &machine,
+        "RuntimeDirectory=directives\n\
+         ExecStart=/bin/sh -c 'dd if=/dev/directives of=/dev/null bs=8192 count=1 && : >/run/directives/done && exec sleep 1000'\n",
+    )?;
+    case.has("DevicePolicy=closed")?;
+    case.has("DeviceAllow=/dev/directives r")?;
+    case.lives_without(None)?;
+    machine.run(&["systemctl", "stop", UNIT])?;
+    // systemd has a filter of devices in the unified control groups alone, but for one that is the host's first.
+    let without = case.lives_without(Some("DeviceAllow="));
+    ensure!(without.is_err() == is_unified(), "{without:?}");
+    let _ = machine.try_run(&["systemctl", "stop", UNIT])?;
+    machine.run(&["rm", "/dev/directives"]).map(drop)
+}
