@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::{
     agent::request::NewFact,
-    observation::{Abi, Executable, Join as _, Observation, Operation, RunKind, Text},
+    observation::{Abi, Executable, File, Join as _, Observation, Operation, RunKind, Text},
 };
 use harden_tests::{
     Agent, Machine, Process, Scratch, Setup, as_patient, harden,
@@ -90,6 +90,10 @@ fn of_the_agent(observation: &Observation) -> Observation {
         for executable in run.executables.values_mut().chain(others) {
             executable.interpreters.clear();
             executable.invoked_as.clear();
+            let connected = |file: &&mut File| file.operations.contains_key(&Operation::Connect);
+            for file in executable.files.values_mut().filter(connected) {
+                file.inodes.clear();
+            }
         }
     }
     observation

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use harden_agent::observation::SCHEMA;
 use harden_tests::{Scratch, harden, met};
 
 /// An observation that can be read: the one in the format's own description.
@@ -56,12 +57,15 @@ fn observations_that_are_none() -> Result<()> {
     let good = observation()?;
     let nested =
         |open: &str, close: &str| format!("{}{}", open.repeat(200_000), close.repeat(200_000));
-    let runs = |text: &str| format!("{{\"schema\": 2, \"name\": \"x\", \"runs\": {text}}}");
+    let runs = |text: &str| format!("{{\"schema\": {SCHEMA}, \"name\": \"x\", \"runs\": {text}}}");
     for (name, content, says) in [
         ("truncated", good[..good.len() / 2].to_owned(), "incomplete"),
         (
             "version",
-            good.replace("\"schema\": 2", "\"schema\": 3"),
+            good.replace(
+                &format!("\"schema\": {SCHEMA}"),
+                &format!("\"schema\": {}", SCHEMA + 1),
+            ),
             "newer harden",
         ),
         ("empty", String::new(), "incomplete"),

@@ -156,6 +156,12 @@ pub const SUITES: &[Suite] = &[
         by_name: true,
         ..debian("drop_in")
     },
+    // What needs the unified control groups, which a container may lack.
+    Suite {
+        kernels: &["6.1"],
+        by_name: true,
+        ..debian("directives")
+    },
     // The same boot for both, and in this order: what was there from the start is looked at first.
     Suite {
         parameter: INSTALLED,
