@@ -123,7 +123,7 @@ fn who_stays_on_the_machine_is_kept_there() -> Result<()> {
          if os.path.exists('/run/directives/try'):\n    \
              out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n    \
              try:\n        \
-                 out.sendto(b'x', ('192.0.2.1', 9))\n    \
+                 out.sendto(b'x', ('198.51.100.1', 9))\n    \
              except PermissionError:\n        \
                  open('/run/directives/refused', 'w')\n    \
              except OSError:\n        \
@@ -140,6 +140,11 @@ fn who_stays_on_the_machine_is_kept_there() -> Result<()> {
     case.has("IPAddressAllow=localhost")?;
     case.has("# no PrivateNetwork=: inet sockets were made")?;
     machine.run(&["touch", "/run/directives/try"])?;
+    // An address that a packet can be sent to, and not one of 127.0.0.0/8. A container's network is that of the host.
+    let address = ["ip", "address", "add", "198.51.100.1/32", "dev", "lo"];
+    if is_unified() {
+        machine.run(&address)?;
+    }
     case.lives_without(None)?;
     machine.run(&["systemctl", "stop", UNIT])?;
     // systemd has its firewall in the unified control groups alone.

@@ -89,7 +89,7 @@ impl Service {
     ) -> Self {
         let mut service = Self {
             subject: observation.name.clone(),
-            settings: Decision::unless(refusals(unit), Vec::new()),
+            settings: Decision::unless(refusals(unit, policy), Vec::new()),
             left: Vec::new(),
         };
         if service.settings.given().is_none() {
@@ -113,7 +113,7 @@ impl Service {
 }
 
 /// Why it cannot be done at all.
-fn refusals(unit: &UnitFile) -> Vec<String> {
+fn refusals(unit: &UnitFile, policy: &Policy) -> Vec<String> {
     let mut reasons = Vec::new();
     if unit.list("ExecStart").is_empty() {
         reasons.push("the unit starts no program: it has no ExecStart=".to_owned());
@@ -147,12 +147,8 @@ fn refusals(unit: &UnitFile) -> Vec<String> {
             names(&filters)
         ));
     }
-    let capabilities = unit.list("AmbientCapabilities");
+    let capabilities = ambient(unit, policy);
     if let (Some(user), false) = (unit.account(), capabilities.is_empty()) {
-        let capabilities: Vec<&str> = capabilities
-            .iter()
-            .flat_map(|value| value.split_whitespace())
-            .collect();
         let group = unit.last("Group").unwrap_or(user);
         reasons.push(format!(
             "with User={user}, AmbientCapabilities= does not get through Firejail, which is setuid root. Have the \
@@ -161,6 +157,24 @@ fn refusals(unit: &UnitFile) -> Vec<String> {
         ));
     }
     reasons
+}
+
+/// The capabilities that the unit gives its user, and that were used.
+fn ambient<'a>(unit: &UnitFile, policy: &'a Policy) -> Vec<&'a str> {
+    let given: Vec<String> = unit
+        .list("AmbientCapabilities")
+        .iter()
+        .flat_map(|value| value.split_whitespace())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let used = policy.capabilities.keep.given().into_iter().flatten();
+    let used = used.map(|item| item.value.as_str());
+    used.filter(|name| {
+        given
+            .iter()
+            .any(|one| one.strip_prefix("cap_") == Some(name))
+    })
+    .collect()
 }
 
 /// What starts a program as `user` with these capabilities, where it is started as root itself: ambient ones survive

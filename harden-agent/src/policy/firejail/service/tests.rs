@@ -1,5 +1,6 @@
 use super::super::Target;
 use super::*;
+use crate::observation::CapabilityCheck;
 use crate::policy::Terms;
 use crate::policy::fixture::Fixture;
 
@@ -181,7 +182,22 @@ fn a_socket_that_triggers_it_is_refused() {
 #[test]
 fn what_a_user_keeps_of_its_capabilities_it_loses_in_firejail_and_not_if_it_steps_down_there() {
     let unit = "User=www\nAmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW\n";
-    let refused = decided(&format!("{START}{unit}"));
+    // Not used, they are not missed.
+    assert!(
+        decided(&format!("{START}{unit}"))
+            .settings
+            .given()
+            .is_some()
+    );
+    let fixture = daemon()
+        .capability("net_bind_service", CapabilityCheck::Granted)
+        .capability("net_raw", CapabilityCheck::Granted)
+        .capability("chown", CapabilityCheck::Granted);
+    let refused = decided_of(
+        &fixture.observation(),
+        &format!("{START}{unit}"),
+        Launch::Direct,
+    );
     let reasons = refused.settings.reasons().join("\n");
     assert!(
         reasons.contains(
