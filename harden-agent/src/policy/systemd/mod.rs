@@ -82,7 +82,7 @@ impl DropIn {
         ];
         directives.push(users::mask(&places, &coverage));
         directives.extend(files::decide(observation, &places, &coverage, &seen));
-        directives.push(users::private(observation, &places, &coverage, &seen));
+        directives.push(users::private(observation, &places, &seen));
         directives.extend(network::decide(observation, &places, &coverage, &seen));
         directives.extend(kernel::decide(&seen, &places));
         directives.push(calls::families(observation, &coverage));

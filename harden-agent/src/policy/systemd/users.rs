@@ -15,7 +15,6 @@ use super::kernel::Seen;
 pub(super) fn private(
     observation: &Observation,
     places: &[Place<'_>],
-    coverage: &Coverage,
     seen: &Seen<'_>,
 ) -> Directive {
     /// What names other users, even where it needs no capability: a group that one is in, too.
@@ -30,7 +29,6 @@ pub(super) fn private(
     let arguments = ["exec-setid", "namespace-user", "namespace-any"];
     let needs = capabilities::needs(observation).needed;
     let mut reasons = seen.against_with_files(&OTHERS, &arguments, &[], [].into_iter());
-    reasons.extend(coverage.blind("files"));
     reasons.extend(
         needs
             .keys()
@@ -47,7 +45,6 @@ pub(super) fn private(
             .map(|place| format!("{} belongs to another user", Text::from(&place.path)))
             .take(1),
     );
-    reasons.dedup();
     Directive::yes("PrivateUsers", reasons)
 }
 
