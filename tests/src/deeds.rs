@@ -154,6 +154,14 @@ pub struct Unit {
     cgroup: PathBuf,
 }
 
+impl Unit {
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.cgroup
+    }
+}
+
 impl Drop for Unit {
     fn drop(&mut self) {
         let deadline = Instant::now() + as_patient(Duration::from_secs(5));

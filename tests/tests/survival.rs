@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -334,6 +335,52 @@ fn no_slot_is_lost_over_many_kills() -> Result<()> {
     let (free, used) = slots(&survivor)?;
     assert_eq!((free.len() as u64, used.len()), (total, 0));
     Ok(())
+}
+
+/// What an agent leaves that is killed when it has just put a cgroup into the table that was removed since the
+/// tree was read, or what a program of the kernel side that was skipped does.
+#[test]
+fn a_cgroup_that_is_gone_but_still_observed_keeps_no_slot() -> Result<()> {
+    if !met(
+        "a_cgroup_that_is_gone_but_still_observed_keeps_no_slot",
+        &["sh"],
+    ) {
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let mut survivor = Agent::start(&SETUP)?;
+    let base = survivor.status()?;
+    survivor.end(Signal::SIGKILL)?;
+    let maps = pins(&survivor)?.join("maps");
+    let observed = Map::from_map_data(MapData::from_pin(maps.join("CGROUPS"))?)?;
+    let mut observed: HashMap<_, u64, u64> = HashMap::try_from(observed)?;
+    let unit = workshop.unit("survivor-gone.service")?;
+    let id = fs::metadata(unit.path())?.ino();
+    let run = observed
+        .get(&id, 0)
+        .context("it is observed from its birth")?;
+    let mut child = workshop.begin(&unit, 0, 1, Duration::ZERO, Then::End)?;
+    ensure!(child.wait()?.success());
+    drop(unit);
+    assert!(
+        observed.get(&id, 0).is_err(),
+        "the kernel side takes it out"
+    );
+    observed.insert(id, run, 0)?;
+    assert!(!slots(&survivor)?.1.is_empty());
+
+    survivor.begin(&[])?;
+    survivor.until(|survivor| {
+        let status = survivor.status()?;
+        let (slots, cgroups) = (status.slots_used, status.cgroups_used);
+        ensure!(slots == base.slots_used, "{slots} slots in use");
+        ensure!(cgroups == base.cgroups_used, "{cgroups} cgroups observed");
+        Ok(())
+    })?;
+    assert!(observed.get(&id, 0).is_err());
+    let found = survivor.snapshot("survivor-gone.service")?;
+    assert_eq!(found.runs.len(), 1);
+    survivor.end(Signal::SIGTERM)
 }
 
 #[test]

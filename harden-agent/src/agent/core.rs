@@ -335,7 +335,6 @@ impl Core {
         if !unwanted.is_empty() {
             let observed = self.probe.observed()?;
             let passes = |id: &u64| Some((*id, observed.get(id)? | RUN_PASSES));
-            // One that has gone meanwhile would stay in the table for ever.
             let runs: Vec<_> = unwanted.iter().filter_map(passes).collect();
             self.probe.set_runs(&runs)?;
         }

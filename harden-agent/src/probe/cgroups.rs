@@ -7,6 +7,10 @@ use harden_common::{CGROUP_PATH_MAX, CgroupRecord};
 
 use super::{Probe, ProbeError, handle::grace_period};
 
+/// Flags of `bpf_map_update_elem` (include/uapi/linux/bpf.h): whether the key is there or not, and only where it is.
+const BPF_ANY: u64 = 0;
+const BPF_EXIST: u64 = 2;
+
 /// A [`CgroupRecord`] as it lies in the map.
 type Record = [u8; size_of::<CgroupRecord>()];
 
@@ -28,15 +32,29 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if the table of cgroups is full.
     pub fn observe(&mut self, cgroup: u64, run: u64) -> Result<(), ProbeError> {
-        self.set_runs(&[(cgroup, run)])
+        self.observe_all(&[(cgroup, run)])
     }
 
-    /// Has cgroups observed, each in the run with this number: all calls that begin after this returns
-    /// belong to these runs, and a call in progress to that in which it began.
+    /// The same for several cgroups, each in the run with this number. One that is removed meanwhile stays in the
+    /// table: whoever cannot rule that out looks whether they are still there afterwards.
     ///
     /// # Errors
     /// [`ProbeError`] if the table of cgroups is full; some of them may be observed then.
+    pub fn observe_all(&mut self, runs: &[(u64, u64)]) -> Result<(), ProbeError> {
+        self.write_runs(runs, BPF_ANY)
+    }
+
+    /// Has cgroups that are observed go on in the run with this number: all calls that begin after this returns
+    /// belong to these runs, and a call in progress to that in which it began. One that is not observed, as it has
+    /// been removed, is left alone.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the table of cgroups cannot be written.
     pub fn set_runs(&mut self, runs: &[(u64, u64)]) -> Result<(), ProbeError> {
+        self.write_runs(runs, BPF_EXIST)
+    }
+
+    fn write_runs(&mut self, runs: &[(u64, u64)], flags: u64) -> Result<(), ProbeError> {
         if runs.is_empty() {
             return Ok(());
         }
@@ -47,7 +65,7 @@ impl Probe {
             if before.is_some_and(|before| before != *run) {
                 self.begun.insert(*cgroup, Instant::now());
             }
-            written = cgroups.insert(cgroup, run, 0);
+            written = unless_absent(cgroups.insert(cgroup, run, flags));
             if written.is_err() {
                 break;
             }
@@ -140,9 +158,9 @@ impl Probe {
     }
 }
 
-/// To take away what is not there is to have taken it away.
-fn unless_absent(removed: Result<(), MapError>) -> Result<(), MapError> {
-    match removed {
+/// What is not there needs neither to be changed nor to be taken away.
+fn unless_absent(done: Result<(), MapError>) -> Result<(), MapError> {
+    match done {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))
             if error.io_error.raw_os_error() == Some(libc::ENOENT) =>

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     time::Instant,
@@ -28,10 +28,7 @@ struct Found {
 impl Core {
     /// Looks at every cgroup: those that are wanted are observed when this returns, and no others.
     pub(super) fn scan(&mut self) -> Result<(), CoreError> {
-        let system = |what| move |error| CoreError::System(what, error);
-        let root = mount().map_err(system("the cgroup tree cannot be found"))?;
-        let mut tree = Vec::new();
-        walk(&root, &root, 0, &mut tree);
+        let tree = Tree::read()?.found;
         let observed = self.probe.observed()?;
         let known = self.probe.cgroup_paths()?;
         let run = self.state.last_run_of_all().max(FIRST_RUN);
@@ -58,15 +55,41 @@ impl Core {
                 None => begin.push((found.id, run)),
             }
         }
-        if !begin.is_empty() {
-            self.probe.set_runs(&begin)?;
-        }
+        self.probe.observe_all(&begin)?;
+        // One may have been removed since the tree was read.
+        self.leave_removed()?;
         // Their ends may not have found room in the ring buffer.
         let gone: Vec<u64> = self.state.living().map(|(id, _)| id).collect();
         for cgroup in gone.into_iter().filter(|id| !living.contains(id)) {
             self.record(Record::Gone { cgroup, time: 0 });
         }
         self.leave_unwanted()
+    }
+
+    /// Has cgroups observed no more that are not there: the kernel side takes each out when it is removed, but that
+    /// may have been before the agent put it in, perhaps one that was killed right after, or the program for it was
+    /// skipped. Their slots would never be free.
+    fn leave_removed(&mut self) -> Result<(), CoreError> {
+        let observed = self.probe.observed()?;
+        // A directory is gone before its cgroup is taken out (kernel/cgroup/cgroup.c, `cgroup_rmdir`): if it is there,
+        // its end is still to come.
+        let tree = Tree::read()?;
+        if !tree.is_whole {
+            return Ok(());
+        }
+        let living: BTreeSet<u64> = tree.found.iter().map(|found| found.id).collect();
+        let removed: Vec<u64> = observed
+            .into_keys()
+            .filter(|id| !living.contains(id))
+            .collect();
+        self.probe.unobserve(&removed)?;
+        for cgroup in removed {
+            if self.state.has_cgroup(cgroup) {
+                self.record(Record::Gone { cgroup, time: 0 });
+            }
+            self.retire_at = Instant::now();
+        }
+        Ok(())
     }
 
     /// What is not wanted may hold another systemd whose units are: births are told of there, and nothing else.
@@ -90,6 +113,7 @@ impl Core {
     /// Makes up for births and ends of cgroups that were not told of.
     pub(super) fn sweep(&mut self) -> Result<(), CoreError> {
         self.swept = Instant::now();
+        self.leave_removed()?;
         let observed = self.probe.observed()?;
         for (id, run) in &observed {
             let id = *id;
@@ -157,25 +181,66 @@ pub(super) fn own_cgroup() -> Result<Vec<u8>, CoreError> {
 /// The number of the first run.
 const FIRST_RUN: u64 = 1;
 
-fn walk(root: &Path, directory: &Path, parent: u64, found: &mut Vec<Found>) {
-    // It may have gone since its parent was read.
-    let Ok(metadata) = fs::metadata(directory) else {
-        return;
-    };
-    // The id that the kernel side sees is the directory's inode number (kernfs).
-    let id = metadata.ino();
-    found.push(Found {
-        id,
-        parent,
-        path: below(root, directory),
-    });
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let mut directories: Vec<PathBuf> = directories.map(|entry| entry.path()).collect();
-    directories.sort();
-    for below in directories {
-        walk(root, &below, id, found);
+/// The cgroups that there are.
+struct Tree {
+    /// Parents before children.
+    found: Vec<Found>,
+    /// There are no others.
+    is_whole: bool,
+}
+
+impl Tree {
+    fn read() -> Result<Self, CoreError> {
+        let root =
+            mount().map_err(|error| CoreError::System("the cgroup tree cannot be found", error))?;
+        let mut tree = Self {
+            found: Vec::new(),
+            is_whole: true,
+        };
+        tree.walk(&root, &root, 0);
+        Ok(tree)
     }
+
+    fn walk(&mut self, root: &Path, directory: &Path, parent: u64) {
+        // The id that the kernel side sees is the directory's inode number (kernfs).
+        let Some(id) = self.there(fs::metadata(directory).map(|metadata| metadata.ino())) else {
+            return;
+        };
+        self.found.push(Found {
+            id,
+            parent,
+            path: below(root, directory),
+        });
+        for below in self.there(directories(directory)).unwrap_or_default() {
+            self.walk(root, &below, id);
+        }
+    }
+
+    /// What was read of a directory. It may have gone since its parent was read; anything else hides what is below.
+    fn there<T>(&mut self, read: io::Result<T>) -> Option<T> {
+        match read {
+            Ok(read) => Some(read),
+            // A cgroup that is just being removed has no entries any more (fs/kernfs/dir.c).
+            Err(error) => {
+                let is_gone = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
+                self.is_whole &= is_gone;
+                None
+            }
+        }
+    }
+}
+
+/// The directories in one, in order.
+fn directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.path());
+        }
+    }
+    directories.sort();
+    Ok(directories)
 }
 
 /// As the kernel writes it: `/` for the root.
