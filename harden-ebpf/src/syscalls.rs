@@ -1,6 +1,6 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{Argument, Loss, SLOT_INDEX, class};
+use harden_common::{Argument, CALLS, FAILED, Loss, MADE, SLOT_INDEX, class};
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task};
 
@@ -25,6 +25,8 @@ const SECCOMP_RET_LOG: u32 = 0x7ffc_0000;
 const EXIT: (i64, i64) = (60, 1);
 const EXIT_GROUP: (i64, i64) = (231, 252);
 const RT_SIGRETURN: (i64, i64) = (15, 173);
+/// include/linux/err.h
+const MAX_ERRNO: i64 = 4095;
 /// include/linux/sched/signal.h
 const SIGNAL_GROUP_EXIT: u32 = 4;
 const SIGSYS: u32 = 31;
@@ -98,20 +100,22 @@ fn record(regs: Address, call: Call, current: Current) {
         return;
     };
     emit::set(record, current.slot, fact);
-    let index = current.slot & SLOT_INDEX;
-    if index < COUNTED_SLOTS.load() && fact < harden_common::CALLS {
-        count(index, fact);
-    }
+    count(current.slot, fact, MADE);
     if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
     }
 }
 
+/// Counts a call in `part` of the counts, if it is a native one and the slot has some.
 #[inline(always)]
-fn count(index: u32, call: u32) {
+fn count(slot: u32, call: u32, part: usize) {
+    let index = slot & SLOT_INDEX;
+    if index >= COUNTED_SLOTS.load() || call >= CALLS {
+        return;
+    }
     if let Some(counts) = COUNTS.get_ptr_mut(index) {
-        // SAFETY: `call` is below CALLS, the array's length; the entry is this CPU's own.
-        unsafe { *counts.cast::<u64>().add(call as usize) += 1 };
+        // SAFETY: `call` is below CALLS, the length of each part; the entry is this CPU's own.
+        unsafe { *counts.cast::<u64>().add(part * CALLS as usize + call as usize) += 1 };
     }
 }
 
@@ -144,6 +148,9 @@ pub fn exit_again(regs: Address, result: i64) {
 /// Looks at what a call has done.
 #[inline(always)]
 fn returned(regs: Address, call: Call, result: i64, slot: u32) {
+    if let (Some(fact), -MAX_ERRNO..0) = (call.fact, result) {
+        count(slot, fact, FAILED);
+    }
     let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {
         return;

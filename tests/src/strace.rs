@@ -1,6 +1,12 @@
 //! What strace(1) says a command did: the reference that a recording is held against.
 
-use std::{collections::BTreeMap, ffi::OsStr, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, ensure};
 use harden_agent::observation::Abi;
@@ -8,7 +14,16 @@ use harden_agent::observation::Abi;
 use crate::Process;
 
 /// How often each call was made, by ABI and name.
-pub type Calls = BTreeMap<(Abi, String), u64>;
+pub type Calls = BTreeMap<(Abi, String), Times>;
+
+/// How often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Entered.
+    pub made: u64,
+    /// Come back with an errno.
+    pub failed: u64,
+}
 
 /// Runs `command` under `strace -f`, and says what each program called.
 ///
@@ -84,13 +99,7 @@ impl Log {
         }
         let (name, arguments) = event.split_once('(').expect("a call");
         if let Some(program) = self.programs.get(&pid) {
-            let abi = match fs::read(program).ok().as_deref() {
-                // EI_CLASS of an ELF file: 1 is 32-bit.
-                Some([0x7f, b'E', b'L', b'F', 1, ..]) => Abi::Ia32,
-                _ => Abi::Native,
-            };
-            let calls = self.calls.entry(program.clone()).or_default();
-            *calls.entry((abi, name.to_owned())).or_default() += 1;
+            self.times(&program.clone(), name).made += 1;
         }
         if name == "execve" {
             let file = arguments
@@ -104,8 +113,22 @@ impl Log {
         }
     }
 
+    fn times(&mut self, program: &Path, name: &str) -> &mut Times {
+        let abi = match fs::read(program).ok().as_deref() {
+            // EI_CLASS of an ELF file: 1 is 32-bit.
+            Some([0x7f, b'E', b'L', b'F', 1, ..]) => Abi::Ia32,
+            _ => Abi::Native,
+        };
+        let calls = self.calls.entry(program.to_owned()).or_default();
+        calls.entry((abi, name.to_owned())).or_default()
+    }
+
     fn returned(&mut self, pid: u32, name: &str, line: &str, children: &BTreeMap<u32, u32>) {
         let result = line.rsplit_once(" = ").map_or("", |(_, result)| result);
+        let is_failure = result.starts_with("-1 E") || result.starts_with("? E");
+        if let Some(program) = self.programs.get(&pid).filter(|_| is_failure) {
+            self.times(&program.clone(), name).failed += 1;
+        }
         if name == "execve" && result == "0" {
             let by = self.superseded.remove(&pid).unwrap_or(pid);
             let file = self.executing.remove(&by).expect("execve was entered");
@@ -171,9 +194,10 @@ mod tests {
         let calls = |program: &str| {
             let path = PathBuf::from(program).canonicalize().unwrap();
             let calls = &traced[&path];
-            let calls = calls
-                .iter()
-                .map(|((_, name), count)| format!("{name} {count}"));
+            let calls = calls.iter().map(|((_, name), times)| match times.failed {
+                0 => format!("{name} {}", times.made),
+                failed => format!("{name} {} failed {failed}", times.made),
+            });
             calls.collect::<Vec<_>>()
         };
         assert_eq!(traced.len(), 2);
@@ -183,7 +207,7 @@ mod tests {
                 "brk 1",
                 "clone 1",
                 "clone3 1",
-                "execve 2",
+                "execve 2 failed 1",
                 "exit_group 1",
                 "getpid 1"
             ]

@@ -68,6 +68,103 @@ fn words_of_a_profile_are_traced_to_who_asked_for_them() -> Result<()> {
 }
 
 #[test]
+fn overrides_and_options_hold_for_the_files_and_for_what_is_said_of_them() -> Result<()> {
+    if !met("overrides_and_options_hold_for_the_files", &["cat"]) {
+        return Ok(());
+    }
+    let recorded = harden::record("decided", &[], &["cat", "/etc/hostname", "/nosuch"])?;
+    let file = recorded.dir.path().join("decided.observation.json");
+    let file = file.to_str().context("a path in UTF-8")?;
+    let dir = Scratch::new(Path::new("/run"))?;
+    let (overrides, out) = (dir.path().join("overrides"), dir.path().join("out"));
+    fs::create_dir(&overrides)?;
+    fs::create_dir(&out)?;
+    let text = "comment = \"as agreed\"\n[allow]\nsyscalls = [\"swapon\"]\ncapabilities = [\"sys_time\"]\n\
+                [deny]\npaths = [\"/etc/hostname\"]\n";
+    fs::write(overrides.join("decided.toml"), text)?;
+    let (overrides, out) = (
+        overrides.to_str().context("UTF-8")?,
+        out.to_str().context("UTF-8")?,
+    );
+
+    // Twice: what somebody has decided outlives the files.
+    for _ in 0..2 {
+        let (status, said) = ask(&[
+            "render",
+            "--format",
+            "firejail,systemd,oci",
+            "--mode",
+            "whitelist",
+            "--overrides",
+            overrides,
+            "--out",
+            out,
+            file,
+        ])?;
+        ensure!(status == 0, "{said}");
+        let read = |name: &str| fs::read_to_string(Path::new(out).join(name));
+        let profile = read("decided.profile")?;
+        ensure!(profile.contains("# Override: as agreed\n"), "{profile}");
+        ensure!(profile.contains("\ncaps.keep sys_time\n"), "{profile}");
+        let calls = profile
+            .lines()
+            .find(|line| line.starts_with("seccomp.keep "));
+        ensure!(
+            calls.is_some_and(|line| line.contains("swapon")),
+            "{profile}"
+        );
+        ensure!(!profile.contains("private-etc hostname"), "{profile}");
+        let drop_in = read("decided.drop-in.conf")?;
+        ensure!(drop_in.contains("# Override: as agreed\n"), "{drop_in}");
+        ensure!(
+            drop_in.contains("CapabilityBoundingSet=CAP_SYS_TIME\n"),
+            "{drop_in}"
+        );
+        ensure!(read("decided.seccomp.json")?.contains("\"swapon\""));
+    }
+    let explain = |arguments: &[&str]| {
+        let all = [&["explain", "--overrides", overrides, file], arguments].concat();
+        ask(&all)
+    };
+    for (word, expected) in [
+        ("swapon", "native swapon\n  runs   override\n"),
+        ("caps.keep", "profile: caps.keep sys_time\n"),
+    ] {
+        let (status, text) = explain(&[word])?;
+        ensure!(
+            status == 0 && text.contains(expected),
+            "{word}: {status}\n{text}"
+        );
+    }
+    let (status, text) = explain(&["/etc/hostname"])?;
+    ensure!(
+        status == 1
+            && text.contains("denied by an override, but seen:\n")
+            && text.contains("read ok /etc/hostname"),
+        "{status}\n{text}"
+    );
+    let (_, text) = explain(&["seccomp.keep", "--mode", "blacklist"])?;
+    ensure!(!text.contains("profile: seccomp.keep "), "{text}");
+    // cat(1) of a file that is not there fails once, and once each time that it is started.
+    let (_, text) = explain(&["--syscalls"])?;
+    let row = text.lines().find(|line| line.contains(" openat "));
+    let row: Vec<&str> = row.context("openat")?.split_whitespace().collect();
+    let (calls, errors): (u64, u64) = (row[0].parse()?, row[1].parse()?);
+    ensure!(errors >= 1 && errors < calls, "{text}");
+    // A file that cannot be meant is no file, and nothing is written.
+    fs::write(
+        Path::new(overrides).join("decided.toml"),
+        "[allow]\nsyscall = [\"read\"]\n",
+    )?;
+    let (status, text) = explain(&["read"])?;
+    ensure!(
+        status == 2 && text.contains("decided.toml") && text.contains("syscall"),
+        "{status}\n{text}"
+    );
+    Ok(())
+}
+
+#[test]
 fn observations_differ_and_add_up() -> Result<()> {
     if !met("observations differ and add up", &["cat"]) {
         return Ok(());

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation;
 use harden_tests::{Profile, Scratch, harden, met};
 
@@ -39,6 +39,12 @@ const HOSTILE: [&[u8]; 24] = [
     "\u{202e}rtl\u{2028}".as_bytes(),
     &[0xff; 255],
 ];
+
+/// Who reads the files.
+const READERS: &[&str] = &["systemd-analyze", "systemd-sysusers", "bash", "dash"];
+
+/// All that a tool here reads.
+const FORMATS: &str = "firejail,systemd,oci,accounts,yocto,login,report";
 
 /// Uses each name in /etc, in a directory for programs, and elsewhere. It is given the names in
 /// hexadecimal, so that the command line is harmless.
@@ -113,6 +119,8 @@ impl Stage {
             binary,
             "run",
             "--quiet",
+            "--format",
+            FORMATS,
             "--name",
             "actor",
             "--",
@@ -150,9 +158,70 @@ fn safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-, +@:=~".contains(c)
 }
 
+/// Has whoever reads each format read the files in `dir`, which must have nothing to say about them. Returns how many
+/// there were of each.
+fn read_back(dir: &Path) -> Result<[usize; 5]> {
+    let mut read = [0; 5];
+    let scratch = Scratch::new(Path::new("/run"))?;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .context("a name")?
+            .to_string_lossy()
+            .into_owned();
+        let text = || fs::read_to_string(&path);
+        let checks: &[&[&str]] = if name.ends_with(".drop-in.conf") {
+            read[0] += 1;
+            let unit = scratch.path().join("plain.service");
+            fs::write(&unit, "[Service]\nExecStart=/bin/true\n")?;
+            let below = scratch.path().join("plain.service.d");
+            fs::create_dir_all(&below)?;
+            fs::write(below.join("50-harden.conf"), text()?)?;
+            &[&["systemd-analyze", "verify", "--man=no", "plain.service"]]
+        } else if name.ends_with(".sysusers.conf") {
+            read[1] += 1;
+            fs::write(scratch.path().join("plain.conf"), text()?)?;
+            &[&["systemd-sysusers", "--dry-run", "./plain.conf"]]
+        } else if name.ends_with(".login.sh") {
+            read[2] += 1;
+            fs::write(scratch.path().join("plain.sh"), text()?)?;
+            &[&["bash", "-n", "plain.sh"], &["dash", "-n", "plain.sh"]]
+        } else if name.ends_with(".seccomp.json") {
+            read[3] += 1;
+            let list: serde_json::Value = serde_json::from_str(&text()?)?;
+            ensure!(list["syscalls"].is_array(), "{name}: {list}");
+            &[]
+        } else if path.extension().is_some_and(|end| end == "inc") {
+            read[4] += 1;
+            &[]
+        } else {
+            &[]
+        };
+        for check in checks {
+            let output = Command::new(check[0])
+                .args(&check[1..])
+                .current_dir(scratch.path())
+                .output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            let complains = said
+                .lines()
+                .any(|line| line.contains("plain.") && !line.contains("Would"));
+            ensure!(
+                output.status.success() && !complains,
+                "{name}: {check:?}: {said}"
+            );
+        }
+    }
+    Ok(read)
+}
+
 #[test]
 fn no_name_becomes_a_rule() -> Result<()> {
-    if !met("no_name_becomes_a_rule", &["python3", "unshare"]) {
+    if !met(
+        "no_name_becomes_a_rule",
+        &[&["python3", "unshare"], READERS].concat(),
+    ) {
         return Ok(());
     }
     let hostile = Stage::new(&HOSTILE.map(<[u8]>::to_vec))?;
@@ -190,6 +259,17 @@ fn no_name_becomes_a_rule() -> Result<()> {
         );
     }
 
+    for (stage, names) in [(&hostile, true), (&benign, false)] {
+        let read = read_back(stage.dir.path()).with_context(|| format!("hostile: {names}"))?;
+        ensure!(read == [1; 5], "{read:?}");
+    }
+    let read = |stage: &Stage, name: &str| fs::read(stage.dir.path().join(name));
+    // A list of calls has no names in it, and neither has who the daemon is.
+    for name in ["actor.seccomp.json", "actor.login.sh", "actor.inc"] {
+        let (one, other) = (read(&hostile, name)?, read(&benign, name)?);
+        ensure!(one == other, "{name}: {}", String::from_utf8_lossy(&one));
+    }
+
     // What the profile leaves out it leaves open: the same work succeeds under it.
     for stage in [&hostile, &benign] {
         let output = stage.run(&[
@@ -211,7 +291,7 @@ fn no_name_becomes_a_rule() -> Result<()> {
 
 #[test]
 fn no_command_name_becomes_a_rule() -> Result<()> {
-    if !met("no_command_name_becomes_a_rule", &[]) {
+    if !met("no_command_name_becomes_a_rule", READERS) {
         return Ok(());
     }
     for name in HOSTILE {
@@ -221,7 +301,7 @@ fn no_command_name_becomes_a_rule() -> Result<()> {
         fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
         let out = Scratch::new(Path::new("/run"))?;
         let output = Command::new(harden::binary())
-            .args(["run", "--quiet", "--out"])
+            .args(["run", "--quiet", "--format", FORMATS, "--out"])
             .arg(out.path())
             .arg("--")
             .arg(&program)
@@ -243,7 +323,11 @@ fn no_command_name_becomes_a_rule() -> Result<()> {
                 }
             }
         }
-        assert_eq!(fs::read_dir(out.path())?.count(), 2, "{name:?}");
+        // The observation is no format.
+        let formats = FORMATS.split(',').count();
+        assert_eq!(fs::read_dir(out.path())?.count(), formats + 1, "{name:?}");
+        let read = read_back(out.path()).with_context(|| format!("{name:?}"))?;
+        ensure!(read == [1; 5], "{name:?}: {read:?}");
     }
     Ok(())
 }

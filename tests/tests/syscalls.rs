@@ -3,13 +3,20 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result};
-use harden_agent::observation::{Abi, Observation};
+use harden_agent::observation::{Abi, Observation, Seen};
 use harden_tests::{
     Scratch, harden, met,
     observed::losses,
     programs::install,
-    strace::{self, Calls},
+    strace::{self, Calls, Times},
 };
+
+fn times(seen: &Seen) -> Times {
+    Times {
+        made: seen.count.unwrap_or(0),
+        failed: seen.errors.unwrap_or(0),
+    }
+}
 
 /// Programs → calls, as the observation has them.
 fn observed(observation: &Observation) -> BTreeMap<&Path, Calls> {
@@ -19,7 +26,7 @@ fn observed(observation: &Observation) -> BTreeMap<&Path, Calls> {
         let calls = facts.syscalls.iter().flat_map(|(abi, calls)| {
             calls
                 .iter()
-                .map(|(name, seen)| ((*abi, name.as_str().to_owned()), seen.count.unwrap_or(0)))
+                .map(|(name, seen)| ((*abi, name.as_str().to_owned()), times(seen)))
         });
         (path.as_path(), calls.collect())
     });

@@ -109,8 +109,6 @@ pub struct Kernel {
     /// Tasks whose state is kept where the kernel has no task storage: [`Sizes::tasks`].
     #[serde(deserialize_with = "value::entries")]
     pub tasks: u32,
-    /// Count how often each call is made.
-    pub count_calls: bool,
     /// Hooks to take instead of the best.
     #[serde(deserialize_with = "value::tiers")]
     pub tiers: Vec<Forced>,
@@ -226,7 +224,6 @@ impl Default for Kernel {
             // Each byte counts twice in what the agent takes, and it goes on for weeks.
             ring: 2 << 20,
             tasks: sizes.tasks,
-            count_calls: false,
             tiers: Vec::new(),
             log_level: Level::Off,
         }
@@ -296,7 +293,6 @@ impl Kernel {
     /// The sizes of the maps.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
-        let counted = Sizes::default().counted_slots.min(self.slots);
         Sizes {
             slots: self.slots,
             cgroups: self.cgroups,
@@ -304,7 +300,8 @@ impl Kernel {
             cgroup_paths: self.cgroups.saturating_mul(2),
             once: self.once,
             ring: self.ring,
-            counted_slots: if self.count_calls { counted } else { 0 },
+            // It would be a number of those slots alone that are in use.
+            counted_slots: 0,
             tasks: self.tasks,
         }
     }

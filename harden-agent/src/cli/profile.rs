@@ -136,6 +136,44 @@ impl Format {
     }
 }
 
+/// What is decided over, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Decisions {
+    /// Calls beyond those that were seen: what stands for them in another version of the C library, or on
+    /// another kernel
+    #[arg(long, value_enum, default_value_t)]
+    pub widen: Widen,
+    /// Which kind of list of calls [default: what is recommended, which the file says]
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// How far files stand for their directories
+    #[arg(long, value_enum, default_value_t)]
+    pub paths: Paths,
+    /// The directory with what somebody has decided, in NAME.toml for the unit or command NAME
+    #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
+    pub overrides: PathBuf,
+}
+
+impl Decisions {
+    /// What is decided over, with what somebody has decided before.
+    ///
+    /// # Errors
+    /// The overrides cannot be read.
+    pub fn adapt(&self, observation: &Observation) -> Result<Adapted> {
+        let overrides = overrides(&self.overrides, &observation.name)?;
+        Ok(adapt(observation, self.paths, &overrides))
+    }
+
+    /// For this machine.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            host: Some(crate::run::host::this()),
+            widen: self.widen,
+            mode: self.mode,
+        }
+    }
+}
+
 /// What is written, what for, and where to.
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
@@ -151,19 +189,9 @@ pub struct ProfileArgs {
     /// How the program will be started [default: shell where that is bash, else direct]
     #[arg(long, value_enum)]
     pub start: Option<Start>,
-    /// Calls beyond those that were seen: what stands for them in another version of the C library, or on
-    /// another kernel
-    #[arg(long, value_enum, default_value_t)]
-    pub widen: Widen,
-    /// Which kind of list of calls [default: what is recommended, which the file says]
-    #[arg(long, value_enum)]
-    pub mode: Option<Mode>,
-    /// How far files stand for their directories
-    #[arg(long, value_enum, default_value_t)]
-    pub paths: Paths,
-    /// The directory with what somebody has decided, in NAME.toml for the unit or command NAME
-    #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
-    pub overrides: PathBuf,
+    /// What is decided over
+    #[command(flatten)]
+    pub decisions: Decisions,
     /// For the format service: the unit's files as `systemctl cat UNIT` prints them, where the unit is not one
     /// of this system's
     #[arg(long, value_name = "FILE")]
@@ -204,7 +232,7 @@ impl ProfileArgs {
     /// # Errors
     /// It cannot.
     pub fn check_overrides(&self, subject: &Text) -> Result<()> {
-        overrides(&self.overrides, subject).map(drop)
+        overrides(&self.decisions.overrides, subject).map(drop)
     }
 
     /// Asks the sandboxes that are written for, once for however many observations. Warnings about
@@ -231,13 +259,8 @@ impl ProfileArgs {
         Ok(Renderer {
             formats,
             target: asked.target,
-            terms: Terms {
-                host: Some(crate::run::host::this()),
-                widen: self.widen,
-                mode: self.mode,
-            },
-            paths: self.paths,
-            overrides: self.overrides.clone(),
+            terms: self.decisions.terms(),
+            decisions: self.decisions.clone(),
             calls,
             unit: unit.transpose()?,
             yocto_syntax: self.yocto_syntax,
@@ -260,9 +283,7 @@ pub struct Renderer {
     formats: BTreeSet<Format>,
     target: Target,
     terms: Terms,
-    paths: Paths,
-    /// The directory of the overrides.
-    overrides: PathBuf,
+    decisions: Decisions,
     /// The calls that its systemd knows.
     calls: Option<BTreeSet<String>>,
     /// The unit, where it is not one of this system's.
@@ -281,7 +302,7 @@ impl Renderer {
     /// # Errors
     /// The overrides cannot be read.
     pub fn policy(&mut self, observation: &Observation) -> Result<Policy> {
-        let adapted = self.adapt(observation)?;
+        let adapted = self.decisions.adapt(observation)?;
         Ok(self.decide(&adapted.general))
     }
 
@@ -291,17 +312,11 @@ impl Renderer {
         Policy::decide(general, target, &self.terms)
     }
 
-    /// What is decided over, with what somebody has decided before.
-    fn adapt(&self, observation: &Observation) -> Result<Adapted> {
-        let overrides = overrides(&self.overrides, &observation.name)?;
-        Ok(adapt(observation, self.paths, &overrides))
-    }
-
     /// The pages that say why, by what they are called in speech, for a Firejail that was not asked.
-    pub fn pages(observation: &Observation) -> [(&'static str, String); 2] {
-        let (terms, options) = (Terms::default(), Options::default());
-        let policy = Policy::decide(observation, Target::default(), &terms);
-        let drop_in = DropIn::decide(observation, None, &terms);
+    pub fn pages(observation: &Observation, terms: &Terms) -> [(&'static str, String); 2] {
+        let options = Options::default();
+        let policy = Policy::decide(observation, Target::default(), terms);
+        let drop_in = DropIn::decide(observation, None, terms);
         [
             ("profile", firejail::profile(&policy, &options)),
             ("drop-in", systemd::drop_in(&drop_in, &options)),
@@ -393,7 +408,7 @@ impl Renderer {
     /// # Errors
     /// The overrides cannot be read.
     pub fn outputs(&mut self, observation: &Observation) -> Result<Vec<Output>> {
-        let adapted = self.adapt(observation)?;
+        let adapted = self.decisions.adapt(observation)?;
         let mut outputs = Vec::new();
         for format in self.formats.clone() {
             let Some(mut output) = format.output(&observation.name, self.report_syntax) else {

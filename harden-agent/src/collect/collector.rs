@@ -7,8 +7,8 @@ use std::{
 };
 
 use harden_common::{
-    Counts, ERRNO_UNKNOWN, ExecutableId, FactEvent, InodeRecord, PathEvent, PathOperation,
-    SocketEvent, kind, path_flag,
+    Counts, ERRNO_UNKNOWN, ExecutableId, FAILED, FactEvent, InodeRecord, MADE, PathEvent,
+    PathOperation, SocketEvent, kind, path_flag,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -453,7 +453,7 @@ impl Collector {
                 .flat_map(|facts| facts.syscalls.values_mut());
             calls
                 .flat_map(BTreeMap::values_mut)
-                .for_each(|seen| seen.count = None);
+                .for_each(|seen| (seen.count, seen.errors) = (None, None));
         }
         Facts {
             executables: self.finished,
@@ -486,6 +486,9 @@ fn add(facts: &mut Executable, mut other: Executable) {
         if let (Some(own), Some(count)) = (own.and_then(|own| own.count), seen.count) {
             seen.count = Some(own + count);
         }
+        if let (Some(own), Some(errors)) = (own.and_then(|own| own.errors), seen.errors) {
+            seen.errors = Some(own + errors);
+        }
     };
     for (abi, calls) in &mut other.syscalls {
         for (call, seen) in calls {
@@ -501,17 +504,17 @@ fn add(facts: &mut Executable, mut other: Executable) {
     facts.join(other);
 }
 
-fn count(facts: &mut Executable, counts: &harden_common::Counts) {
-    for (number, &count) in (0..).zip(counts.iter()).filter(|(_, count)| **count > 0) {
+fn count(facts: &mut Executable, counts: &Counts) {
+    let both = counts[MADE].iter().zip(&counts[FAILED]);
+    for (number, (&count, &errors)) in (0..).zip(both).filter(|(_, (count, _))| **count > 0) {
         if let Some(fact) = names::fact(number) {
-            insert(
-                facts,
-                fact,
-                Seen {
-                    first: None,
-                    count: Some(count),
-                },
-            );
+            let seen = Seen {
+                first: None,
+                count: Some(count),
+                // One that was entered before the slot was there may have come back to it.
+                errors: (errors > 0).then_some(errors.min(count)),
+            };
+            insert(facts, fact, seen);
         }
     }
 }
@@ -611,6 +614,7 @@ fn inode(record: &InodeRecord) -> Option<Inode> {
         gid: record.gid,
         rdev: device(record.rdev),
         filesystem: record.magic,
+        acl: None,
     })
 }
 
@@ -660,7 +664,7 @@ impl Clock {
     fn seen(&self, nanoseconds: u64) -> Seen {
         Seen {
             first: Some(self.at(nanoseconds)),
-            count: None,
+            ..Seen::default()
         }
     }
 }

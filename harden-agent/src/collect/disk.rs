@@ -1,12 +1,19 @@
-//! What only the file system knows: interpreters of programs, links on the way to files, whose sockets are.
+//! What only the file system knows: interpreters of programs, links on the way to files, whose sockets are, access
+//! control lists.
 //!
 //! To be asked by whoever sees the file system as the program did, which the agent in its sandbox does not.
 
-use std::{collections::BTreeMap, fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 
-use super::{program, symlinks::Symlinks};
+use super::{acl, program, symlinks::Symlinks};
 use crate::observation::{Executable, Inode, Operation, Text};
 
 /// The file system of a program, and what is known of it so far.
@@ -27,8 +34,8 @@ impl Disk {
         })
     }
 
-    /// Adds to each of `executables` the ELF interpreter that its file names, and to the sockets that it connected
-    /// to their owners and modes; gives back the symbolic links on all paths that were asked for.
+    /// Adds to each of `executables` the ELF interpreter that its file names, to the sockets that it connected
+    /// to their owners and modes, and to files their access control lists; gives back the symbolic links on all paths that were asked for.
     pub fn look(&mut self, executables: &mut BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
         let mut links = BTreeMap::new();
         let mut follow = |path: &Text| self.links.follow(&self.root, path, &mut links);
@@ -53,6 +60,9 @@ impl Disk {
                 if file.inodes.is_empty() && file.operations.contains_key(&Operation::Connect) {
                     file.inodes.extend(socket(root, path.as_path()));
                 }
+                if file.resolved && file.inodes.iter().any(may_have_acl) {
+                    add_acl(root, path.as_path(), &mut file.inodes);
+                }
                 if !file.resolved {
                     follow(path);
                 }
@@ -65,12 +75,42 @@ impl Disk {
     }
 }
 
+/// The file at `path`, for looking at it: nothing is opened by this.
+fn find(root: &File, path: &Path, flags: OFlags) -> Option<File> {
+    let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+    let file = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    Some(File::from(file))
+}
+
+/// Whether a list could allow more than the mode does to everybody: the group's bits are its mask.
+fn may_have_acl(inode: &Inode) -> bool {
+    let (group, others) = (inode.mode >> 3 & 7, inode.mode & 7);
+    group & !others != 0 && inode.acl.is_none()
+}
+
+/// Gives the inode that is at `path` now its list, if it is one of `inodes`.
+fn add_acl(root: &File, path: &Path, inodes: &mut BTreeSet<Inode>) {
+    let Some(file) = find(root, path, OFlags::NOFOLLOW) else {
+        return;
+    };
+    let (Some(acl), Ok(found)) = (acl::of(&file), file.metadata()) else {
+        return;
+    };
+    let same = |inode: &Inode| {
+        (inode.device, inode.number, inode.mode) == (found.dev(), found.ino(), found.mode())
+    };
+    let with = |inode: Inode| Inode {
+        acl: same(&inode).then(|| acl.clone()).or(inode.acl.clone()),
+        ..inode
+    };
+    *inodes = std::mem::take(inodes).into_iter().map(with).collect();
+}
+
 /// The socket that is there now: the hooks on connect(2) see an address, and the kernel's search for it is no hook's.
 fn socket(root: &File, path: &Path) -> Option<Inode> {
-    // The kernel follows links on the way to a socket (`unix_find_bsd` in net/unix/af_unix.c). Nothing is opened by this.
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let file = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
-    let found = File::from(file).metadata().ok()?;
+    // The kernel follows links on the way to a socket (`unix_find_bsd` in net/unix/af_unix.c).
+    let file = find(root, path, OFlags::empty())?;
+    let found = file.metadata().ok()?;
     let is_socket = FileType::from_raw_mode(found.mode()) == FileType::Socket;
     is_socket.then(|| Inode {
         device: found.dev(),
@@ -81,6 +121,7 @@ fn socket(root: &File, path: &Path) -> Option<Inode> {
         gid: found.gid(),
         rdev: 0,
         filesystem: 0,
+        acl: acl::of(&file),
     })
 }
 

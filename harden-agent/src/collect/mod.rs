@@ -1,5 +1,6 @@
 //! Events and slots from the kernel → the facts of a run.
 
+mod acl;
 mod address;
 mod collector;
 mod disk;

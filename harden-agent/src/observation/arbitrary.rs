@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    Abi, AddressOperation, CapabilityCheck, ControlCommand, Executable, File, Host, Inode,
+    Abi, Acl, AddressOperation, CapabilityCheck, ControlCommand, Executable, File, Host, Inode,
     Observation, Operation, Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
 };
 
@@ -56,7 +56,12 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
-    (option::of(time()), option::of(any::<u64>())).prop_map(|(first, count)| Seen { first, count })
+    let number = || option::of(any::<u64>());
+    (option::of(time()), number(), number()).prop_map(|(first, count, errors)| Seen {
+        first,
+        count,
+        errors,
+    })
 }
 
 fn outcomes() -> impl Strategy<Value = BTreeMap<Outcome, Seen>> {
@@ -68,7 +73,14 @@ fn words() -> impl Strategy<Value = BTreeMap<Word, Seen>> {
 }
 
 fn inodes() -> impl Strategy<Value = BTreeSet<Inode>> {
-    let inode = (any::<[u64; 4]>(), any::<[u32; 4]>()).prop_map(|(long, short)| Inode {
+    let permissions = || btree_map(any::<u32>(), 0..8_u32, 0..2);
+    let acl = (0..8_u32, permissions(), permissions()).prop_map(|(group, users, groups)| Acl {
+        group,
+        users,
+        groups,
+    });
+    let numbers = (any::<[u64; 4]>(), any::<[u32; 4]>(), option::of(acl));
+    let inode = numbers.prop_map(|(long, short, acl)| Inode {
         device: long[0],
         number: long[1],
         generation: short[0],
@@ -77,6 +89,7 @@ fn inodes() -> impl Strategy<Value = BTreeSet<Inode>> {
         gid: short[3],
         rdev: long[2],
         filesystem: long[3],
+        acl,
     });
     btree_set(inode, 0..2)
 }

@@ -120,6 +120,7 @@ join_by_field!(File {
 join_by_field!(Seen {
     first: keep_earliest,
     count: keep_max,
+    errors: keep_max,
 });
 
 fn keep_max<T: Ord>(mine: &mut T, other: T) {
@@ -182,6 +183,7 @@ mod tests {
         let seen = |second: Option<i64>, count| Seen {
             first: second.map(|second| jiff::Timestamp::new(second, 0).unwrap()),
             count,
+            errors: None,
         };
         let mut evidence = seen(None, Some(3));
         evidence.join(seen(Some(20), None));

@@ -12,7 +12,7 @@ use super::strict;
 use super::text::{Text, Word};
 
 /// The version of the JSON that this build writes and reads.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// What was seen of one unit or command, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,6 +225,24 @@ pub struct Inode {
     pub rdev: u64,
     /// Magic number of the file system (`statfs`'s `f_type`), 0 if not known.
     pub filesystem: u64,
+    /// Its access control list, if it has one and that was looked up: as of the end of the run. Schema 3 had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Acl>,
+}
+
+/// What an access control list says beyond the mode (acl(5)). Permissions are three bits, as in a mode; the group's
+/// of the mode are the list's mask then, and bound all of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acl {
+    /// What the owning group may.
+    pub group: u32,
+    /// What users may, by number.
+    #[serde(deserialize_with = "strict::unique")]
+    pub users: BTreeMap<u32, u32>,
+    /// What groups may, by number.
+    #[serde(deserialize_with = "strict::unique")]
+    pub groups: BTreeMap<u32, u32>,
 }
 
 /// Evidence of a fact.
@@ -237,6 +255,9 @@ pub struct Seen {
     /// How often, where that was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// How often of that a call came back with an errno; `None` for never, too. Schema 3 had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<u64>,
 }
 
 /// The calling convention by which a call entered the kernel; each has its own numbers.

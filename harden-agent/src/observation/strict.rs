@@ -82,7 +82,7 @@ macro_rules! strict_by_itself {
     )*};
 }
 
-strict_by_itself!(Run schema_1::Run Executable File Seen Text Label u64);
+strict_by_itself!(Run schema_1::Run Executable File Seen Text Label u32 u64);
 
 impl<'de, K, V> Strict<'de> for BTreeMap<K, V>
 where

@@ -152,6 +152,7 @@ impl Fixture {
             gid,
             rdev: 0,
             filesystem: 0,
+            acl: None,
         });
         self
     }
@@ -184,6 +185,7 @@ impl Fixture {
             gid: 0,
             rdev: 0,
             filesystem: 0,
+            acl: None,
         });
         self
     }

@@ -27,6 +27,8 @@ use super::{Probe, ProbeError, handle::grace_period};
 /// to them.
 const SETTLED: Duration = Duration::from_secs(1);
 
+const NO_COUNTS: Counts = [[0; CALLS as usize]; 2];
+
 /// A key as it lies in the map.
 type Key = [u8; size_of::<SlotKey>()];
 /// A [`SlotRecord`] as it lies in the map.
@@ -52,7 +54,7 @@ impl Probe {
         Ok(slots)
     }
 
-    /// What `slot` recorded, and how often each native call was made in it, over all CPUs, if that
+    /// What `slot` recorded, and how often each native call was made in it and failed, over all CPUs, if that
     /// was counted.
     ///
     /// # Errors
@@ -68,9 +70,9 @@ impl Probe {
             return Ok(None);
         }
         let counts: PerCpuArray<_, Counts> = PerCpuArray::try_from(self.maps.get("COUNTS")?)?;
-        let mut sum = [0; CALLS as usize];
+        let mut sum = NO_COUNTS;
         for cpu in counts.get(&index, 0)?.iter() {
-            for (sum, count) in sum.iter_mut().zip(cpu) {
+            for (sum, count) in sum.iter_mut().flatten().zip(cpu.iter().flatten()) {
                 *sum += count;
             }
         }
@@ -123,7 +125,7 @@ impl Probe {
                 let mut counts: PerCpuArray<_, Counts> =
                     PerCpuArray::try_from(self.maps.get_mut("COUNTS")?)?;
                 let mut zeroes = counts.get(&index, 0)?.to_vec();
-                zeroes.fill([0; CALLS as usize]);
+                zeroes.fill(NO_COUNTS);
                 let zeroes = PerCpuValues::try_from(zeroes)
                     .map_err(|error| ProbeError::System("the number of CPUs changed", error))?;
                 counts.set(index, zeroes, 0)?;

@@ -298,6 +298,31 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_written_reads_as_what_was_decided(mut observation in observation()) {
+            for run in observation.runs.values_mut() {
+                run.uid = 0;
+                for fact in ["capabilities", "files"] {
+                    run.hooks.insert(fact.to_owned(), String::new());
+                }
+            }
+            let accounts = Accounts {
+                groups: (0..1000).map(|gid| (gid, format!("group{gid}"))).collect(),
+                prefix: "ops".to_owned(),
+            };
+            let account = Account::decide(&observation, &accounts, &Terms::default());
+            let is_proposed = account.users.contains(&0) && account.blind().is_empty() && account.root().next().is_none();
+            let name = account.name.given().filter(|_| is_proposed);
+            let mut expected: Vec<String> = name.iter().map(|name| format!("u {name} - - - /usr/sbin/nologin")).collect();
+            let named = account.groups.iter().filter(|item| is_name(&item.value));
+            expected.extend(name.iter().flat_map(|name| {
+                named.clone().map(move |group| format!("m {name} {}", group.value))
+            }));
+            let text = sysusers(&account, &Options::default());
+            let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+            prop_assert_eq!(lines.collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
         fn whatever_was_observed_every_line_is_one_of_two(mut observation in observation()) {
             for run in observation.runs.values_mut() {
                 run.uid = 0;

@@ -196,11 +196,14 @@ fn withheld_files(policy: &Policy, directive: &str, out: &mut Page) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::observation::arbitrary::observation;
     use crate::observation::{ControlCommand, Observation, Operation, RunKind};
+    use crate::policy::Item;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
     use crate::policy::{Id, Terms};
@@ -258,6 +261,99 @@ mod tests {
         }
     }
 
+    /// The rules of a profile, as Firejail reads them: by directive, each argument, or each item of a list.
+    fn read(text: &str) -> BTreeMap<String, Vec<String>> {
+        const LISTS: [&str; 6] = [
+            "caps.keep",
+            "private-bin",
+            "private-etc",
+            "protocol",
+            "seccomp.drop",
+            "seccomp.keep",
+        ];
+        let mut rules: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let lines = text.lines().filter(|line| !line.is_empty());
+        for line in lines.filter(|line| !line.starts_with(['#'])) {
+            let (directive, argument) = line.split_once(' ').unwrap_or((line, ""));
+            let arguments: Vec<&str> = if LISTS.contains(&directive) {
+                argument.split(',').collect()
+            } else {
+                vec![argument]
+            };
+            let rule = rules.entry(directive.to_owned()).or_default();
+            rule.extend(arguments.into_iter().map(str::to_owned));
+        }
+        rules
+    }
+
+    /// The same of a policy.
+    fn decided(policy: &Policy) -> BTreeMap<String, Vec<String>> {
+        fn values(items: &[Item]) -> Vec<String> {
+            items.iter().map(|item| item.value.clone()).collect()
+        }
+        let stem = file_stem(&policy.subject);
+        let local = vec![format!("{stem}.local"), "globals.local".to_owned()];
+        let (files, defaults) = (&policy.files, &policy.defaults);
+        let mut rules: Vec<(&str, Vec<String>)> = vec![
+            ("include", local),
+            ("noblacklist", values(&defaults.noblacklist)),
+            ("blacklist", values(&files.blacklist)),
+            ("whitelist", values(&files.whitelist)),
+            ("read-only", values(&files.read_only)),
+            ("read-write", values(&files.read_write)),
+            ("name", policy.name.given().cloned().into_iter().collect()),
+        ];
+        for (directive, list) in [
+            ("caps.keep", policy.capabilities.keep.given()),
+            ("protocol", policy.protocols.given()),
+            ("private-bin", policy.programs.given()),
+            ("private-etc", policy.etc.given()),
+        ] {
+            rules.push((directive, list.map(|list| values(list)).unwrap_or_default()));
+        }
+        match policy.syscalls.filter.given() {
+            Some(Filter::Keep(calls)) => rules.push(("seccomp.keep", values(calls))),
+            Some(Filter::Drop(calls)) => rules.push(("seccomp.drop", values(calls))),
+            Some(Filter::Default(calls)) => {
+                let but: Vec<_> = calls.iter().map(|one| format!("!{}", one.value)).collect();
+                rules.push(("seccomp", vec![but.join(",")]));
+            }
+            None => {}
+        }
+        let no_capabilities = policy.capabilities.keep.given().is_some_and(Vec::is_empty);
+        let is_kept = |evidence: &Option<_>| evidence.is_some();
+        let dev = policy.dev.given();
+        for (directive, argument, is_given) in [
+            ("caps.drop", "all", no_capabilities),
+            (
+                "seccomp.block-secondary",
+                "",
+                policy.syscalls.block_secondary.given().is_some(),
+            ),
+            ("shell", "none", policy.shell_none.given().is_some()),
+            ("private-dev", "", dev.is_some()),
+            (
+                "keep-dev-shm",
+                "",
+                dev.is_some_and(|dev| is_kept(&dev.keep_shm)),
+            ),
+            ("private-tmp", "", policy.tmp.given().is_some()),
+            ("allow-debuggers", "", is_kept(&defaults.allow_debuggers)),
+            ("keep-var-tmp", "", is_kept(&defaults.keep_var_tmp)),
+            ("writable-var-log", "", is_kept(&defaults.writable_var_log)),
+            ("writable-etc", "", is_kept(&files.writable_etc)),
+            ("writable-var", "", is_kept(&files.writable_var)),
+        ] {
+            if is_given {
+                rules.push((directive, vec![argument.to_owned()]));
+            }
+        }
+        let rules = rules.into_iter().filter(|(_, values)| !values.is_empty());
+        rules
+            .map(|(directive, values)| (directive.to_owned(), values))
+            .collect()
+    }
+
     proptest! {
         #[test]
         fn whatever_was_observed_every_line_is_sound(
@@ -272,6 +368,18 @@ mod tests {
             for line in rendered(&observation, bare).split('\n') {
                 prop_assert!(is_sound(line), "{line:?}");
             }
+        }
+
+        #[test]
+        fn what_is_written_reads_as_what_was_decided(mut observation in observation(), bare: bool) {
+            for run in observation.runs.values_mut() {
+                for fact in ["syscalls", "capabilities", "files", "lookups"] {
+                    run.hooks.insert(fact.to_owned(), String::new());
+                }
+            }
+            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let text = profile(&policy, &Options { bare, ..Options::default() });
+            prop_assert_eq!(read(&text), decided(&policy));
         }
 
         #[test]

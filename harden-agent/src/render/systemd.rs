@@ -44,7 +44,10 @@ fn write(directive: &Directive, out: &mut Page) {
             // The packager's own list would be added to, not replaced.
             let replaces = matches!(
                 name,
-                "CapabilityBoundingSet" | "RestrictAddressFamilies" | "SystemCallFilter"
+                "CapabilityBoundingSet"
+                    | "RestrictAddressFamilies"
+                    | "SystemCallArchitectures"
+                    | "SystemCallFilter"
             );
             if replaces && !items.is_empty() {
                 out.line(&format!("{name}="));

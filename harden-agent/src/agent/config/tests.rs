@@ -72,7 +72,7 @@ fn every_option_is_taken() {
         "[units]\ninclude = ['web-*.service']\nexclude = ['web-2.service']\n\
          [state]\ndirectory = '/srv/harden'\ncompact_every = '30s'\nkeep_invocations = 1\nkeep_windows = 2\n\
          [runs]\nwindow = '1h 30m'\n\
-         [kernel]\npin = ''\nslots = 5\ncgroups = 6\nonce = 7\nring = 4096\ntasks = 8\ncount_calls = true\n\
+         [kernel]\npin = ''\nslots = 5\ncgroups = 6\nonce = 7\nring = 4096\ntasks = 8\n\
          tiers = ['files=raw_tp:sys_exit', 'lookups=none']\nlog_level = 'debug'\n\
          [control]\nsocket = '/run/other'\nconnections = 9\n\
          [metrics]\nlisten = '127.0.0.1:9464'\n\
@@ -94,7 +94,6 @@ fn every_option_is_taken() {
     let sizes = config.kernel.sizes();
     assert_eq!((sizes.slots, sizes.cgroups, sizes.once), (5, 6, 7));
     assert_eq!((sizes.ring, sizes.tasks), (4096, 8));
-    assert_eq!(sizes.counted_slots, 5, "no more than there are slots");
     assert_eq!(config.kernel.tiers.len(), 2);
     assert_eq!(config.kernel.log_level, Level::Debug);
     assert_eq!(config.control.socket, Path::new("/run/other"));

@@ -17,12 +17,12 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
     ask::{self, Ask},
-    profile::Renderer,
+    profile::{Decisions, Renderer},
 };
 use crate::{
     agent::control::ClientError,
-    observation::{self, Abi, Deed, Fact, Observation, Operation, Outcome, Run},
-    policy::Evidence,
+    observation::{self, Abi, Deed, Fact, Observation, Operation, Outcome, Run, RunKind},
+    policy::{Adapted, Evidence, Terms},
 };
 
 use word::Word;
@@ -39,6 +39,9 @@ pub struct Explain {
     /// A table of the calls, the most frequent first, as strace -c prints
     #[arg(long, conflicts_with = "word")]
     pub syscalls: bool,
+    /// As for the files that are explained
+    #[command(flatten)]
+    pub decisions: Decisions,
     /// Where to ask
     #[command(flatten)]
     pub ask: Ask,
@@ -48,22 +51,32 @@ impl Explain {
     /// Reads and prints.
     ///
     /// # Errors
-    /// The observation cannot be read, or no agent knows the unit.
+    /// The observation or the overrides cannot be read, or no agent knows the unit.
     pub fn run(&self) -> anyhow::Result<u8> {
         let observation = self.observation()?;
         if self.syscalls {
             ask::print(&calls(&observation))?;
             return Ok(0);
         }
+        let adapted = self.decisions.adapt(&observation)?;
         let word = self.word.as_ref().map(|word| word.as_bytes());
-        let found = explained(&observation, word);
-        let (given, lines) = word.map_or((false, String::new()), |word| {
-            directive(&observation, &String::from_utf8_lossy(word))
-        });
-        if found.is_empty() && lines.is_empty() {
+        let found = explained(&adapted.exact, word);
+        let (given, lines) = match word {
+            Some(word) => {
+                let word = String::from_utf8_lossy(word);
+                directive(&adapted.general, &word, &self.decisions.terms())
+            }
+            None => (false, remarks(&adapted)),
+        };
+        let denied = if found.is_empty() {
+            denied(&observation, word, &adapted)
+        } else {
+            String::new()
+        };
+        if found.is_empty() && lines.is_empty() && denied.is_empty() {
             ask::print(&absent(&observation))?;
         } else {
-            ask::print(&format!("{lines}{found}"))?;
+            ask::print(&format!("{lines}{found}{denied}"))?;
         }
         Ok(u8::from(found.is_empty() && !given))
     }
@@ -90,10 +103,10 @@ impl Explain {
 }
 
 /// What the files say of one of their directives, and whether it is given.
-fn directive(observation: &Observation, word: &str) -> (bool, String) {
+fn directive(observation: &Observation, word: &str, terms: &Terms) -> (bool, String) {
     let mut text = String::new();
     let mut given = false;
-    for (name, file) in Renderer::pages(observation) {
+    for (name, file) in Renderer::pages(observation, terms) {
         let found = lines::about(&file, word);
         given |= found.given;
         for line in found.lines {
@@ -102,6 +115,24 @@ fn directive(observation: &Observation, word: &str) -> (bool, String) {
         }
     }
     (given, text)
+}
+
+/// What was changed before anything was decided, as the files say it.
+fn remarks(adapted: &Adapted) -> String {
+    let lines = adapted.remarks.iter().map(|remark| format!("# {remark}\n"));
+    lines.collect()
+}
+
+/// What was seen of a word, and an override has taken away.
+fn denied(observation: &Observation, word: Option<&[u8]>, adapted: &Adapted) -> String {
+    let seen = explained(observation, word);
+    if seen.is_empty() {
+        return seen;
+    }
+    format!(
+        "{}denied by an override, but seen:\n{seen}",
+        remarks(adapted)
+    )
 }
 
 /// What is known of one fact.
@@ -122,7 +153,9 @@ fn explained(observation: &Observation, word: Option<&[u8]>) -> String {
             let entry = known.entry(fact).or_default();
             let seen = seen.cloned().unwrap_or_default();
             entry.evidence.add(test, fact.executable, &seen);
-            entry.hooks.extend(hook(run, fact.what));
+            if run.kind != RunKind::Override {
+                entry.hooks.extend(hook(run, fact.what));
+            }
         }
     }
     let mut text = String::new();
@@ -211,6 +244,7 @@ fn calls(observation: &Observation) -> String {
     #[derive(Default)]
     struct Row<'a> {
         count: Option<u64>,
+        errors: u64,
         runs: BTreeSet<&'a str>,
         programs: BTreeSet<String>,
     }
@@ -224,6 +258,8 @@ fn calls(observation: &Observation) -> String {
             if let Some(count) = seen.and_then(|seen| seen.count) {
                 row.count = Some(row.count.unwrap_or(0).saturating_add(count));
             }
+            let errors = seen.and_then(|seen| seen.errors).unwrap_or(0);
+            row.errors = row.errors.saturating_add(errors);
             row.runs.insert(test.id.as_str());
             row.programs.insert(fact.executable.to_string());
         }
@@ -232,7 +268,7 @@ fn calls(observation: &Observation) -> String {
     rows.sort_by_key(|(name, row)| (std::cmp::Reverse(row.count), *name));
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["calls", "runs", "syscall", "programs"]);
+    table.set_header(["calls", "errors", "runs", "syscall", "programs"]);
     for ((abi, name), row) in rows {
         let name = match abi {
             Abi::Native => name.to_owned(),
@@ -242,10 +278,16 @@ fn calls(observation: &Observation) -> String {
         let count = row
             .count
             .map_or_else(|| "-".to_owned(), |count| count.to_string());
+        let errors = if row.errors > 0 {
+            row.errors.to_string()
+        } else {
+            String::new()
+        };
+        let runs = row.runs.len().to_string();
         let programs: Vec<String> = row.programs.into_iter().collect();
-        table.add_row([count, row.runs.len().to_string(), name, programs.join(", ")]);
+        table.add_row([count, errors, runs, name, programs.join(", ")]);
     }
-    for column in 0..2 {
+    for column in 0..3 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -307,19 +349,20 @@ mod tests {
 
     #[test]
     fn a_directive_is_explained_given_or_not() {
-        let (given, text) = directive(&observed(), "private-etc");
+        let directive = |word| directive(&observed(), word, &Terms::default());
+        let (given, text) = directive("private-etc");
         assert!(
             given && text.contains("profile: private-etc d.conf\n"),
             "{text}"
         );
-        let (given, text) = directive(&observed(), "PrivateNetwork");
+        let (given, text) = directive("PrivateNetwork");
         assert!(
             !given && text.contains("drop-in: # no PrivateNetwork=: inet6 sockets were made\n"),
             "{text}"
         );
-        let (given, text) = directive(&observed(), "DynamicUser");
+        let (given, text) = directive("DynamicUser");
         assert!(!given && text.is_empty(), "{text}");
-        let (given, text) = directive(&observed(), "shell none");
+        let (given, text) = directive("shell none");
         assert!(
             !given && text.starts_with("profile: # no shell none: "),
             "{text}"
@@ -352,7 +395,9 @@ mod tests {
         for run in observation.runs.values_mut() {
             for facts in run.executables.values_mut() {
                 for (name, seen) in facts.syscalls.values_mut().flatten() {
-                    seen.count = Some(if name.as_str() == "read" { 5 } else { 2 });
+                    let is_read = name.as_str() == "read";
+                    seen.count = Some(if is_read { 5 } else { 2 });
+                    seen.errors = is_read.then_some(1);
                 }
             }
         }
@@ -361,7 +406,7 @@ mod tests {
             .lines()
             .map(|line| line.split_whitespace().collect())
             .collect();
-        assert_eq!(rows[1], ["10", "2", "read", "/usr/sbin/d"]);
+        assert_eq!(rows[1], ["10", "2", "2", "read", "/usr/sbin/d"]);
         assert_eq!(rows[2], ["2", "1", "openat", "/usr/sbin/d"]);
     }
 }

@@ -1,5 +1,6 @@
 //! What the modes of files would refuse (`acl_permission_check` in fs/namei.c): the owner's bits for the owner, the
-//! group's for who is in the group, the others' for everybody else.
+//! group's for who is in the group, the others' for everybody else; where there is an access control list, what it
+//! gives to a group, as far as its mask allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,7 +116,38 @@ fn known<'a>(places: &'a [Place<'_>]) -> BTreeMap<&'a [u8], Vec<&'a Inode>> {
         let known = inodes.entry(&place.path).or_default();
         known.extend(&place.inodes);
     }
+    for known in inodes.values_mut() {
+        forget_without_acl(known);
+    }
     inodes
+}
+
+/// The same inode is there twice if its list was not looked up each time.
+fn forget_without_acl(known: &mut Vec<&Inode>) {
+    let with: BTreeSet<_> = known.iter().filter(|one| one.acl.is_some()).collect();
+    let with: BTreeSet<_> = with
+        .into_iter()
+        .map(|one| (one.device, one.number))
+        .collect();
+    known.retain(|one| one.acl.is_some() || !with.contains(&(one.device, one.number)));
+}
+
+/// The groups that may do what needs `need`, other than root's.
+fn groups_that_may(inode: &Inode, need: u32) -> BTreeSet<u32> {
+    let mask = inode.mode >> 3;
+    let mut groups = BTreeSet::new();
+    let owning = inode.acl.as_ref().map_or(mask, |acl| acl.group & mask);
+    if has(owning, need) {
+        groups.insert(inode.gid);
+    }
+    let named = inode.acl.iter().flat_map(|acl| &acl.groups);
+    groups.extend(
+        named
+            .filter(|(_, one)| has(**one & mask, need))
+            .map(|(gid, _)| *gid),
+    );
+    groups.remove(&0);
+    groups
 }
 
 /// What has to be allowed where, for what was done at the place.
@@ -215,14 +247,16 @@ fn remedy(
             _ => CHANGES,
         });
     };
-    if inode.gid != 0
-        && known
+    let mut groups = groups_that_may(inode, need);
+    groups.retain(|gid| {
+        known
             .iter()
-            .all(|one| one.gid == inode.gid && has(one.mode >> 3, need))
-    {
-        let known = accounts.groups.get(&inode.gid);
+            .all(|one| groups_that_may(one, need).contains(gid))
+    });
+    if let Some(gid) = groups.first() {
+        let known = accounts.groups.get(gid);
         return Some(Remedy::Group {
-            name: known.cloned().unwrap_or_else(|| inode.gid.to_string()),
+            name: known.cloned().unwrap_or_else(|| gid.to_string()),
         });
     }
     if need & (WRITE | OWNER) != 0 {
@@ -233,11 +267,22 @@ fn remedy(
             reason: "no line of tmpfiles.d can hold the path",
         });
     };
-    // tmpfiles.d(5): z changes what is there, and makes nothing.
-    let mode = (inode.mode & 0o7777) | (need << 3);
-    Some(Remedy::Own {
-        line: format!("z {argument} {mode:04o} - {account}"),
-    })
+    // tmpfiles.d(5): z changes what is there, and makes nothing. With a list the mode is its mask, and gives the group
+    // nothing: a+ adds to the list.
+    let line = if inode.acl.is_some() {
+        format!("a+ {argument} - - - - group:{account}:{}", letters(need))
+    } else {
+        let mode = (inode.mode & 0o7777) | (need << 3);
+        format!("z {argument} {mode:04o} - {account}")
+    };
+    Some(Remedy::Own { line })
+}
+
+/// `r-x`
+fn letters(need: u32) -> String {
+    let bits = [(READ, 'r'), (WRITE, 'w'), (SEARCH, 'x')];
+    let letter = |(bit, letter)| if need & bit == 0 { '-' } else { letter };
+    bits.into_iter().map(letter).collect()
 }
 
 /// Who may connect is asked of the file system. What the shell would read in the path is quoted.
@@ -297,6 +342,7 @@ mod tests {
     use super::super::super::fixture::Fixture;
     use super::super::super::places::places;
     use super::*;
+    use crate::observation::Acl;
 
     fn remedies(fixture: Fixture) -> Vec<Remedy> {
         let observation = fixture.observation();
@@ -395,6 +441,48 @@ mod tests {
                 line: "z /etc/d/key.pem 0640 - opsd".to_owned(),
             }]
         );
+    }
+
+    #[test]
+    fn a_list_gives_to_groups_what_its_mask_allows() {
+        let with = |mode: u32, group: u32, named: u32| {
+            let mut fixture = Fixture::new().executable("/usr/bin/d").file_of(
+                "/etc/d/key.pem",
+                Operation::Read,
+                mode,
+                7,
+            );
+            let run = fixture.run();
+            let file = run.executables.values_mut().next().unwrap();
+            let file = file.files.get_mut(&Text::from("/etc/d/key.pem")).unwrap();
+            let acl = Acl {
+                group,
+                groups: [(42, named)].into(),
+                ..Acl::default()
+            };
+            // Once it was looked up, once not: it is one file.
+            let without = file.inodes.clone();
+            let listed = without.iter().map(|inode| Inode {
+                acl: Some(acl.clone()),
+                ..*inode
+            });
+            file.inodes.extend(listed);
+            remedies(fixture)
+        };
+        let group = |name: &str| {
+            vec![Remedy::Group {
+                name: name.to_owned(),
+            }]
+        };
+        assert_eq!(with(0o100_640, 0, 4), group("ovsdb-client"));
+        assert_eq!(with(0o100_640, 4, 4), group("7"));
+        // The mode would say that the owning group may.
+        let given = vec![Remedy::Own {
+            line: "a+ /etc/d/key.pem - - - - group:opsd:r--".to_owned(),
+        }];
+        assert_eq!(with(0o100_640, 0, 2), given);
+        // The mask takes away what the list gives.
+        assert_eq!(with(0o100_600, 4, 4), given);
     }
 
     #[test]

@@ -86,6 +86,7 @@ mod tests {
             gid: 0,
             rdev: 0,
             filesystem,
+            acl: None,
         });
         let (accounts, terms) = (Accounts::default(), Terms::default());
         let account = Account::decide(&fixture.observation(), &accounts, &terms);
