@@ -70,10 +70,8 @@ pub const fn next_owner(slot: u32) -> u32 {
 /// own tasks are not. For slices, and for the root.
 pub const RUN_PASSES: u64 = 1 << 63;
 
-/// How often each native call was made ([`MADE`]) and how often it failed ([`FAILED`]) in one slot on one CPU.
-pub type Counts = [[u64; crate::CALLS as usize]; 2];
-/// The part of [`Counts`] with the calls that were entered.
-pub const MADE: usize = 0;
-/// The part of [`Counts`] with those that came back with an errno, those among them that the kernel restarts
-/// (`ERESTARTSYS` and its kin), as strace(1) counts them.
-pub const FAILED: usize = 1;
+/// How often each native call was entered in one slot on one CPU; and, from [`FAILED`] on, how often each came back
+/// with an errno, those among them that the kernel restarts (`ERESTARTSYS` and its kin), as strace(1) counts them.
+pub type Counts = [u64; 2 * crate::CALLS as usize];
+/// Where the second half of [`Counts`] begins.
+pub const FAILED: usize = crate::CALLS as usize;

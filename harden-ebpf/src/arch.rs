@@ -82,22 +82,30 @@ impl Call {
     /// The call as one word, never 0, for [`Call::from_mark`].
     #[inline(always)]
     pub fn mark(self) -> u32 {
-        (self.native + 1) | if self.compat { MARK_COMPAT } else { 0 }
+        let compat = if self.compat { MARK_COMPAT } else { 0 };
+        let other = if self.fact == Some(FACT_NATIVE + self.native) {
+            0
+        } else {
+            MARK_OTHER
+        };
+        (self.native + 1) | compat | other
     }
 
-    /// The call that `mark` stands for; what only its entry needs is not in it.
+    /// The call that `mark` stands for; the fact of one that is not native is not in it.
     #[inline(always)]
     pub fn from_mark(mark: u32) -> Self {
+        let native = (mark & !(MARK_COMPAT | MARK_OTHER)).saturating_sub(1);
         Self {
-            native: (mark & !MARK_COMPAT).saturating_sub(1),
-            fact: None,
+            native,
+            fact: (mark & MARK_OTHER == 0).then_some(FACT_NATIVE + native),
             compat: mark & MARK_COMPAT != 0,
         }
     }
 }
 
-/// Bit of a mark.
+/// Bits of a mark. The second: it is no call of the native convention.
 const MARK_COMPAT: u32 = 1 << 31;
+const MARK_OTHER: u32 = 1 << 30;
 
 /// The number of the call that is coming back: `orig_ax`.
 #[inline(always)]

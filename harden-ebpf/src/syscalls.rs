@@ -1,6 +1,6 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{Argument, CALLS, FAILED, Loss, MADE, SLOT_INDEX, class};
+use harden_common::{Argument, CALLS, FAILED, Loss, SLOT_INDEX, class};
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task};
 
@@ -100,22 +100,24 @@ fn record(regs: Address, call: Call, current: Current) {
         return;
     };
     emit::set(record, current.slot, fact);
-    count(current.slot, fact, MADE);
+    count(current.slot, fact, 0);
     if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
     }
 }
 
-/// Counts a call in `part` of the counts, if it is a native one and the slot has some.
+/// Counts a call in the half of the counts that begins at `half`, if it is a native one and the slot has some.
 #[inline(always)]
-fn count(slot: u32, call: u32, part: usize) {
+fn count(slot: u32, call: u32, half: usize) {
     let index = slot & SLOT_INDEX;
     if index >= COUNTED_SLOTS.load() || call >= CALLS {
         return;
     }
     if let Some(counts) = COUNTS.get_ptr_mut(index) {
-        // SAFETY: `call` is below CALLS, the length of each part; the entry is this CPU's own.
-        unsafe { *counts.cast::<u64>().add(part * CALLS as usize + call as usize) += 1 };
+        // The verifier may have lost sight of the bound.
+        let call = emit::masked::<{ CALLS as u64 - 1 }>(u64::from(call)) as usize;
+        // SAFETY: `call` is below CALLS, the length of each half; the entry is this CPU's own.
+        unsafe { *counts.cast::<u64>().add(half + call) += 1 };
     }
 }
 
@@ -148,7 +150,9 @@ pub fn exit_again(regs: Address, result: i64) {
 /// Looks at what a call has done.
 #[inline(always)]
 fn returned(regs: Address, call: Call, result: i64, slot: u32) {
-    if let (Some(fact), -MAX_ERRNO..0) = (call.fact, result) {
+    if let Some(fact) = call.fact
+        && (-MAX_ERRNO..0).contains(&result)
+    {
         count(slot, fact, FAILED);
     }
     let class = call.class();

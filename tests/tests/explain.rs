@@ -149,6 +149,8 @@ fn overrides_and_options_hold_for_the_files_and_for_what_is_said_of_them() -> Re
     let (_, text) = explain(&["--syscalls"])?;
     let row = text.lines().find(|line| line.contains(" openat "));
     let row: Vec<&str> = row.context("openat")?.split_whitespace().collect();
+    // Without errors there are four columns.
+    ensure!(row.len() == 5, "{text}");
     let (calls, errors): (u64, u64) = (row[0].parse()?, row[1].parse()?);
     ensure!(errors >= 1 && errors < calls, "{text}");
     // A file that cannot be meant is no file, and nothing is written.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use harden_common::{
-    Counts, ERRNO_UNKNOWN, ExecutableId, FAILED, FactEvent, InodeRecord, MADE, PathEvent,
-    PathOperation, SocketEvent, kind, path_flag,
+    Counts, ERRNO_UNKNOWN, ExecutableId, FAILED, FactEvent, InodeRecord, PathEvent, PathOperation,
+    SocketEvent, kind, path_flag,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -505,7 +505,8 @@ fn add(facts: &mut Executable, mut other: Executable) {
 }
 
 fn count(facts: &mut Executable, counts: &Counts) {
-    let both = counts[MADE].iter().zip(&counts[FAILED]);
+    let (made, failed) = counts.split_at(FAILED);
+    let both = made.iter().zip(failed);
     for (number, (&count, &errors)) in (0..).zip(both).filter(|(_, (count, _))| **count > 0) {
         if let Some(fact) = names::fact(number) {
             let seen = Seen {

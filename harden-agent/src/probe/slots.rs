@@ -27,7 +27,7 @@ use super::{Probe, ProbeError, handle::grace_period};
 /// to them.
 const SETTLED: Duration = Duration::from_secs(1);
 
-const NO_COUNTS: Counts = [[0; CALLS as usize]; 2];
+const NO_COUNTS: Counts = [0; 2 * CALLS as usize];
 
 /// A key as it lies in the map.
 type Key = [u8; size_of::<SlotKey>()];
@@ -72,7 +72,7 @@ impl Probe {
         let counts: PerCpuArray<_, Counts> = PerCpuArray::try_from(self.maps.get("COUNTS")?)?;
         let mut sum = NO_COUNTS;
         for cpu in counts.get(&index, 0)?.iter() {
-            for (sum, count) in sum.iter_mut().flatten().zip(cpu.iter().flatten()) {
+            for (sum, count) in sum.iter_mut().zip(cpu) {
                 *sum += count;
             }
         }

@@ -11,7 +11,7 @@ use crate::{
     observation::{Observation, Run, Text},
 };
 
-/// The names of the groups that the observation's files belong to, by number.
+/// The names of the groups that the observation's files belong to or that their access control lists name, by number.
 #[must_use]
 pub fn groups(observation: &Observation) -> BTreeMap<u32, String> {
     let manager = manager(&observation.name);
@@ -84,7 +84,10 @@ fn gids(run: &Run) -> impl Iterator<Item = u32> {
     let programs = run.executables.values().chain(control);
     let files = programs.flat_map(|program| program.files.values());
     let inodes = files.flat_map(|file| &file.inodes);
-    inodes.map(|inode| inode.gid)
+    inodes.flat_map(|inode| {
+        let named = inode.acl.iter().flat_map(|acl| acl.groups.keys().copied());
+        named.chain([inode.gid])
+    })
 }
 
 #[cfg(test)]
