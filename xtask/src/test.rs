@@ -6,9 +6,10 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
+    thread,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 pub use self::tally::Tally;
 use crate::{
@@ -33,13 +34,18 @@ pub fn main(args: &Args) -> Result<()> {
         Scope::Tests
     };
     let toolchain = setup::provide(scope)?;
-    if !args.quick {
-        vm::fetch()?;
-    }
-    build::build(&toolchain, false)?;
-    formatting()?;
-    lints(&toolchain)?;
-    documentation()?;
+    thread::scope(|scope| {
+        // Downloads, and dpkg in one thread: the compiler has the other processors meanwhile.
+        let fetched = (!args.quick).then(|| scope.spawn(vm::fetch));
+        build::build(&toolchain, false)?;
+        formatting()?;
+        lints(&toolchain)?;
+        documentation()?;
+        let fetched = fetched.map(thread::ScopedJoinHandle::join);
+        fetched.map_or(Ok(()), |result| {
+            result.map_err(|_| anyhow!("fetching panicked"))?
+        })
+    })?;
     tests(args.quick)
 }
 
