@@ -37,10 +37,13 @@ impl Ask {
     /// What was seen of `units`, of all if there is none, as JSON.
     pub fn observations(&self, units: &[Text]) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
-        wait(control::observations(&self.socket, units, |json| {
-            found.push(json.to_owned());
-        }))?;
+        self.each_observation(units, |json| found.push(json.to_owned()))?;
         Ok(found)
+    }
+
+    /// The same, each as it comes.
+    pub fn each_observation(&self, units: &[Text], take: impl FnMut(&str)) -> anyhow::Result<()> {
+        wait(control::observations(&self.socket, units, take))
     }
 }
 

@@ -2,7 +2,17 @@
 //!
 //! The agent sends observations; everything else happens here, with the rights of who asks.
 
-use std::{ffi::OsString, fmt::Write};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt::Write,
+    panic,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver},
+    },
+    thread::{self, ScopedJoinHandle},
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -47,9 +57,7 @@ impl Snapshot {
     /// # Errors
     /// No agent answers, it says no, or a file cannot be written; then none is.
     pub fn run(&self) -> anyhow::Result<()> {
-        let units: Vec<Text> = self.units.iter().map(ask::name).collect();
-        let observations = self.ask.observations(&units)?;
-        let outputs = self.outputs(&observations)?;
+        let outputs = self.outputs()?;
         output::write(&self.profile.out, &outputs, self.profile.force)?;
         let files: Vec<Text> = outputs
             .iter()
@@ -68,47 +76,77 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The files, in the order of the observations. Every processor has its share: a profile is a
-    /// few milliseconds of plain computing.
-    fn outputs(&self, observations: &[String]) -> anyhow::Result<Vec<Output>> {
-        let wanted = self.profile.format.iter();
-        let none = observations.is_empty() || wanted.clone().all(|one| *one == Format::Observation);
-        let renderer = (!none).then(|| self.profile.renderer()).transpose()?;
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = observations.len().div_ceil(processors).max(1);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = observations
-                .chunks(share)
-                .map(|share| (share, renderer.clone()))
-                .map(|(share, renderer)| scope.spawn(|| files(share, renderer)))
-                .collect();
-            let mut outputs = Vec::new();
-            for thread in threads {
-                match thread.join() {
-                    Ok(files) => outputs.extend(files?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+    /// The files, in the order of the observations. Each is worked on as it comes, by whatever processor is free: a
+    /// profile is a few milliseconds of plain computing, and the agent takes as long for the next.
+    fn outputs(&self) -> anyhow::Result<Vec<Output>> {
+        let units: Vec<Text> = self.units.iter().map(ask::name).collect();
+        let (sender, observations) = mpsc::channel();
+        let observations = Mutex::new(observations);
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let (sender, mut numbers) = (sender, 0..);
+                self.ask.each_observation(&units, |json| {
+                    let number: usize = numbers.next().unwrap_or_default();
+                    // Nobody takes it where a worker had an error, which is told below.
+                    let _ = sender.send((number, json.to_owned()));
+                })
+            });
+            // Meanwhile Firejail is asked what it can do.
+            let renderer = self.renderer()?;
+            let observations = &observations;
+            let work = || {
+                let renderer = renderer.clone();
+                scope.spawn(move || files(observations, renderer))
+            };
+            let workers: Vec<_> = (0..processors).map(|_| work()).collect();
+            let mut outputs = BTreeMap::new();
+            for worker in workers {
+                outputs.extend(joined(worker)?);
             }
-            Ok(outputs)
+            joined(asking)?;
+            Ok(outputs.into_values().flatten().collect())
         })
+    }
+
+    /// What writes the formats beside the observation, if there are any.
+    fn renderer(&self) -> anyhow::Result<Option<Renderer>> {
+        let mut wanted = self.profile.format.iter();
+        let none = wanted.all(|one| *one == Format::Observation);
+        (!none).then(|| self.profile.renderer()).transpose()
     }
 }
 
-fn files(observations: &[String], mut renderer: Option<Renderer>) -> anyhow::Result<Vec<Output>> {
-    let mut outputs = Vec::new();
+/// What the thread has come to; it panics as that did.
+fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
+    let result = thread.join();
+    result.unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+/// The files of the observations that are left, each by its number.
+fn files(
+    observations: &Mutex<Receiver<(usize, String)>>,
+    mut renderer: Option<Renderer>,
+) -> anyhow::Result<BTreeMap<usize, Vec<Output>>> {
     let mut disks = Disks::default();
-    for json in observations {
+    let mut outputs = BTreeMap::new();
+    let next = || {
+        let waiting = observations.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.recv().ok()
+    };
+    while let Some((number, json)) = next() {
         let mut observation = observation::from_json(json.as_bytes())
             .context("the agent's observation cannot be read; it may be of another version: sudo systemctl restart harden")?;
         disks.look(&mut observation);
-        outputs.push(Output {
+        let mut files = vec![Output {
             name: format!("{}.observation.json", file_stem(&observation.name)),
             content: observation::to_json(&observation)?,
             ours: Ours::Observation,
-        });
+        }];
         if let Some(renderer) = &mut renderer {
-            outputs.extend(renderer.outputs(&observation)?);
+            files.extend(renderer.outputs(&observation)?);
         }
+        outputs.insert(number, files);
     }
     Ok(outputs)
 }

@@ -154,7 +154,11 @@ pub const SUITES: &[Suite] = &[
         ..debian("agent_faults")
     },
     Suite {
-        kernels: AGENT,
+        kernels: &["6.1"],
+        ..debian("agent_roles")
+    },
+    Suite {
+        kernels: &["5.10"],
         by_name: true,
         ..debian("agent_roles")
     },
