@@ -201,6 +201,7 @@ fn read_back(dir: &Path) -> Result<[usize; 5]> {
             ensure!(list["syscalls"].is_array(), "{name}: {list}");
             &[]
         } else if path.extension().is_some_and(|end| end == "inc") {
+            // BitBake is in no distribution; a shell runs the function in the unit tests.
             read[4] += 1;
             &[]
         } else {

@@ -85,11 +85,11 @@ impl Snapshot {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
             let asking = scope.spawn(|| {
-                let (sender, mut numbers) = (sender, 0..);
+                let (sender, mut number) = (sender, 0);
                 self.ask.each_observation(&units, |json| {
-                    let number: usize = numbers.next().unwrap_or_default();
                     // Nobody takes it where a worker had an error, which is told below.
                     let _ = sender.send((number, json.to_owned()));
+                    number += 1;
                 })
             });
             // Meanwhile Firejail is asked what it can do.

@@ -8,6 +8,8 @@ use crate::observation::Acl;
 const NAME: &str = "system.posix_acl_access";
 /// `include/uapi/linux/posix_acl_xattr.h`: a version, then entries of a tag, permissions and a number.
 const VERSION: u32 = 2;
+/// `include/uapi/linux/limits.h`: no attribute is longer.
+const XATTR_SIZE_MAX: usize = 65536;
 const ENTRY: usize = 8;
 /// `include/uapi/linux/posix_acl.h`
 mod tag {
@@ -22,8 +24,7 @@ mod tag {
 pub(super) fn of(file: &File) -> Option<Acl> {
     // fgetxattr(2) refuses a descriptor that was opened with O_PATH; its name in /proc stands for the file itself.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // As many entries as fit into 4 KiB: ext4 has no room for more, and nobody reads a list of 500.
-    let mut bytes = [0; 4096];
+    let mut bytes = vec![0; XATTR_SIZE_MAX];
     let length = rustix::fs::getxattr(path, NAME, &mut bytes[..]).ok()?;
     parse(bytes.get(..length)?)
 }

@@ -296,15 +296,20 @@ mod tests {
         assert_eq!(lines(&fixture.observation()), [""; 0]);
     }
 
+    /// Of root, and nothing hidden.
+    fn watch_as_root(observation: &mut Observation) {
+        for run in observation.runs.values_mut() {
+            run.uid = 0;
+            for fact in ["capabilities", "files"] {
+                run.hooks.insert(fact.to_owned(), String::new());
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_reads_as_what_was_decided(mut observation in observation()) {
-            for run in observation.runs.values_mut() {
-                run.uid = 0;
-                for fact in ["capabilities", "files"] {
-                    run.hooks.insert(fact.to_owned(), String::new());
-                }
-            }
+            watch_as_root(&mut observation);
             let accounts = Accounts {
                 groups: (0..1000).map(|gid| (gid, format!("group{gid}"))).collect(),
                 prefix: "ops".to_owned(),
@@ -324,12 +329,7 @@ mod tests {
 
         #[test]
         fn whatever_was_observed_every_line_is_one_of_two(mut observation in observation()) {
-            for run in observation.runs.values_mut() {
-                run.uid = 0;
-                for fact in ["capabilities", "files"] {
-                    run.hooks.insert(fact.to_owned(), String::new());
-                }
-            }
+            watch_as_root(&mut observation);
             for line in rendered(&observation).split('\n') {
                 let words: Vec<&str> = line.split(' ').collect();
                 let sound = match words[..] {

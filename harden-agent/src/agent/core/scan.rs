@@ -33,9 +33,7 @@ impl Core {
         let known = self.probe.cgroup_paths()?;
         let run = self.state.last_run_of_all().max(FIRST_RUN);
         let mut begin = Vec::new();
-        let mut living = BTreeSet::new();
         for found in &tree {
-            living.insert(found.id);
             if !self.is_wanted(&found.path) {
                 self.pass_by(found.id, observed.get(&found.id).copied(), &found.path);
                 continue;
@@ -58,11 +56,6 @@ impl Core {
         self.probe.observe_all(&begin)?;
         // One may have been removed since the tree was read.
         self.leave_removed()?;
-        // Their ends may not have found room in the ring buffer.
-        let gone: Vec<u64> = self.state.living().map(|(id, _)| id).collect();
-        for cgroup in gone.into_iter().filter(|id| !living.contains(id)) {
-            self.record(Record::Gone { cgroup, time: 0 });
-        }
         self.leave_unwanted()
     }
 
@@ -70,24 +63,21 @@ impl Core {
     /// may have been before the agent put it in, perhaps one that was killed right after, or the program for it was
     /// skipped. Their slots would never be free.
     fn leave_removed(&mut self) -> Result<(), CoreError> {
-        let observed = self.probe.observed()?;
+        let mut observed = self.probe.observed()?;
         // A directory is gone before its cgroup is taken out (kernel/cgroup/cgroup.c, `cgroup_rmdir`): if it is there,
         // its end is still to come.
         let tree = Tree::read()?;
-        if !tree.is_whole {
-            return Ok(());
+        if tree.is_whole {
+            let there: BTreeSet<u64> = tree.found.iter().map(|found| found.id).collect();
+            let is_removed = |id: &u64| !there.contains(id);
+            let removed: Vec<u64> = observed.keys().copied().filter(is_removed).collect();
+            self.probe.unobserve(&removed)?;
+            observed.retain(|id, _| there.contains(id));
         }
-        let living: BTreeSet<u64> = tree.found.iter().map(|found| found.id).collect();
-        let removed: Vec<u64> = observed
-            .into_keys()
-            .filter(|id| !living.contains(id))
-            .collect();
-        self.probe.unobserve(&removed)?;
-        for cgroup in removed {
-            if self.state.has_cgroup(cgroup) {
-                self.record(Record::Gone { cgroup, time: 0 });
-            }
-            self.retire_at = Instant::now();
+        // Neither need their ends have found room in the ring buffer.
+        let gone: Vec<u64> = self.state.living().map(|(id, _)| id).collect();
+        for cgroup in gone.into_iter().filter(|id| !observed.contains_key(id)) {
+            self.record(Record::Gone { cgroup, time: 0 });
         }
         Ok(())
     }
@@ -113,7 +103,6 @@ impl Core {
     /// Makes up for births and ends of cgroups that were not told of.
     pub(super) fn sweep(&mut self) -> Result<(), CoreError> {
         self.swept = Instant::now();
-        self.leave_removed()?;
         let observed = self.probe.observed()?;
         for (id, run) in &observed {
             let id = *id;
@@ -130,10 +119,7 @@ impl Core {
                 self.pass_by(id, Some(*run), &found.path);
             }
         }
-        let gone: Vec<u64> = self.state.living().map(|(id, _)| id).collect();
-        for cgroup in gone.into_iter().filter(|id| !observed.contains_key(id)) {
-            self.record(Record::Gone { cgroup, time: 0 });
-        }
+        self.leave_removed()?;
         self.leave_unwanted()
     }
 
@@ -220,8 +206,8 @@ impl Tree {
     fn there<T>(&mut self, read: io::Result<T>) -> Option<T> {
         match read {
             Ok(read) => Some(read),
-            // A cgroup that is just being removed has no entries any more (fs/kernfs/dir.c).
             Err(error) => {
+                // ENOENT for what was removed (fs/readdir.c too, `iterate_dir`), ENODEV for what is being removed (kernfs).
                 let is_gone = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
                 self.is_whole &= is_gone;
                 None

@@ -124,11 +124,8 @@ fn known<'a>(places: &'a [Place<'_>]) -> BTreeMap<&'a [u8], Vec<&'a Inode>> {
 
 /// The same inode is there twice if its list was not looked up each time.
 fn forget_without_acl(known: &mut Vec<&Inode>) {
-    let with: BTreeSet<_> = known.iter().filter(|one| one.acl.is_some()).collect();
-    let with: BTreeSet<_> = with
-        .into_iter()
-        .map(|one| (one.device, one.number))
-        .collect();
+    let with = known.iter().filter(|one| one.acl.is_some());
+    let with: BTreeSet<_> = with.map(|one| (one.device, one.number)).collect();
     known.retain(|one| one.acl.is_some() || !with.contains(&(one.device, one.number)));
 }
 
