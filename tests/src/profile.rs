@@ -64,6 +64,19 @@ impl Profile {
         }
     }
 
+    /// The same without this very line.
+    ///
+    /// # Panics
+    /// There is no such line: a mutation that changes nothing shows nothing.
+    #[must_use]
+    pub fn without_line(&self, rule: &str) -> Self {
+        assert!(self.has(rule), "there is no {rule} in\n{}", self.text);
+        let lines = self.text.lines().filter(|line| *line != rule);
+        Self {
+            text: lines.map(|line| format!("{line}\n")).collect(),
+        }
+    }
+
     /// The arguments of every line of `directive`.
     #[must_use]
     pub fn arguments(&self, directive: &str) -> Vec<&str> {

@@ -38,10 +38,16 @@ impl<'a> Case<'a> {
     fn lives_without(&self, start: Option<&str>) -> Result<()> {
         let lines = self.written.drop_in.lines();
         let less = lines.filter(|line| start.is_none_or(|start| !line.starts_with(start)));
-        let text = less.collect::<Vec<_>>().join("\n") + "\n";
+        self.lives_under(less.collect::<Vec<_>>().join("\n") + "\n")
+    }
+
+    /// Installs this drop-in, and has the unit work.
+    fn lives_under(&self, text: String) -> Result<()> {
         let path = format!("/run/systemd/system/{UNIT}.d/50-harden.conf");
         self.machine.write(&path, &text)?;
         self.machine.run(&["systemctl", "daemon-reload"])?;
+        // One that runs already is not started.
+        self.machine.run(&["systemctl", "stop", UNIT])?;
         let _ = self.machine.try_run(&["systemctl", "reset-failed", UNIT])?;
         live(self.machine).with_context(|| text)
     }
@@ -55,6 +61,47 @@ impl<'a> Case<'a> {
         };
         Ok([link(&pid)?, link("1")?])
     }
+}
+
+#[test]
+fn who_finds_nothing_in_a_home_directory_has_empty_ones() -> Result<()> {
+    let Some(machine) = Machine::here("who finds nothing in homes has empty ones")? else {
+        return Ok(());
+    };
+    machine.write(
+        "/opt/directives.py",
+        "import os, time\n\
+         os.stat('/root')\n\
+         try:\n    \
+             os.stat('/root/.directives')\n\
+         except FileNotFoundError:\n    \
+             os.close(os.open('/run/directives/done', os.O_CREAT | os.O_WRONLY, 0o600))\n\
+         time.sleep(1000)\n",
+    )?;
+    let case = Case::recorded(
+        &machine,
+        "RuntimeDirectory=directives\nRuntimeDirectoryMode=0700\n\
+         ExecStart=/usr/bin/python3 -S -B /opt/directives.py\n",
+    )?;
+    case.has("ProtectHome=tmpfs")?;
+    case.lives_without(None)?;
+    let hidden = case
+        .written
+        .drop_in
+        .replace("ProtectHome=tmpfs", "ProtectHome=yes");
+    ensure!(
+        case.lives_under(hidden).is_err(),
+        "it lives where they are hidden"
+    );
+    // Whoever puts one there does not put it into the unit.
+    machine.write("/root/.directives", "secret")?;
+    case.lives_without(None)?;
+    ensure!(
+        case.lives_without(Some("ProtectHome")).is_err(),
+        "it is hidden without the line"
+    );
+    machine.run(&["systemctl", "stop", UNIT])?;
+    machine.run(&["rm", "/root/.directives"]).map(drop)
 }
 
 /// Whether the control groups are the unified ones alone.
@@ -168,7 +215,6 @@ fn a_device_that_was_used_is_there_and_no_other() -> Result<()> {
     case.has("DevicePolicy=closed")?;
     case.has("DeviceAllow=/dev/directives r")?;
     case.lives_without(None)?;
-    machine.run(&["systemctl", "stop", UNIT])?;
     // systemd has a filter of devices in the unified control groups alone, but for one that is the host's first.
     let without = case.lives_without(Some("DeviceAllow="));
     ensure!(without.is_err() == is_unified(), "{without:?}");

@@ -28,7 +28,7 @@ use crate::{
         report::{self, Report},
         service, systemd, yocto,
     },
-    target,
+    target::{self, accounts::Login},
 };
 
 /// How the program will be started under Firejail.
@@ -40,13 +40,38 @@ pub enum Start {
     Direct,
 }
 
-/// How to start what `observation` tells of. Firejail's shell is the user's login shell: one that
-/// lets nobody in runs nothing, and what others than bash need is not known.
-fn launch(asked: Option<Start>, observation: &Observation, shells: &mut Shells) -> Launch {
-    let shell = observation
-        .runs
-        .values()
-        .map(|run| shells.of(&observation.name, run.uid))
+/// The Firejail `target` as those who did what `observation` tells of start it.
+fn started(
+    target: &Target,
+    asked: Option<Start>,
+    observation: &Observation,
+    logins: &mut Logins,
+) -> Target {
+    let subject = &observation.name;
+    let users: BTreeSet<u32> = observation.runs.values().map(|run| run.uid).collect();
+    let users: Vec<_> = users
+        .into_iter()
+        .map(|uid| (uid, logins.of(subject, uid)))
+        .collect();
+    let homes = users
+        .iter()
+        .map(|(_, login)| login.as_ref().map(|login| login.home.clone()));
+    Target {
+        launch: launch(
+            asked,
+            users.iter().map(|(uid, login)| shell(*uid, login.as_ref())),
+        ),
+        homes: homes
+            .collect::<Option<_>>()
+            .filter(|_| target::accounts::are_known(subject)),
+        ..target.clone()
+    }
+}
+
+/// How to start it. Firejail's shell is the user's login shell: one that lets nobody in runs nothing, and what others
+/// than bash need is not known.
+fn launch(asked: Option<Start>, mut shells: impl Iterator<Item = String>) -> Launch {
+    let shell = shells
         .find(|shell| !is_bash(shell))
         .unwrap_or_else(|| BASH.to_owned());
     match asked {
@@ -56,15 +81,16 @@ fn launch(asked: Option<Start>, observation: &Observation, shells: &mut Shells) 
     }
 }
 
-/// The login shells looked up so far: a look-up reads files or asks a server, and a service of an
-/// agent has many runs.
+/// What was looked up so far: a look-up reads files or asks a server, and a service of an agent has many runs.
 #[derive(Clone, Debug, Default)]
-struct Shells(BTreeMap<(Text, u32), String>);
+struct Logins(BTreeMap<(Text, u32), Option<Login>>);
 
-impl Shells {
-    fn of(&mut self, subject: &Text, uid: u32) -> String {
-        let shell = self.0.entry((subject.clone(), uid));
-        shell.or_insert_with(|| login_shell(subject, uid)).clone()
+impl Logins {
+    fn of(&mut self, subject: &Text, uid: u32) -> Option<Login> {
+        let login = self.0.entry((subject.clone(), uid));
+        login
+            .or_insert_with(|| target::accounts::login(subject, uid))
+            .clone()
     }
 }
 
@@ -77,11 +103,11 @@ fn is_bash(shell: &str) -> bool {
 
 /// The login shell of `uid`. For a user that is not known, as it was recorded on another machine, what most have:
 /// bash, and none for an account of the system's.
-fn login_shell(subject: &Text, uid: u32) -> String {
+fn shell(uid: u32, login: Option<&Login>) -> String {
     /// `SYS_UID_MAX` of login.defs(5).
     const SYSTEM: std::ops::RangeInclusive<u32> = 1..=999;
     let usual = if SYSTEM.contains(&uid) { NOLOGIN } else { BASH };
-    target::accounts::shell(subject, uid).unwrap_or_else(|| usual.to_owned())
+    login.map_or_else(|| usual.to_owned(), |login| login.shell.to_string())
 }
 
 /// What can be written.
@@ -272,7 +298,7 @@ impl ProfileArgs {
                 silenced: self.silence.iter().copied().collect(),
                 remarks: Vec::new(),
             },
-            shells: Shells::default(),
+            logins: Logins::default(),
         })
     }
 }
@@ -293,7 +319,7 @@ pub struct Renderer {
     account_prefix: String,
     start: Option<Start>,
     options: Options,
-    shells: Shells,
+    logins: Logins,
 }
 
 impl Renderer {
@@ -307,15 +333,20 @@ impl Renderer {
     }
 
     fn decide(&mut self, general: &Observation) -> Policy {
-        let mut target = self.target.clone();
-        target.launch = launch(self.start, general, &mut self.shells);
+        let target = started(&self.target, self.start, general, &mut self.logins);
         Policy::decide(general, target, &self.terms)
     }
 
     /// The pages that say why, by what they are called in speech, for a Firejail that was not asked.
     pub fn pages(observation: &Observation, terms: &Terms) -> [(&'static str, String); 2] {
         let options = Options::default();
-        let policy = Policy::decide(observation, Target::default(), terms);
+        let target = started(
+            &Target::default(),
+            None,
+            observation,
+            &mut Logins::default(),
+        );
+        let policy = Policy::decide(observation, target, terms);
         let drop_in = DropIn::decide(observation, None, terms);
         [
             ("profile", firejail::profile(&policy, &options)),
@@ -451,10 +482,13 @@ mod tests {
             name: "d".into(),
             runs: BTreeMap::new(),
         };
-        let launched = |start| launch(start, &nobody_yet, &mut Shells::default());
+        let launched = |start| {
+            let target = Target::default();
+            started(&target, start, &nobody_yet, &mut Logins::default()).launch
+        };
         assert_eq!(launched(None), Launch::Shell(BASH.to_owned()));
         assert_eq!(launched(Some(Start::Direct)), Launch::Direct);
-        assert_eq!(login_shell(&"d".into(), u32::MAX - 7), BASH);
+        assert_eq!(shell(u32::MAX - 7, None), BASH);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod evidence;
 pub mod firejail;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod homes;
 mod mode;
 mod paths;
 mod places;

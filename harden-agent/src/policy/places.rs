@@ -128,6 +128,12 @@ pub(super) fn changes_entry(operation: Operation) -> bool {
     )
 }
 
+/// Whether `operation` on a directory needs no more than its being there.
+pub(super) fn passes(operation: Operation) -> bool {
+    use Operation as O;
+    matches!(operation, O::Stat | O::Access | O::Chdir | O::Locate)
+}
+
 /// Whether `operation` is on the directory entry: a symbolic link there is not followed.
 fn is_of_entry(operation: Operation) -> bool {
     use Operation as O;

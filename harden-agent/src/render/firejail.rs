@@ -136,6 +136,15 @@ fn private(policy: &Policy, out: &mut Page) {
         out.evidence("/var/tmp", evidence);
         out.line("keep-var-tmp");
     }
+    match &policy.home {
+        Decision::Given(homes) => {
+            for item in homes {
+                out.explain(item);
+            }
+            out.line("private");
+        }
+        Decision::Withheld(reasons) => out.reasons("private", reasons),
+    }
     match &policy.programs {
         Decision::Given(programs) => out.list("private-bin", programs),
         Decision::Withheld(reasons) => out.reasons("private-bin", reasons),
@@ -238,6 +247,7 @@ mod tests {
             "allow-debuggers"
             | "keep-dev-shm"
             | "keep-var-tmp"
+            | "private"
             | "private-dev"
             | "private-tmp"
             | "seccomp.block-secondary"
@@ -331,6 +341,7 @@ mod tests {
                 policy.syscalls.block_secondary.given().is_some(),
             ),
             ("shell", "none", policy.shell_none.given().is_some()),
+            ("private", "", policy.home.given().is_some()),
             ("private-dev", "", dev.is_some()),
             (
                 "keep-dev-shm",
@@ -489,6 +500,7 @@ read-write /var/lib/d/state
             "protocol",
             "seccomp.keep",
             "seccomp.block-secondary",
+            "private",
             "private-bin",
             "private-dev",
             "private-etc",

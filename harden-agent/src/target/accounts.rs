@@ -1,6 +1,6 @@
 //! The users and groups of the machine, or of the container whose systemd started a unit.
 
-use std::{collections::BTreeMap, fs, io::Read as _};
+use std::{collections::BTreeMap, fs, io::Read as _, os::unix::ffi::OsStrExt as _};
 
 use nix::unistd::{Gid, Group, User};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -33,16 +33,39 @@ pub fn groups(observation: &Observation) -> BTreeMap<u32, String> {
     names
 }
 
-/// The login shell of `uid` where the unit `subject` runs; `None` for a user that is not known there.
+/// What a user has where a unit runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The home directory.
+    pub home: Text,
+    /// The login shell.
+    pub shell: Text,
+}
+
+/// What `uid` has where the unit `subject` runs; `None` for a user that is not known there.
 #[must_use]
-pub fn shell(subject: &Text, uid: u32) -> Option<String> {
+pub fn login(subject: &Text, uid: u32) -> Option<Login> {
     if let Some(manager) = manager(subject) {
         let table = table(&manager, "etc/passwd");
-        // passwd(5): the seventh field.
-        return entry(&table, uid)?.get(6).map(|&shell| shell.to_owned());
+        let fields = entry(&table, uid)?;
+        // passwd(5): the sixth and the seventh field.
+        return Some(Login {
+            home: (*fields.get(5)?).into(),
+            shell: (*fields.get(6)?).into(),
+        });
     }
     let user = User::from_uid(uid.into()).ok().flatten()?;
-    user.shell.into_os_string().into_string().ok()
+    Some(Login {
+        home: user.dir.as_os_str().as_bytes().into(),
+        shell: user.shell.as_os_str().as_bytes().into(),
+    })
+}
+
+/// Whether the recorded users of `subject` are those who started it: nobody asks another system's manager for a unit's
+/// `User=`, and root is assumed.
+#[must_use]
+pub fn are_known(subject: &Text) -> bool {
+    manager(subject).is_none()
 }
 
 /// The manager of a unit, if it is not this machine's own.
@@ -103,8 +126,8 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_s_own_root_has_a_shell_and_a_container_that_is_not_there_has_nobody() {
-        assert!(shell(&"d.service".into(), 0).is_some());
-        assert_eq!(shell(&"/none/such:d.service".into(), 0), None);
+    fn this_machine_s_own_root_can_log_in_and_a_container_that_is_not_there_has_nobody() {
+        assert!(login(&"d.service".into(), 0).is_some());
+        assert_eq!(login(&"/none/such:d.service".into(), 0), None);
     }
 }

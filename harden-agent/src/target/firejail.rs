@@ -50,6 +50,7 @@ pub fn ask(version: Option<Version>, launch: Launch) -> Asked {
             capabilities: names("--debug-caps"),
             programs: Some(programs()),
             launch,
+            ..Target::default()
         },
         warnings,
     }

@@ -14,12 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Operation, Text};
+use crate::observation::{Observation, Text};
 
 use super::super::coverage::Coverage;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{as_argument, components, is_within, parent};
-use super::super::places::{Place, arguments};
+use super::super::places::{Place, arguments, passes};
 use super::super::renames::{Crossing, crossings};
 use super::defaults::{Defaults, EMPTIED};
 
@@ -364,14 +364,6 @@ impl<'p, 'a> Facts<'p, 'a> {
     }
 }
 
-/// Whether an operation on a directory needs no more than its being there.
-fn passes(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::Stat | Operation::Access | Operation::Chdir | Operation::Locate
-    )
-}
-
 /// The roots as items: none below another, crowds as their directory.
 fn items(top: &[u8], mut roots: BTreeMap<Vec<u8>, Evidence>) -> Result<Vec<Item>, String> {
     cover(&mut roots);
@@ -428,6 +420,7 @@ mod tests {
     use super::super::super::fixture::Fixture;
     use super::super::super::places::places;
     use super::*;
+    use crate::observation::Operation;
 
     fn decided(fixture: Fixture) -> Files {
         let observation = fixture.observation();

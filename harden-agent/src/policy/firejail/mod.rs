@@ -6,6 +6,7 @@ mod defaults;
 mod dev;
 mod etc;
 mod files;
+mod home;
 mod name;
 mod programs;
 mod protocols;
@@ -49,6 +50,8 @@ pub struct Policy {
     pub capabilities: Capabilities,
     /// `protocol`
     pub protocols: Decision<Vec<Item>>,
+    /// `private`: what of /home and /root was looked at, and is empty
+    pub home: Decision<Vec<Item>>,
     /// `private-bin`
     pub programs: Decision<Vec<Item>>,
     /// `private-etc`
@@ -90,6 +93,7 @@ impl Policy {
             etc: etc::decide(&places, &coverage),
             dev: dev::decide(&places, &coverage),
             shell_none: shell_none(&target),
+            home: home::decide(observation, &places, &coverage, &target, &files),
             warnings: Vec::new(),
             target,
             coverage,

@@ -89,7 +89,7 @@ impl Service {
     ) -> Self {
         let mut service = Self {
             subject: observation.name.clone(),
-            settings: Decision::unless(refusals(unit, policy), Vec::new()),
+            settings: Decision::unless(refusals(observation, unit, policy), Vec::new()),
             left: Vec::new(),
         };
         if service.settings.given().is_none() {
@@ -113,7 +113,7 @@ impl Service {
 }
 
 /// Why it cannot be done at all.
-fn refusals(unit: &UnitFile, policy: &Policy) -> Vec<String> {
+fn refusals(observation: &Observation, unit: &UnitFile, policy: &Policy) -> Vec<String> {
     let mut reasons = Vec::new();
     if unit.list("ExecStart").is_empty() {
         reasons.push("the unit starts no program: it has no ExecStart=".to_owned());
@@ -145,6 +145,13 @@ fn refusals(unit: &UnitFile, policy: &Policy) -> Vec<String> {
             "with User={user}, {} make systemd set no_new_privs, under which Firejail, which is setuid root, has \
              no privileges. Take them out of the unit, or confine it by systemd alone (--format systemd)",
             names(&filters)
+        ));
+    }
+    let was_root = observation.runs.values().all(|run| run.uid == 0);
+    if let (Some(user), Some(_), true) = (unit.account(), policy.home.given(), was_root) {
+        reasons.push(format!(
+            "private would empty the home directory of {user} too, and what was recorded ran as root. Record it with \
+             User={user}, and write this again"
         ));
     }
     let capabilities = ambient(unit, policy);

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::observation::Text;
+
 /// A Firejail version: `0.9.72`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Version {
@@ -100,6 +102,8 @@ pub struct Target {
     pub programs: Option<BTreeSet<String>>,
     /// How the program is started.
     pub launch: Launch,
+    /// The home directories of those who start it; `None` where somebody is not known.
+    pub homes: Option<BTreeSet<Text>>,
 }
 
 impl Target {
@@ -125,6 +129,7 @@ impl Default for Target {
             capabilities: None,
             programs: None,
             launch: Launch::Shell("/bin/bash".to_owned()),
+            homes: Some([Text::from("/root")].into()),
         }
     }
 }

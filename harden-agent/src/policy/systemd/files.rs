@@ -6,6 +6,7 @@ use crate::observation::{Observation, Operation, Text};
 
 use super::super::coverage::Coverage;
 use super::super::evidence::{Decision, Evidence, Item};
+use super::super::homes;
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
 use super::super::tmp;
@@ -27,7 +28,7 @@ pub(super) fn decide(
 ) -> Vec<Directive> {
     let private_tmp = private_tmp(observation, places, coverage);
     let mut directives = protect_system(places, coverage, private_tmp.value.given().is_some());
-    directives.push(protect_home(places, coverage));
+    directives.push(protect_home(observation, places, coverage));
     directives.push(private_tmp);
     directives.extend(devices::decide(places, seen));
     directives.extend(proc(places, coverage));
@@ -132,8 +133,9 @@ fn outermost(roots: BTreeMap<String, Evidence>) -> Vec<Item> {
         .collect()
 }
 
-/// `ProtectHome`. A look in vain counts: it would be answered by EACCES instead of ENOENT.
-fn protect_home(places: &[Place<'_>], coverage: &Coverage) -> Directive {
+/// `ProtectHome`. A look in vain counts: `yes` would answer it by EACCES instead of ENOENT. With `tmpfs` the
+/// directories are there, empty and read-only (`protect_home_tmpfs_table` in src/core/namespace.c, 252).
+fn protect_home(observation: &Observation, places: &[Place<'_>], coverage: &Coverage) -> Directive {
     let blind: Vec<String> = coverage.blind("files").into_iter().collect();
     let touching = || {
         places
@@ -142,6 +144,9 @@ fn protect_home(places: &[Place<'_>], coverage: &Coverage) -> Directive {
     };
     if touching().next().is_none() {
         return Directive::yes("ProtectHome", blind);
+    }
+    if blind.is_empty() && homes::needed(&HOMES, &HOMES, observation, places).is_empty() {
+        return Directive::word("ProtectHome", "tmpfs", blind);
     }
     let mut reasons = blind;
     reasons.extend(

@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn homes_where_nothing_was_found_are_empty() {
+        let word = |fixture| words(&decided(fixture), "ProtectHome");
+        let looking = || daemon().file("/root/.rnd", Operation::Read, "ENOENT");
+        assert_eq!(word(looking()).unwrap(), "tmpfs");
+        let there = looking().file("/run/user", Operation::Stat, "ok");
+        assert_eq!(word(there).unwrap(), "tmpfs");
+        let found = looking().file("/home/a", Operation::Stat, "ok");
+        assert_eq!(word(found).unwrap(), "read-only");
+    }
+
+    #[test]
     fn what_is_written_is_the_least_that_can_be_mounted() {
         let drop_in = decided(
             daemon()

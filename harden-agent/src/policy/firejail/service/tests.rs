@@ -1,6 +1,6 @@
 use super::super::Target;
 use super::*;
-use crate::observation::CapabilityCheck;
+use crate::observation::{CapabilityCheck, Operation};
 use crate::policy::Terms;
 use crate::policy::fixture::Fixture;
 
@@ -49,6 +49,21 @@ fn the_command_runs_under_firejail_with_or_without_a_shell() {
     let service = decided_of(&daemon().observation(), START, bash);
     let start = value(&service, "ExecStart").unwrap();
     assert!(start.ends_with(" -- /usr/sbin/d -f"), "{start}");
+}
+
+#[test]
+fn a_user_whose_home_directory_would_be_emptied_is_recorded_first() {
+    let looking = || daemon().file("/root/.rnd", Operation::Read, "ENOENT");
+    let is_given = |uid: u32, text: &str| {
+        let mut fixture = looking();
+        fixture.run().uid = uid;
+        let text = format!("{START}{text}");
+        let service = decided_of(&fixture.observation(), &text, Launch::Direct);
+        service.settings.given().is_some()
+    };
+    assert!(is_given(0, ""));
+    assert!(!is_given(0, "User=d\n"));
+    assert!(is_given(7, "User=d\n"));
 }
 
 #[test]

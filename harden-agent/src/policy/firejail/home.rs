@@ -1,0 +1,150 @@
+//! `private`: empty directories in the place of /home and /root (`fs_private` in `src/firejail/fs_home.c`, the same
+//! from 0.9.72 to 0.9.80).
+
+use crate::observation::{Observation, Text};
+
+use super::super::coverage::Coverage;
+use super::super::evidence::{Decision, Evidence, Item};
+use super::super::homes;
+use super::super::paths::{is_within, parent};
+use super::super::places::Place;
+use super::files::Files;
+use super::target::Target;
+
+/// What becomes empty, whoever starts Firejail.
+const HOMES: [&str; 2] = ["/home", "/root"];
+
+/// What Firejail puts into the home directory of who starts it, by the login shell (`skel`).
+const SKELETON: [&[u8]; 4] = [b".bashrc", b".cshrc", b".inputrc", b".zshrc"];
+
+/// Decides on the home directories, after `files` has decided on hiding them.
+pub(super) fn decide(
+    observation: &Observation,
+    places: &[Place<'_>],
+    coverage: &Coverage,
+    target: &Target,
+    files: &Files,
+) -> Decision<Vec<Item>> {
+    if let Some(reason) = coverage.blind("files") {
+        return Decision::withheld(reason);
+    }
+    let hidden = |home: &str| files.blacklist.iter().any(|item| item.value == home);
+    let shown: Vec<&str> = HOMES.into_iter().filter(|home| !hidden(home)).collect();
+    if shown.is_empty() {
+        return Decision::withheld("the lines blacklist /home and blacklist /root hide more");
+    }
+    let directories = HOMES.map(str::as_bytes);
+    let mut there = directories.to_vec();
+    let mut reasons = Vec::new();
+    match &target.homes {
+        None => reasons.push(
+            "who starts Firejail is not known here, whose home directory it would empty too"
+                .to_owned(),
+        ),
+        Some(own) => {
+            for home in own {
+                if directories
+                    .iter()
+                    .any(|top| is_within(home.as_bytes(), top))
+                {
+                    there.extend(up(home.as_bytes()));
+                } else {
+                    reasons.push(format!(
+                        "Firejail would empty {home} too, the home directory of who starts it"
+                    ));
+                }
+            }
+        }
+    }
+    reasons.extend(homes::needed(&directories, &there, observation, places));
+    reasons.extend(skeletons(places));
+    let items = shown.into_iter().map(|home| looked_for(home, places));
+    Decision::unless(reasons, items.collect())
+}
+
+/// A directory and those above it.
+fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(path), |path| (*path != b"/").then(|| parent(path)))
+}
+
+/// What was not there, and would be.
+fn skeletons(places: &[Place<'_>]) -> Vec<String> {
+    let at_home = |path: &[u8]| HOMES.iter().any(|home| is_within(path, home.as_bytes()));
+    let names = places.iter().flat_map(Place::all_names);
+    let own = names.filter(|path| SKELETON.iter().any(|name| path.ends_with(name)));
+    own.filter(|path| at_home(path))
+        .map(|path| {
+            let path = Text::from(path);
+            format!("{path} was looked for, and Firejail may put one there")
+        })
+        .collect()
+}
+
+fn looked_for(home: &str, places: &[Place<'_>]) -> Item {
+    let mut evidence = Evidence::default();
+    for place in places.iter().filter(|place| place.touches(home.as_bytes())) {
+        for one in &place.uses {
+            evidence.add(place.run, place.executable, &one.seen);
+        }
+    }
+    Item {
+        note: Some("nothing was found there".to_owned()),
+        ..Item::new(home, evidence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Terms;
+    use super::super::super::fixture::{Fixture, names};
+    use super::super::Policy;
+    use super::*;
+    use crate::observation::Operation;
+
+    fn decided(fixture: Fixture, homes: Option<&[&str]>) -> Decision<Vec<Item>> {
+        let target = Target {
+            homes: homes.map(|homes| homes.iter().map(Text::from).collect()),
+            ..Target::default()
+        };
+        Policy::decide(&fixture.observation(), target, &Terms::default()).home
+    }
+
+    fn looking(path: &str) -> Fixture {
+        let daemon = Fixture::new().executable("/usr/sbin/d");
+        daemon.file(path, Operation::Read, "ENOENT")
+    }
+
+    const ROOT: Option<&[&str]> = Some(&["/root"]);
+
+    #[test]
+    fn homes_are_empty_where_nothing_was_found() {
+        assert_eq!(names(&decided(looking("/root/.rnd"), ROOT)), ["/root"]);
+        let both = looking("/root/.rnd").file("/home/x", Operation::Stat, "ENOENT");
+        assert_eq!(names(&decided(both, ROOT)), ["/home", "/root"]);
+        let own = looking("/home/joe/.rnd").file("/home/joe", Operation::Stat, "ok");
+        assert_eq!(names(&decided(own, Some(&["/home/joe"]))), ["/home"]);
+    }
+
+    #[test]
+    fn why_not() {
+        for (fixture, homes, why) in [
+            (looking("/srv/x"), ROOT, "hide more"),
+            (looking("/root/.rnd"), None, "not known"),
+            (
+                looking("/root/.rnd"),
+                Some(&["/var/lib/redis"][..]),
+                "/var/lib/redis",
+            ),
+            (looking("/root/.inputrc"), ROOT, "may put one there"),
+            (
+                looking("/root/.rnd").file("/home/ann", Operation::Stat, "ok"),
+                Some(&["/home/joe"]),
+                "/home/ann was used",
+            ),
+        ] {
+            let decision = decided(fixture, homes);
+            assert!(decision.given().is_none(), "{why}");
+            assert!(decision.reasons().join(", ").contains(why), "{decision:?}");
+        }
+    }
+}
