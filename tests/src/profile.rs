@@ -71,9 +71,9 @@ impl Profile {
     #[must_use]
     pub fn without_line(&self, rule: &str) -> Self {
         assert!(self.has(rule), "there is no {rule} in\n{}", self.text);
-        let lines = self.text.lines().filter(|line| *line != rule);
+        let lines: Vec<&str> = self.text.lines().filter(|line| *line != rule).collect();
         Self {
-            text: lines.map(|line| format!("{line}\n")).collect(),
+            text: lines.join("\n") + "\n",
         }
     }
 
