@@ -36,7 +36,7 @@ pub struct Header {
     pub tid: u32,
 }
 
-/// The first sight of a fact.
+/// The first sight of a fact; of a capability that was granted, the first in each call too.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FactEvent {
@@ -44,8 +44,8 @@ pub struct FactEvent {
     pub header: Header,
     /// The fact's number.
     pub fact: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The number of the native call with the same arguments as the one in progress, and 1; 0 where it is not told.
+    pub call: u32,
 }
 
 /// A socket made or refused.
@@ -109,8 +109,8 @@ pub struct PathEvent {
     pub target_length: u32,
     /// Bytes of the walk of the directory that a relative text starts from, or of the task's root.
     pub prefix_length: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The capabilities that were granted during the call, the last four: a byte for each, its number and 1.
+    pub capabilities: u32,
 }
 
 /// Bits of [`PathEvent::flags`].

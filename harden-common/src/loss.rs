@@ -37,11 +37,14 @@ pub enum Loss {
     /// A cgroup's path was not kept: the table of paths was full, or the path longer than the kernel
     /// tells it. What the cgroup did is known, and its name only if it is still there to be asked.
     CgroupNamesFull = 14,
+    /// The call in which a capability was granted did not fit into the ring buffer. The capability itself is known, and
+    /// the call comes again.
+    CapabilityRingFull = 15,
 }
 
 impl Loss {
     /// Every kind with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::PathRingFull, "path-ring-full"),
         (Self::ExecRingFull, "exec-ring-full"),
         (Self::SocketRingFull, "socket-ring-full"),
@@ -57,6 +60,7 @@ impl Loss {
         (Self::TasksFull, "tasks-full"),
         (Self::ExitSkipped, "skipped-sys_exit"),
         (Self::CgroupNamesFull, "cgroup-names-full"),
+        (Self::CapabilityRingFull, "capability-ring-full"),
     ];
 
     /// Entries of the counter array.

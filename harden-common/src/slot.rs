@@ -72,6 +72,11 @@ pub const RUN_PASSES: u64 = 1 << 63;
 
 /// How often each native call was entered in one slot on one CPU; and, from [`FAILED`] on, how often each came back
 /// with an errno, those among them that the kernel restarts (`ERESTARTSYS` and its kin), as strace(1) counts them.
-pub type Counts = [u64; 2 * crate::CALLS as usize];
+/// From [`GRANTED`] on, how often each capability was granted.
+pub type Counts = [u64; COUNTS];
+/// How many there are.
+pub const COUNTS: usize = GRANTED + 64;
 /// Where the second half of [`Counts`] begins.
 pub const FAILED: usize = crate::CALLS as usize;
+/// Where its third part begins: a power of two places, more than there are capabilities.
+pub const GRANTED: usize = 2 * crate::CALLS as usize;

@@ -99,9 +99,9 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
         425 => facts.set(Argument::IoUring),
         // capset; prctl: PR_SET_SECUREBITS
         126 if capabilities::raises_inheritable(inheritable(argument(0), argument(1))) => {
-            capabilities::needs_setpcap(record, slot);
+            capabilities::needs_setpcap(record, slot, call);
         }
-        157 if argument(0) as u32 == 28 => capabilities::needs_setpcap(record, slot),
+        157 if argument(0) as u32 == 28 => capabilities::needs_setpcap(record, slot, call),
         // socket, socketpair
         41 | 53 => socket(facts, argument(0) as u32, argument(1) as u32),
         // socketcall: SYS_SOCKET, SYS_SOCKETPAIR

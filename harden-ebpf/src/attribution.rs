@@ -55,8 +55,8 @@ pub struct TaskState {
     pub notes: u32,
     /// The command that it belongs to, as [`SlotKey::command`] has it.
     pub command: u32,
-    /// Zero: the whole is copied, and the verifier wants to know every byte.
-    pub reserved: u32,
+    /// The capabilities granted during the call in progress, as [`harden_common::PathEvent::capabilities`] has them.
+    pub capabilities: u32,
     /// `task_struct.start_boottime`: tells the task from an earlier one with the same thread id.
     /// Only the hash needs it.
     pub start: u64,
@@ -248,7 +248,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         call: 0,
         notes: 0,
         command: 0,
-        reserved: 0,
+        capabilities: 0,
         start: task_state::start(task),
     };
     let mut execed = binprm != 0;
@@ -260,6 +260,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             execed |= (*old).self_exec_id != self_exec_id;
             state.call = (*old).call;
             state.notes = (*old).notes & !note::UNTOLD;
+            state.capabilities = (*old).capabilities;
             untold = (*old).notes & note::UNTOLD != 0;
             state.command = (*old).command;
             before = (*old).cgroup;
@@ -484,6 +485,7 @@ fn tell(slot: u32, binprm: Address) {
                     text: binprm,
                     length: 0,
                     fd: walk::CWD,
+                    capabilities: 0,
                     result: 0,
                     place: walk::Place::NOWHERE,
                 };

@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_task, bpf_get_stack},
 };
 use harden_common::{
-    CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, SlotRecord, check as kinds, class,
+    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, SlotRecord, check as kinds, class,
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     attribution::{self, Current},
     emit,
     kernel::{self as k, Address},
-    maps,
+    maps, syscalls,
 };
 
 /// Frames looked at: the asking function is at most this far above the hook.
@@ -83,7 +83,8 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
         return;
     };
     let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;
-    let class = call_class(current);
+    let call = call(current);
+    let class = call.map_or(0, Call::class);
     if capability == CAP_SETPCAP && class & class::CAPSET != 0 {
         return;
     }
@@ -99,6 +100,31 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
         kinds::GRANTED + denied
     };
     emit::set(record, current.slot, first + check);
+    if check == kinds::GRANTED {
+        granted(current, call, capability);
+    }
+}
+
+/// `capability` was granted: how often is counted, and it is told in which call, and what for.
+#[inline(always)]
+fn granted(current: Current, call: Option<Call>, capability: u32) {
+    syscalls::count_granted(current.slot, capability);
+    // The first calls of the 32-bit conventions have no native twin: 0 is read(2), for which none is asked.
+    let Some(Call {
+        native: call @ 1..CALLS,
+        ..
+    }) = call
+    else {
+        return;
+    };
+    // SAFETY: a call is known by the state, a whole value of the map that only its own task writes.
+    unsafe {
+        let granted = &mut (*current.state).capabilities;
+        if *granted & 0xff != capability + 1 {
+            *granted = *granted << 8 | (capability + 1);
+        }
+    }
+    emit::granted(current.slot, capability, call);
 }
 
 /// Whether a new inheritable set has what the task neither inherits nor is permitted now.
@@ -118,7 +144,7 @@ pub fn raises_inheritable(new: u64) -> bool {
 /// For what capset and `PR_SET_SECUREBITS` ask, which is `cap_capable` itself (security/commoncap.c):
 /// the hook `capable` is not told.
 #[inline(always)]
-pub fn needs_setpcap(record: *mut SlotRecord, slot: u32) {
+pub fn needs_setpcap(record: *mut SlotRecord, slot: u32, call: Call) {
     let credentials = own_credentials();
     let namespace: Address = k::read(credentials, &k::CRED_USER_NS).unwrap_or(0);
     let level: u32 = k::read(namespace, &k::USER_NS_LEVEL).unwrap_or(0);
@@ -132,6 +158,10 @@ pub fn needs_setpcap(record: *mut SlotRecord, slot: u32) {
     };
     let fact = FACT_CAPABILITY + CAP_SETPCAP * CAPABILITY_CHECKS + check;
     emit::set(record, slot, fact);
+    if check == kinds::GRANTED {
+        syscalls::count_granted(slot, CAP_SETPCAP);
+        emit::granted(slot, CAP_SETPCAP, call.native);
+    }
 }
 
 /// Whether access(2) asks under the credentials that it makes for itself, of the real user (fs/open.c,
@@ -150,15 +180,16 @@ fn own_credentials() -> Address {
     k::read(task, &k::TASK_CRED).unwrap_or(0)
 }
 
+/// The call in progress.
 #[inline(always)]
-fn call_class(current: Current) -> u8 {
+fn call(current: Current) -> Option<Call> {
     if current.state.is_null() {
-        return 0;
+        return None;
     }
     // SAFETY: a whole value of the map.
     match unsafe { (*current.state).call } {
-        0 => 0,
-        mark => Call::from_mark(mark).class(),
+        0 => None,
+        mark => Some(Call::from_mark(mark)),
     }
 }
 

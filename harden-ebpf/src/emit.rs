@@ -3,7 +3,9 @@
 use core::arch::asm;
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
-use harden_common::{FactEvent, Header, Loss, SlotRecord, kind};
+use harden_common::{
+    CAPABILITY_CHECKS, FACT_CAPABILITY, FactEvent, Header, Loss, SlotRecord, check, kind,
+};
 
 use crate::maps::{EVENTS, LOSSES, ONCE, record};
 
@@ -107,12 +109,50 @@ fn first_sight(record: *mut SlotRecord, slot: u32, fact: u32) {
     let event = FactEvent {
         header: header(kind::FACT, slot),
         fact,
-        reserved: 0,
+        call: 0,
     };
     if EVENTS.output_untyped::<FactEvent>(event, 0).is_err() {
         // SAFETY: see `set`.
         unsafe { (&raw mut (*record).rescan).write_volatile(1) };
     }
+}
+
+/// Tells, once for each call, that `capability` was granted in the native call `call`, or in one with the same arguments.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn granted_in(slot: u64, capability: u64, call: u64) -> u64 {
+    let fact = FACT_CAPABILITY + capability as u32 * CAPABILITY_CHECKS + check::GRANTED;
+    let key = OnceKey {
+        slot: slot as u32,
+        what: kind::FACT << 16,
+        argument: fact,
+        errno: call as u32,
+        target: 0,
+        directory: 0,
+        mount: 0,
+        text: 0,
+    };
+    if is_known(&key) {
+        return 0;
+    }
+    let event = FactEvent {
+        header: header(kind::FACT, slot as u32),
+        fact,
+        call: call as u32 + 1,
+    };
+    match EVENTS.output_untyped::<FactEvent>(event, 0) {
+        Ok(()) => remember(&key),
+        Err(_) => lost(Loss::CapabilityRingFull),
+    }
+    0
+}
+
+/// The same, for the modules.
+#[inline(always)]
+pub fn granted(slot: u32, capability: u32, call: u32) {
+    granted_in(u64::from(slot), u64::from(capability), u64::from(call));
 }
 
 /// Whether `key` was sent before.

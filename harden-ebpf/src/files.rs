@@ -162,6 +162,7 @@ fn asked(current: Current, operation: PathOperation, argument: u32, place: Place
         text: 0,
         length: 0,
         fd: walk::CWD,
+        capabilities: 0,
         result: 0,
         place,
     }

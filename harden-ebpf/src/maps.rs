@@ -46,7 +46,7 @@ pub static CGROUP_PATHS: HashMap<u64, CgroupRecord, 1024, { BPF_F_NO_PREALLOC as
 #[btf_map]
 pub static GENERATION: Array<u32, 1> = Array::new();
 
-/// Calls counted per slot and CPU, for the first slots only: 8 KiB each on each CPU.
+/// Calls counted per slot and CPU, for the first slots only: 8.5 KiB each on each CPU.
 #[btf_map]
 pub static COUNTS: PerCpuArray<Counts, 1> = PerCpuArray::new();
 

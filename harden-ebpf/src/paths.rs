@@ -26,16 +26,16 @@ const EFAULT: u32 = 14;
 
 /// Looks at the one or two paths of `call`.
 #[inline(always)]
-pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
+pub fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
     let entry = call.paths();
-    observe(regs, call, result, slot, entry & 0xffff);
+    observe(regs, call, result, slot, capabilities, entry & 0xffff);
     if entry >> 16 != 0 {
-        observe(regs, call, result, slot, entry >> 16);
+        observe(regs, call, result, slot, capabilities, entry >> 16);
     }
 }
 
 #[inline(always)]
-fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
+fn observe(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32, entry: u32) {
     let (text, fd, argument) = (entry >> 6 & 7, entry >> 9 & 7, entry >> 12 & 7);
     let read = |index| {
         if index == NONE {
@@ -67,6 +67,7 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, entry: u32) {
         } else {
             directory as i32
         },
+        capabilities,
         result,
         place: Place::NOWHERE,
     };
@@ -180,6 +181,7 @@ pub fn key(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
         target: walk::mark(target.dentry),
         directory: walk::mark(directory.dentry),
         mount: target.vfsmount ^ directory.vfsmount.rotate_left(1),
-        text: hash,
+        // What takes a capability is told once more: so each object is known that one was for.
+        text: hash ^ u64::from(event.capabilities) << 32,
     }
 }

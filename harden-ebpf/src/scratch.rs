@@ -37,6 +37,8 @@ pub struct Asked {
     pub length: u32,
     /// Descriptor of the directory or of the file itself.
     pub fd: i32,
+    /// As [`PathEvent::capabilities`] has them.
+    pub capabilities: u32,
     /// What the call returned.
     pub result: i64,
     /// The file itself, where the hook has it in hand.

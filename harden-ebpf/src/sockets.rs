@@ -34,7 +34,7 @@ struct SocketCall {
 
 /// Looks at what `call` did with sockets.
 #[inline(always)]
-pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
+pub fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
     let Some(call) = normalise(regs, call) else {
         return;
     };
@@ -66,6 +66,7 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32) {
             text: pointer,
             length,
             fd: walk::CWD,
+            capabilities,
             result,
             place: Place::NOWHERE,
         };

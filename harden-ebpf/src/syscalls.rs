@@ -1,6 +1,8 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{Argument, CALLS, FAILED, Loss, SLOT_INDEX, class};
+use harden_common::{
+    Argument, CALLS, COUNTS as COUNTS_OF_ALL, FAILED, GRANTED, Loss, SLOT_INDEX, class,
+};
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task};
 
@@ -72,6 +74,7 @@ fn entered(regs: Address, id: i64, current: Current, notes: u32) {
         // SAFETY: as in `enter_again`.
         let former = unsafe {
             (*current.state).notes = notes;
+            (*current.state).capabilities = 0;
             core::mem::replace(&mut (*current.state).call, call.mark())
         };
         if former != 0 {
@@ -100,25 +103,58 @@ fn record(regs: Address, call: Call, current: Current) {
         return;
     };
     emit::set(record, current.slot, fact);
-    count(current.slot, fact, 0);
+    count(current.slot, fact);
     if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
     }
 }
 
-/// Counts a call in the half of the counts that begins at `half`, if it is a native one and the slot has some.
+/// Counts a call, if it is a native one.
 #[inline(always)]
-fn count(slot: u32, call: u32, half: usize) {
+fn count(slot: u32, call: u32) {
+    if call < CALLS {
+        add::<{ CALLS as u64 - 1 }, 0>(slot, call);
+    }
+}
+
+/// Counts one that came back with an errno.
+#[inline(always)]
+fn count_failed(slot: u32, call: u32) {
+    if call < CALLS {
+        add::<{ CALLS as u64 - 1 }, FAILED>(slot, call);
+    }
+}
+
+/// Counts a capability that was granted.
+#[inline(always)]
+pub fn count_granted(slot: u32, capability: u32) {
+    add::<{ (COUNTS_OF_ALL - GRANTED) as u64 - 1 }, GRANTED>(slot, capability);
+}
+
+/// Adds 1 to the count at `number` of those that begin at `START`, if the slot has some. `MASK` is what a number there can
+/// be: the verifier may have lost sight of the bound.
+#[inline(always)]
+fn add<const MASK: u64, const START: usize>(slot: u32, number: u32) {
+    const { assert!(START + MASK as usize <= COUNTS_OF_ALL - 1) };
     let index = slot & SLOT_INDEX;
-    if index >= COUNTED_SLOTS.load() || call >= CALLS {
+    if index >= COUNTED_SLOTS.load() {
         return;
     }
     if let Some(counts) = COUNTS.get_ptr_mut(index) {
-        // The verifier may have lost sight of the bound.
-        let call = emit::masked::<{ CALLS as u64 - 1 }>(u64::from(call)) as usize;
-        // SAFETY: `call` is below CALLS, the length of each half; the entry is this CPU's own.
-        unsafe { *counts.cast::<u64>().add(half + call) += 1 };
+        let number = emit::masked::<MASK>(u64::from(number)) as usize;
+        // SAFETY: `START + number` is below the length, as asserted above; the entry is this CPU's own.
+        unsafe { *counts.cast::<u64>().add(START + number) += 1 };
     }
+}
+
+/// The capabilities that were granted during the call that is coming back; none are left for the next.
+#[inline(always)]
+fn take_capabilities(current: Current) -> u32 {
+    if current.state.is_null() {
+        return 0;
+    }
+    // SAFETY: a whole value of the map, written by its own task only.
+    unsafe { core::mem::replace(&mut (*current.state).capabilities, 0) }
 }
 
 /// `sys_exit`: the call is done, its arguments are still in the registers and in memory.
@@ -127,8 +163,9 @@ pub fn exit(regs: Address, result: i64) {
     let Some(current) = attribution::returning() else {
         return;
     };
+    let capabilities = take_capabilities(current);
     if let Some(call) = call_of(regs, current) {
-        returned(regs, call, result, current.slot);
+        returned(regs, call, result, current.slot, capabilities);
     }
 }
 
@@ -142,28 +179,29 @@ pub fn exit_again(regs: Address, result: i64) {
     if current.state.is_null() || unsafe { (*current.state).call } == 0 {
         return;
     }
+    let capabilities = take_capabilities(current);
     if let Some(call) = call_of(regs, current) {
-        returned(regs, call, result, current.slot);
+        returned(regs, call, result, current.slot, capabilities);
     }
 }
 
 /// Looks at what a call has done.
 #[inline(always)]
-fn returned(regs: Address, call: Call, result: i64, slot: u32) {
+fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
     if let Some(fact) = call.fact
         && (-MAX_ERRNO..0).contains(&result)
     {
-        count(slot, fact, FAILED);
+        count_failed(slot, fact);
     }
     let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {
         return;
     }
     if class & class::PATH != 0 && PATHS_AT_EXIT.load() != 0 {
-        paths::returned(regs, call, result, slot);
+        paths::returned(regs, call, result, slot, capabilities);
     }
     if class & class::SOCKET != 0 {
-        sockets::returned(regs, call, result, slot);
+        sockets::returned(regs, call, result, slot, capabilities);
     }
 }
 

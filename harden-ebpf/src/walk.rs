@@ -71,7 +71,7 @@ pub fn begin(event: &mut PathEvent, kind: u32, asked: &Asked) {
     event.text_length = 0;
     event.target_length = 0;
     event.prefix_length = 0;
-    event.reserved = 0;
+    event.capabilities = asked.capabilities;
 }
 
 /// Puts walks behind `text` bytes of text.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use harden_common::{
-    Counts, ERRNO_UNKNOWN, ExecutableId, FAILED, FactEvent, InodeRecord, PathEvent, PathOperation,
-    SocketEvent, kind, path_flag,
+    CAPABILITIES, CAPABILITY_CHECKS, Counts, ERRNO_UNKNOWN, ExecutableId, FACT_CAPABILITY, FAILED,
+    FactEvent, GRANTED, InodeRecord, PathEvent, PathOperation, SocketEvent, check, kind, path_flag,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -206,6 +206,12 @@ impl Collector {
         match names::fact(event.fact) {
             Some(fact) => {
                 self.tell(event.header.slot, || (&fact).into());
+                if let (Fact::Capability(name, _), Some(call)) = (&fact, names::call(event.call)) {
+                    self.tell(event.header.slot, || Deed::GrantedIn(name, &call).into());
+                    let facts = &mut self.slot(event.header.slot).facts;
+                    let calls = facts.capability_calls.entry(name.clone()).or_default();
+                    join(calls, call, seen.clone());
+                }
                 insert(&mut self.slot(event.header.slot).facts, fact, seen);
             }
             None => self.unparsed += 1,
@@ -270,6 +276,7 @@ impl Collector {
         if let Some(path) = &address.path {
             self.tell(slot, || Deed::File(path, on_file, &outcome).into());
         }
+        self.granted_for(event, &operation.name(), address.text.as_bytes());
         let facts = &mut self.slots.entry(slot).or_default().facts;
         let addresses = facts.addresses.entry(operation).or_default();
         join(
@@ -309,6 +316,9 @@ impl Collector {
             // A pipe, socket or memfd: it has no path.
             return;
         };
+        if let Some(operation) = operations(event.operation, event.argument).first() {
+            self.granted_for(event, &operation.name(), path.as_bytes());
+        }
         let Slot {
             facts, forgotten, ..
         } = &mut **self.slots.entry(event.header.slot).or_default();
@@ -348,6 +358,20 @@ impl Collector {
         for operation in operations {
             let outcomes = file.operations.entry(operation).or_default();
             join(outcomes, outcome.clone(), seen.clone());
+        }
+    }
+
+    /// The capabilities that were granted for `operation` on `object`.
+    fn granted_for(&mut self, event: &PathEvent, operation: &str, object: &[u8]) {
+        let seen = self.clock.seen(event.header.time);
+        for name in names::capabilities(event.capabilities) {
+            let object = [operation.as_bytes(), b" ", object].concat();
+            let object = Text::from(object);
+            self.tell(event.header.slot, || {
+                Deed::GrantedFor(&name, &object).into()
+            });
+            let objects = &mut self.slot(event.header.slot).facts.capability_objects;
+            join(objects.entry(name).or_default(), object, seen.clone());
         }
     }
 
@@ -454,6 +478,13 @@ impl Collector {
             calls
                 .flat_map(BTreeMap::values_mut)
                 .for_each(|seen| (seen.count, seen.errors) = (None, None));
+            let facts = self.finished.get_mut(path);
+            let checks = facts
+                .into_iter()
+                .flat_map(|facts| facts.capabilities.values_mut());
+            checks
+                .flat_map(BTreeMap::values_mut)
+                .for_each(|seen| seen.count = None);
         }
         Facts {
             executables: self.finished,
@@ -498,6 +529,12 @@ fn add(facts: &mut Executable, mut other: Executable) {
             );
         }
     }
+    for (name, checks) in &mut other.capabilities {
+        for (check, seen) in checks {
+            let own = facts.capabilities.get(name);
+            sum(own.and_then(|checks| checks.get(check)), seen);
+        }
+    }
     for (name, seen) in &mut other.invoked_as {
         sum(facts.invoked_as.get(name), seen);
     }
@@ -505,7 +542,21 @@ fn add(facts: &mut Executable, mut other: Executable) {
 }
 
 fn count(facts: &mut Executable, counts: &Counts) {
-    let (made, failed) = counts.split_at(FAILED);
+    let (calls, granted) = counts.split_at(GRANTED);
+    for (number, &count) in (0..CAPABILITIES)
+        .zip(granted)
+        .filter(|(_, count)| **count > 0)
+    {
+        let fact = FACT_CAPABILITY + number * CAPABILITY_CHECKS + check::GRANTED;
+        if let Some(fact) = names::fact(fact) {
+            let seen = Seen {
+                count: Some(count),
+                ..Seen::default()
+            };
+            insert(facts, fact, seen);
+        }
+    }
+    let (made, failed) = calls.split_at(FAILED);
     let both = made.iter().zip(failed);
     for (number, (&count, &errors)) in (0..).zip(both).filter(|(_, (count, _))| **count > 0) {
         if let Some(fact) = names::fact(number) {

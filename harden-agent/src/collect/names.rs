@@ -68,6 +68,22 @@ pub fn fact(number: u32) -> Option<Fact> {
     })
 }
 
+/// The call of a [`harden_common::FactEvent`].
+#[must_use]
+pub fn call(told: u32) -> Option<Word> {
+    let call = told.checked_sub(1)?;
+    Some(numbered(native(call), "syscall", call))
+}
+
+/// The capabilities of a [`harden_common::PathEvent`].
+pub fn capabilities(told: u32) -> impl Iterator<Item = Word> {
+    let bytes = told.to_ne_bytes().into_iter();
+    let numbers = bytes.filter_map(|byte| u32::from(byte).checked_sub(1));
+    numbers
+        .filter(|number| *number < CAPABILITIES)
+        .map(capability)
+}
+
 fn native(call: u32) -> Option<&'static str> {
     syscalls::x86_64::Sysno::new(call as usize).map(|call| call.name())
 }

@@ -135,6 +135,8 @@ fn executable() -> impl Strategy<Value = Executable> {
             0..3,
         ),
         btree_map(word(), btree_map(check, seen(), 0..2), 0..2),
+        btree_map(word(), words(), 0..2),
+        btree_map(word(), btree_map(text(), seen(), 0..2), 0..2),
         words(),
     );
     let sockets = (
@@ -146,7 +148,7 @@ fn executable() -> impl Strategy<Value = Executable> {
     (programs, calls, sockets, btree_map(path(), file(), 0..3)).prop_map(
         |(
             (inodes, interpreters, invoked_as),
-            (syscalls, capabilities, arguments),
+            (syscalls, capabilities, capability_calls, capability_objects, arguments),
             (families, socket_types, sockets, addresses),
             files,
         )| Executable {
@@ -155,6 +157,8 @@ fn executable() -> impl Strategy<Value = Executable> {
             invoked_as,
             syscalls,
             capabilities,
+            capability_calls,
+            capability_objects,
             families,
             socket_types,
             sockets,

@@ -33,6 +33,10 @@ pub enum Deed<'a> {
     Syscall(Abi, &'a Word),
     /// A capability check.
     Capability(&'a Word, CapabilityCheck),
+    /// A capability was granted in a call.
+    GrantedIn(&'a Word, &'a Word),
+    /// A capability was granted in a call about this.
+    GrantedFor(&'a Word, &'a Text),
     /// A socket family was asked for.
     Family(&'a Word),
     /// A socket type was asked for.
@@ -74,7 +78,7 @@ impl Deed<'_> {
         match self {
             Self::Ran | Self::InvokedAs(_) => Kind::Program,
             Self::Syscall(..) => Kind::Syscall,
-            Self::Capability(..) => Kind::Capability,
+            Self::Capability(..) | Self::GrantedIn(..) | Self::GrantedFor(..) => Kind::Capability,
             Self::Family(_) | Self::SocketType(_) | Self::Socket(..) => Kind::Family,
             Self::Address(..) => Kind::Address,
             Self::Argument(_) => Kind::Argument,
@@ -91,6 +95,8 @@ impl fmt::Display for Deed<'_> {
             Self::InvokedAs(name) => write!(out, "{name}"),
             Self::Syscall(abi, name) => write!(out, "{} {name}", word(abi)),
             Self::Capability(name, check) => write!(out, "{name} {}", word(check)),
+            Self::GrantedIn(name, call) => write!(out, "{name} granted in {call}"),
+            Self::GrantedFor(name, object) => write!(out, "{name} granted for {object}"),
             Self::Family(name) | Self::SocketType(name) | Self::Argument(name) => {
                 write!(out, "{name}")
             }
@@ -114,6 +120,22 @@ impl fmt::Display for Fact<'_> {
             write!(out, "{} ", word(command))?;
         }
         write!(out, "{}: {}", self.executable, self.what)
+    }
+}
+
+impl Operation {
+    /// The name that the file has for it.
+    #[must_use]
+    pub fn name(self) -> String {
+        word(&self)
+    }
+}
+
+impl AddressOperation {
+    /// The name that the file has for it.
+    #[must_use]
+    pub fn name(self) -> String {
+        word(&self)
     }
 }
 
@@ -188,6 +210,14 @@ impl Executable {
             let checks = checks.iter();
             checks.map(|(check, seen)| (Deed::Capability(name, *check), seen))
         });
+        let granted_in = self.capability_calls.iter().flat_map(|(name, calls)| {
+            let calls = calls.iter();
+            calls.map(|(call, seen)| (Deed::GrantedIn(name, call), seen))
+        });
+        let granted_for = self.capability_objects.iter().flat_map(|(name, objects)| {
+            let objects = objects.iter();
+            objects.map(|(object, seen)| (Deed::GrantedFor(name, object), seen))
+        });
         let sockets = self.sockets.iter().flat_map(|(socket, outcomes)| {
             let outcomes = outcomes.iter();
             outcomes.map(|(outcome, seen)| (Deed::Socket(socket, outcome), seen))
@@ -215,6 +245,8 @@ impl Executable {
             .map(|(name, seen)| (Deed::InvokedAs(name), seen))
             .chain(calls)
             .chain(capabilities)
+            .chain(granted_in)
+            .chain(granted_for)
             .chain(families.map(|(name, seen)| (Deed::Family(name), seen)))
             .chain(types.map(|(name, seen)| (Deed::SocketType(name), seen)))
             .chain(sockets)

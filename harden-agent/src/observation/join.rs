@@ -101,6 +101,8 @@ join_by_field!(Executable {
     invoked_as: Join::join,
     syscalls: Join::join,
     capabilities: Join::join,
+    capability_calls: Join::join,
+    capability_objects: Join::join,
     families: Join::join,
     socket_types: Join::join,
     sockets: Join::join,

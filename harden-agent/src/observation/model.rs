@@ -12,7 +12,7 @@ use super::strict;
 use super::text::{Text, Word};
 
 /// The version of the JSON that this build writes and reads.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// What was seen of one unit or command, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +166,14 @@ pub struct Executable {
     /// Capability checks by capability (`net_bind_service`) and kind of check.
     #[serde(deserialize_with = "strict::unique")]
     pub capabilities: BTreeMap<Word, BTreeMap<CapabilityCheck, Seen>>,
+    /// The calls in which a capability was granted, by capability and by the name of the native call with the same
+    /// arguments. Schema 4 had none.
+    #[serde(deserialize_with = "strict::unique")]
+    pub capability_calls: BTreeMap<Word, BTreeMap<Word, Seen>>,
+    /// What those calls were about, where it was a path or an address: `chown /srv/x`, `bind inet 127.0.0.1:80`. Schema 4
+    /// had none.
+    #[serde(deserialize_with = "strict::unique")]
+    pub capability_objects: BTreeMap<Word, BTreeMap<Text, Seen>>,
     /// Socket families asked for (`inet6`), successful or not.
     #[serde(deserialize_with = "strict::unique")]
     pub families: BTreeMap<Word, Seen>,

@@ -5,33 +5,80 @@
 //! `generic_permission`, fs/namei.c; `BPF`, `PERFMON` or `CHECKPOINT_RESTORE` then `SYS_ADMIN`,
 //! include/linux/capability.h), it stops at the first that is granted: what was granted is enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{CapabilityCheck, Observation, Seen, Word};
+use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Item};
 
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
     /// Granted to the task itself.
-    pub needed: BTreeMap<&'a Word, Evidence>,
+    pub needed: BTreeMap<&'a Word, Need<'a>>,
     /// Asked for, and not needed.
     pub noise: BTreeMap<(&'a Word, CapabilityCheck), Evidence>,
 }
 
+/// What is known of a need.
+#[derive(Default)]
+pub(super) struct Need<'a> {
+    pub evidence: Evidence,
+    /// The calls in which it was granted.
+    calls: BTreeSet<&'a Word>,
+    /// What they were about.
+    objects: BTreeSet<&'a Text>,
+}
+
+impl Need<'_> {
+    /// `value` with all that asks for it.
+    pub(super) fn item(self, value: impl Into<String>) -> Item {
+        Item {
+            note: self.asked(),
+            ..Item::new(value, self.evidence)
+        }
+    }
+
+    /// In which calls, and about what: `asked for in bind: bind inet 0.0.0.0:80`.
+    pub(super) fn asked(&self) -> Option<String> {
+        /// More of them make no reader wiser.
+        const NAMED: usize = 3;
+        let calls: Vec<&str> = self.calls.iter().map(|call| call.as_str()).collect();
+        let objects = self.objects.iter().take(NAMED);
+        let objects: Vec<String> = objects.map(ToString::to_string).collect();
+        let mut text = format!("asked for in {}", calls.join(", "));
+        if !objects.is_empty() {
+            text = format!("{text}: {}", objects.join(", "));
+        }
+        if self.objects.len() > NAMED {
+            text = format!("{text} and {} more", self.objects.len() - NAMED);
+        }
+        (!calls.is_empty()).then_some(text)
+    }
+}
+
 /// Tells needs from noise.
 pub(super) fn needs(observation: &Observation) -> Needs<'_> {
-    let mut needed: BTreeMap<&Word, Evidence> = BTreeMap::new();
+    let mut needed: BTreeMap<&Word, Need<'_>> = BTreeMap::new();
     let mut noise: BTreeMap<(&Word, CapabilityCheck), Evidence> = BTreeMap::new();
     for (id, run) in observation.tests() {
         for (path, executable) in &run.executables {
             for (name, checks) in &executable.capabilities {
                 for (check, seen) in checks {
                     match check {
-                        CapabilityCheck::Granted => needed.entry(name).or_default(),
+                        CapabilityCheck::Granted => &mut needed.entry(name).or_default().evidence,
                         other => noise.entry((name, *other)).or_default(),
                     }
                     .add(id, path, seen);
+                }
+            }
+            for (name, calls) in &executable.capability_calls {
+                if let Some(need) = needed.get_mut(name) {
+                    need.calls.extend(calls.keys());
+                }
+            }
+            for (name, objects) in &executable.capability_objects {
+                if let Some(need) = needed.get_mut(name) {
+                    need.objects.extend(objects.keys());
                 }
             }
         }

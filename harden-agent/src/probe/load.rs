@@ -86,7 +86,7 @@ pub struct Sizes {
     pub once: u32,
     /// Bytes of the ring buffer: a power of two, at least a page.
     pub ring: u32,
-    /// Slots whose calls are counted, 8 KiB each on each CPU; 0 turns counting off.
+    /// Slots whose calls are counted, 8.5 KiB each on each CPU; 0 turns counting off.
     pub counted_slots: u32,
     /// Tasks whose state is kept, where the kernel has no task storage.
     pub tasks: u32,

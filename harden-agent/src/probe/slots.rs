@@ -19,7 +19,7 @@ use std::{
 };
 
 use aya::maps::{Array, HashMap, MapError, PerCpuArray, PerCpuValues, Queue};
-use harden_common::{CALLS, Counts, SLOT_INDEX, SlotKey, SlotRecord, next_owner};
+use harden_common::{COUNTS, Counts, SLOT_INDEX, SlotKey, SlotRecord, next_owner};
 
 use super::{Probe, ProbeError, handle::grace_period};
 
@@ -27,7 +27,7 @@ use super::{Probe, ProbeError, handle::grace_period};
 /// to them.
 const SETTLED: Duration = Duration::from_secs(1);
 
-const NO_COUNTS: Counts = [0; 2 * CALLS as usize];
+const NO_COUNTS: Counts = [0; COUNTS];
 
 /// A key as it lies in the map.
 type Key = [u8; size_of::<SlotKey>()];
@@ -54,8 +54,8 @@ impl Probe {
         Ok(slots)
     }
 
-    /// What `slot` recorded, and how often each native call was made in it and failed, over all CPUs, if that
-    /// was counted.
+    /// What `slot` recorded, and how often each native call was made in it and failed, and each capability granted, over
+    /// all CPUs, if that was counted.
     ///
     /// # Errors
     /// [`ProbeError`] if the maps cannot be read.

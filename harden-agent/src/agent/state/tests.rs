@@ -49,7 +49,7 @@ fn item_of(slot: u32, fact: u32, seconds: u64) -> Record {
     bytes.extend(event.header.pid.to_ne_bytes());
     bytes.extend(event.header.tid.to_ne_bytes());
     bytes.extend(event.fact.to_ne_bytes());
-    bytes.extend(event.reserved.to_ne_bytes());
+    bytes.extend(event.call.to_ne_bytes());
     assert_eq!(bytes.len(), size_of::<FactEvent>());
     Record::Item(bytes)
 }

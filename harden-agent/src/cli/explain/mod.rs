@@ -191,7 +191,7 @@ fn hook<'a>(run: &'a Run, deed: Deed<'_>) -> Option<&'a str> {
         | Deed::SocketType(_)
         | Deed::Socket(..)
         | Deed::Argument(_) => "syscalls",
-        Deed::Capability(..) => "capabilities",
+        Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => "capabilities",
         Deed::Address(..) => "addresses",
         Deed::File(_, operation, outcome) => file_hook(operation, outcome),
     };

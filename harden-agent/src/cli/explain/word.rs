@@ -24,7 +24,9 @@ impl Word {
     pub(super) fn is_about(&self, fact: &Fact<'_>) -> bool {
         match fact.what {
             Deed::Ran => is_file(fact.executable.as_bytes(), &self.text),
-            Deed::Capability(name, _) => self.named(name.as_str(), b"cap_"),
+            Deed::Capability(name, _) | Deed::GrantedIn(name, _) | Deed::GrantedFor(name, _) => {
+                self.named(name.as_str(), b"cap_")
+            }
             Deed::Family(name) => self.named(name.as_str(), b"af_"),
             Deed::Syscall(_, name) => {
                 self.named(name.as_str(), b"")

@@ -98,8 +98,31 @@ fn a_file_of_the_third_schema_lacks_errors_and_lists() {
     assert_eq!(read, as_of_schema_3(present));
 }
 
+#[test]
+fn a_file_of_the_fourth_schema_lacks_what_capabilities_were_for() {
+    let fourth = include_str!("../../../tests/fixtures/observation-schema-4.json");
+    let present = from_json(EXAMPLE.as_bytes()).unwrap();
+    let read = from_json(fourth.as_bytes()).unwrap();
+    assert_ne!(read, present);
+    assert_eq!(read, as_of_schema_4(present));
+}
+
 /// The present example without what is new in it.
-fn as_of_schema_3(mut example: Observation) -> Observation {
+fn as_of_schema_4(mut example: Observation) -> Observation {
+    let mut known = 0;
+    let runs = example.runs.values_mut();
+    for facts in runs.flat_map(|run| run.executables.values_mut()) {
+        let calls = std::mem::take(&mut facts.capability_calls);
+        let objects = std::mem::take(&mut facts.capability_objects);
+        known += calls.len() + objects.len();
+    }
+    assert_eq!(known, 2);
+    example
+}
+
+/// The same without what was new in schema 4.
+fn as_of_schema_3(example: Observation) -> Observation {
+    let mut example = as_of_schema_4(example);
     let runs = example.runs.values_mut();
     for facts in runs.flat_map(|run| run.control.values_mut().flat_map(BTreeMap::values_mut)) {
         for seen in facts.syscalls.values_mut().flat_map(BTreeMap::values_mut) {
@@ -119,7 +142,7 @@ fn another_schema_is_named_before_anything_else_is_judged() {
     let newer = from_json(br#"{"shape": "unknown", "schema": 7}"#).unwrap_err();
     assert_eq!(
         newer.to_string(),
-        ": written by a newer harden (schema 7, this one reads 1 to 4): update harden"
+        ": written by a newer harden (schema 7, this one reads 1 to 5): update harden"
     );
     let older = from_json(br#"{"schema": 0}"#).unwrap_err();
     assert!(older.to_string().contains("an older harden"), "{older}");
@@ -319,7 +342,7 @@ fn a_file_of_the_first_schema_is_read_and_written_in_the_present_one() {
     assert_eq!((&run.label, &run.invocation), (&None, &None));
     assert!(run.stands_for.is_empty() && run.control.is_empty());
     // All that schema 1 knew is the same in the present fixture.
-    let present = from_json(EXAMPLE.as_bytes()).unwrap();
+    let present = as_of_schema_4(from_json(EXAMPLE.as_bytes()).unwrap());
     let other = present.runs.values().next().unwrap();
     assert_eq!(run.executables, other.executables);
     assert_eq!(
@@ -328,7 +351,7 @@ fn a_file_of_the_first_schema_is_read_and_written_in_the_present_one() {
     );
     let json = to_json(&migrated).unwrap();
     assert_eq!(from_json(&json).unwrap(), migrated);
-    assert!(json.starts_with(b"{\n  \"schema\": 4,"));
+    assert!(json.starts_with(b"{\n  \"schema\": 5,"));
 
     // As strict as ever, and what is new is no part of the old.
     for (from, to, says) in [

@@ -28,7 +28,7 @@ pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
     let needed = needs(observation).needed.into_iter();
     needed
         .filter(|(name, _)| !FILES.contains(&name.as_str()))
-        .map(|(name, evidence)| {
+        .map(|(name, need)| {
             let name = name.as_str();
             let remedy = if IDENTITY.contains(&name) {
                 Remedy::User
@@ -41,10 +41,11 @@ pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
                     name: format!("CAP_{}", name.to_ascii_uppercase()),
                 }
             };
+            let asked = need.asked().map(|asked| format!(", {asked}"));
             Obstacle {
                 remedy,
-                what: format!("the capability {name}"),
-                evidence,
+                what: format!("the capability {name}{}", asked.unwrap_or_default()),
+                evidence: need.evidence,
             }
         })
         .collect()

@@ -132,6 +132,12 @@ impl Deny {
         executable
             .capabilities
             .retain(|name, _| !self.capabilities.contains(name));
+        executable
+            .capability_calls
+            .retain(|name, _| !self.capabilities.contains(name));
+        executable
+            .capability_objects
+            .retain(|name, _| !self.capabilities.contains(name));
         executable.families.retain(|family, _| !is_denied(family));
         executable
             .sockets

@@ -36,7 +36,7 @@ pub(super) fn decide(
     }
     let items = needed
         .into_iter()
-        .map(|(name, evidence)| Item::new(name.as_str(), evidence))
+        .map(|(name, need)| need.item(name.as_str()))
         .collect();
     Capabilities {
         keep: Decision::unless(reasons, items),

@@ -7,7 +7,7 @@ use crate::observation::{Abi, Observation, Operation, Text, Word};
 
 use super::super::capabilities::{self, Needs};
 use super::super::coverage::Coverage;
-use super::super::evidence::{Decision, Item};
+use super::super::evidence::Decision;
 use super::super::paths::is_within;
 use super::super::places::Place;
 use super::Directive;
@@ -89,12 +89,12 @@ pub(super) fn capabilities(observation: &Observation, coverage: &Coverage) -> Di
     let mut reasons: Vec<String> = coverage.blind("capabilities").into_iter().collect();
     // One that this build has no name for has a number in it: systemd would ignore the word.
     let mut items = Vec::new();
-    for (name, evidence) in needed {
+    for (name, need) in needed {
         let word = format!("CAP_{}", name.as_str().to_ascii_uppercase());
         if word.parse::<caps::Capability>().is_err() {
             reasons.push(format!("the capability {name} has no name here"));
         }
-        items.push(Item::new(word, evidence));
+        items.push(need.item(word));
     }
     Directive::list("CapabilityBoundingSet", Decision::unless(reasons, items))
 }
