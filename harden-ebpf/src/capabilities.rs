@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_task, bpf_get_stack},
 };
 use harden_common::{
-    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, SlotRecord, check as kinds, class,
+    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_NATIVE, SlotRecord, check as kinds, class,
 };
 
 use crate::{
@@ -109,14 +109,14 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
 #[inline(always)]
 fn granted(current: Current, call: Option<Call>, capability: u32) {
     syscalls::count_granted(current.slot, capability);
-    // The first calls of the 32-bit conventions have no native twin: 0 is read(2), for which none is asked.
-    let Some(Call {
-        native: call @ 1..CALLS,
-        ..
-    }) = call
-    else {
+    let Some(call) = call else {
         return;
     };
+    // 0 is read(2), but also what a call of another convention has that no native one has the arguments of.
+    let is_read = call.fact == Some(FACT_NATIVE);
+    if call.native >= CALLS || (call.native == 0 && !is_read) {
+        return;
+    }
     // SAFETY: a call is known by the state, a whole value of the map that only its own task writes.
     unsafe {
         let granted = &mut (*current.state).capabilities;
@@ -124,7 +124,7 @@ fn granted(current: Current, call: Option<Call>, capability: u32) {
             *granted = *granted << 8 | (capability + 1);
         }
     }
-    emit::granted(current.slot, capability, call);
+    emit::granted(current.slot, capability, call.native);
 }
 
 /// Whether a new inheritable set has what the task neither inherits nor is permitted now.
