@@ -154,7 +154,12 @@ fn take_capabilities(current: Current) -> u32 {
         return 0;
     }
     // SAFETY: a whole value of the map, written by its own task only.
-    unsafe { core::mem::replace(&mut (*current.state).capabilities, 0) }
+    let capabilities = unsafe { &mut (*current.state).capabilities };
+    let taken = *capabilities;
+    if taken != 0 {
+        *capabilities = 0;
+    }
+    taken
 }
 
 /// `sys_exit`: the call is done, its arguments are still in the registers and in memory.
