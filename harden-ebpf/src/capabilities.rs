@@ -7,7 +7,8 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_task, bpf_get_stack},
 };
 use harden_common::{
-    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_NATIVE, SlotRecord, check as kinds, class,
+    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_NATIVE, SlotRecord,
+    check as kinds, class,
 };
 
 use crate::{

@@ -471,20 +471,14 @@ impl Collector {
         // Events of slots that have no record: a bug, so do not stay silent.
         self.unparsed += self.slots.len() as u64;
         for path in &self.uncounted {
-            let facts = self.finished.get_mut(path);
-            let calls = facts
-                .into_iter()
-                .flat_map(|facts| facts.syscalls.values_mut());
+            let Some(facts) = self.finished.get_mut(path) else {
+                continue;
+            };
+            let calls = facts.syscalls.values_mut().flat_map(BTreeMap::values_mut);
+            let checks = facts.capabilities.values_mut();
             calls
-                .flat_map(BTreeMap::values_mut)
+                .chain(checks.flat_map(BTreeMap::values_mut))
                 .for_each(|seen| (seen.count, seen.errors) = (None, None));
-            let facts = self.finished.get_mut(path);
-            let checks = facts
-                .into_iter()
-                .flat_map(|facts| facts.capabilities.values_mut());
-            checks
-                .flat_map(BTreeMap::values_mut)
-                .for_each(|seen| seen.count = None);
         }
         Facts {
             executables: self.finished,
