@@ -135,7 +135,7 @@ pub fn count_granted(slot: u32, capability: u32) {
 /// be: the verifier may have lost sight of the bound.
 #[inline(always)]
 fn add<const MASK: u64, const START: usize>(slot: u32, number: u32) {
-    const { assert!(START + MASK as usize <= COUNTS_OF_ALL - 1) };
+    const { assert!(START + (MASK as usize) < COUNTS_OF_ALL) };
     let index = slot & SLOT_INDEX;
     if index >= COUNTED_SLOTS.load() {
         return;
