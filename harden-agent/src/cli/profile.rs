@@ -13,11 +13,11 @@ use crate::{
     observation::{Observation, Text},
     output::{Ours, Output, file_stem},
     policy::{
-        Adapted, Id, Mode, Overrides, Paths, Terms, Widen,
+        Adapted, Decision, Id, Mode, Overrides, Paths, Terms, Widen,
         account::{Account, Accounts},
         adapt,
         firejail::{
-            Launch, Policy, Target, Version,
+            HOMES, Launch, Policy, Target, Version,
             service::{Service, UnitFile},
         },
         seccomp::Seccomp,
@@ -53,18 +53,31 @@ fn started(
         .into_iter()
         .map(|uid| (uid, logins.of(subject, uid)))
         .collect();
-    let homes = users
-        .iter()
-        .map(|(_, login)| login.as_ref().map(|login| login.home.clone()));
     Target {
         launch: launch(
             asked,
             users.iter().map(|(uid, login)| shell(*uid, login.as_ref())),
         ),
-        homes: homes
-            .collect::<Option<_>>()
-            .filter(|_| target::accounts::are_known(subject)),
+        homes: homes(subject, users.iter().map(|(_, login)| login.as_ref())),
         ..target.clone()
+    }
+}
+
+/// The home directories of those who start it.
+fn homes<'a>(
+    subject: &Text,
+    logins: impl Iterator<Item = Option<&'a Login>>,
+) -> Decision<BTreeSet<Text>> {
+    let homes: Option<_> = logins.map(|login| Some(login?.home.clone())).collect();
+    let missing = HOMES.iter().find(|home| !Path::new(home).is_dir());
+    match (homes, missing) {
+        (Some(homes), None) if target::accounts::are_known(subject) => Decision::Given(homes),
+        (_, Some(home)) => Decision::withheld(format!(
+            "there is no {home} here, and without it Firejail would not start"
+        )),
+        _ => Decision::withheld(
+            "who starts Firejail is not known here, whose home directory it would empty too",
+        ),
     }
 }
 

@@ -11,8 +11,8 @@ use super::super::places::Place;
 use super::files::Files;
 use super::target::Target;
 
-/// What becomes empty, whoever starts Firejail.
-const HOMES: [&str; 2] = ["/home", "/root"];
+/// What becomes empty, whoever starts Firejail. Where one is missing, it does not start.
+pub const HOMES: [&str; 2] = ["/home", "/root"];
 
 /// What Firejail puts into the home directory of who starts it, by the login shell (`skel`).
 const SKELETON: [&[u8]; 4] = [b".bashrc", b".cshrc", b".inputrc", b".zshrc"];
@@ -36,24 +36,17 @@ pub(super) fn decide(
     let directories = HOMES.map(str::as_bytes);
     let mut there = directories.to_vec();
     let mut reasons = Vec::new();
-    match &target.homes {
-        None => reasons.push(
-            "who starts Firejail is not known here, whose home directory it would empty too"
-                .to_owned(),
-        ),
-        Some(own) => {
-            for home in own {
-                if directories
-                    .iter()
-                    .any(|top| is_within(home.as_bytes(), top))
-                {
-                    there.extend(up(home.as_bytes()));
-                } else {
-                    reasons.push(format!(
-                        "Firejail would empty {home} too, the home directory of who starts it"
-                    ));
-                }
-            }
+    reasons.extend_from_slice(target.homes.reasons());
+    for home in target.homes.given().into_iter().flatten() {
+        if directories
+            .iter()
+            .any(|top| is_within(home.as_bytes(), top))
+        {
+            there.extend(up(home.as_bytes()));
+        } else {
+            reasons.push(format!(
+                "Firejail would empty {home} too, the home directory of who starts it"
+            ));
         }
     }
     reasons.extend(homes::needed(&directories, &there, observation, places));
@@ -103,7 +96,10 @@ mod tests {
 
     fn decided(fixture: Fixture, homes: Option<&[&str]>) -> Decision<Vec<Item>> {
         let target = Target {
-            homes: homes.map(|homes| homes.iter().map(Text::from).collect()),
+            homes: match homes {
+                Some(homes) => Decision::Given(homes.iter().map(Text::from).collect()),
+                None => Decision::withheld("it is not known who starts it"),
+            },
             ..Target::default()
         };
         Policy::decide(&fixture.observation(), target, &Terms::default()).home

@@ -30,6 +30,7 @@ pub use capabilities::Capabilities;
 pub use defaults::Defaults;
 pub use dev::PrivateDev;
 pub use files::{Files, Withheld};
+pub use home::HOMES;
 pub use syscalls::{Filter, Syscalls};
 pub use target::{Launch, NotAVersion, Target, Version};
 

@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use crate::observation::Text;
 
+use super::super::evidence::Decision;
+
 /// A Firejail version: `0.9.72`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Version {
@@ -102,8 +104,8 @@ pub struct Target {
     pub programs: Option<BTreeSet<String>>,
     /// How the program is started.
     pub launch: Launch,
-    /// The home directories of those who start it; `None` where somebody is not known.
-    pub homes: Option<BTreeSet<Text>>,
+    /// The home directories of those who start it, where each of them and all that Firejail empties is known.
+    pub homes: Decision<BTreeSet<Text>>,
 }
 
 impl Target {
@@ -129,7 +131,7 @@ impl Default for Target {
             capabilities: None,
             programs: None,
             launch: Launch::Shell("/bin/bash".to_owned()),
-            homes: Some([Text::from("/root")].into()),
+            homes: Decision::Given([Text::from("/root")].into()),
         }
     }
 }
