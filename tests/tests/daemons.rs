@@ -337,6 +337,8 @@ impl<'a> Case<'a> {
         let after = self
             .under_the_drop_in(drop_in)
             .with_context(|| format!("under the drop-in\n{drop_in}"))?;
+        let said = format!("security: {before} as the unit is, {after} with the drop-in\n");
+        ensure!(drop_in.contains(&said), "no {said} in\n{drop_in}");
         let firejail = self
             .firejailed(&agent, &written)
             .context("under Firejail")?;

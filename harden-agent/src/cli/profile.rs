@@ -367,11 +367,38 @@ impl Renderer {
         ]
     }
 
+    /// The unit's files.
+    fn unit_of(&self, name: &Text) -> Option<UnitFile> {
+        let asked = || target::unit::installed(name);
+        self.unit.clone().or_else(asked)
+    }
+
+    /// The drop-in with what systemd refuses.
+    fn drop_in(&self, observation: &Observation, mut options: Options) -> String {
+        let drop_in = DropIn::decide(observation, self.calls.as_ref(), &self.terms);
+        if !options.bare {
+            let text = systemd::drop_in(&drop_in, &options);
+            options
+                .remarks
+                .extend(self.exposure(&observation.name, &text));
+        }
+        systemd::drop_in(&drop_in, &options)
+    }
+
+    /// What a drop-in does to the unit's exposure.
+    fn exposure(&self, name: &Text, drop_in: &str) -> Option<String> {
+        let unit = self.unit_of(name)?.text;
+        let before = target::systemd::exposure(&unit)?;
+        let after = target::systemd::exposure(&format!("{unit}\n{drop_in}"))?;
+        Some(format!(
+            "Exposure, of 10, by systemd-analyze security: {before} as the unit is, {after} with the drop-in"
+        ))
+    }
+
     /// The drop-in that starts the unit under Firejail.
     fn service(&mut self, adapted: &Adapted, options: &Options) -> Result<String> {
         let observation = &adapted.general;
-        let asked = || target::unit::installed(&observation.name);
-        let unit = self.unit.clone().or_else(asked).with_context(|| {
+        let unit = self.unit_of(&observation.name).with_context(|| {
             format!(
                 "systemd has no unit {} here; --unit-file FILE takes what `systemctl cat` prints elsewhere",
                 observation.name
@@ -402,15 +429,12 @@ impl Renderer {
         };
         Some(match format {
             Format::Firejail => Ok(firejail::profile(&self.decide(general), &options)),
-            Format::Systemd => {
-                let drop_in = DropIn::decide(general, self.calls.as_ref(), &self.terms);
-                Ok(systemd::drop_in(&drop_in, &options))
-            }
+            Format::Systemd => Ok(self.drop_in(general, options)),
             Format::Service => self.service(adapted, &options),
             // JSON has no room for a list that is left out, and why.
             Format::Oci => oci::seccomp(&Seccomp::decide(general, &self.terms), &options),
             Format::Login => login::wrapper(&self.decide(general), general, &options),
-            Format::Report => Ok(self.report(adapted, &options)),
+            Format::Report => Ok(self.report(adapted, options)),
             Format::Yocto => {
                 let files = yocto::Installed::all(&general.name);
                 let is_written = |file: &yocto::Installed| {
@@ -437,14 +461,18 @@ impl Renderer {
         Account::decide(&adapted.exact, &accounts, &self.terms)
     }
 
-    fn report(&mut self, adapted: &Adapted, options: &Options) -> String {
+    fn report(&mut self, adapted: &Adapted, mut options: Options) -> String {
+        let drop_in = DropIn::decide(&adapted.general, self.calls.as_ref(), &self.terms);
+        let text = systemd::drop_in(&drop_in, &options);
+        let exposure = self.exposure(&adapted.general.name, &text);
+        options.remarks.extend(exposure);
         let report = Report {
             observation: &adapted.exact,
             policy: &self.decide(&adapted.general),
-            drop_in: &DropIn::decide(&adapted.general, self.calls.as_ref(), &self.terms),
+            drop_in: &drop_in,
             account: &self.account(adapted),
         };
-        report.text(self.report_syntax, options)
+        report.text(self.report_syntax, &options)
     }
 
     /// The files asked for, without the observation.

@@ -13,7 +13,8 @@ pub struct Options {
     pub bare: bool,
     /// The warnings that somebody has read and does not want again.
     pub silenced: BTreeSet<Id>,
-    /// What was changed in what was seen: overrides, and directories in the place of files.
+    /// What was changed in what was seen (overrides, directories in the place of files), and what else there is to say
+    /// at the top.
     pub remarks: Vec<String>,
 }
 

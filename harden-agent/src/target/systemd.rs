@@ -1,6 +1,7 @@
 //! What the installed systemd says of itself.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::process::Command;
 
 /// The names of calls that it knows; `None` if it could not be asked. They are libseccomp's and its own.
@@ -12,6 +13,27 @@ pub fn calls() -> Option<BTreeSet<String>> {
     let output = command.output().ok()?;
     let known = listed(&String::from_utf8_lossy(&output.stdout));
     (output.status.success() && !known.is_empty()).then_some(known)
+}
+
+/// The overall exposure, of 10, of a service whose files hold `text`: `9.6`. `None` if it could not be asked: since 250 it
+/// judges files of units that are not its own.
+#[must_use]
+pub fn exposure(text: &str) -> Option<String> {
+    let directory = tempfile::tempdir().ok()?;
+    let file = directory.path().join("unit.service");
+    fs::write(&file, text).ok()?;
+    let mut command = Command::new("systemd-analyze");
+    command.args(["--no-pager", "--offline=true", "security"]);
+    let output = command.arg(&file).output().ok()?;
+    overall(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
+}
+
+/// The number in `→ Overall exposure level for unit.service: 9.6 UNSAFE`.
+fn overall(text: &str) -> Option<&str> {
+    let mut lines = text.lines();
+    let line = lines.find(|line| line.contains("Overall exposure level"))?;
+    line.split_whitespace()
+        .find(|word| word.parse::<f64>().is_ok())
 }
 
 /// The names in lines such as `    mmap`, below the name of a set.
@@ -27,6 +49,14 @@ fn listed(text: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_is_found() {
+        let text =
+            "x 0.2\n\n\u{2192} Overall exposure level for unit.service: 9.6 UNSAFE \u{1f628}\n";
+        assert_eq!(overall(text), Some("9.6"));
+        assert_eq!(overall("Failed to load units: 9.6\n"), None);
+    }
 
     #[test]
     fn names_are_those_in_the_sets() {

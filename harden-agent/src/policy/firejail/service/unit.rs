@@ -11,6 +11,8 @@ pub struct UnitFile {
     others: Vec<(String, String)>,
     /// The name in the first comment, as `systemctl cat` has it: `# /lib/systemd/system/NAME`.
     name: Option<String>,
+    /// All of it, as it was read.
+    pub text: String,
     /// The units that trigger this one, as systemd lists them.
     pub triggered_by: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl UnitFile {
             settings,
             others,
             name: name.map(str::to_owned),
+            text: text.to_owned(),
             triggered_by: Vec::new(),
         }
     }
