@@ -391,7 +391,7 @@ impl Renderer {
         let before = target::systemd::exposure(&unit)?;
         let after = target::systemd::exposure(&format!("{unit}\n{drop_in}"))?;
         Some(format!(
-            "Exposure, of 10, by systemd-analyze security: {before} as the unit is, {after} with the drop-in"
+            "Exposure, of 10, by systemd-analyze --offline security: {before} as the unit is, {after} with the drop-in"
         ))
     }
 
