@@ -7,6 +7,8 @@
 mod command;
 mod unit;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::observation::{Abi, ControlCommand, Executable, Observation, Text, Word};
@@ -130,6 +132,20 @@ fn refusals(observation: &Observation, unit: &UnitFile, policy: &Policy) -> Vec<
             "{socket} passes sockets to the daemon, which takes them only if LISTEN_PID is its own number \
              (sd_listen_fds(3)): in the sandbox it has another. Confine it by systemd alone (--format systemd)"
         ));
+    }
+    let runs = observation.runs.values();
+    let programs = runs.flat_map(|run| run.executables.values());
+    let calls: BTreeSet<&str> = programs
+        .flat_map(|program| program.syscalls.values())
+        .flat_map(|calls| calls.keys().map(Word::as_str))
+        .collect();
+    // `systemctl cat` does not say what starts the unit.
+    if (calls.contains("accept") || calls.contains("accept4")) && !calls.contains("listen") {
+        reasons.push(
+            "accept was called and listen never: the daemon was handed its sockets, which does not work in the sandbox \
+             (confine it by systemd alone, --format systemd), or was there before the recording (record it from its start)"
+                .to_owned(),
+        );
     }
     if unit.is_on("DynamicUser") {
         reasons.push(

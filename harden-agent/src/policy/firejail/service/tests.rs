@@ -52,6 +52,18 @@ fn the_command_runs_under_firejail_with_or_without_a_shell() {
 }
 
 #[test]
+fn a_daemon_that_was_handed_its_sockets_is_left_to_systemd() {
+    let is_given = |calls: &[&str]| {
+        let observation = daemon().syscalls(calls).observation();
+        let service = decided_of(&observation, START, Launch::Direct);
+        service.settings.given().is_some()
+    };
+    assert!(is_given(&["socket", "bind", "listen", "accept4"]));
+    assert!(!is_given(&["accept4"]));
+    assert!(is_given(&["socket", "connect"]));
+}
+
+#[test]
 fn a_user_whose_home_directory_would_be_emptied_is_recorded_first() {
     let looking = || daemon().file("/root/.rnd", Operation::Read, "ENOENT");
     let is_given = |uid: u32, text: &str| {
