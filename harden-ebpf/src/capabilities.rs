@@ -125,7 +125,11 @@ fn granted(current: Current, call: Option<Call>, capability: u32) {
             *granted = *granted << 8 | (capability + 1);
         }
     }
-    emit::granted(current.slot, capability, call.native);
+    emit::granted(
+        u64::from(current.slot),
+        u64::from(capability),
+        u64::from(call.native),
+    );
 }
 
 /// Whether a new inheritable set has what the task neither inherits nor is permitted now.
@@ -161,7 +165,11 @@ pub fn needs_setpcap(record: *mut SlotRecord, slot: u32, call: Call) {
     emit::set(record, slot, fact);
     if check == kinds::GRANTED {
         syscalls::count_granted(slot, CAP_SETPCAP);
-        emit::granted(slot, CAP_SETPCAP, call.native);
+        emit::granted(
+            u64::from(slot),
+            u64::from(CAP_SETPCAP),
+            u64::from(call.native),
+        );
     }
 }
 

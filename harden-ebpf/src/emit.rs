@@ -122,7 +122,7 @@ fn first_sight(record: *mut SlotRecord, slot: u32, fact: u32) {
 /// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn granted_in(slot: u64, capability: u64, call: u64) -> u64 {
+pub extern "C" fn granted(slot: u64, capability: u64, call: u64) -> u64 {
     let fact = FACT_CAPABILITY + capability as u32 * CAPABILITY_CHECKS + check::GRANTED;
     let key = OnceKey {
         slot: slot as u32,
@@ -147,12 +147,6 @@ extern "C" fn granted_in(slot: u64, capability: u64, call: u64) -> u64 {
         Err(_) => lost(Loss::CapabilityRingFull),
     }
     0
-}
-
-/// The same, for the modules.
-#[inline(always)]
-pub fn granted(slot: u32, capability: u32, call: u32) {
-    granted_in(u64::from(slot), u64::from(capability), u64::from(call));
 }
 
 /// Whether `key` was sent before.

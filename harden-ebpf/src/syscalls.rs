@@ -103,25 +103,17 @@ fn record(regs: Address, call: Call, current: Current) {
         return;
     };
     emit::set(record, current.slot, fact);
-    count(current.slot, fact);
+    count::<0>(current.slot, fact);
     if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
     }
 }
 
-/// Counts a call, if it is a native one.
+/// Counts a call in the half of the counts that begins at `START`, if it is a native one.
 #[inline(always)]
-fn count(slot: u32, call: u32) {
+fn count<const START: usize>(slot: u32, call: u32) {
     if call < CALLS {
-        add::<{ CALLS as u64 - 1 }, 0>(slot, call);
-    }
-}
-
-/// Counts one that came back with an errno.
-#[inline(always)]
-fn count_failed(slot: u32, call: u32) {
-    if call < CALLS {
-        add::<{ CALLS as u64 - 1 }, FAILED>(slot, call);
+        add::<{ CALLS as u64 - 1 }, START>(slot, call);
     }
 }
 
@@ -147,7 +139,8 @@ fn add<const MASK: u64, const START: usize>(slot: u32, number: u32) {
     }
 }
 
-/// The capabilities that were granted during the call that is coming back; none are left for the next.
+/// The capabilities that were granted during the call that is coming back. None are left for the next, whose entry may be
+/// skipped; that takes them away too, as this exit may be.
 #[inline(always)]
 fn take_capabilities(current: Current) -> u32 {
     if current.state.is_null() {
@@ -196,7 +189,7 @@ fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32
     if let Some(fact) = call.fact
         && (-MAX_ERRNO..0).contains(&result)
     {
-        count_failed(slot, fact);
+        count::<FAILED>(slot, fact);
     }
     let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {

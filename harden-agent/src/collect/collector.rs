@@ -6,16 +6,12 @@ use std::{
     time::Instant,
 };
 
-use harden_common::{
-    CAPABILITIES, CAPABILITY_CHECKS, Counts, ERRNO_UNKNOWN, ExecutableId, FACT_CAPABILITY, FAILED,
-    FactEvent, GRANTED, InodeRecord, PathEvent, PathOperation, SocketEvent, check, kind, path_flag,
-};
-use jiff::{SignedDuration, Timestamp};
-
 use super::{
     address,
+    clock::Clock,
     event::{self, Bytes, Event},
     names::{self, Fact},
+    operation::operations,
     path,
 };
 use crate::{
@@ -24,6 +20,10 @@ use crate::{
         Socket, Text, Told,
     },
     probe::Record,
+};
+use harden_common::{
+    CAPABILITIES, CAPABILITY_CHECKS, Counts, ERRNO_UNKNOWN, ExecutableId, FACT_CAPABILITY, FAILED,
+    FactEvent, GRANTED, InodeRecord, PathEvent, PathOperation, SocketEvent, check, kind, path_flag,
 };
 
 /// What one executable did, as far as it is known.
@@ -83,7 +83,7 @@ pub struct Facts {
 impl Default for Collector {
     fn default() -> Self {
         Self {
-            clock: Clock::now(),
+            clock: Clock::default(),
             slots: BTreeMap::new(),
             finished: BTreeMap::new(),
             programs: HashMap::new(),
@@ -276,7 +276,7 @@ impl Collector {
         if let Some(path) = &address.path {
             self.tell(slot, || Deed::File(path, on_file, &outcome).into());
         }
-        self.granted_for(event, &operation.name(), address.text.as_bytes());
+        self.granted_for(event, || operation.name(), address.text.as_bytes());
         let facts = &mut self.slots.entry(slot).or_default().facts;
         let addresses = facts.addresses.entry(operation).or_default();
         join(
@@ -316,13 +316,13 @@ impl Collector {
             // A pipe, socket or memfd: it has no path.
             return;
         };
-        if let Some(operation) = operations(event.operation, event.argument).first() {
-            self.granted_for(event, &operation.name(), path.as_bytes());
+        let operations = operations(event.operation, event.argument);
+        if let Some(operation) = operations.first() {
+            self.granted_for(event, || operation.name(), path.as_bytes());
         }
         let Slot {
             facts, forgotten, ..
         } = &mut **self.slots.entry(event.header.slot).or_default();
-        let operations = operations(event.operation, event.argument);
         // To look at a descriptor takes no path. If this program opened it, that is recorded; if it
         // was handed the descriptor (its standard output, say), it needs the path for nothing.
         let looks = |operation: &Operation| {
@@ -362,16 +362,15 @@ impl Collector {
     }
 
     /// The capabilities that were granted for `operation` on `object`.
-    fn granted_for(&mut self, event: &PathEvent, operation: &str, object: &[u8]) {
-        let seen = self.clock.seen(event.header.time);
+    fn granted_for(&mut self, event: &PathEvent, operation: impl Fn() -> String, object: &[u8]) {
         for name in names::capabilities(event.capabilities) {
-            let object = [operation.as_bytes(), b" ", object].concat();
-            let object = Text::from(object);
+            let seen = self.clock.seen(event.header.time);
+            let object = Text::from([operation().as_bytes(), b" ", object].concat());
             self.tell(event.header.slot, || {
                 Deed::GrantedFor(&name, &object).into()
             });
             let objects = &mut self.slot(event.header.slot).facts.capability_objects;
-            join(objects.entry(name).or_default(), object, seen.clone());
+            join(objects.entry(name).or_default(), object, seen);
         }
     }
 
@@ -581,74 +580,6 @@ fn join<K: Ord>(map: &mut BTreeMap<K, Seen>, key: K, seen: Seen) {
     map.entry(key).or_default().join(seen);
 }
 
-/// What an event's operation is for the observation; open is several.
-fn operations(operation: u32, argument: u32) -> Vec<Operation> {
-    if operation == PathOperation::Open as u32 {
-        return opened(argument);
-    }
-    OPERATIONS
-        .iter()
-        .find(|(number, _)| *number as u32 == operation)
-        .map(|(_, operation)| *operation)
-        .into_iter()
-        .collect()
-}
-
-/// open(2) by its flags.
-fn opened(flags: u32) -> Vec<Operation> {
-    const O_ACCMODE: u32 = 3;
-    const O_CREAT: u32 = 0o100;
-    const O_TRUNC: u32 = 0o1000;
-    const O_PATH: u32 = 0o10_000_000;
-    const O_TMPFILE: u32 = 0o20_000_000;
-    if flags & O_PATH != 0 {
-        return vec![Operation::Locate];
-    }
-    let mut operations = match flags & O_ACCMODE {
-        0 => vec![Operation::Read],
-        1 => vec![Operation::Write],
-        // 3 is for ioctl alone, and checked like both (fs/open.c).
-        _ => vec![Operation::Read, Operation::Write],
-    };
-    if flags & (O_CREAT | O_TMPFILE) != 0 {
-        operations.push(Operation::Create);
-    }
-    if flags & O_TRUNC != 0 {
-        operations.push(Operation::Truncate);
-    }
-    operations
-}
-
-const OPERATIONS: [(PathOperation, Operation); 27] = [
-    (PathOperation::Execute, Operation::Execute),
-    (PathOperation::Stat, Operation::Stat),
-    (PathOperation::Access, Operation::Access),
-    (PathOperation::Readlink, Operation::Readlink),
-    (PathOperation::Chdir, Operation::Chdir),
-    (PathOperation::Chroot, Operation::Chroot),
-    (PathOperation::Mkdir, Operation::Mkdir),
-    (PathOperation::Rmdir, Operation::Rmdir),
-    (PathOperation::Unlink, Operation::Unlink),
-    (PathOperation::RenameFrom, Operation::RenameFrom),
-    (PathOperation::RenameTo, Operation::RenameTo),
-    (PathOperation::LinkFrom, Operation::LinkFrom),
-    (PathOperation::LinkTo, Operation::LinkTo),
-    (PathOperation::Symlink, Operation::Symlink),
-    (PathOperation::Mknod, Operation::Mknod),
-    (PathOperation::Chmod, Operation::Chmod),
-    (PathOperation::Chown, Operation::Chown),
-    (PathOperation::Truncate, Operation::Truncate),
-    (PathOperation::Utime, Operation::Utime),
-    (PathOperation::XattrRead, Operation::XattrRead),
-    (PathOperation::XattrWrite, Operation::XattrWrite),
-    (PathOperation::Statfs, Operation::Statfs),
-    (PathOperation::Watch, Operation::Watch),
-    (PathOperation::Mount, Operation::Mount),
-    (PathOperation::Unmount, Operation::Unmount),
-    (PathOperation::Administer, Operation::Administer),
-    (PathOperation::Bind, Operation::Bind),
-];
-
 /// `None` if the kernel had no inode at hand.
 fn inode(record: &InodeRecord) -> Option<Inode> {
     (record.mode != 0).then(|| Inode {
@@ -667,50 +598,4 @@ fn inode(record: &InodeRecord) -> Option<Inode> {
 /// The kernel's own coding of a device number (major << 20 | minor) → that of stat(2).
 fn device(kernel: u32) -> u64 {
     libc::makedev(kernel >> 20, kernel & 0xf_ffff)
-}
-
-/// The kernel's monotonic clock as wall time. Taken once, so that the order of events stays.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    boot: Timestamp,
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self::now()
-    }
-}
-
-impl Clock {
-    /// One by which the machine began at `boot`.
-    #[cfg(test)]
-    pub(crate) fn from_boot(boot: Timestamp) -> Self {
-        Self { boot }
-    }
-
-    fn now() -> Self {
-        let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-            .map(|time| {
-                SignedDuration::new(time.tv_sec(), i32::try_from(time.tv_nsec()).unwrap_or(0))
-            })
-            .unwrap_or_default();
-        let now = Timestamp::now();
-        Self {
-            boot: now.checked_sub(monotonic).unwrap_or(now),
-        }
-    }
-
-    /// The wall time of `nanoseconds` on the monotonic clock.
-    #[must_use]
-    pub fn at(&self, nanoseconds: u64) -> Timestamp {
-        let since = SignedDuration::from_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX));
-        self.boot.checked_add(since).unwrap_or(self.boot)
-    }
-
-    fn seen(&self, nanoseconds: u64) -> Seen {
-        Seen {
-            first: Some(self.at(nanoseconds)),
-            ..Seen::default()
-        }
-    }
 }

@@ -2,15 +2,18 @@
 
 mod acl;
 mod address;
+mod clock;
 mod collector;
 mod disk;
 mod event;
 mod names;
+mod operation;
 mod path;
 mod program;
 mod symlinks;
 pub mod unit;
 
-pub use collector::{Clock, Collector, Facts, Totals};
+pub use clock::Clock;
+pub use collector::{Collector, Facts, Totals};
 pub use disk::Disk;
 pub use event::{Event, header, layout, parse, slot};
