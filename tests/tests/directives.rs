@@ -8,6 +8,10 @@ use harden_tests::{Agent, Machine, Setup, Written};
 
 const UNIT: &str = "directives.service";
 
+/// The settings of a program in Python.
+const PYTHON: &str = "RuntimeDirectory=directives\nRuntimeDirectoryMode=0700\n\
+                      ExecStart=/usr/bin/python3 -S -B /opt/directives.py\n";
+
 /// A unit that works, says so in a file, and stays.
 struct Case<'a> {
     machine: &'a Machine,
@@ -78,11 +82,7 @@ fn who_finds_nothing_in_a_home_directory_has_empty_ones() -> Result<()> {
              os.close(os.open('/run/directives/done', os.O_CREAT | os.O_WRONLY, 0o600))\n\
          time.sleep(1000)\n",
     )?;
-    let case = Case::recorded(
-        &machine,
-        "RuntimeDirectory=directives\nRuntimeDirectoryMode=0700\n\
-         ExecStart=/usr/bin/python3 -S -B /opt/directives.py\n",
-    )?;
+    let case = Case::recorded(&machine, PYTHON)?;
     case.has("ProtectHome=tmpfs")?;
     case.lives_without(None)?;
     let hidden = case
@@ -130,11 +130,7 @@ fn who_needs_no_network_no_other_user_and_shows_nobody_its_files_has_none_of_the
          os.close(os.open('/run/directives/done', os.O_CREAT | os.O_WRONLY, 0o600))\n\
          time.sleep(1000)\n",
     )?;
-    let case = Case::recorded(
-        &machine,
-        "RuntimeDirectory=directives\nRuntimeDirectoryMode=0700\n\
-         ExecStart=/usr/bin/python3 -S -B /opt/directives.py\n",
-    )?;
+    let case = Case::recorded(&machine, PYTHON)?;
     for line in [
         "UMask=0077",
         "PrivateUsers=yes",

@@ -373,26 +373,24 @@ impl Renderer {
         self.unit.clone().or_else(asked)
     }
 
-    /// The drop-in with what systemd refuses.
-    fn drop_in(&self, observation: &Observation, mut options: Options) -> String {
-        let drop_in = DropIn::decide(observation, self.calls.as_ref(), &self.terms);
-        if !options.bare {
-            let text = systemd::drop_in(&drop_in, &options);
-            options
-                .remarks
-                .extend(self.exposure(&observation.name, &text));
+    /// What the drop-in does to the unit's exposure, where that is asked for and the unit is known.
+    fn exposure(&self, general: &Observation) -> Option<String> {
+        let says = [Format::Systemd, Format::Report];
+        if self.options.bare || !says.iter().any(|format| self.formats.contains(format)) {
+            return None;
         }
-        systemd::drop_in(&drop_in, &options)
-    }
-
-    /// What a drop-in does to the unit's exposure.
-    fn exposure(&self, name: &Text, drop_in: &str) -> Option<String> {
-        let unit = self.unit_of(name)?.text;
+        let unit = self.unit_of(&general.name)?.text;
+        let drop_in = systemd::drop_in(&self.drop_in(general), &self.options);
         let before = target::systemd::exposure(&unit)?;
         let after = target::systemd::exposure(&format!("{unit}\n{drop_in}"))?;
         Some(format!(
             "Exposure, of 10, by systemd-analyze --offline security: {before} as the unit is, {after} with the drop-in"
         ))
+    }
+
+    /// What systemd is to refuse.
+    fn drop_in(&self, general: &Observation) -> DropIn {
+        DropIn::decide(general, self.calls.as_ref(), &self.terms)
     }
 
     /// The drop-in that starts the unit under Firejail.
@@ -420,21 +418,25 @@ impl Renderer {
         &mut self,
         format: Format,
         adapted: &Adapted,
+        exposure: Option<&str>,
         written: &[Output],
     ) -> Option<Result<String>> {
         let general = &adapted.general;
-        let options = Options {
+        let mut options = Options {
             remarks: adapted.remarks.clone(),
             ..self.options.clone()
         };
+        if matches!(format, Format::Systemd | Format::Report) {
+            options.remarks.extend(exposure.map(str::to_owned));
+        }
         Some(match format {
             Format::Firejail => Ok(firejail::profile(&self.decide(general), &options)),
-            Format::Systemd => Ok(self.drop_in(general, options)),
+            Format::Systemd => Ok(systemd::drop_in(&self.drop_in(general), &options)),
             Format::Service => self.service(adapted, &options),
             // JSON has no room for a list that is left out, and why.
             Format::Oci => oci::seccomp(&Seccomp::decide(general, &self.terms), &options),
             Format::Login => login::wrapper(&self.decide(general), general, &options),
-            Format::Report => Ok(self.report(adapted, options)),
+            Format::Report => Ok(self.report(adapted, &options)),
             Format::Yocto => {
                 let files = yocto::Installed::all(&general.name);
                 let is_written = |file: &yocto::Installed| {
@@ -461,18 +463,14 @@ impl Renderer {
         Account::decide(&adapted.exact, &accounts, &self.terms)
     }
 
-    fn report(&mut self, adapted: &Adapted, mut options: Options) -> String {
-        let drop_in = DropIn::decide(&adapted.general, self.calls.as_ref(), &self.terms);
-        let text = systemd::drop_in(&drop_in, &options);
-        let exposure = self.exposure(&adapted.general.name, &text);
-        options.remarks.extend(exposure);
+    fn report(&mut self, adapted: &Adapted, options: &Options) -> String {
         let report = Report {
             observation: &adapted.exact,
             policy: &self.decide(&adapted.general),
-            drop_in: &drop_in,
+            drop_in: &self.drop_in(&adapted.general),
             account: &self.account(adapted),
         };
-        report.text(self.report_syntax, &options)
+        report.text(self.report_syntax, options)
     }
 
     /// The files asked for, without the observation.
@@ -481,12 +479,13 @@ impl Renderer {
     /// The overrides cannot be read.
     pub fn outputs(&mut self, observation: &Observation) -> Result<Vec<Output>> {
         let adapted = self.decisions.adapt(observation)?;
+        let exposure = self.exposure(&adapted.general);
         let mut outputs = Vec::new();
         for format in self.formats.clone() {
             let Some(mut output) = format.output(&observation.name, self.report_syntax) else {
                 continue;
             };
-            match self.text(format, &adapted, &outputs) {
+            match self.text(format, &adapted, exposure.as_deref(), &outputs) {
                 None => {}
                 Some(Ok(text)) => {
                     output.content = text.into_bytes();

@@ -6,7 +6,7 @@ use crate::observation::{Observation, Text};
 use super::super::coverage::Coverage;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
-use super::super::paths::{is_within, parent};
+use super::super::paths::{components, is_within, parent};
 use super::super::places::Place;
 use super::files::Files;
 use super::target::Target;
@@ -35,13 +35,9 @@ pub(super) fn decide(
     }
     let directories = HOMES.map(str::as_bytes);
     let mut there = directories.to_vec();
-    let mut reasons = Vec::new();
-    reasons.extend_from_slice(target.homes.reasons());
+    let mut reasons = target.homes.reasons().to_vec();
     for home in target.homes.given().into_iter().flatten() {
-        if directories
-            .iter()
-            .any(|top| is_within(home.as_bytes(), top))
-        {
+        if is_at_home(home.as_bytes()) {
             there.extend(up(home.as_bytes()));
         } else {
             reasons.push(format!(
@@ -55,6 +51,10 @@ pub(super) fn decide(
     Decision::unless(reasons, items.collect())
 }
 
+fn is_at_home(path: &[u8]) -> bool {
+    HOMES.iter().any(|home| is_within(path, home.as_bytes()))
+}
+
 /// A directory and those above it.
 fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(path), |path| (*path != b"/").then(|| parent(path)))
@@ -62,10 +62,15 @@ fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// What was not there, and would be.
 fn skeletons(places: &[Place<'_>]) -> Vec<String> {
-    let at_home = |path: &[u8]| HOMES.iter().any(|home| is_within(path, home.as_bytes()));
     let names = places.iter().flat_map(Place::all_names);
-    let own = names.filter(|path| SKELETON.iter().any(|name| path.ends_with(name)));
-    own.filter(|path| at_home(path))
+    let at_home = names.filter(|path| is_at_home(path));
+    let own = |path: &&[u8]| {
+        components(path)
+            .next_back()
+            .is_some_and(|name| SKELETON.contains(&name))
+    };
+    at_home
+        .filter(own)
         .map(|path| {
             let path = Text::from(path);
             format!("{path} was looked for, and Firejail may put one there")

@@ -7,12 +7,11 @@
 mod command;
 mod unit;
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use crate::observation::{Abi, ControlCommand, Executable, Observation, Text, Word};
 
+use super::super::calls::calls;
 use super::super::evidence::Decision;
 use super::{Launch, Policy};
 use command::Command;
@@ -133,14 +132,10 @@ fn refusals(observation: &Observation, unit: &UnitFile, policy: &Policy) -> Vec<
              (sd_listen_fds(3)): in the sandbox it has another. Confine it by systemd alone (--format systemd)"
         ));
     }
-    let runs = observation.runs.values();
-    let programs = runs.flat_map(|run| run.executables.values());
-    let calls: BTreeSet<&str> = programs
-        .flat_map(|program| program.syscalls.values())
-        .flat_map(|calls| calls.keys().map(Word::as_str))
-        .collect();
+    let calls = calls(observation);
+    let called = |name: &str| calls.keys().any(|call| call.as_str() == name);
     // `systemctl cat` does not say what starts the unit.
-    if (calls.contains("accept") || calls.contains("accept4")) && !calls.contains("listen") {
+    if (called("accept") || called("accept4")) && !called("listen") {
         reasons.push(
             "accept was called and listen never: the daemon was handed its sockets, which does not work in the sandbox \
              (confine it by systemd alone, --format systemd), or was there before the recording (record it from its start)"
