@@ -291,7 +291,7 @@ fn an_agent() -> Result<()> {
 fn agent(pins: &Pins, settings: &[(&str, &str)]) -> Result<Process> {
     let mut command = Command::new(env::current_exe()?);
     command
-        .args(["--exact", "an_agent", "--nocapture"])
+        .args(["--exact", "pinning::an_agent", "--nocapture"])
         .env(DIRECTORY, pins.dir())
         .envs(settings.iter().copied());
     Ok(Process::start(&mut command)?.patience(Duration::from_mins(1)))
