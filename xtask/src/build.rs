@@ -2,14 +2,18 @@
 
 mod strip;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
     process, programs,
     setup::{self, Scope, Toolchain},
-    vm, workspace,
+    vm,
+    workspace::{self, Profile},
 };
 
 /// Arguments of `cargo xtask build`.
@@ -37,27 +41,47 @@ pub fn main(args: &Args) -> Result<()> {
     } else {
         Scope::Build
     };
-    build(&setup::provide(scope)?, args.debug)?;
+    let profile = if args.debug {
+        Profile::Dev
+    } else {
+        Profile::Release
+    };
+    let harden = build(&setup::provide(scope)?, profile)?;
     if args.tests {
         programs::build()?;
         vm::image()?;
     }
-    println!("built {}", workspace::harden(args.debug).display());
+    println!("built {}", harden.display());
     Ok(())
 }
 
-/// Builds the kernel programs and `harden`.
-pub fn build(toolchain: &Toolchain, debug: bool) -> Result<()> {
-    kernel_programs(toolchain).context("could not build the kernel programs")?;
+/// Builds the kernel programs and `harden`, and says where it is.
+pub fn build(toolchain: &Toolchain, profile: Profile) -> Result<PathBuf> {
+    kernel_programs(toolchain)?;
     let mut cargo = process::cargo();
-    cargo.args(["build", "--package", "harden-agent"]);
-    if !debug {
-        cargo.arg("--release");
-    }
-    process::run(&mut cargo)
+    cargo.arg("build");
+    match profile {
+        // Tests are built for the workspace: cargo gives a dependency the features that all packages in question want,
+        // and would build it again for one package alone.
+        Profile::Dev => cargo.args(["--workspace", "--bin", "harden"]),
+        Profile::Release => cargo.args(["--package", "harden-agent", "--release"]),
+    };
+    process::run(&mut cargo)?;
+    Ok(workspace::harden(profile))
 }
 
-fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
+/// Builds all that tests are made of. The kernel programs have to be there.
+pub fn everything() -> Result<()> {
+    let mut cargo = process::cargo();
+    process::run(cargo.args(["test", "--workspace", "--no-run"]))
+}
+
+/// Builds the kernel programs.
+pub fn kernel_programs(toolchain: &Toolchain) -> Result<()> {
+    build_objects(toolchain).context("could not build the kernel programs")
+}
+
+fn build_objects(toolchain: &Toolchain) -> Result<()> {
     let built = workspace::ebpf_target().join("bpfel-unknown-none/release/harden");
     for (name, features) in OBJECTS {
         let mut cargo = toolchain.cargo()?;

@@ -1,13 +1,15 @@
 //! `cargo xtask daemons`: daemons of Debian, recorded, confined, and at the same work again.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    build, page, process, programs,
+    build, page,
     setup::{self, Scope},
-    vm, workspace,
+    suites::Here,
+    vm,
+    workspace::{self, Profile},
 };
 
 /// Arguments of `cargo xtask daemons`.
@@ -19,23 +21,21 @@ pub struct Args {
 
 /// `cargo xtask daemons`
 pub fn main(args: &Args) -> Result<()> {
-    build::build(&setup::provide(Scope::Tests)?, false)?;
-    programs::build()?;
+    let harden = build::build(&setup::provide(Scope::Tests)?, Profile::Dev)?;
     let names = if args.names.is_empty() {
         "all".to_owned()
     } else {
         args.names.join(",")
     };
     let table = workspace::daemons();
-    let mut cargo = process::cargo();
-    cargo.args(["test", "--package", "harden-tests", "--test", "daemons"]);
-    cargo.args(["--", "--nocapture"]);
-    cargo.env("HARDEN_BIN", workspace::harden(false));
-    cargo.env("HARDEN_TEST_ROOT", vm::large_image()?);
-    cargo.env("HARDEN_DAEMONS", names);
-    cargo.env("HARDEN_DAEMONS_TABLE", &table);
-    process::run_built_as_root(&mut cargo)?;
-    process::run(&mut cargo)?;
+    let variables = [
+        ("HARDEN_TEST_ROOT", vm::large_image()?.display().to_string()),
+        ("HARDEN_DAEMONS", names),
+        ("HARDEN_DAEMONS_TABLE", table.display().to_string()),
+    ];
+    let suites = Here::build(harden)?.with(&variables, Duration::from_mins(30));
+    let outcome = suites.run("daemons", "", true)?;
+    ensure!(outcome.good, "daemons failed: see above");
     if args.names.is_empty() {
         let text = fs::read_to_string(&table).with_context(|| table.display().to_string())?;
         page::update("docs/daemons.md", "daemons", &text)?;

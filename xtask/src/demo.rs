@@ -7,14 +7,15 @@ use anyhow::{Context as _, Result};
 use crate::{
     build, process,
     setup::{self, Scope},
-    workspace,
+    workspace::{self, Profile},
 };
 
 const NAME: &str = "demo";
 
 /// `cargo xtask demo`
 pub fn main() -> Result<()> {
-    build::build(&setup::provide(Scope::Demo)?, false)?;
+    // It is about what harden does, not about what it costs: a build for use takes minutes more.
+    let harden = build::build(&setup::provide(Scope::Demo)?, Profile::Dev)?;
 
     // The interpreter by its full path: a wrapper of the user's would be recorded in its place.
     let server = workspace::root().join("xtask/src/demo/server.py");
@@ -24,7 +25,7 @@ pub fn main() -> Result<()> {
         .with_context(|| format!("could not make {}", directory.display()))?;
 
     println!("\n== recording a small web server");
-    let mut record = process::as_root(workspace::harden(false));
+    let mut record = process::as_root(harden);
     record
         .args(["run", "--name", NAME, "--out"])
         .arg(&directory);

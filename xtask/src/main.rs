@@ -11,6 +11,7 @@ mod programs;
 mod run;
 mod setup;
 mod soak;
+mod suites;
 mod test;
 mod vm;
 mod workspace;
@@ -39,7 +40,7 @@ enum Verb {
     Demo,
     /// Build, then measure what observing costs, beside what other tools cost
     Bench,
-    /// Build, then check formatting, lints and documentation and run all tests
+    /// Build, check formatting, lints and documentation, and run all tests; or run one suite
     Test(test::Args),
     /// Build, then confine daemons of Debian, all or those that are named, and have them work confined
     Daemons(daemons::Args),

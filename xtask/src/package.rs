@@ -1,35 +1,43 @@
 //! `cargo xtask package`: a Debian package of the program, the agent's unit and their documentation.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, ensure};
 
 use crate::{
     build, process,
     setup::{self, Scope},
-    workspace,
+    workspace::{self, Profile},
 };
 
 /// `cargo xtask package`
 pub fn main() -> Result<()> {
-    build::build(&setup::provide(Scope::Package)?, false)?;
-    println!("packaged {}", make()?.display());
+    let harden = build::build(&setup::provide(Scope::Package)?, Profile::Release)?;
+    println!("packaged {}", make(&harden, &[])?.display());
     Ok(())
 }
 
-/// Makes the package of the program that is built, and says where it is.
-pub fn make() -> Result<PathBuf> {
+/// The package for the tests, quickly: it has the `harden` that is tested.
+pub fn for_tests() -> Result<PathBuf> {
+    make(&workspace::harden(Profile::Dev), &["--fast"])
+}
+
+/// Makes the package of a program, and says where it is.
+fn make(harden: &Path, options: &[&str]) -> Result<PathBuf> {
     let directory = workspace::package();
     // The program knows its own commands best.
-    process::run(
-        Command::new(workspace::harden(false))
-            .arg("generate")
-            .arg(&directory),
-    )?;
+    process::run(Command::new(harden).arg("generate").arg(&directory))?;
+    // Only a debugger reads the rest, which a build for tests has much of.
+    process::strip(harden, &directory.join("harden"))?;
     let printed = process::output(
         Command::new(setup::cargo_deb())
             .current_dir(workspace::root())
-            .args(["--package", "harden-agent", "--no-build", "--output"])
+            .args(["--package", "harden-agent", "--no-build", "--no-strip"])
+            .args(options)
+            .arg("--output")
             .arg(&directory),
     )?;
     // It prints the package's path, and nothing else, on standard output.

@@ -11,8 +11,7 @@ use crate::workspace;
 pub fn update(page: &str, name: &str, text: &str) -> Result<bool> {
     let file = workspace::root().join(page);
     let old = fs::read_to_string(&file).with_context(|| format!("could not read {page}"))?;
-    let new = replace(&old, name, text)
-        .with_context(|| format!("{page} has no place for a generated part, <!-- {name} -->"))?;
+    let new = replace(&old, name, text).with_context(|| no_place(page, name))?;
     if new == old {
         return Ok(false);
     }
@@ -20,11 +19,30 @@ pub fn update(page: &str, name: &str, text: &str) -> Result<bool> {
     Ok(true)
 }
 
+/// What stands between the markers of a page.
+pub fn read(page: &str, name: &str) -> Result<String> {
+    let file = workspace::root().join(page);
+    let text = fs::read_to_string(&file).with_context(|| format!("could not read {page}"))?;
+    let (_, part, _) = split(&text, name).with_context(|| no_place(page, name))?;
+    Ok(part.to_owned())
+}
+
+fn no_place(page: &str, name: &str) -> String {
+    format!("{page} has no place for a generated part, <!-- {name} -->")
+}
+
+/// What stands before the first marker, between both, and after the second.
+fn split<'a>(page: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let (before, rest) = page.split_once(&format!("<!-- {name} -->"))?;
+    let (part, after) = rest.split_once(&format!("<!-- /{name} -->"))?;
+    Some((before, part, after))
+}
+
 fn replace(page: &str, name: &str, text: &str) -> Option<String> {
-    let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
-    let (before, rest) = page.split_once(&begin)?;
-    let (_old, after) = rest.split_once(&end)?;
-    Some(format!("{before}{begin}\n\n{text}\n{end}{after}"))
+    let (before, _old, after) = split(page, name)?;
+    Some(format!(
+        "{before}<!-- {name} -->\n\n{text}\n<!-- /{name} -->{after}"
+    ))
 }
 
 #[cfg(test)]

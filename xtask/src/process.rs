@@ -1,6 +1,6 @@
 //! Running other programs, with errors that name the command.
 
-use std::{env, ffi::OsStr, fs, os::unix::fs::MetadataExt as _, process::Command};
+use std::{env, ffi::OsStr, fs, os::unix::fs::MetadataExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -47,6 +47,11 @@ pub fn show(command: &Command) -> String {
         .join(" ")
 }
 
+/// Copies a program without what only a debugger reads.
+pub fn strip(program: &Path, to: &Path) -> Result<()> {
+    run(Command::new("strip").arg("-o").arg(to).arg(program))
+}
+
 /// `program` as root: itself when this process is root, through sudo when it is not.
 pub fn as_root(program: impl AsRef<OsStr>) -> Command {
     if is_root() {
@@ -57,7 +62,17 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Makes the `cargo test` or `cargo bench` in `command` run what it builds as root. Only what was
+/// The same with the environment of this process.
+pub fn as_root_with_environment(program: impl AsRef<OsStr>) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("--preserve-env").arg("--").arg(program);
+    command
+}
+
+/// Makes the `cargo bench` in `command` run what it builds as root. Only what was
 /// compiled runs as root, so that cargo leaves no root's files in `target`.
 pub fn run_built_as_root(command: &mut Command) -> Result<()> {
     if !is_root() {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     build, process,
     setup::{self, Scope},
-    workspace,
+    workspace::Profile,
 };
 
 /// Arguments of `cargo xtask run`.
@@ -20,6 +20,6 @@ pub struct Args {
 
 /// `cargo xtask run`
 pub fn main(args: &Args) -> Result<()> {
-    build::build(&setup::provide(Scope::Build)?, false)?;
-    process::run(process::as_root(workspace::harden(false)).args(&args.arguments))
+    let harden = build::build(&setup::provide(Scope::Build)?, Profile::Release)?;
+    process::run(process::as_root(harden).args(&args.arguments))
 }

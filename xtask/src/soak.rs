@@ -1,11 +1,14 @@
 //! `cargo xtask soak`: what weeks, and many kills, do to the agent.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
 
 use crate::{
-    build, process, programs,
+    build,
     setup::{self, Scope},
-    workspace,
+    suites::Here,
+    workspace::Profile,
 };
 
 /// Arguments of `cargo xtask soak`.
@@ -21,16 +24,17 @@ pub struct Args {
 
 /// `cargo xtask soak`
 pub fn main(args: &Args) -> Result<()> {
-    build::build(&setup::provide(Scope::Tests)?, false)?;
-    programs::build()?;
-    let mut cargo = process::cargo();
-    cargo.args(["test", "--package", "harden-tests", "--no-fail-fast"]);
-    cargo.args(["--test", "survival", "--test", "soak"]);
-    cargo.args(["--", "--nocapture", "--test-threads=1"]);
-    cargo.env("HARDEN_BIN", workspace::harden(false));
-    cargo.env("HARDEN_TEST_PROGRAMS", workspace::test_programs());
-    cargo.env("HARDEN_TEST_KILLS", args.kills.to_string());
-    cargo.env("HARDEN_SOAK_MINUTES", args.minutes.to_string());
-    process::run_built_as_root(&mut cargo)?;
-    process::run(&mut cargo)
+    let harden = build::build(&setup::provide(Scope::Tests)?, Profile::Release)?;
+    let suites = Here::build(harden)?;
+    let variables = [
+        ("HARDEN_TEST_KILLS", args.kills.to_string()),
+        ("HARDEN_TEST_PATHS", "1000000".to_owned()),
+        ("HARDEN_SOAK_MINUTES", args.minutes.to_string()),
+    ];
+    let suites = suites.with(&variables, Duration::from_secs(60 * (args.minutes + 60)));
+    for suite in ["survival", "losses", "soak"] {
+        let outcome = suites.run(suite, "", true)?;
+        ensure!(outcome.good, "{suite} failed: see above");
+    }
+    Ok(())
 }

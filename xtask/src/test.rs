@@ -1,52 +1,198 @@
-//! `cargo xtask test`: everything that has to hold before a change goes in.
+//! `cargo xtask test`: everything that has to hold before a change goes in, or one part of it.
 
+mod list;
 mod tally;
+mod times;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    sync::Mutex,
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-pub use self::tally::Tally;
-use crate::{
-    build, package, process, programs,
-    setup::{self, Scope, Toolchain},
-    vm, workspace,
+pub use self::{
+    tally::Tally,
+    times::{Times, last as last_times},
 };
+use crate::{
+    build, package, process,
+    setup::{self, Scope, Toolchain},
+    suites::{self, Here},
+    vm::{self, Runner},
+    workspace::{self, Profile},
+};
+
+/// The name of what tests each function alone, among the suites.
+const UNIT: &str = "unit";
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Run this suite only, with what it prints: `unit`, or one of --list
+    #[arg(value_name = "SUITE")]
+    suite: Option<String>,
+    /// Run only the tests of the suite whose names contain this
+    #[arg(requires = "suite")]
+    filter: Option<String>,
+    /// Run the suite on this kernel, in a virtual machine: 5.10, 6.1, 6.12 or newest
+    #[arg(long, requires = "suite")]
+    kernel: Option<String>,
+    /// The fraction of its work that the suite does on that kernel, and with it eight times the usual patience
+    #[arg(long, value_name = "FRACTION", requires = "kernel")]
+    scale: Option<f64>,
+    /// List the suites: what they test, where they run, what they took and where the last output is
+    #[arg(long, conflicts_with = "suite")]
+    list: bool,
     /// Leave out the end-to-end suites, which need root
-    #[arg(long)]
+    #[arg(long, conflicts_with = "suite")]
     quick: bool,
 }
 
 /// `cargo xtask test`
 pub fn main(args: &Args) -> Result<()> {
-    let scope = if args.quick {
-        Scope::Build
-    } else {
-        Scope::Tests
+    if args.list {
+        return list::print();
+    }
+    let times = Times::new();
+    forget_skipped()?;
+    match &args.suite {
+        Some(suite) => one(args, suite, &times),
+        None => all(args.quick, &times),
+    }
+}
+
+/// One suite.
+fn one(args: &Args, suite: &str, times: &Times) -> Result<()> {
+    let filter = args.filter.as_deref().unwrap_or_default();
+    if suite == UNIT {
+        let toolchain = setup::provide(Scope::Build)?;
+        build::kernel_programs(&toolchain)?;
+        let mut tally = Tally::default();
+        let good = unit(filter, &mut tally, true)?;
+        return finish(times, tally, &failures(UNIT, good));
+    }
+    suites::known(suite)?;
+    let in_guest = args.kernel.is_some() || !suites::is_here(suite);
+    let job = in_guest
+        .then(|| vm::job_of_suite(suite, args.kernel.as_deref()))
+        .transpose()?;
+    let toolchain = setup::provide(Scope::Tests)?;
+    let harden = build::build(&toolchain, Profile::Dev)?;
+    let here = Here::build(harden.clone())?;
+    let Some(job) = job else {
+        let here = if suites::needs_package(suite) {
+            here.with_package(package::for_tests()?)
+        } else {
+            here
+        };
+        let mut tally = Tally::default();
+        let failed = run_here(&here, suite, filter, true, &mut tally, times)?;
+        return finish(times, tally, &failed);
     };
-    let toolchain = setup::provide(scope)?;
+    let settings = vm::Settings {
+        filter: filter.to_owned(),
+        scale: args.scale,
+        show: true,
+    };
+    let outcome = Runner::new(here.program(), &harden, settings, times)?.run(&job);
+    finish(times, outcome.tally, &outcome.failed)
+}
+
+/// All of it.
+fn all(quick: bool, times: &Times) -> Result<()> {
+    let scope = if quick { Scope::Build } else { Scope::Tests };
+    let toolchain = times.measure("set-up", || setup::provide(scope))?;
+    times.measure("formatting", formatting)?;
     thread::scope(|scope| {
         // Downloads, and dpkg in one thread: the compiler has the other processors meanwhile.
-        let fetched = (!args.quick).then(|| scope.spawn(vm::fetch));
-        build::build(&toolchain, false)?;
-        formatting()?;
-        lints(&toolchain)?;
-        documentation()?;
+        let fetched =
+            (!quick).then(|| scope.spawn(|| times.measure("downloads and images", vm::fetch)));
+        times.measure("build of the kernel programs", || {
+            build::kernel_programs(&toolchain)
+        })?;
+        times.measure("build", build::everything)?;
+        times.measure("lints", || lints(&toolchain))?;
+        times.measure("documentation", documentation)?;
         let fetched = fetched.map(thread::ScopedJoinHandle::join);
         fetched.map_or(Ok(()), |result| {
             result.map_err(|_| anyhow!("fetching panicked"))?
         })
     })?;
-    tests(args.quick)
+    headline("unit tests");
+    let mut tally = Tally::default();
+    let good = times.measure(UNIT, || unit("", &mut tally, false))?;
+    let mut failed = failures(UNIT, good);
+    if quick {
+        println!("the end-to-end suites are left out: --quick");
+    } else {
+        let suites = end_to_end(times)?;
+        tally.add(suites.tally);
+        failed.extend(suites.failed);
+    }
+    finish(times, tally, &failed)
+}
+
+/// The suites on this machine, one after the other, and meanwhile those on other kernels.
+fn end_to_end(times: &Times) -> Result<vm::Outcome> {
+    headline("end-to-end suites");
+    let harden = workspace::harden(Profile::Dev);
+    let here = Here::build(harden.clone())?;
+    let here = here.with_package(times.measure("package", package::for_tests)?);
+    let runner = Runner::new(here.program(), &harden, vm::Settings::default(), times)?;
+    let jobs = vm::jobs_of_tests();
+    let waiting = Mutex::new(jobs.iter());
+    thread::scope(|scope| {
+        // A guest keeps a processor busy: as many as there is room for beside the suites.
+        let guests = vm::at_once().saturating_sub(1).max(1);
+        let guests: Vec<_> = (0..guests)
+            .map(|_| scope.spawn(|| runner.work_off(&waiting)))
+            .collect();
+        let mut outcome = all_here(&here, times)?;
+        outcome.add(runner.work_off(&waiting));
+        for guest in guests {
+            outcome.add(
+                guest
+                    .join()
+                    .map_err(|_| anyhow!("a guest's thread panicked"))?,
+            );
+        }
+        Ok(outcome)
+    })
+}
+
+/// The suites on this machine, one after the other: each counts what goes on in all of it.
+fn all_here(here: &Here, times: &Times) -> Result<vm::Outcome> {
+    let mut outcome = vm::Outcome::default();
+    for suite in suites::here()? {
+        let failed = run_here(here, &suite, "", false, &mut outcome.tally, times)?;
+        outcome.failed.extend(failed);
+    }
+    Ok(outcome)
+}
+
+/// One suite on this machine. Returns what failed.
+fn run_here(
+    here: &Here,
+    suite: &str,
+    filter: &str,
+    show: bool,
+    tally: &mut Tally,
+    times: &Times,
+) -> Result<Vec<String>> {
+    let begin = Instant::now();
+    let outcome = here.run(suite, filter, show)?;
+    times.add(suite, begin);
+    tally.add(outcome.tally);
+    report(suite, outcome.good, begin.elapsed())?;
+    Ok(failures(suite, outcome.good))
+}
+
+fn failures(name: &str, good: bool) -> Vec<String> {
+    let failed = (!good).then(|| name.to_owned());
+    failed.into_iter().collect()
 }
 
 fn formatting() -> Result<()> {
@@ -65,7 +211,6 @@ fn lints(toolchain: &Toolchain) -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
-        "--all-features",
         "--",
         "--deny",
         "warnings",
@@ -87,78 +232,107 @@ fn documentation() -> Result<()> {
     process::run(cargo.args(["doc", "--workspace", "--no-deps"]))
 }
 
-/// Runs all tests, also after failures, and ends with the sum.
-fn tests(quick: bool) -> Result<()> {
-    let skipped = workspace::skipped();
-    fs::write(&skipped, "").with_context(|| format!("could not write {}", skipped.display()))?;
-
-    let mut tally = Tally::default();
-    headline("tests");
-    let mut cargo = process::cargo();
-    cargo.args([
-        "test",
-        "--workspace",
-        "--exclude",
-        "harden-tests",
-        "--no-fail-fast",
-    ]);
-    let mut good = count(&mut cargo, &mut tally)?;
-    if quick {
-        println!("the end-to-end suites are left out: --quick");
-    } else {
-        headline("end-to-end tests");
-        good &= count(&mut end_to_end()?, &mut tally)?;
-        headline("end-to-end tests on other kernels");
-        good &= vm::all(&mut tally)?;
+/// The tests of each function alone, and those in the documentation. Did all pass?
+fn unit(filter: &str, tally: &mut Tally, show: bool) -> Result<bool> {
+    let mut good = true;
+    // The suites are tests of the workspace too, and are not run here.
+    for targets in [
+        ["--workspace", "--lib", "--bins"].as_slice(),
+        &["--workspace", "--exclude=harden-tests", "--test=*"],
+        &["--workspace", "--doc"],
+    ] {
+        let mut cargo = process::cargo();
+        cargo.args(["test", "--no-fail-fast"]).args(targets);
+        cargo.arg("--").arg(filter);
+        cargo.env("HARDEN_SKIPPED", workspace::skipped());
+        good &= suites::listen(&mut cargo, &suites::log(UNIT), |line| {
+            tally.read(line);
+            if show || line.starts_with("error") {
+                println!("{line}");
+            }
+        })?;
     }
+    Ok(good)
+}
 
-    let text = fs::read_to_string(&skipped)
-        .with_context(|| format!("could not read {}", skipped.display()))?;
-    tally.skip(&text);
+/// Says how a part went, and shows why if it failed.
+pub fn report(name: &str, good: bool, took: Duration) -> Result<()> {
+    let seconds = took.as_secs_f32();
+    if good {
+        println!("ok      {name} ({seconds:.1} s)");
+        return Ok(());
+    }
+    let log = suites::log(name);
+    let text = fs::read(&log).with_context(|| log.display().to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    println!(
+        "FAILED  {name} ({seconds:.1} s); all of its output: {}\n{}",
+        log.display(),
+        why(&text)
+    );
+    Ok(())
+}
+
+/// The part of a test program's output that says what failed, else its end.
+fn why(text: &str) -> String {
+    /// More than this is read in the log.
+    const LINES: usize = 200;
+    let from = text.find("\nfailures:\n").unwrap_or(0);
+    let lines: Vec<&str> = text[from..].lines().collect();
+    let skipped = if from == 0 {
+        lines.len().saturating_sub(LINES)
+    } else {
+        0
+    };
+    let shown: Vec<&str> = lines.into_iter().skip(skipped).take(LINES).collect();
+    shown.join("\n")
+}
+
+/// Ends a run: what failed or was skipped, where the time went, and the sum.
+pub fn finish(times: &Times, mut tally: Tally, failed: &[String]) -> Result<()> {
+    tally.skip(&fs::read_to_string(workspace::skipped()).unwrap_or_default());
+    headline("where the time went");
+    println!("{times}\n");
+    times.save()?;
     for line in tally.skips() {
         println!("SKIPPED {line}");
     }
+    for line in failed {
+        println!("FAILED {line}");
+    }
+    println!("logs of the suites: {}", workspace::test_logs().display());
     println!("{tally}");
-    ensure!(
-        good,
-        "tests failed, or could not be built or run: see above"
-    );
+    ensure!(failed.is_empty(), "tests failed: see above");
     tally.refuse_skips()
 }
 
-/// The end-to-end suites, their test programs run as root.
-fn end_to_end() -> Result<Command> {
-    programs::build()?;
-    let mut cargo = process::cargo();
-    cargo.args(["test", "--package", "harden-tests", "--no-fail-fast"]);
-    cargo.env("HARDEN_BIN", workspace::harden(false));
-    cargo.env("HARDEN_TEST_PROGRAMS", workspace::test_programs());
-    cargo.env("HARDEN_TEST_ROOT", vm::image()?);
-    cargo.env("HARDEN_PACKAGE", package::make()?);
-    cargo.env("HARDEN_VARLINKCTL", vm::varlinkctl()?);
-    process::run_built_as_root(&mut cargo)?;
-    Ok(cargo)
-}
-
-/// Runs a `cargo test`, shows its output as it comes and adds its results up. Did all go well?
-fn count(command: &mut Command, tally: &mut Tally) -> Result<bool> {
-    let shown = process::show(command);
-    let mut child = command
-        .env("HARDEN_SKIPPED", workspace::skipped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("could not start: {shown}"))?;
-    let output = child.stdout.take().context("no pipe to the tests")?;
-    for line in BufReader::new(output).split(b'\n') {
-        // A test may print what is not UTF-8.
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        tally.read(&line);
+/// Begins the list of tests that cannot run here.
+fn forget_skipped() -> Result<()> {
+    let skipped = workspace::skipped();
+    if let Some(directory) = skipped.parent() {
+        fs::create_dir_all(directory)?;
     }
-    Ok(child.wait()?.success())
+    fs::write(&skipped, "").with_context(|| format!("could not write {}", skipped.display()))
 }
 
 fn headline(title: &str) {
     println!("\n== {title}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_shown_and_not_what_passed() {
+        let text = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\nno\n";
+        assert_eq!(why(text), "\nfailures:\n\n---- b stdout ----\nno");
+        assert_eq!(why("killed\n"), "killed");
+    }
+
+    #[test]
+    fn a_long_log_is_not_shown_whole() {
+        let shown = why(&"a line\n".repeat(1000));
+        assert_eq!(shown.lines().count(), 200);
+    }
 }

@@ -66,10 +66,31 @@ pub fn ebpf() -> PathBuf {
     root().join("harden-ebpf")
 }
 
-/// The program that `cargo xtask build` leaves behind.
-pub fn harden(debug: bool) -> PathBuf {
+/// Where each part of the tests leaves what it printed.
+pub fn test_logs() -> PathBuf {
+    output().join("test-logs")
+}
+
+/// How long each part of the tests took when it ran last.
+pub fn test_times() -> PathBuf {
+    output().join("test-times.json")
+}
+
+/// How `harden` is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly: for tests and the demonstration.
+    Dev,
+    /// For use.
+    Release,
+}
+
+/// The program that a build leaves behind.
+pub fn harden(profile: Profile) -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(output, |dir| root().join(dir));
-    target
-        .join(if debug { "debug" } else { "release" })
-        .join("harden")
+    let directory = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => "release",
+    };
+    target.join(directory).join("harden")
 }

@@ -9,68 +9,67 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
-use super::{Told, cpio::Archive, suite::Boot};
-use crate::{package, process, programs, workspace};
+use super::{Settings, cpio::Archive, guest::Boot};
+use crate::{package, process, programs, suites::Program, workspace};
 
 const RUN: &str = include_str!("guest/run");
 
-/// Test programs by the names of their targets.
-pub struct Payload {
-    suites: Vec<(String, PathBuf)>,
-    package: PathBuf,
+/// What every boot takes along.
+pub struct Payload<'a> {
+    program: &'a Program,
+    // Without what only a debugger reads: they are a quarter as large, and all of it is in the guest's memory.
+    harden: PathBuf,
+    suites: PathBuf,
 }
 
-impl Payload {
-    /// Builds the suites and their programs; `harden` has to be built.
-    pub fn build() -> Result<Self> {
+impl<'a> Payload<'a> {
+    /// Collects it; `harden` has to be built.
+    pub fn build(program: &'a Program, harden: &Path) -> Result<Self> {
         programs::build()?;
-        let mut cargo = process::cargo();
-        cargo.args(["test", "--package", "harden-tests", "--features", "vm"]);
-        cargo.args(["--no-run", "--message-format=json"]);
-        let messages = process::output(&mut cargo).context("the suites cannot be built")?;
-        let directory = workspace::vm().join("suites");
+        let directory = workspace::vm().join("payload");
         fs::create_dir_all(&directory)?;
-        let mut suites = Vec::new();
-        for (name, executable) in parse_executables(&messages) {
-            // They are fifteen times as large with what only a debugger reads.
-            let stripped = directory.join(&name);
-            let mut strip = Command::new("strip");
-            process::run(strip.args(["-o"]).arg(&stripped).arg(&executable))?;
-            suites.push((name, stripped));
-        }
-        let package = package::make()?;
-        Ok(Self { suites, package })
+        let (stripped, suites) = (directory.join("harden"), directory.join("suites"));
+        process::strip(harden, &stripped)?;
+        process::strip(program.executable(), &suites)?;
+        Ok(Self {
+            program,
+            harden: stripped,
+            suites,
+        })
     }
 
     /// Puts everything that a boot needs into /harden, and gives back the programs among it.
-    pub fn add(&self, archive: &mut Archive, boot: &Boot, told: &Told) -> Result<Vec<PathBuf>> {
+    pub fn add(
+        &self,
+        archive: &mut Archive,
+        boot: &Boot,
+        settings: &Settings,
+    ) -> Result<Vec<PathBuf>> {
         archive.file("/harden/run", 0o755, RUN.as_bytes());
-        archive.file("/harden/arguments", 0o644, told.arguments.as_bytes());
         if boot.doctor {
             archive.file("/harden/doctor", 0o644, b"");
         }
-        let mut programs = vec![workspace::harden(false)];
-        archive.copy(&programs[0], "/harden/bin/harden")?;
+        archive.copy(&self.harden, "/harden/bin/harden")?;
+        archive.copy(&self.suites, "/harden/bin/suites")?;
+        let mut programs = vec![self.harden.clone(), self.suites.clone()];
 
         let mut list = String::new();
-        for suite in &boot.suites {
-            let mut built = self.suites.iter();
-            let found = built.find(|(name, _)| name == suite.name);
-            let (name, file) =
-                found.with_context(|| format!("harden-tests has no suite `{}`", suite.name))?;
-            archive.copy(file, format!("/harden/tests/{name}"))?;
-            let scale = told
-                .scale
-                .map_or(suite.scale.to_owned(), |scale| scale.to_string());
-            let _ = writeln!(list, "{name} {} {scale}", told.seconds(suite));
-            programs.push(file.clone());
-        }
-        if boot.is_installed() {
-            archive.copy(&self.package, "/harden/harden.deb")?;
+        for guest in &boot.guests {
+            let name = guest.name;
+            let tests = self.program.tests(name, &settings.filter)?;
+            archive.file(
+                format!("/harden/tests/{name}"),
+                0o644,
+                tests.join("\n").as_bytes(),
+            );
+            let scale = settings.scale.unwrap_or(guest.scale);
+            let _ = writeln!(list, "{name} {} {scale}", settings.seconds(guest));
         }
         archive.file("/harden/suites", 0o644, list.as_bytes());
+        if boot.is_installed() {
+            archive.copy(&package::for_tests()?, "/harden/harden.deb")?;
+        }
 
         for entry in fs::read_dir(workspace::test_programs())? {
             let entry = entry?;
@@ -80,21 +79,6 @@ impl Payload {
         }
         Ok(programs)
     }
-}
-
-/// Name and file of every test program, from what cargo prints.
-fn parse_executables(messages: &str) -> Vec<(String, PathBuf)> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    messages
-        .filter(|message| message["profile"]["test"] == true)
-        .filter_map(|message| {
-            let name = message["target"]["name"].as_str()?;
-            let executable = message["executable"].as_str()?;
-            Some((name.to_owned(), executable.into()))
-        })
-        .collect()
 }
 
 /// Puts a program of the host into the archive, with the libraries that it loads.
@@ -138,17 +122,6 @@ pub fn find(program: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cargo_names_the_test_programs() {
-        let text = r#"{"target":{"name":"paths"},"profile":{"test":true},"executable":"/t/paths-1"}
-{"target":{"name":"lib"},"profile":{"test":false},"executable":null}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(
-            parse_executables(text),
-            [("paths".to_owned(), PathBuf::from("/t/paths-1"))]
-        );
-    }
 
     #[test]
     fn libraries_of_a_program() {

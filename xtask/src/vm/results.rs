@@ -11,13 +11,15 @@ pub struct Results {
     pub failed: Vec<String>,
     /// How many suites ended.
     pub ended: usize,
+    /// What the tests of all suites say.
+    pub tally: Tally,
     /// Files that the guest hands over, by name.
     pub files: BTreeMap<String, String>,
     suite: String,
 }
 
 /// What a line was.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard<'a> {
     /// Output of a suite.
     Output,
@@ -25,6 +27,8 @@ pub enum Heard<'a> {
     Start(&'a str),
     /// A suite begins.
     Suite(&'a str),
+    /// The suite has ended: well?
+    Status(bool),
     /// Something that has been taken note of.
     Noted,
     /// The last line.
@@ -32,10 +36,10 @@ pub enum Heard<'a> {
 }
 
 impl Results {
-    /// Takes a line; counts what it counts in `tally`, skipped tests under the name of the `place`.
-    pub fn read<'a>(&mut self, line: &'a str, place: &str, tally: &mut Tally) -> Heard<'a> {
+    /// Takes a line; skipped tests count under the name of the `place`.
+    pub fn read<'a>(&mut self, line: &'a str, place: &str) -> Heard<'a> {
         let Some(message) = line.strip_prefix("@harden ") else {
-            tally.read(line);
+            self.tally.read(line);
             return Heard::Output;
         };
         let (what, rest) = message.split_once(' ').unwrap_or((message, ""));
@@ -50,6 +54,7 @@ impl Results {
                 if rest != "0" {
                     self.failed.push(format!("{} (status {rest})", self.suite));
                 }
+                return Heard::Status(rest == "0");
             }
             "file" => {
                 let (name, text) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -57,7 +62,7 @@ impl Results {
                 file.push_str(text);
                 file.push('\n');
             }
-            "skipped" => tally.skip(&format!("{place}: {rest}")),
+            "skipped" => self.tally.skip(&format!("{place}: {rest}")),
             "end" => return Heard::End,
             _ => {}
         }
@@ -71,8 +76,8 @@ mod tests {
 
     #[test]
     fn a_suite_without_a_good_status_has_failed() {
-        let (mut results, mut tally) = (Results::default(), Tally::default());
-        let mut read = |line| results.read(line, "6.1", &mut tally) == Heard::End;
+        let mut results = Results::default();
+        let mut read = |line| results.read(line, "6.1") == Heard::End;
         for line in [
             "@harden start 6.1.0",
             "@harden file doctor.json {",
@@ -90,6 +95,6 @@ mod tests {
         assert_eq!(results.failed, ["run (status 137)"]);
         assert_eq!(results.ended, 2);
         assert_eq!(results.files["doctor.json"], "{\n}\n");
-        assert_eq!(tally.to_string(), "1 passed, 0 failed, 1 skipped");
+        assert_eq!(results.tally.to_string(), "1 passed, 0 failed, 1 skipped");
     }
 }

@@ -7,7 +7,10 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::kernel::KERNELS;
-use crate::{page, process, workspace};
+use crate::{
+    page, process,
+    workspace::{self, Profile},
+};
 
 /// The facts in the order of the tier table; others follow.
 const FACTS: &[&str] = &[
@@ -46,7 +49,7 @@ pub fn update() -> Result<()> {
 
 /// Keeps what doctor says on this machine's own kernel, if it says anything.
 fn ask_host() -> Result<()> {
-    let mut doctor = process::as_root(workspace::harden(false));
+    let mut doctor = process::as_root(workspace::harden(Profile::Dev));
     // A kernel that refuses everything is a result, too.
     let output = doctor.args(["doctor", "--json"]).output();
     let output = output.context("`harden doctor` cannot be run")?;
