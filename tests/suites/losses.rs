@@ -149,7 +149,7 @@ fn whole(recorded: &harden::Recorded) -> Result<()> {
 fn paths() -> Result<u32> {
     match env::var("HARDEN_TEST_PATHS") {
         Ok(paths) => Ok(paths.parse()?),
-        Err(_) => Ok(100_000),
+        Err(_) => Ok(200_000),
     }
 }
 

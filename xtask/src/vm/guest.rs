@@ -36,6 +36,8 @@ pub struct Guest {
     pub kernels: &'static [&'static str],
     /// Those among them on which it runs in `cargo xtask test` too.
     pub in_tests: &'static [&'static str],
+    /// The tests whose names contain this are run there; `cargo xtask vm` runs all.
+    pub part: &'static str,
     /// After so many seconds it hangs.
     pub seconds: u64,
     /// The fraction of its work that it does there: what is a million natively takes too long emulated.
@@ -70,15 +72,17 @@ const fn small(name: &'static str) -> Guest {
         parameter: "",
         kernels: HOOKS,
         in_tests: &[],
+        part: "",
         seconds: 900,
         scale: 1.0,
     }
 }
 
-/// In the small image, and among all tests on the oldest kernel and the newest.
-const fn ends(name: &'static str) -> Guest {
+/// In the small image; among all tests, these of its tests, on the oldest kernel and the newest.
+const fn ends(name: &'static str, part: &'static str) -> Guest {
     Guest {
         in_tests: ENDS,
+        part,
         ..small(name)
     }
 }
@@ -96,14 +100,14 @@ pub const INSTALLED: &str = "harden.installed";
 
 /// All of them, in the order in which they run.
 pub const GUESTS: &[Guest] = &[
-    ends("paths"),
-    ends("path_calls"),
-    ends("files"),
-    ends("exec"),
-    ends("namespaces"),
-    ends("capabilities"),
-    ends("cgroups"),
-    ends("io_uring"),
+    ends("paths", "every_act_has_its_fact"),
+    ends("path_calls", ""),
+    ends("files", ""),
+    ends("exec", "a_program_that_has_no_file"),
+    ends("namespaces", "one_path_in_two_namespaces"),
+    ends("capabilities", "it_is_told_in_which_call"),
+    ends("cgroups", "moved_in_it_is_observed"),
+    ends("io_uring", ""),
     small("pinning"),
     Guest {
         kernels: AGENT,
@@ -120,7 +124,7 @@ pub const GUESTS: &[Guest] = &[
     // Minutes emulated; the hooks on calls and on tasks are the same on those between.
     Guest {
         kernels: ENDS,
-        ..small("syscalls")
+        ..ends("syscalls", "every_way_to_make_a_task")
     },
     // Where a kernel knows it, it seldom stops a program then; otherwise it is taken for the default.
     Guest {
@@ -133,7 +137,7 @@ pub const GUESTS: &[Guest] = &[
         parameter: "preempt=full",
         kernels: &["6.12", "newest"],
         in_tests: NEWEST,
-        scale: 0.05,
+        scale: 0.03,
         ..small("preemption")
     },
     debian("pipeline", ALL),
@@ -157,6 +161,7 @@ pub const GUESTS: &[Guest] = &[
     debian("agent_faults", AGENT),
     Guest {
         in_tests: NEWEST,
+        part: "commands_of_one_program",
         ..debian("agent_roles", HOOKS)
     },
     Guest {
@@ -174,6 +179,7 @@ pub const GUESTS: &[Guest] = &[
     Guest {
         parameter: INSTALLED,
         in_tests: NEWEST,
+        part: "it_runs_with_what_it_needs",
         seconds: 1800,
         ..debian("service", HOOKS)
     },
@@ -203,6 +209,14 @@ impl Wanted<'_> {
         kernels.contains(&kernel)
     }
 
+    /// Which tests of a suite.
+    fn part(self, guest: &Guest) -> &'static str {
+        match self {
+            Self::Tests => guest.part,
+            Self::Matrix | Self::Suite(_) | Self::Doctor => "",
+        }
+    }
+
     /// Does `harden doctor` say what the kernel can do? It loads every hook alone, which takes long emulated.
     fn has_doctor(self) -> bool {
         matches!(self, Self::Matrix | Self::Doctor)
@@ -216,8 +230,8 @@ pub struct Boot {
     pub image: Image,
     /// What the kernel's command line has besides.
     pub parameter: &'static str,
-    /// What runs there.
-    pub guests: Vec<&'static Guest>,
+    /// What runs there, and which of its tests: those whose names contain this.
+    pub guests: Vec<(&'static Guest, &'static str)>,
     /// Whether `harden doctor` speaks first: once for each kernel.
     pub doctor: bool,
 }
@@ -241,14 +255,15 @@ pub fn boots(kernel: &str, wanted: Wanted) -> Vec<Boot> {
         });
     }
     for guest in GUESTS.iter().filter(|guest| wanted.has(guest, kernel)) {
+        let guest = (guest, wanted.part(guest));
         let same = boots
             .iter_mut()
-            .find(|boot| boot.image == guest.image && boot.parameter == guest.parameter);
+            .find(|boot| boot.image == guest.0.image && boot.parameter == guest.0.parameter);
         match same {
             Some(boot) => boot.guests.push(guest),
             None => boots.push(Boot {
-                image: guest.image,
-                parameter: guest.parameter,
+                image: guest.0.image,
+                parameter: guest.0.parameter,
                 guests: vec![guest],
                 doctor: false,
             }),
@@ -264,7 +279,7 @@ mod tests {
     #[test]
     fn suites_of_one_image_share_a_boot() {
         for boot in boots("6.1", Wanted::Matrix) {
-            for guest in boot.guests {
+            for (guest, _) in boot.guests {
                 assert_eq!(guest.image, boot.image);
                 assert_eq!(guest.parameter, boot.parameter);
             }

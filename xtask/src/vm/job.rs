@@ -77,7 +77,7 @@ impl Job {
     fn expected(&self, last: &std::collections::BTreeMap<String, f64>) -> Duration {
         let known = last.get(&format!("guest {self}")).copied();
         let limit = || {
-            let seconds = self.boot.guests.iter().map(|guest| guest.seconds);
+            let seconds = self.boot.guests.iter().map(|(guest, _)| guest.seconds);
             Duration::from_secs(seconds.sum())
         };
         known.map_or_else(limit, Duration::from_secs_f64)
@@ -184,7 +184,10 @@ impl<'a> Runner<'a> {
     fn try_run(&self, job: &Job, results: &mut Results) -> Result<()> {
         let boot = &job.boot;
         let machine = self.prepare(job)?;
-        let seconds = boot.guests.iter().map(|guest| self.settings.seconds(guest));
+        let seconds = boot
+            .guests
+            .iter()
+            .map(|(guest, _)| self.settings.seconds(guest));
         let patience = BOOT + Duration::from_secs(seconds.sum());
         let place = job.to_string();
         let mut listener = Listener {

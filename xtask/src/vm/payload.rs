@@ -55,9 +55,13 @@ impl<'a> Payload<'a> {
         let mut programs = vec![self.harden.clone(), self.suites.clone()];
 
         let mut list = String::new();
-        for guest in &boot.guests {
+        for (guest, part) in &boot.guests {
             let name = guest.name;
-            let tests = self.program.tests(name, &settings.filter)?;
+            let filter = match &*settings.filter {
+                "" => part,
+                filter => filter,
+            };
+            let tests = self.program.tests(name, filter)?;
             archive.file(
                 format!("/harden/tests/{name}"),
                 0o644,
