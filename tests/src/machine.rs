@@ -5,11 +5,13 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Container, container, skip};
+use crate::{Container, as_patient, container, skip};
 
 /// Held by whoever has the machine that all tests share: what one does to its units, a reload of systemd
 /// among that, is not to be in another's way.
@@ -24,31 +26,98 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// How long work is waited for that has to be done. Only a failure waits this long.
+    pub const PATIENCE: Duration = Duration::from_secs(20);
+    /// How long work is waited for that is not to be done, as something is missing: a client may hang. What
+    /// nothing is missing for takes a fraction of this.
+    pub const BRIEF: Duration = Duration::from_secs(2);
+
     /// This machine, if systemd is its first process, as in the Debian image of the virtual machines; else a
     /// container. `None` where neither can be had: then `test` counts as skipped, and has to return.
     ///
     /// # Errors
     /// The container does not come up.
     pub fn here(test: &str) -> Result<Option<Self>> {
+        Ok(Self::several(test, 1)?.pop())
+    }
+
+    /// As [`here`](Self::here), for this many at once: so many containers, or the one machine. None counts as
+    /// skipped.
+    ///
+    /// # Errors
+    /// A container does not come up.
+    pub fn several(test: &str, count: usize) -> Result<Vec<Self>> {
         // As sd_booted(3).
-        let container = if Path::new("/run/systemd/system").is_dir() {
-            if !nix::unistd::geteuid().is_root() {
-                skip(test, "it needs root");
-                return Ok(None);
-            }
-            None
-        } else if let Some(reason) = Container::missing() {
-            skip(test, &reason);
-            return Ok(None);
+        let is_booted = Path::new("/run/systemd/system").is_dir();
+        let missing = if is_booted {
+            (!nix::unistd::geteuid().is_root()).then(|| "it needs root".to_owned())
         } else {
-            Some(Container::boot()?)
+            Container::missing()
         };
-        let is_shared = container.is_none();
-        Ok(Some(Self {
-            _turn: is_shared.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner)),
+        if let Some(reason) = missing {
+            skip(test, &reason);
+            return Ok(Vec::new());
+        }
+        if is_booted {
+            let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(vec![Self::new(None, Some(turn))]);
+        }
+        let boot = |_| thread::spawn(Container::boot);
+        let boots: Vec<_> = (0..count).map(boot).collect();
+        let containers = boots.into_iter().map(|boot| boot.join().expect("no panic"));
+        let machines = containers.map(|container| Ok(Self::new(Some(container?), None)));
+        machines.collect()
+    }
+
+    fn new(container: Option<Container>, turn: Option<MutexGuard<'static, ()>>) -> Self {
+        Self {
             container,
+            _turn: turn,
             written: Mutex::default(),
-        }))
+        }
+    }
+
+    /// Works on cases that would disturb each other on one machine: on all machines at once, and on each one after
+    /// the other. What has the same place in the list is on the same machine each time.
+    ///
+    /// # Errors
+    /// What went wrong, with what the machine has logged, when all are done.
+    ///
+    /// # Panics
+    /// The work does.
+    pub fn share<'m, C: Sync, T: Send>(
+        machines: &'m [Self],
+        cases: &[C],
+        work: impl Fn(&'m Self, &C) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let results: Vec<_> = cases.iter().map(|_| Mutex::new(None)).collect();
+        let work_on = |machine: &'m Self, first: usize| {
+            let places = cases.iter().zip(&results).skip(first);
+            for (case, result) in places.step_by(machines.len()) {
+                let done = work(machine, case);
+                let done = done.map_err(|error| format!("{error:#}\n{}", machine.journal()));
+                *result.lock().expect("no panic") = Some(done);
+            }
+        };
+        thread::scope(|scope| {
+            for (first, machine) in machines.iter().enumerate() {
+                let work_on = &work_on;
+                scope.spawn(move || work_on(machine, first));
+            }
+        });
+        let results = results.into_iter();
+        let results = results.filter_map(|result| result.into_inner().expect("no panic"));
+        let (done, faults): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
+        let faults: Vec<_> = faults.into_iter().filter_map(Result::err).collect();
+        ensure!(faults.is_empty(), "{}", faults.join("\n"));
+        Ok(done.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// The end of its log.
+    fn journal(&self) -> String {
+        let log = self.try_run(&["journalctl", "-n", "40", "--no-pager"]);
+        log.map(|log| String::from_utf8_lossy(&log.stdout).into_owned())
+            .unwrap_or_default()
     }
 
     /// The container, if it is one.
@@ -134,9 +203,23 @@ impl Machine {
     /// # Errors
     /// It fails each time.
     pub fn work(&self, work: &str) -> Result<()> {
-        let again = "cd /; for turn in 1 2 3 4 5 6 7 8 9 10; do (eval \"$1\") && exit; sleep 0.2; done; false";
-        let command = ["timeout", "20", "sh", "-c", again, "sh", work];
+        self.work_within(Self::PATIENCE, work)
+    }
+
+    /// As [`work`](Self::work), for no longer than this.
+    ///
+    /// # Errors
+    /// It fails each time.
+    pub fn work_within(&self, limit: Duration, work: &str) -> Result<()> {
+        let again = "cd /; until (eval \"$1\"); do sleep 0.1; done";
+        let limit = as_patient(limit).as_secs().to_string();
+        let command = ["timeout", &limit, "sh", "-c", again, "sh", work];
         self.run(&command).map(drop)
+    }
+
+    /// Waits for as long as a daemon may take to die of what it was just told to do.
+    pub fn settle(&self) {
+        thread::sleep(as_patient(Duration::from_millis(300)));
     }
 
     /// Writes a file, which is gone with this.

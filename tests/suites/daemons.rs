@@ -4,9 +4,9 @@
 //! Three of them; with `HARDEN_DAEMONS`, which `cargo xtask daemons` sets, those that it names, or all. What they
 //! came to goes as a table into the file `HARDEN_DAEMONS_TABLE`, where that is set.
 
-use std::{collections::BTreeSet, env, fmt::Write as _, fs};
+use std::{collections::BTreeSet, env, fmt::Write as _, fs, sync::Mutex};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use harden_tests::{Agent, Machine, Setup, Written, exposure};
 
 /// A daemon, and a life that shows what it needs.
@@ -42,6 +42,9 @@ const NOTHING: Daemon = Daemon {
     exposure: 2.5,
     nature: "",
 };
+
+/// On so many machines at once, at the most.
+const MACHINES: usize = 4;
 
 /// Those of the image that every run of the tests has.
 const USUAL: [&str; 3] = ["dnsmasq", "openssh-server", "rsyslog"];
@@ -115,7 +118,7 @@ const DAEMONS: [Daemon; 12] = [
         package: "dnsmasq",
         unit: "dnsmasq.service",
         program: "dnsmasq",
-        work: "python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); \
+        work: "python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5); \
                s.sendto(bytes.fromhex(\"123401000001000000000000096c6f63616c686f73740000010001\"), (\"127.0.0.1\", 53)); \
                s.recv(512)'",
         rotate: "pkill -USR2 -x dnsmasq",
@@ -177,6 +180,13 @@ struct Row {
     firejail: String,
     warnings: String,
     nature: &'static str,
+}
+
+/// What was recorded of a daemon.
+struct Recordings {
+    written: Written,
+    /// Without the packager's filters, where Firejail cannot start it with them.
+    unfiltered: Option<Written>,
 }
 
 /// A daemon on a machine.
@@ -244,13 +254,38 @@ impl<'a> Case<'a> {
         if self.machine.property(&self.unit, "CanReload")? == "yes" {
             let reload = ["timeout", "60", "systemctl", "reload", &self.unit];
             step("reload", self.machine.run(&reload).map(drop))?;
-            // What dies of it takes a moment.
-            self.machine.run(&["sleep", "1"])?;
+            self.machine.settle();
             step("after the reload", self.machine.work(self.daemon.work))?;
         }
         step("rotate", self.machine.work(self.daemon.rotate))?;
         step("after the rotation", self.machine.work(self.daemon.work))?;
         step("stop", self.stop())
+    }
+
+    /// What there is of it to confine it by.
+    fn recordings(&self, agent: &Agent) -> Result<Recordings> {
+        let written = self.recorded(agent)?;
+        let is_usable = match &written.edit {
+            Ok(edit) => !edit.contains("record it once without"),
+            Err(said) => said.contains(".socket passes sockets"),
+        };
+        if is_usable {
+            let unfiltered = None;
+            return Ok(Recordings {
+                written,
+                unfiltered,
+            });
+        }
+        if let Err(said) = &written.edit {
+            ensure!(said.contains("no_new_privs"), "{said}");
+        }
+        self.install("20-unfiltered", UNFILTERED)?;
+        let unfiltered = Some(self.recorded(agent)?);
+        self.install("20-unfiltered", "")?;
+        Ok(Recordings {
+            written,
+            unfiltered,
+        })
     }
 
     /// Two lives, and what harden writes after them.
@@ -282,7 +317,7 @@ impl<'a> Case<'a> {
     /// Lives under Firejail, which is seen to be there.
     fn under_firejail(&self, written: &Written) -> Result<()> {
         let edit = written.edit.as_deref();
-        let edit = edit.map_err(|said| anyhow::anyhow!("{said}"))?;
+        let edit = edit.map_err(|said| anyhow!("{said}"))?;
         self.machine
             .write(written.profile_path()?, &written.profile)?;
         self.install("60-harden-firejail", edit)?;
@@ -301,38 +336,34 @@ impl<'a> Case<'a> {
         self.install("60-harden-firejail", "")
     }
 
-    /// What Firejail comes to. Where the unit forbids it by its filters, those are taken back first, and the
-    /// daemon is recorded without them.
-    fn firejailed(&self, agent: &Agent, written: &Written) -> Result<String> {
-        let calls = |written: &Written| {
+    /// What Firejail comes to. Where the unit forbids it by its filters, those are taken back.
+    fn firejailed(&self, recordings: &Recordings) -> Result<String> {
+        let Recordings {
+            written,
+            unfiltered,
+        } = recordings;
+        let under_firejail = |written: &Written| {
+            self.under_firejail(written)
+                .with_context(|| shown(written))?;
             let list = value(&written.profile, "seccomp.keep ").unwrap_or_default();
-            format!("{} calls", list.split(',').count())
+            anyhow::Ok(format!("{} calls", list.split(',').count()))
         };
-        match &written.edit {
-            Ok(edit) if !edit.contains("record it once without") => {
-                self.under_firejail(written)
-                    .with_context(|| shown(written))?;
-                return Ok(calls(written));
-            }
-            Err(said) if said.contains(".socket passes sockets") => {
-                return Ok("refused: socket activation".to_owned());
-            }
-            Err(said) => ensure!(said.contains("no_new_privs"), "{said}"),
-            Ok(_) => {}
+        if let Some(unfiltered) = unfiltered {
+            self.install("20-unfiltered", UNFILTERED)?;
+            let calls = under_firejail(unfiltered)?;
+            self.install("20-unfiltered", "")?;
+            return Ok(format!("{calls}, the unit's filters taken out"));
         }
-        self.install("20-unfiltered", UNFILTERED)?;
-        let written = self.recorded(agent)?;
-        self.under_firejail(&written)
-            .with_context(|| shown(&written))?;
-        self.install("20-unfiltered", "")?;
-        Ok(format!("{}, the unit's filters taken out", calls(&written)))
+        if written.edit.is_err() {
+            return Ok("refused: socket activation".to_owned());
+        }
+        under_firejail(written)
     }
 
-    fn confined(&self) -> Result<Row> {
-        let agent = Agent::start(&Setup::default())?;
+    fn confined(&self, recordings: &Recordings) -> Result<Row> {
         let version = ["dpkg-query", "-W", "-f", "${Version}", self.daemon.package];
         let before = exposure(self.machine, &self.unit)?;
-        let written = self.recorded(&agent)?;
+        let written = &recordings.written;
         let drop_in = &written.drop_in;
         let after = self
             .under_the_drop_in(drop_in)
@@ -346,9 +377,7 @@ impl<'a> Case<'a> {
         let is_near = |(said, measured): (&f64, f64)| (-0.05..0.25).contains(&(said - measured));
         let is_said = numbers.len() == 2 && numbers.iter().zip([before, after]).all(is_near);
         ensure!(is_said, "{said}, and not {before} and {after}");
-        let firejail = self
-            .firejailed(&agent, &written)
-            .context("under Firejail")?;
+        let firejail = self.firejailed(recordings).context("under Firejail")?;
         let set = value(drop_in, "CapabilityBoundingSet=").context("no bounding set")?;
         let calls = value(drop_in, "SystemCallFilter=").context("no list of calls")?;
         // Debian's own units may have all that systemd counts: an exact list of calls adds nothing to that, and
@@ -439,29 +468,38 @@ fn chosen() -> Result<Vec<&'static Daemon>> {
 
 #[test]
 fn daemons_live_under_both_sandboxes() -> Result<()> {
-    let (mut rows, mut faults) = (Vec::new(), Vec::new());
-    for daemon in chosen()? {
-        let Some(machine) = Machine::here("daemons live under both sandboxes")? else {
-            return Ok(());
-        };
-        println!("{} …", daemon.package);
-        match Case::new(daemon, &machine).and_then(|case| case.confined()) {
-            Ok(row) => rows.push(row),
-            Err(error) => {
-                let log = machine.try_run(&["journalctl", "-n", "40", "--no-pager"])?;
-                let log = String::from_utf8_lossy(&log.stdout).into_owned();
-                println!("{}: {error:#}\n{log}", daemon.package);
-                faults.push(daemon.package);
-            }
-        }
+    let daemons = chosen()?;
+    let count = daemons.len().min(MACHINES);
+    let machines = Machine::several("daemons live under both sandboxes", count)?;
+    if machines.is_empty() {
+        return Ok(());
     }
+    let agent = Agent::start(&Setup::default())?;
+    let cases = Machine::share(&machines, &daemons, |machine, daemon| {
+        println!("{} …", daemon.package);
+        let case = Case::new(daemon, machine)?;
+        let recordings = case
+            .recordings(&agent)
+            .map_err(|error| format!("{error:#}"));
+        Ok((case, recordings))
+    })?;
+    drop(agent);
+    let rows = Mutex::new(Vec::new());
+    let result = Machine::share(&machines, &cases, |_, (case, recordings)| {
+        let recordings = recordings.as_ref().map_err(|error| anyhow!("{error}"));
+        let row = recordings.and_then(|recordings| case.confined(recordings));
+        let row = row.context(case.daemon.package)?;
+        rows.lock().expect("no panic").push(row);
+        Ok(())
+    });
+    let mut rows = rows.into_inner().expect("no panic");
+    rows.sort_by_key(|row| daemons.iter().position(|one| one.package == row.package));
     let table = table(&rows);
     println!("{table}");
-    if let (Some(file), true) = (env::var_os("HARDEN_DAEMONS_TABLE"), faults.is_empty()) {
+    if let (Some(file), true) = (env::var_os("HARDEN_DAEMONS_TABLE"), result.is_ok()) {
         fs::write(file, table)?;
     }
-    assert!(faults.is_empty(), "{}", faults.join(", "));
-    Ok(())
+    result.map(drop)
 }
 
 #[test]

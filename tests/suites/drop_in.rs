@@ -1,10 +1,15 @@
 //! systemd drop-ins: daemons of Debian are recorded by the agent, confined by what it saw of them, and do the
 //! same work again. Without one word of it, they do not.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use harden_tests::{Agent, Machine, Setup, Written, exposure};
+
+/// How many of them are worked on at once.
+const MACHINES: usize = 4;
+/// How many words are left out on one machine, one after the other.
+const WORDS: usize = 3;
 
 /// A daemon, its work, and what it cannot do without.
 struct Daemon {
@@ -26,9 +31,9 @@ const DAEMONS: [Daemon; 3] = [
         frozen: "/var/lib",
         needed: &[
             ("SystemCallFilter", "accept4"),
-            ("SystemCallFilter", "setuid"),
             ("CapabilityBoundingSet", "CAP_NET_BIND_SERVICE"),
             ("RestrictAddressFamilies", "AF_INET"),
+            ("SystemCallFilter", "setuid"),
             ("ReadWritePaths", "-/var/log/nginx"),
         ],
     },
@@ -54,12 +59,12 @@ impl Daemon {
     }
 
     /// Starts, works, works again after a reload where it has one, and stops.
-    fn live(&self, machine: &Machine) -> Result<()> {
+    fn live(&self, machine: &Machine, patience: Duration) -> Result<()> {
         machine.run(&["systemctl", "start", self.unit])?;
-        machine.work(self.work)?;
+        machine.work_within(patience, self.work)?;
         if machine.property(self.unit, "CanReload")? == "yes" {
             machine.run(&["systemctl", "reload", self.unit])?;
-            machine.work(self.work)?;
+            machine.work_within(patience, self.work)?;
         }
         machine.run(&["systemctl", "stop", self.unit])?;
         let result = machine.property(self.unit, "Result")?;
@@ -73,7 +78,8 @@ impl Daemon {
         machine.run(&["systemctl", "daemon-reload"]).map(drop)
     }
 
-    fn is_confined_by_what_was_seen(&self, machine: &Machine, text: &str) -> Result<()> {
+    /// The drop-in is all that it needs, and it needs these words of it.
+    fn is_confined_by(&self, text: &str, machine: &Machine, needed: &[(&str, &str)]) -> Result<()> {
         let before = exposure(machine, self.unit)?;
         self.install(machine, text)?;
         let verified = machine.try_run(&["systemd-analyze", "verify", "--man=no", self.unit])?;
@@ -85,10 +91,10 @@ impl Daemon {
         // and capset, which systemd needs itself, takes a little away.
         let is_better = after < before || before <= self.exposure;
         ensure!(after <= self.exposure && is_better, "{before} → {after}");
-        self.live(machine)?;
-        for (directive, word) in self.needed {
+        self.live(machine, Machine::PATIENCE)?;
+        for (directive, word) in needed {
             self.install(machine, &without(text, directive, word)?)?;
-            let Err(error) = self.live(machine) else {
+            let Err(error) = self.live(machine, Machine::BRIEF) else {
                 anyhow::bail!("the work is done without {word} in {directive}");
             };
             println!("without {word} in {directive}: {}", error.root_cause());
@@ -96,7 +102,7 @@ impl Daemon {
             let _ = machine.try_run(&["systemctl", "reset-failed", self.unit])?;
         }
         self.install(machine, text)?;
-        self.live(machine)?;
+        self.live(machine, Machine::PATIENCE)?;
         self.is_frozen(machine)
     }
 
@@ -138,31 +144,31 @@ fn without(text: &str, directive: &str, word: &str) -> Result<String> {
 
 #[test]
 fn daemons_work_under_their_drop_ins_and_not_with_less() -> Result<()> {
-    let Some(machine) = Machine::here("daemons work under their drop-ins and not with less")?
-    else {
+    let test = "daemons work under their drop-ins and not with less";
+    let machines = Machine::several(test, MACHINES)?;
+    if machines.is_empty() {
         return Ok(());
-    };
+    }
     let agent = Agent::start(&Setup::default())?;
-    for daemon in &DAEMONS {
+    let texts = Machine::share(&machines, &DAEMONS, |machine, daemon| {
         machine.try_run(&["systemctl", "stop", daemon.unit])?;
         for _ in 0..2 {
-            daemon.live(&machine)?;
+            daemon.live(machine, Machine::PATIENCE)?;
         }
-    }
-    let mut texts = Vec::new();
-    for daemon in &DAEMONS {
-        texts.push(Written::of(&agent, &machine, daemon.unit)?.drop_in);
-    }
+        Ok(Written::of(&agent, machine, daemon.unit)?.drop_in)
+    })?;
     drop(agent);
-    let mut faults = Vec::new();
-    for (daemon, text) in DAEMONS.iter().zip(&texts) {
-        if let Err(error) = daemon.is_confined_by_what_was_seen(&machine, text) {
-            let log = machine.try_run(&["journalctl", "-n", "20", "--no-pager"])?;
-            let log = String::from_utf8_lossy(&log.stdout).into_owned();
-            faults.push(format!("{}: {error:#}\n{log}\n{text}", daemon.unit));
-        }
-        daemon.install(&machine, "")?;
-    }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-    Ok(())
+    let with_text = DAEMONS.iter().zip(&texts);
+    let cases: Vec<_> = with_text
+        .flat_map(|(daemon, text)| {
+            let needed = daemon.needed.chunks(WORDS);
+            needed.map(move |needed| (daemon, text, needed))
+        })
+        .collect();
+    Machine::share(&machines, &cases, |machine, (daemon, text, needed)| {
+        let confined = daemon.is_confined_by(text, machine, needed);
+        daemon.install(machine, "")?;
+        confined.with_context(|| format!("{}\n{text}", daemon.unit))
+    })
+    .map(drop)
 }

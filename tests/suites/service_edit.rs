@@ -1,8 +1,8 @@
 //! `--format service`: daemons of Debian are recorded by the agent, started under Firejail by the drop-in and the
 //! profile exactly as written, and do the same work again. Without one line of the drop-in, they do not.
 
-use anyhow::{Result, ensure};
-use harden_tests::{Agent, Machine, Setup, Written};
+use anyhow::{Context as _, Result, ensure};
+use harden_tests::{Agent, Machine, Setup, Written, as_patient};
 
 /// A daemon, its work, and what of the drop-in it cannot do without.
 struct Daemon {
@@ -75,8 +75,7 @@ impl Daemon {
         machine.work(self.work)?;
         if machine.property(self.unit, "CanReload")? == "yes" {
             machine.run(&["systemctl", "reload", self.unit])?;
-            // It would take a moment to die of it.
-            machine.run(&["sleep", "1"])?;
+            machine.settle();
             machine.work(self.work)?;
         }
         // One that died and was started again works too; a stop forgets it.
@@ -150,17 +149,19 @@ fn without(edit: &str, setting: &str) -> Result<String> {
         "no {setting}= in:\n{edit}"
     );
     // What it waits for in vain need not be waited for long.
-    Ok(left.join("\n") + "\nTimeoutStartSec=5\n")
+    let limit = as_patient(Machine::BRIEF).as_secs();
+    Ok(format!("{}\nTimeoutStartSec={limit}\n", left.join("\n")))
 }
 
 #[test]
 fn daemons_work_under_firejail_as_the_drop_in_starts_them() -> Result<()> {
     let test = "daemons work under firejail as the drop in starts them";
-    let Some(machine) = Machine::here(test)? else {
+    let machines = Machine::several(test, DAEMONS.len())?;
+    if machines.is_empty() {
         return Ok(());
-    };
+    }
     let agent = Agent::start(&Setup::default())?;
-    for daemon in &DAEMONS {
+    let all = Machine::share(&machines, &DAEMONS, |machine, daemon| {
         machine.try_run(&["systemctl", "stop", daemon.unit])?;
         machine.write(daemon.config.0, daemon.config.1)?;
         machine.write(
@@ -169,29 +170,19 @@ fn daemons_work_under_firejail_as_the_drop_in_starts_them() -> Result<()> {
         )?;
         machine.run(&["systemctl", "daemon-reload"])?;
         for _ in 0..2 {
-            daemon.live(&machine)?;
+            daemon.live(machine)?;
         }
-    }
-    let mut all = Vec::new();
-    for daemon in &DAEMONS {
-        all.push(Written::of(&agent, &machine, daemon.unit)?);
-    }
+        Written::of(&agent, machine, daemon.unit)
+    })?;
     drop(agent);
-    let mut faults = Vec::new();
-    for (daemon, files) in DAEMONS.iter().zip(&all) {
-        if let Err(error) = daemon.is_started_under_firejail(&machine, files) {
-            let log = machine.try_run(&["journalctl", "-n", "40", "--no-pager"])?;
-            let log = String::from_utf8_lossy(&log.stdout).into_owned();
-            faults.push(format!(
-                "{}: {error:#}\n{log}\n{:?}\n{}",
-                daemon.unit, files.edit, files.profile
-            ));
-        }
+    let cases: Vec<_> = DAEMONS.iter().zip(all).collect();
+    Machine::share(&machines, &cases, |machine, (daemon, files)| {
+        let started = daemon.is_started_under_firejail(machine, files);
         machine.try_run(&["systemctl", "stop", daemon.unit])?;
-        daemon.install(&machine, "")?;
-    }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-    Ok(())
+        daemon.install(machine, "")?;
+        started.with_context(|| format!("{}\n{:?}\n{}", daemon.unit, files.edit, files.profile))
+    })
+    .map(drop)
 }
 
 #[test]
