@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +22,28 @@ use nix::{
 use crate::{Process, Scratch, as_patient, harden};
 
 /// Two agents would each pay for the other's hooks.
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Whether there may be others.
+enum Turn {
+    Alone {
+        _turn: RwLockWriteGuard<'static, ()>,
+    },
+    Beside {
+        _turn: RwLockReadGuard<'static, ()>,
+    },
+}
+
+impl Turn {
+    fn take(is_beside: bool) -> Self {
+        if is_beside {
+            let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+            return Self::Beside { _turn };
+        }
+        let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+        Self::Alone { _turn }
+    }
+}
 
 /// How an agent is set up.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +58,9 @@ pub struct Setup<'a> {
     pub runs: &'a str,
     /// What is to hold the state directory, where the test cares.
     pub parent: Option<&'a Path>,
+    /// It may run beside other agents that may: nothing is measured, and all that is looked at are units of
+    /// one's own.
+    pub beside: bool,
 }
 
 /// A running agent; ended when dropped, and its kernel side with it.
@@ -45,7 +69,7 @@ pub struct Agent {
     home: Scratch,
     state: PathBuf,
     // Before it is given up, everything is gone.
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Agent {
@@ -54,7 +78,7 @@ impl Agent {
     /// # Errors
     /// It does not start.
     pub fn start(setup: &Setup<'_>) -> Result<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::take(setup.beside);
         let home = Scratch::new(Path::new("/run"))?;
         let state = setup.parent.unwrap_or(home.path()).join("state");
         let pins = home.path().join("bpf");

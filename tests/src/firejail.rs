@@ -9,7 +9,7 @@ use crate::{Process, Profile, Scratch};
 
 /// A program that is denied something may wait for ever for it. What works takes a fraction of
 /// this.
-const PATIENCE_WITH_FAILURE: Duration = Duration::from_secs(4);
+const PATIENCE_WITH_FAILURE: Duration = Duration::from_secs(2);
 
 /// Starts `command` under `profile` as the profile says it wants to be started, lets `work` have its
 /// way with it, and ends it.

@@ -7,6 +7,8 @@ use std::{
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,7 +16,17 @@ use harden_agent::{
     collect::unit,
     observation::{Abi, Observation, Run, RunKind},
 };
-use harden_tests::{Agent, Machine, Scratch, Setup, cgroup_tree, met};
+use harden_tests::{Agent, Machine, Scratch, Setup, as_patient, cgroup_tree, met};
+
+/// Each test has units of its own.
+const BESIDE: Setup<'_> = Setup {
+    include: &[],
+    exclude: &[],
+    state: "",
+    runs: "",
+    parent: None,
+    beside: true,
+};
 
 /// For each line of numbers, does the deed of each, and says so.
 const WORKER: &str = "
@@ -104,7 +116,7 @@ impl Unit {
         while let Err(error) = fs::remove_dir(&self.cgroup) {
             tries += 1;
             ensure!(tries < 500, "{}: {error}", self.cgroup.display());
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
@@ -187,13 +199,13 @@ fn each_of_fifty_cases_has_its_own_deeds_and_no_other() -> Result<()> {
         return Ok(());
     }
     let files = files()?;
-    let agent = Agent::start(&Setup::default())?;
+    let agent = Agent::start(&BESIDE)?;
     let mut unit = Unit::start("marked.service", files.path())?;
     // Another does all deeds all the time, and is in no case.
     let mut other = Unit::start("beside.service", files.path())?;
     let all: BTreeSet<usize> = (0..DEEDS).collect();
     let is_over = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| -> Result<()> {
+    thread::scope(|scope| -> Result<()> {
         let noise = scope.spawn(|| -> Result<()> {
             while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
                 other.work(&all)?;
@@ -254,7 +266,7 @@ fn a_case_goes_on_in_the_next_invocation_and_in_units_that_are_born_in_it() -> R
         return Ok(());
     }
     let files = files()?;
-    let agent = Agent::start(&Setup::default())?;
+    let agent = Agent::start(&BESIDE)?;
     let set = |numbers: &[usize]| numbers.iter().copied().collect::<BTreeSet<usize>>();
 
     let mut unit = Unit::start("again.service", files.path())?;
@@ -297,14 +309,17 @@ fn the_clock_cuts_windows_that_are_no_tests() -> Result<()> {
         return Ok(());
     }
     let files = files()?;
+    let window = as_patient(Duration::from_secs(1));
     let agent = Agent::start(&Setup {
-        runs: "window = \"3s\"",
-        ..Setup::default()
+        runs: &format!("window = \"{}s\"", window.as_secs()),
+        ..BESIDE
     })?;
     let mut unit = Unit::start("long.service", files.path())?;
-    for number in 0..8 {
+    unit.work(&[0].into())?;
+    // Four windows long; it may be that each is cut a second late.
+    for number in 1..8 {
+        thread::sleep(window * 4 / 7);
         unit.work(&[number].into())?;
-        std::thread::sleep(std::time::Duration::from_secs(1));
     }
     let observation = agent.snapshot("long.service")?;
     let of = |kind| {
@@ -355,7 +370,7 @@ fn a_rig_marks_its_cases_and_takes_a_profile_that_names_them() -> Result<()> {
     let Some(machine) = Machine::here(name)? else {
         return Ok(());
     };
-    let agent = Agent::start(&Setup::default())?;
+    let agent = Agent::start(&BESIDE)?;
     let cgroup = machine.cgroup().join("system.slice/redis-server.service");
     let unit = unit::unit(cgroup.as_os_str().as_bytes()).context("a unit")?;
     let unit = unit.to_string();

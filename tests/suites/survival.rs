@@ -45,6 +45,7 @@ const SETUP: Setup<'_> = Setup {
     state: "compact_every = '1s'\nkeep_invocations = 1000",
     runs: "",
     parent: None,
+    beside: false,
 };
 
 /// What each invocation of each unit did. Which is which depends on the time, but not what they did.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{Observation, Operation, RunKind, Text};
 use harden_tests::{Agent, Machine, Setup, as_patient};
 
-use super::{assert_whole, calls, done, ended, programs, turn};
+use super::{assert_whole, beside, calls, done, ended, programs};
 
 /// A daemon of Debian, and what it does at the least.
 struct Daemon {
@@ -44,7 +44,7 @@ const NOTHING: Daemon = Daemon {
     binds: &[],
 };
 
-const DAEMONS: [Daemon; 12] = [
+static DAEMONS: [Daemon; 12] = [
     Daemon {
         unit: "nginx.service",
         work: "curl -sf http://127.0.0.1:80/",
@@ -281,12 +281,33 @@ impl Daemon {
     }
 }
 
+/// All of them, some at once. What went wrong.
+fn live_at_once(machine: &Machine) -> Vec<String> {
+    let live = |daemon: &Daemon| {
+        let error = daemon.live(machine).err()?;
+        let log = machine.try_run(&["journalctl", "-n", "40", "--no-pager"]);
+        let log = log.map(|log| String::from_utf8_lossy(&log.stdout).into_owned());
+        let log = log.unwrap_or_default();
+        Some(format!("{}: {error:#}\n{log}", daemon.unit))
+    };
+    thread::scope(|scope| {
+        let start = |daemons: &'static [Daemon]| {
+            scope.spawn(move || daemons.iter().filter_map(live).collect::<Vec<_>>())
+        };
+        let threads: Vec<_> = DAEMONS.chunks(3).map(start).collect();
+        let faults = threads.into_iter().map(|thread| thread.join());
+        faults
+            .flat_map(|faults| faults.expect("no panic"))
+            .collect()
+    })
+}
+
 #[test]
 fn twelve_daemons_live_and_every_fact_is_there() -> Result<()> {
     let Some(machine) = Machine::here("twelve daemons live and every fact is there")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = beside();
     for daemon in &DAEMONS {
         for (file, content) in daemon.files {
             machine.write(file, content)?;
@@ -307,15 +328,11 @@ fn twelve_daemons_live_and_every_fact_is_there() -> Result<()> {
         "--quiet",
         "rsyslog.service",
     ])?;
-    let mut agent = Agent::start(&Setup::default())?;
-    let mut faults = Vec::new();
-    for daemon in &DAEMONS {
-        if let Err(error) = daemon.live(&machine) {
-            let status = machine.try_run(&["journalctl", "-n", "20", "--no-pager"])?;
-            let status = String::from_utf8_lossy(&status.stdout).into_owned();
-            faults.push(format!("{}: {error:#}\n{status}", daemon.unit));
-        }
-    }
+    let mut agent = Agent::start(&Setup {
+        beside: true,
+        ..Setup::default()
+    })?;
+    let faults = live_at_once(&machine);
     machine.run(&[
         "systemctl",
         "disable",

@@ -9,7 +9,7 @@ use std::{
     fs,
     path::Path,
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -23,10 +23,16 @@ use harden_tests::{
     trees,
 };
 
-/// Slots are counted here: beside a test whose daemons come and go, there is always one more.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Where slots are counted: beside a test whose daemons come and go, there is always one more.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where nothing is counted.
+fn beside() -> RwLockReadGuard<'static, ()> {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What all programs of the unit did, in all runs and commands.
@@ -105,14 +111,16 @@ fn a_second_instance_records_at_the_same_time() -> Result<()> {
     let Some(machine) = Machine::here("a second instance records at the same time")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = beside();
     let bin = Scratch::new(Path::new("/run"))?;
     let program = install("acts", &bin)?;
     let inside = machine.root().join("usr/local/bin/harden-acts");
     fs::create_dir_all(inside.parent().context("a directory")?)?;
     fs::copy(&program, &inside)?;
-    let agent = Agent::start(&Setup::default())?;
-    let mut agent = agent;
+    let mut agent = Agent::start(&Setup {
+        beside: true,
+        ..Setup::default()
+    })?;
     let (of_unit, of_run) = (
         machine.root().join("var/tmp/harden-acts"),
         Scratch::new(Path::new("/var/tmp"))?,
@@ -165,8 +173,8 @@ fn a_second_instance_records_at_the_same_time() -> Result<()> {
 }
 
 /// How long it takes to write all of a hundred units, at best, into memory: what a disk takes to keep hundreds of files
-/// is another matter.
-fn fastest_snapshot(agent: &Agent, format: &str) -> Result<Duration> {
+/// is another matter. No more is tried once it is quick enough.
+fn fastest_snapshot(agent: &Agent, format: &str, enough: Duration) -> Result<Duration> {
     let mut fastest = Duration::MAX;
     for _ in 0..5 {
         let out = Scratch::new(Path::new("/dev/shm"))?;
@@ -177,6 +185,9 @@ fn fastest_snapshot(agent: &Agent, format: &str) -> Result<Duration> {
         // Beside each profile lies what it was made from.
         let files = fs::read_dir(out.path())?.count();
         assert_eq!(files, if format == "observation" { 100 } else { 200 });
+        if fastest < enough {
+            break;
+        }
     }
     Ok(fastest)
 }
@@ -186,7 +197,7 @@ fn a_hundred_units_are_told_of_at_once() -> Result<()> {
     let Some(machine) = Machine::here("a hundred units are told of at once")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = alone();
     machine.unit(
         "harden-hundred@.service",
         "[Service]\nExecStart=/bin/sh -c 'cat /etc/passwd /etc/hosts >/run/harden-%i; exec sleep infinity'\n",
@@ -212,7 +223,7 @@ fn a_hundred_units_are_told_of_at_once() -> Result<()> {
     let is_optimised = harden::binary().iter().any(|part| part == "release");
     let most = as_patient(Duration::from_millis(if is_optimised { 200 } else { 5000 }));
     for format in ["observation", "firejail"] {
-        let fastest = fastest_snapshot(&agent, format)?;
+        let fastest = fastest_snapshot(&agent, format, most)?;
         println!("a snapshot of 100 units as {format} takes {fastest:?}");
         assert!(fastest < most, "{format}: {fastest:?}");
     }
@@ -225,8 +236,11 @@ fn an_agent_that_is_ended_leaves_nothing() -> Result<()> {
     let Some(_machine) = Machine::here("an agent that is ended leaves nothing")? else {
         return Ok(());
     };
-    let _turn = turn();
-    let mut agent = Agent::start(&Setup::default())?;
+    let _turn = beside();
+    let mut agent = Agent::start(&Setup {
+        beside: true,
+        ..Setup::default()
+    })?;
     let before = agent.status()?;
     agent.end(nix::sys::signal::Signal::SIGTERM)?;
     agent.begin(&[])?;

@@ -9,11 +9,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::{
     agent::request::NewFact,
-    observation::{Operation, Text},
+    observation::{self, Operation, Text},
 };
 use harden_tests::{Agent, Machine, Process, Setup, as_patient};
 
-use super::{done, turn};
+use super::{beside, done};
 
 /// Does what it reads from a FIFO, a line at a time.
 const OBEYS: &str = "[Service]
@@ -31,9 +31,12 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
     let Some(machine) = Machine::here("a new fact is told within a second and once")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = beside();
     machine.unit("harden-obeys.service", OBEYS)?;
-    let mut agent = Agent::start(&Setup::default())?;
+    let mut agent = Agent::start(&Setup {
+        beside: true,
+        ..Setup::default()
+    })?;
     machine.run(&["systemctl", "start", "harden-obeys.service"])?;
     let key = machine.key("harden-obeys.service");
     order(&machine, ": >/run/harden-order-0")?;
@@ -43,8 +46,16 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
         Ok(())
     })?;
     let mut watch = Process::start(&mut agent.command(&["watch", &key, "--json"]))?;
-    // It asks for the unit first, and has no sign for being there.
-    thread::sleep(as_patient(Duration::from_secs(1)));
+    let said = watch.output_so_far();
+    // It asks for the unit first: it is there once it tells of something.
+    let mut tries = 0;
+    watch.until(|| {
+        tries += 1;
+        order(&machine, &format!(": >/run/harden-order-try-{tries}"))?;
+        thread::sleep(Duration::from_millis(100));
+        ensure!(said().contains("harden-order-try-"), "nothing is told");
+        Ok(())
+    })?;
     let facts = |watch: &Process| -> Result<Vec<NewFact>> {
         let output = watch.output();
         // The last line may be half a line.
@@ -142,10 +153,11 @@ fn ages(machine: &Machine, agent: &mut Agent, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file, and looks at it by its descriptor when that is on disk already.
+/// Opens a file, and looks at it by its descriptor when it is told to: when that is on disk already.
 const LOOKS_LATER: &str = "[Service]
-ExecStart=/usr/bin/python3 -c 'import os, time; f = os.open(\"/etc/passwd\", os.O_RDONLY); time.sleep(6); os.fstat(f); \
-os.open(\"/etc/group\", os.O_RDONLY); time.sleep(1000)'
+ExecStartPre=/bin/sh -c 'rm -f /run/harden-looks; mkfifo /run/harden-looks'
+ExecStart=/usr/bin/python3 -c 'import os, time; f = os.open(\"/etc/passwd\", os.O_RDONLY); \
+os.open(\"/run/harden-looks\", os.O_RDONLY); os.fstat(f); os.open(\"/etc/group\", os.O_RDONLY); time.sleep(1000)'
 ";
 
 #[test]
@@ -153,15 +165,26 @@ fn what_was_written_is_no_stranger_later() -> Result<()> {
     let Some(machine) = Machine::here("what was written is no stranger later")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = beside();
     machine.unit("harden-looks.service", LOOKS_LATER)?;
     let mut agent = Agent::start(&Setup {
         include: &["harden-looks.service"],
         state: "compact_every = \"1s\"",
+        beside: true,
         ..Setup::default()
     })?;
     machine.run(&["systemctl", "start", "harden-looks.service"])?;
     let key = machine.key("harden-looks.service");
+    let stem = harden_agent::output::file_stem(&Text::from(&*key));
+    let file = agent.state().join("units").join(format!("{stem}.json"));
+    agent.until(|_| {
+        let read = done(&observation::read(&file)?, Operation::Read);
+        ensure!(read.contains("/etc/passwd"), "{read:?}");
+        Ok(())
+    })?;
+    // Once more is compacted, and nothing of it is in memory.
+    thread::sleep(as_patient(Duration::from_millis(2500)));
+    machine.run(&["sh", "-c", ": >/run/harden-looks"])?;
     agent.until(|agent| {
         let read = done(&agent.snapshot(&key)?, Operation::Read);
         ensure!(read.contains("/etc/group"), "{read:?}");

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation::{Operation, Text};
+use harden_agent::observation::{Observation, Operation, Text};
 use harden_tests::{
-    Agent, Machine, Setup, as_patient, harden,
+    Agent, Machine, Setup, harden,
     observed::{self, assert_same},
     scaled,
 };
 
-use super::{assert_whole, calls, done, ended, turn};
+use super::{alone, assert_whole, beside, calls, done, ended};
 
 /// What the `true` of the machine does, as `harden run` sees it.
 fn calls_of_true(machine: &Machine) -> Result<BTreeSet<String>> {
@@ -71,12 +71,26 @@ Nice=1
 OOMScoreAdjust=100
 ";
 
+/// Each run of it is `true`, and has the calls of it.
+fn is_only_true(observation: &Observation, expected: &BTreeSet<String>) -> Result<()> {
+    let name = &observation.name;
+    for run in observation.runs.values() {
+        assert!(run.control.is_empty(), "{name}: {:?}", run.control.keys());
+        let programs: Vec<_> = run.executables.keys().map(ToString::to_string).collect();
+        assert_eq!(programs, ["/usr/bin/true"], "{name}");
+        let calls = calls(run.executables.values().next().context("one")?);
+        assert_same(expected, &calls);
+    }
+    assert_whole(observation);
+    Ok(())
+}
+
 #[test]
 fn what_systemd_does_before_exec_is_not_the_units() -> Result<()> {
     let Some(machine) = Machine::here("what systemd does before exec is not the unit's")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = beside();
     let expected = calls_of_true(&machine)?;
     ensure!(
         expected.contains("execve") || expected.len() > 5,
@@ -85,20 +99,22 @@ fn what_systemd_does_before_exec_is_not_the_units() -> Result<()> {
     let bare = "[Service]\nType=oneshot\nExecStart=/bin/true\n";
     machine.write("/run/systemd/system/harden-bare.service", bare)?;
     machine.unit("harden-hardened.service", HARDENED)?;
-    let mut agent = Agent::start(&Setup::default())?;
-    // Units of a few milliseconds.
-    for name in ["harden-bare.service", "harden-hardened.service"] {
-        for round in 1..=5 {
-            machine.run(&["systemctl", "start", name])?;
-            let observation = ended(&mut agent, &machine.key(name), round)?;
-            for run in observation.runs.values() {
-                assert!(run.control.is_empty(), "{name}: {:?}", run.control.keys());
-                let programs: Vec<_> = run.executables.keys().map(ToString::to_string).collect();
-                assert_eq!(programs, ["/usr/bin/true"], "{name}");
-                let calls = calls(run.executables.values().next().context("one")?);
-                assert_same(&expected, &calls);
+    let mut agent = Agent::start(&Setup {
+        beside: true,
+        ..Setup::default()
+    })?;
+    // Units of a few milliseconds: once and again when that is over, and then one on the heels of the other.
+    let names = ["harden-bare.service", "harden-hardened.service"];
+    for rounds in [1..=1, 2..=2, 3..=5] {
+        let last = *rounds.end();
+        for _ in rounds {
+            for name in names {
+                machine.run(&["systemctl", "start", name])?;
             }
-            assert_whole(&observation);
+        }
+        for name in names {
+            let observation = ended(&mut agent, &machine.key(name), last)?;
+            is_only_true(&observation, &expected)?;
         }
     }
     Ok(())
@@ -109,7 +125,7 @@ fn of_a_thousand_units_none_is_missing() -> Result<()> {
     let Some(machine) = Machine::here("of a thousand units none is missing")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = alone();
     let count = scaled(1000)?.max(20);
     machine.run(&["mkdir", "-p", "/run/harden-many"])?;
     let mut agent = Agent::start(&Setup {
@@ -119,8 +135,7 @@ fn of_a_thousand_units_none_is_missing() -> Result<()> {
     let script = "for i in $(seq $1); do systemd-run --quiet --collect --unit=harden-many-$i touch /run/harden-many/$i; done";
     machine.run(&["sh", "-c", script, "sh", &count.to_string()])?;
     let prefix = machine.key("harden-many-");
-    let missing = |agent: &Agent| -> Result<Vec<String>> {
-        let snapshots = agent.snapshots(&["--all"])?;
+    let missing = |snapshots: &[Observation]| -> Vec<String> {
         let mut missing = Vec::new();
         for number in 1..=count {
             let name = format!("{prefix}{number}.service");
@@ -140,20 +155,22 @@ fn of_a_thousand_units_none_is_missing() -> Result<()> {
                 missing.push(format!("{name}: {made:?} in {} runs", found.runs.len()));
             }
         }
-        Ok(missing)
+        missing
     };
-    agent.until(|agent| {
-        let missing = missing(agent)?;
+    let snapshots = agent.until(|agent| {
+        // What takes long is asked for when there is something in it.
+        let units = agent.units()?.len();
+        ensure!(units >= count as usize, "{units} units");
+        let snapshots = agent.snapshots(&["--all"])?;
+        let missing = missing(&snapshots);
         ensure!(
             missing.is_empty(),
             "{} are missing: {missing:#?}",
             missing.len()
         );
-        Ok(())
+        Ok(snapshots)
     })?;
-    for observation in agent.snapshots(&["--all"])? {
-        assert_whole(&observation);
-    }
+    snapshots.iter().for_each(assert_whole);
     // Not one of them is left in the kernel.
     agent.until(|agent| {
         let status = agent.status()?;
@@ -169,7 +186,7 @@ fn what_nobody_asked_for_is_left_alone() -> Result<()> {
     let Some(machine) = Machine::here("what nobody asked for is left alone")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = alone();
     for name in ["harden-a1", "harden-a2", "harden-b1"] {
         machine.write(&format!("/run/systemd/system/{name}.service"), SLEEPS)?;
     }
@@ -219,8 +236,11 @@ fn the_agent_does_not_observe_itself() -> Result<()> {
     let Some(_machine) = Machine::here("the agent does not observe itself")? else {
         return Ok(());
     };
-    let _turn = turn();
-    let agent = Agent::start(&Setup::default())?;
+    let _turn = beside();
+    let agent = Agent::start(&Setup {
+        beside: true,
+        ..Setup::default()
+    })?;
     let binary = Text::from(
         fs::canonicalize(harden::binary())?
             .as_os_str()
@@ -253,7 +273,7 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
     let Some(machine) = Machine::here("every kind of unit has its name")? else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = beside();
     machine.write(
         "/run/systemd/system/harden@.service",
         "[Service]\nType=oneshot\nExecStart=/usr/bin/touch /run/harden-%i\n",
@@ -269,7 +289,10 @@ fn every_kind_of_unit_has_its_name() -> Result<()> {
     )?;
     // The user's manager: before the agent, and its unit after it.
     machine.run(&["systemctl", "start", "user@0.service"])?;
-    let mut agent = Agent::start(&Setup::default())?;
+    let mut agent = Agent::start(&Setup {
+        beside: true,
+        ..Setup::default()
+    })?;
     for instance in ["one", r"two\x2dthree"] {
         machine.run(&["systemctl", "start", &format!("harden@{instance}.service")])?;
     }
@@ -351,7 +374,7 @@ fn below_a_unit_that_is_left_alone_others_are_observed() -> Result<()> {
     else {
         return Ok(());
     };
-    let _turn = turn();
+    let _turn = alone();
     let mut agent = Agent::start(&Setup {
         include: &["harden-app-*.service"],
         exclude: &["harden-app-2.service"],
@@ -361,8 +384,10 @@ fn below_a_unit_that_is_left_alone_others_are_observed() -> Result<()> {
     machine.run(&["systemctl", "start", "user@0.service"])?;
     let user = machine.property("user@0.service", "ControlGroup")?;
     let key = format!("{}{user}:harden-app-1.service", machine.cgroup().display());
-    // It is by now.
-    thread::sleep(as_patient(Duration::from_millis(2500)));
+    agent.until(|agent| {
+        ensure!(agent.status()?.slots_used == 0, "it is not left alone");
+        Ok(())
+    })?;
     for number in 1..=2 {
         let unit = format!("--unit=harden-app-{number}");
         machine.run(&[
