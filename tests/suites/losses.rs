@@ -144,12 +144,12 @@ fn whole(recorded: &harden::Recorded) -> Result<()> {
     Ok(())
 }
 
-/// How many paths come at full speed: more than the ring buffer and the dedupe table hold. `cargo xtask soak` has a
-/// million, by `HARDEN_TEST_PATHS`.
-fn paths() -> Result<u32> {
+/// How many paths come at full speed, and with which options: more than the ring buffer and the dedupe table hold.
+/// `cargo xtask soak` has a million and the usual ring buffer, by `HARDEN_TEST_PATHS`; a tenth takes half of one.
+fn full_speed() -> Result<(u32, &'static [&'static str])> {
     match env::var("HARDEN_TEST_PATHS") {
-        Ok(paths) => Ok(paths.parse()?),
-        Err(_) => Ok(200_000),
+        Ok(paths) => Ok((paths.parse()?, &[])),
+        Err(_) => Ok((100_000, &["--ring", "16777216"])),
     }
 }
 
@@ -160,8 +160,9 @@ fn paths_at_full_speed_are_all_there() -> Result<()> {
         return Ok(());
     }
     let dir = Scratch::new(Path::new("/dev/shm"))?;
-    let count = scaled(paths()?)?;
-    let recorded = pressure("opens", count, &dir, &[])?;
+    let (count, options) = full_speed()?;
+    let count = scaled(count)?;
+    let recorded = pressure("opens", count, &dir, options)?;
     whole(&recorded)?;
     let seen = numbered(run(&recorded.observation)?, dir.path());
     assert_eq!(seen.len() as u64, u64::from(count));
