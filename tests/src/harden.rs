@@ -29,8 +29,7 @@ pub struct Recorded {
     pub status: i32,
 }
 
-/// The binary: `HARDEN_BIN`, which `cargo xtask test` sets, else the one that `cargo xtask build`
-/// made.
+/// The binary: `HARDEN_BIN`, which `cargo xtask test` sets, else the one that `cargo build` made.
 #[must_use]
 pub fn binary() -> PathBuf {
     env::var_os("HARDEN_BIN").map_or_else(
@@ -38,7 +37,7 @@ pub fn binary() -> PathBuf {
             // A relative directory is one of the checkout's, wherever the tests run.
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
             let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-            root.join(target).join("release/harden")
+            root.join(target).join("debug/harden")
         },
         PathBuf::from,
     )

@@ -1,35 +1,27 @@
-//! Units of a real systemd.
+//! `harden doctor` on units of a real systemd: which of them run under a filter.
 
-use std::process::Command;
+use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
-use harden_tests::{harden, met};
+use anyhow::{Context as _, Result};
+use harden_tests::{Machine, harden};
 use serde_json::Value;
 
-/// A transient service that does nothing; gone when dropped.
-struct Unit(&'static str);
+/// Where the program is put: a container does not see this machine's files.
+const HARDEN: &str = "/run/harden-under-test";
 
-impl Unit {
-    fn start(name: &'static str, properties: &[&str]) -> Result<Self> {
-        let mut start = Command::new("systemd-run");
-        start.args(["--quiet", "--unit", name]);
-        start.args(properties.iter().flat_map(|property| ["-p", property]));
-        let status = start.args(["sleep", "infinity"]).status()?;
-        ensure!(status.success(), "{name}: {status}");
-        Ok(Self(name))
-    }
+/// Starts a transient service that does nothing.
+fn start(machine: &Machine, name: &str, properties: &[&str]) -> Result<()> {
+    let mut command = vec!["systemd-run", "--quiet", "--unit", name];
+    command.extend(properties.iter().flat_map(|property| ["-p", property]));
+    command.extend(["sleep", "infinity"]);
+    machine.run(&command).map(drop)
 }
 
-impl Drop for Unit {
-    fn drop(&mut self) {
-        let _gone = Command::new("systemctl").args(["stop", self.0]).status();
-    }
-}
-
-fn doctor(unit: &str) -> Result<(Value, Value)> {
-    let mut doctor = Command::new(harden::binary());
-    let output = doctor.args(["doctor", "--json", "--unit", unit]).output()?;
-    let report: Value = serde_json::from_slice(&output.stdout)?;
+fn doctor(machine: &Machine, unit: &str) -> Result<(Value, Value)> {
+    // That something is amiss is in the report.
+    let output = machine.try_run(&[HARDEN, "doctor", "--json", "--unit", unit])?;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let name = format!("unit {unit}");
     let mut checks = report["checks"].as_array().context("a list")?.iter();
     let check = checks.find(|check| check["name"] == *name);
@@ -41,14 +33,12 @@ fn doctor(unit: &str) -> Result<(Value, Value)> {
 
 #[test]
 fn doctor_tells_which_unit_runs_under_a_filter() -> Result<()> {
-    if !met(
-        "doctor tells which unit runs under a filter",
-        &["systemd-run"],
-    ) {
+    let Some(machine) = Machine::here("doctor tells which unit runs under a filter")? else {
         return Ok(());
-    }
-    let _free = Unit::start("harden-free.service", &[])?;
-    let (unit, check) = doctor("harden-free.service")?;
+    };
+    fs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
+    start(&machine, "harden-free.service", &[])?;
+    let (unit, check) = doctor(&machine, "harden-free.service")?;
     assert_eq!(check["status"], "ok", "{check}");
     assert_eq!(unit["processes"][0]["name"], "sleep", "{unit}");
     assert_eq!(unit["processes"][0]["seccomp"], 0, "{unit}");
@@ -59,8 +49,8 @@ fn doctor_tells_which_unit_runs_under_a_filter() -> Result<()> {
         "CapabilityBoundingSet=CAP_CHOWN",
         "NoNewPrivileges=yes",
     ];
-    let _confined = Unit::start("harden-confined.service", &confined)?;
-    let (unit, check) = doctor("harden-confined.service")?;
+    start(&machine, "harden-confined.service", &confined)?;
+    let (unit, check) = doctor(&machine, "harden-confined.service")?;
     assert_eq!(check["status"], "warning", "{check}");
     let process = &unit["processes"][0];
     assert_eq!(process["seccomp"], 2, "{unit}");
@@ -76,8 +66,15 @@ fn doctor_tells_which_unit_runs_under_a_filter() -> Result<()> {
         "{unit}"
     );
 
-    let (unit, check) = doctor("harden-absent.service")?;
+    let (unit, check) = doctor(&machine, "harden-absent.service")?;
     assert_eq!(check["status"], "warning", "{check}");
     assert!(unit["error"].is_string(), "{unit}");
+    machine.run(&[
+        "systemctl",
+        "stop",
+        "harden-free.service",
+        "harden-confined.service",
+    ])?;
+    fs::remove_file(machine.root().join(&HARDEN[1..]))?;
     Ok(())
 }

@@ -15,14 +15,7 @@ pub use self::{
 use crate::workspace;
 
 /// What needs a system that systemd has started, or a kernel that this machine does not have: in virtual machines only.
-const ONLY_IN_GUESTS: &[&str] = &[
-    "agent_roles",
-    "boot",
-    "preemption",
-    "service",
-    "tiers",
-    "units",
-];
+const ONLY_IN_GUESTS: &[&str] = &["agent_roles", "boot", "preemption", "service", "tiers"];
 
 /// What installs the package, or looks into it.
 const WITH_PACKAGE: &[&str] = &["boot", "package", "service"];

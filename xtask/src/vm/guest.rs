@@ -148,10 +148,7 @@ pub const GUESTS: &[Guest] = &[
     debian("secondary_calls", NEWEST),
     debian("nothing_stays_behind", NEWEST),
     // What it asks, it asks systemd.
-    Guest {
-        in_tests: NEWEST,
-        ..debian("units", NEWEST)
-    },
+    debian("units", &["6.12"]),
     debian("systemd", &["6.12"]),
     Guest {
         seconds: 1800,
