@@ -46,6 +46,10 @@ const VARLINKCTL: Foreign = Foreign {
 
 /// Arguments of `cargo xtask vm`.
 #[derive(clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are switches of the command line"
+)]
 pub struct Args {
     /// The kernel: 5.10, 6.1, 6.12, newest (that of Debian unstable) or all
     #[arg(long, default_value = "all")]
