@@ -24,24 +24,20 @@ use crate::{Process, Scratch, as_patient, harden};
 /// Two agents would each pay for the other's hooks.
 static TURN: RwLock<()> = RwLock::new(());
 
-/// Whether there may be others.
-enum Turn {
-    Alone {
-        _turn: RwLockWriteGuard<'static, ()>,
-    },
-    Beside {
-        _turn: RwLockReadGuard<'static, ()>,
-    },
+/// One of them: alone, or beside others.
+struct Turn {
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
+    _beside: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl Turn {
     fn take(is_beside: bool) -> Self {
-        if is_beside {
-            let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
-            return Self::Beside { _turn };
+        let alone = || TURN.write().unwrap_or_else(PoisonError::into_inner);
+        let beside = || TURN.read().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            _alone: (!is_beside).then(alone),
+            _beside: is_beside.then(beside),
         }
-        let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
-        Self::Alone { _turn }
     }
 }
 

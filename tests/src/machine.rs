@@ -46,6 +46,9 @@ impl Machine {
     ///
     /// # Errors
     /// A container does not come up.
+    ///
+    /// # Panics
+    /// A boot does.
     pub fn several(test: &str, count: usize) -> Result<Vec<Self>> {
         // As sd_booted(3).
         let is_booted = Path::new("/run/systemd/system").is_dir();

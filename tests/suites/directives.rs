@@ -112,7 +112,7 @@ fn is_unified() -> bool {
 fn live(machine: &Machine) -> Result<()> {
     machine.run(&["rm", "-f", "/run/directives/done"])?;
     machine.run(&["timeout", "30", "systemctl", "start", UNIT])?;
-    machine.work("test -e /run/directives/done")
+    machine.work_within(Machine::BRIEF, "test -e /run/directives/done")
 }
 
 #[test]

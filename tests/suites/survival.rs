@@ -148,7 +148,7 @@ fn undisturbed(workshop: &Workshop, numbers: &[usize]) -> Result<Done> {
             })
         };
         let hands: Vec<_> = numbers.iter().enumerate().map(hand).collect();
-        let mut hands = hands.into_iter().map(std::thread::ScopedJoinHandle::join);
+        let mut hands = hands.into_iter().map(thread::ScopedJoinHandle::join);
         hands.try_for_each(|done| done.map_err(|_| anyhow::anyhow!("a hand panicked"))?)
     })?;
     let all: usize = numbers.iter().sum();

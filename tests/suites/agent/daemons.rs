@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
@@ -295,7 +295,7 @@ fn live_at_once(machine: &Machine) -> Vec<String> {
             scope.spawn(move || daemons.iter().filter_map(live).collect::<Vec<_>>())
         };
         let threads: Vec<_> = DAEMONS.chunks(3).map(start).collect();
-        let faults = threads.into_iter().map(|thread| thread.join());
+        let faults = threads.into_iter().map(ScopedJoinHandle::join);
         faults
             .flat_map(|faults| faults.expect("no panic"))
             .collect()
