@@ -138,19 +138,11 @@ fn work_while(workshop: &Workshop, meanwhile: impl FnOnce() -> Result<()>) -> Re
 fn undisturbed(workshop: &Workshop, numbers: &[usize]) -> Result<Done> {
     workshop.clear()?;
     let mut agent = Agent::start(&SETUP)?;
-    thread::scope(|scope| {
-        let hand = |(hand, numbers): (usize, &usize)| {
-            let numbers = 0..*numbers;
-            scope.spawn(move || -> Result<()> {
-                let mut numbers = numbers;
-                numbers
-                    .try_for_each(|number| invoke(workshop, hand, number, Duration::from_millis(2)))
-            })
-        };
-        let hands: Vec<_> = numbers.iter().enumerate().map(hand).collect();
-        let mut hands = hands.into_iter().map(thread::ScopedJoinHandle::join);
-        hands.try_for_each(|done| done.map_err(|_| anyhow::anyhow!("a hand panicked"))?)
-    })?;
+    for (hand, number) in numbers.iter().enumerate() {
+        for number in 0..*number {
+            invoke(workshop, hand, number, Duration::from_millis(1))?;
+        }
+    }
     let all: usize = numbers.iter().sum();
     // What takes long is asked for when there is something in it.
     agent.until(|agent| {
