@@ -151,7 +151,7 @@ fn who_needs_no_network_no_other_user_and_shows_nobody_its_files_has_none_of_the
 }
 
 #[test]
-fn who_stays_on_the_machine_is_kept_there() -> Result<()> {
+fn by_control_groups_who_stays_on_the_machine_is_kept_there() -> Result<()> {
     let Some(machine) = Machine::here("who stays on the machine is kept there")? else {
         return Ok(());
     };
@@ -197,7 +197,7 @@ fn who_stays_on_the_machine_is_kept_there() -> Result<()> {
 }
 
 #[test]
-fn a_device_that_was_used_is_there_and_no_other() -> Result<()> {
+fn by_control_groups_a_device_that_was_used_is_there_and_no_other() -> Result<()> {
     let Some(machine) = Machine::here("a device that was used is there and no other")? else {
         return Ok(());
     };

@@ -34,9 +34,11 @@ pub struct Guest {
     pub parameter: &'static str,
     /// The kernels that it runs on.
     pub kernels: &'static [&'static str],
-    /// Those among them on which it runs in `cargo xtask test` too.
+    /// The tests whose names contain this.
+    pub tests: &'static str,
+    /// Those among the kernels on which it runs in `cargo xtask test` too.
     pub in_tests: &'static [&'static str],
-    /// The tests whose names contain this are run there; `cargo xtask vm` runs all.
+    /// The tests that run there, in the same way.
     pub part: &'static str,
     /// After so many seconds it hangs.
     pub seconds: u64,
@@ -71,6 +73,7 @@ const fn small(name: &'static str) -> Guest {
         image: Image::Small,
         parameter: "",
         kernels: HOOKS,
+        tests: "",
         in_tests: &[],
         part: "",
         seconds: 900,
@@ -166,7 +169,10 @@ pub const GUESTS: &[Guest] = &[
         ..debian("drop_in", &["6.1"])
     },
     // What needs the unified control groups, which a container may lack.
-    debian("directives", &["6.1"]),
+    Guest {
+        tests: "by_control_groups",
+        ..debian("directives", &["6.1"])
+    },
     // The same boot for both, and in this order: what was there from the start is looked at first.
     Guest {
         parameter: INSTALLED,
@@ -210,7 +216,8 @@ impl Wanted<'_> {
     fn part(self, guest: &Guest) -> &'static str {
         match self {
             Self::Tests => guest.part,
-            Self::Matrix | Self::Suite(_) | Self::Doctor => "",
+            Self::Matrix | Self::Doctor => guest.tests,
+            Self::Suite(_) => "",
         }
     }
 
