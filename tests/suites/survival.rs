@@ -293,8 +293,8 @@ fn a_kill_at_any_moment_loses_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_kill_at_any_step_of_the_writer_loses_nothing() -> Result<()> {
-    if !met("a_kill_at_any_step_of_the_writer_loses_nothing", &["sh"]) {
+fn at_any_step_of_the_writer_nothing_is_lost() -> Result<()> {
+    if !met("at_any_step_of_the_writer_nothing_is_lost", &["sh"]) {
         return Ok(());
     }
     survive(|survivor| {

@@ -112,8 +112,10 @@ pub const GUESTS: &[Guest] = &[
     ends("cgroups", "moved_in_it_is_observed"),
     ends("io_uring", ""),
     small("pinning"),
+    // The steps of the writer are the same on all kernels.
     Guest {
         kernels: AGENT,
+        tests: "kill",
         scale: 0.2,
         seconds: 1800,
         ..small("survival")
