@@ -145,11 +145,11 @@ fn whole(recorded: &harden::Recorded) -> Result<()> {
 }
 
 /// How many paths come at full speed, and with which options: more than the ring buffer and the dedupe table hold.
-/// `cargo xtask soak` has a million and the usual ring buffer, by `HARDEN_TEST_PATHS`; a tenth takes half of one.
+/// `cargo xtask soak` has a million and the usual ring buffer, by `HARDEN_TEST_PATHS`; fewer have a smaller one.
 fn full_speed() -> Result<(u32, &'static [&'static str])> {
     match env::var("HARDEN_TEST_PATHS") {
         Ok(paths) => Ok((paths.parse()?, &[])),
-        Err(_) => Ok((100_000, &["--ring", "16777216"])),
+        Err(_) => Ok((70_000, &["--ring", "8388608"])),
     }
 }
 

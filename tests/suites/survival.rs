@@ -279,7 +279,7 @@ fn a_kill_at_any_moment_loses_nothing() -> Result<()> {
     }
     let kills: u32 = match env::var("HARDEN_TEST_KILLS") {
         Ok(kills) => kills.parse()?,
-        Err(_) => 8,
+        Err(_) => 5,
     };
     survive(|survivor| {
         for _ in 0..kills {
@@ -324,7 +324,7 @@ fn no_slot_is_lost_over_many_kills() -> Result<()> {
     let mut survivor = Agent::start(&SETUP)?;
     let total = survivor.status()?.slots_total;
     survivor.end(Signal::SIGKILL)?;
-    for number in 0..scaled(50)? as usize {
+    for number in 0..scaled(25)? as usize {
         let process = agent(&survivor, &[])?;
         workshop.run("survivor-slots.service", number, 1, Duration::ZERO)?;
         // Most of these are while it frees slots, or just before or after.

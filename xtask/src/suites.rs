@@ -17,6 +17,22 @@ use crate::workspace;
 /// What needs a system that systemd has started, or a kernel that this machine does not have: in virtual machines only.
 const ONLY_IN_GUESTS: &[&str] = &["agent_roles", "boot", "preemption", "service", "tiers"];
 
+/// What counts or measures something of the whole machine, or fills tables that other suites' cgroups would fill too. The
+/// others look at their own programs and units alone.
+const ALONE: &[&str] = &[
+    "agent",
+    "agent_faults",
+    "kernel_log",
+    "losses",
+    "own_profile",
+    "pinning",
+    "soak",
+    "survival",
+    // Both listen on the port of HTTP.
+    "http_server",
+    "nginx",
+];
+
 /// What installs the package, or looks into it.
 const WITH_PACKAGE: &[&str] = &["boot", "package", "service"];
 
@@ -44,6 +60,11 @@ pub fn here() -> Result<Vec<String>> {
     let mut names = names()?;
     names.retain(|name| is_here(name));
     Ok(names)
+}
+
+/// Does this suite need the machine for itself?
+pub fn is_alone(name: &str) -> bool {
+    ALONE.contains(&name)
 }
 
 /// Does this suite ask for the package?
@@ -113,13 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_in_guests_is_a_suite() -> Result<()> {
+    fn what_is_named_is_a_suite() -> Result<()> {
         let names = names()?;
-        for name in ONLY_IN_GUESTS
-            .iter()
-            .copied()
-            .chain(crate::vm::guest_names())
-        {
+        let named = [ONLY_IN_GUESTS, ALONE, WITH_PACKAGE].concat();
+        for name in named.into_iter().chain(crate::vm::guest_names()) {
             assert!(names.iter().any(|known| known == name), "{name}");
         }
         Ok(())

@@ -6,7 +6,7 @@ mod times;
 
 use std::{
     fs,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -135,7 +135,7 @@ fn all(quick: bool, times: &Times) -> Result<()> {
     finish(times, tally, &failed)
 }
 
-/// The suites on this machine, one after the other, and meanwhile those on other kernels.
+/// The suites on this machine, and meanwhile those on other kernels.
 fn end_to_end(times: &Times) -> Result<vm::Outcome> {
     headline("end-to-end suites");
     let harden = workspace::harden(Profile::Dev);
@@ -163,11 +163,35 @@ fn end_to_end(times: &Times) -> Result<vm::Outcome> {
     })
 }
 
-/// The suites on this machine, one after the other: each counts what goes on in all of it.
+/// The suites on this machine: most in pairs, as each waits half of its time, then alone those that have to be.
 fn all_here(here: &Here, times: &Times) -> Result<vm::Outcome> {
+    let names = suites::here()?;
+    let (alone, beside): (Vec<_>, Vec<_>) = names.iter().partition(|name| suites::is_alone(name));
+    let beside = Mutex::new(beside.into_iter());
+    let mut outcome = thread::scope(|scope| {
+        let other = scope.spawn(|| work_off(here, &beside, times));
+        let mut outcome = work_off(here, &beside, times)?;
+        let other = other.join();
+        outcome.add(other.map_err(|_| anyhow!("a suite's thread panicked"))??);
+        anyhow::Ok(outcome)
+    })?;
+    outcome.add(work_off(here, &Mutex::new(alone.into_iter()), times)?);
+    Ok(outcome)
+}
+
+/// Runs the suites that wait, one after the other, until none does.
+fn work_off<'a>(
+    here: &Here,
+    waiting: &Mutex<impl Iterator<Item = &'a String>>,
+    times: &Times,
+) -> Result<vm::Outcome> {
+    let next = || {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.next()
+    };
     let mut outcome = vm::Outcome::default();
-    for suite in suites::here()? {
-        let failed = run_here(here, &suite, "", false, &mut outcome.tally, times)?;
+    while let Some(suite) = next() {
+        let failed = run_here(here, suite, "", false, &mut outcome.tally, times)?;
         outcome.failed.extend(failed);
     }
     Ok(outcome)

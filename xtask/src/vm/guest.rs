@@ -64,6 +64,8 @@ const ENDS: &[&str] = &["5.10", "newest"];
 /// The agent differs where the kernel side does: the oldest, which has no task storage, and the first long-term one
 /// that is whole.
 const AGENT: &[&str] = &["5.10", "6.1"];
+/// The oldest alone.
+const OLDEST: &[&str] = &["5.10"];
 /// The newest alone: for what needs a machine that systemd has started, whatever its kernel.
 const NEWEST: &[&str] = &["newest"];
 
@@ -81,10 +83,14 @@ const fn small(name: &'static str) -> Guest {
     }
 }
 
-/// In the small image; among all tests, these of its tests, on the oldest kernel and the newest.
-const fn ends(name: &'static str, part: &'static str) -> Guest {
+/// In the small image; among all tests, these of its tests on these kernels.
+const fn in_tests(
+    kernels: &'static [&'static str],
+    name: &'static str,
+    part: &'static str,
+) -> Guest {
     Guest {
-        in_tests: ENDS,
+        in_tests: kernels,
         part,
         ..small(name)
     }
@@ -103,14 +109,15 @@ pub const INSTALLED: &str = "harden.installed";
 
 /// All of them, in the order in which they run.
 pub const GUESTS: &[Guest] = &[
-    ends("paths", "every_act_has_its_fact"),
-    ends("path_calls", ""),
-    ends("files", ""),
-    ends("exec", "a_program_that_has_no_file"),
-    ends("namespaces", "one_path_in_two_namespaces"),
-    ends("capabilities", "it_is_told_in_which_call"),
-    ends("cgroups", "moved_in_it_is_observed"),
-    ends("io_uring", ""),
+    // On the newest kernel `tiers` does the same work by each tier.
+    in_tests(OLDEST, "paths", "every_act_has_its_fact"),
+    in_tests(OLDEST, "files", ""),
+    in_tests(ENDS, "path_calls", ""),
+    small("exec"),
+    in_tests(ENDS, "namespaces", "one_path_in_two_namespaces"),
+    in_tests(ENDS, "capabilities", "it_is_told_in_which_call"),
+    in_tests(OLDEST, "cgroups", "moved_in_it_is_observed"),
+    in_tests(ENDS, "io_uring", ""),
     small("pinning"),
     // The steps of the writer are the same on all kernels.
     Guest {
@@ -129,7 +136,7 @@ pub const GUESTS: &[Guest] = &[
     // Minutes emulated; the hooks on calls and on tasks are the same on those between.
     Guest {
         kernels: ENDS,
-        ..ends("syscalls", "every_way_to_make_a_task")
+        ..in_tests(ENDS, "syscalls", "every_way_to_make_a_task")
     },
     // Where a kernel knows it, it seldom stops a program then; otherwise it is taken for the default.
     Guest {
@@ -142,7 +149,7 @@ pub const GUESTS: &[Guest] = &[
         parameter: "preempt=full",
         kernels: &["6.12", "newest"],
         in_tests: NEWEST,
-        scale: 0.03,
+        scale: 0.015,
         ..small("preemption")
     },
     debian("pipeline", ALL),
@@ -162,11 +169,6 @@ pub const GUESTS: &[Guest] = &[
     },
     debian("agent_faults", AGENT),
     Guest {
-        in_tests: NEWEST,
-        part: "commands_of_one_program",
-        ..debian("agent_roles", HOOKS)
-    },
-    Guest {
         seconds: 1200,
         ..debian("drop_in", &["6.1"])
     },
@@ -175,11 +177,18 @@ pub const GUESTS: &[Guest] = &[
         tests: "by_control_groups",
         ..debian("directives", &["6.1"])
     },
-    // The same boot for both, and in this order: what was there from the start is looked at first.
+    // The same boot for all, and in this order: what was there from the start is looked at first.
     Guest {
         parameter: INSTALLED,
         in_tests: NEWEST,
         ..debian("boot", HOOKS)
+    },
+    // An agent of its own, beside the one that is installed.
+    Guest {
+        parameter: INSTALLED,
+        in_tests: NEWEST,
+        part: "commands_of_one_program",
+        ..debian("agent_roles", HOOKS)
     },
     Guest {
         parameter: INSTALLED,
