@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn what_is_named_is_a_suite() -> Result<()> {
         let names = names()?;
-        let named = [ONLY_IN_GUESTS, ALONE, WITH_PACKAGE].concat();
-        for name in named.into_iter().chain(crate::vm::guest_names()) {
+        let listed = [ONLY_IN_GUESTS, ALONE, WITH_PACKAGE].concat();
+        for name in listed.into_iter().chain(crate::vm::guest_names()) {
             assert!(names.iter().any(|known| known == name), "{name}");
         }
         Ok(())
