@@ -21,7 +21,6 @@ const ONLY_IN_GUESTS: &[&str] = &["agent_roles", "boot", "preemption", "service"
 /// others look at their own programs and units alone.
 const ALONE: &[&str] = &[
     "agent",
-    "agent_faults",
     "kernel_log",
     "losses",
     "own_profile",
@@ -32,6 +31,9 @@ const ALONE: &[&str] = &[
     "http_server",
     "nginx",
 ];
+
+/// Whose tests wait most of their time, and take turns by themselves where they have to.
+const WAITING: &[&str] = &["agent", "agent_faults", "marks"];
 
 /// What installs the package, or looks into it.
 const WITH_PACKAGE: &[&str] = &["boot", "package", "service"];
@@ -65,6 +67,11 @@ pub fn here() -> Result<Vec<String>> {
 /// Does this suite need the machine for itself?
 pub fn is_alone(name: &str) -> bool {
     ALONE.contains(&name)
+}
+
+/// How many tests of this suite run at once; `None`: as many as there are processors.
+pub fn threads(name: &str) -> Option<usize> {
+    WAITING.contains(&name).then_some(4)
 }
 
 /// Does this suite ask for the package?
@@ -136,7 +143,7 @@ mod tests {
     #[test]
     fn what_is_named_is_a_suite() -> Result<()> {
         let names = names()?;
-        let listed = [ONLY_IN_GUESTS, ALONE, WITH_PACKAGE].concat();
+        let listed = [ONLY_IN_GUESTS, ALONE, WAITING, WITH_PACKAGE].concat();
         for name in listed.into_iter().chain(crate::vm::guest_names()) {
             assert!(names.iter().any(|known| known == name), "{name}");
         }

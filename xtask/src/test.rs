@@ -6,7 +6,7 @@ mod times;
 
 use std::{
     fs,
-    sync::{Mutex, PoisonError},
+    sync::{Barrier, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -150,7 +150,7 @@ fn end_to_end(times: &Times) -> Result<vm::Outcome> {
         let guests: Vec<_> = (0..guests)
             .map(|_| scope.spawn(|| runner.work_off(&waiting)))
             .collect();
-        let mut outcome = all_here(&here, times)?;
+        let mut outcome = all_here(&here, times, || runner.work_off(&waiting))?;
         outcome.add(runner.work_off(&waiting));
         for guest in guests {
             outcome.add(
@@ -163,20 +163,34 @@ fn end_to_end(times: &Times) -> Result<vm::Outcome> {
     })
 }
 
-/// The suites on this machine: most in pairs, as each waits half of its time, then alone those that have to be.
-fn all_here(here: &Here, times: &Times) -> Result<vm::Outcome> {
+/// The suites on this machine: most in pairs, as each waits half of its time, then alone those that have to be. Meanwhile
+/// the one that is left over does something else.
+fn all_here(
+    here: &Here,
+    times: &Times,
+    meanwhile: impl FnOnce() -> vm::Outcome + Send,
+) -> Result<vm::Outcome> {
     let names = suites::here()?;
     let (alone, beside): (Vec<_>, Vec<_>) = names.iter().partition(|name| suites::is_alone(name));
     let beside = Mutex::new(beside.into_iter());
-    let mut outcome = thread::scope(|scope| {
-        let other = scope.spawn(|| work_off(here, &beside, times));
-        let mut outcome = work_off(here, &beside, times)?;
+    let paired = Barrier::new(2);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let outcome = work_off(here, &beside, times);
+            paired.wait();
+            outcome.map(|mut outcome| {
+                outcome.add(meanwhile());
+                outcome
+            })
+        });
+        let outcome = work_off(here, &beside, times);
+        paired.wait();
+        let mut outcome = outcome?;
+        outcome.add(work_off(here, &Mutex::new(alone.into_iter()), times)?);
         let other = other.join();
         outcome.add(other.map_err(|_| anyhow!("a suite's thread panicked"))??);
-        anyhow::Ok(outcome)
-    })?;
-    outcome.add(work_off(here, &Mutex::new(alone.into_iter()), times)?);
-    Ok(outcome)
+        Ok(outcome)
+    })
 }
 
 /// Runs the suites that wait, one after the other, until none does.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Program, log};
+use super::{Program, log, threads};
 use crate::{process, programs, test::Tally, vm, workspace};
 
 /// How a run of a suite went.
@@ -75,6 +75,9 @@ impl Here {
             .args(self.program.tests(suite, filter)?);
         if show {
             command.arg("--nocapture");
+        }
+        if let Some(threads) = threads(suite) {
+            command.arg(format!("--test-threads={threads}"));
         }
         let mut tally = Tally::default();
         let good = listen(&mut command, &log(suite), |line| {
