@@ -28,6 +28,9 @@ use crate::{
 /// The name of what tests each function alone, among the suites.
 const UNIT: &str = "unit";
 
+/// The examples of the documentation, which are tested with them.
+const EXAMPLES: &str = "examples";
+
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -71,8 +74,8 @@ fn one(args: &Args, suite: &str, times: &Times) -> Result<()> {
         let toolchain = setup::provide(Scope::Build)?;
         build::kernel_programs(&toolchain)?;
         let mut tally = Tally::default();
-        let good = unit(filter, &mut tally, true)?;
-        return finish(times, tally, &failures(UNIT, good));
+        let failed = unit(filter, &mut tally, true, times)?;
+        return finish(times, tally, &failed);
     }
     suites::known(suite)?;
     let in_guest = args.kernel.is_some() || !suites::is_here(suite);
@@ -123,8 +126,7 @@ fn all(quick: bool, times: &Times) -> Result<()> {
     })?;
     headline("unit tests");
     let mut tally = Tally::default();
-    let good = times.measure(UNIT, || unit("", &mut tally, false))?;
-    let mut failed = failures(UNIT, good);
+    let mut failed = unit("", &mut tally, false, times)?;
     if quick {
         println!("the end-to-end suites are left out: --quick");
     } else {
@@ -270,27 +272,38 @@ fn documentation() -> Result<()> {
     process::run(cargo.args(["doc", "--workspace", "--no-deps"]))
 }
 
-/// The tests of each function alone, and those in the documentation. Did all pass?
-fn unit(filter: &str, tally: &mut Tally, show: bool) -> Result<bool> {
-    let mut good = true;
-    // The suites are tests of the workspace too, and are not run here.
-    for targets in [
-        ["--workspace", "--lib", "--bins"].as_slice(),
-        &["--workspace", "--exclude=harden-tests", "--test=*"],
-        &["--workspace", "--doc"],
+/// The tests of each function alone, and the examples of the documentation. Returns what failed.
+fn unit(filter: &str, tally: &mut Tally, show: bool, times: &Times) -> Result<Vec<String>> {
+    // The suites are a test of the workspace too, and are not run here. To leave out their package would give others
+    // other features, and have them built again.
+    let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
+    for file in fs::read_dir(workspace::root().join("harden-agent/tests"))? {
+        let path = file?.path();
+        if let (Some(name), true) = (path.file_stem(), path.is_file()) {
+            targets.push(format!("--test={}", name.display()));
+        }
+    }
+    let mut failed = Vec::new();
+    for (name, targets) in [
+        (UNIT, targets.as_slice()),
+        (EXAMPLES, &["--doc".to_owned()]),
     ] {
+        let begin = Instant::now();
         let mut cargo = process::cargo();
-        cargo.args(["test", "--no-fail-fast"]).args(targets);
-        cargo.arg("--").arg(filter);
+        cargo.args(["test", "--workspace", "--no-fail-fast"]);
+        cargo.args(targets).arg("--").arg(filter);
         cargo.env("HARDEN_SKIPPED", workspace::skipped());
-        good &= suites::listen(&mut cargo, &suites::log(UNIT), |line| {
+        let good = suites::listen(&mut cargo, &suites::log(name), |line| {
             tally.read(line);
-            if show || line.starts_with("error") {
+            if show {
                 println!("{line}");
             }
         })?;
+        times.add(name, begin);
+        report(name, good, begin.elapsed())?;
+        failed.extend(failures(name, good));
     }
-    Ok(good)
+    Ok(failed)
 }
 
 /// Says how a part went, and shows why if it failed.
