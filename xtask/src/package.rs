@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Result, ensure};
@@ -20,9 +21,15 @@ pub fn main() -> Result<()> {
     Ok(())
 }
 
-/// The package for the tests, quickly: it has the `harden` that is tested.
+/// The package for the tests, quickly, and once: it has the `harden` that is tested, and suites read it side by side.
 pub fn for_tests() -> Result<PathBuf> {
-    make(&workspace::harden(Profile::Dev), &["--fast"])
+    static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(package) = &*made {
+        return Ok(package.clone());
+    }
+    let package = make(&workspace::harden(Profile::Dev), &["--fast"])?;
+    Ok(made.insert(package).clone())
 }
 
 /// Makes the package of a program, and says where it is.

@@ -6,7 +6,7 @@ mod times;
 
 use std::{
     fs,
-    sync::{Barrier, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -60,11 +60,11 @@ pub fn main(args: &Args) -> Result<()> {
         return list::print();
     }
     let times = Times::new();
-    forget_skipped()?;
-    match &args.suite {
-        Some(suite) => one(args, suite, &times),
-        None => all(args.quick, &times),
+    if let Some(suite) = &args.suite {
+        return one(args, suite, &times);
     }
+    forget_skipped()?;
+    all(args.quick, &times)
 }
 
 /// One suite.
@@ -73,9 +73,14 @@ fn one(args: &Args, suite: &str, times: &Times) -> Result<()> {
     if suite == UNIT {
         let toolchain = setup::provide(Scope::Build)?;
         build::kernel_programs(&toolchain)?;
+        forget_skipped()?;
         let mut tally = Tally::default();
         let failed = unit(filter, &mut tally, true, times)?;
-        return finish(times, tally, &failed);
+        ensure!(
+            tally.ended() > 0,
+            "no unit test has a name that contains `{filter}`"
+        );
+        return finish(times, tally, &failed).map(drop);
     }
     suites::known(suite)?;
     let in_guest = args.kernel.is_some() || !suites::is_here(suite);
@@ -85,6 +90,7 @@ fn one(args: &Args, suite: &str, times: &Times) -> Result<()> {
     let toolchain = setup::provide(Scope::Tests)?;
     let harden = build::build(&toolchain, Profile::Dev)?;
     let here = Here::build(harden.clone())?;
+    forget_skipped()?;
     let Some(job) = job else {
         let here = if suites::needs_package(suite) {
             here.with_package(package::for_tests()?)
@@ -92,8 +98,14 @@ fn one(args: &Args, suite: &str, times: &Times) -> Result<()> {
             here
         };
         let mut tally = Tally::default();
-        let failed = run_here(&here, suite, filter, true, &mut tally, times)?;
-        return finish(times, tally, &failed);
+        let failed = run_here(&here, suite, filter, true, &mut tally, times);
+        finish(times, tally, &failed)?;
+        // Of a part no time is kept: the list is about whole suites.
+        return if filter.is_empty() {
+            times.save()
+        } else {
+            Ok(())
+        };
     };
     let settings = vm::Settings {
         filter: filter.to_owned(),
@@ -101,7 +113,7 @@ fn one(args: &Args, suite: &str, times: &Times) -> Result<()> {
         show: true,
     };
     let outcome = Runner::new(here.program(), &harden, settings, times)?.run(&job);
-    finish(times, outcome.tally, &outcome.failed)
+    finish(times, outcome.tally, &outcome.failed).map(drop)
 }
 
 /// All of it.
@@ -134,7 +146,9 @@ fn all(quick: bool, times: &Times) -> Result<()> {
         tally.add(suites.tally);
         failed.extend(suites.failed);
     }
-    finish(times, tally, &failed)
+    let skipped = finish(times, tally, &failed);
+    times.save()?;
+    skipped.map(drop)
 }
 
 /// The suites on this machine, and meanwhile those on other kernels.
@@ -175,22 +189,25 @@ fn all_here(
     let names = suites::here()?;
     let (alone, beside): (Vec<_>, Vec<_>) = names.iter().partition(|name| suites::is_alone(name));
     let beside = Mutex::new(beside.into_iter());
-    let paired = Barrier::new(2);
+    let alone = Mutex::new(alone.into_iter());
+    let mut outcome = both(
+        || work_off(here, &beside, times),
+        || work_off(here, &beside, times),
+    )?;
+    outcome.add(both(|| work_off(here, &alone, times), meanwhile)?);
+    Ok(outcome)
+}
+
+/// Two things at once.
+fn both(
+    one: impl FnOnce() -> vm::Outcome,
+    other: impl FnOnce() -> vm::Outcome + Send,
+) -> Result<vm::Outcome> {
     thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            let outcome = work_off(here, &beside, times);
-            paired.wait();
-            outcome.map(|mut outcome| {
-                outcome.add(meanwhile());
-                outcome
-            })
-        });
-        let outcome = work_off(here, &beside, times);
-        paired.wait();
-        let mut outcome = outcome?;
-        outcome.add(work_off(here, &Mutex::new(alone.into_iter()), times)?);
+        let other = scope.spawn(other);
+        let mut outcome = one();
         let other = other.join();
-        outcome.add(other.map_err(|_| anyhow!("a suite's thread panicked"))??);
+        outcome.add(other.map_err(|_| anyhow!("a thread of the tests panicked"))?);
         Ok(outcome)
     })
 }
@@ -200,20 +217,20 @@ fn work_off<'a>(
     here: &Here,
     waiting: &Mutex<impl Iterator<Item = &'a String>>,
     times: &Times,
-) -> Result<vm::Outcome> {
+) -> vm::Outcome {
     let next = || {
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.next()
     };
     let mut outcome = vm::Outcome::default();
     while let Some(suite) = next() {
-        let failed = run_here(here, suite, "", false, &mut outcome.tally, times)?;
+        let failed = run_here(here, suite, "", false, &mut outcome.tally, times);
         outcome.failed.extend(failed);
     }
-    Ok(outcome)
+    outcome
 }
 
-/// One suite on this machine. Returns what failed.
+/// One suite on this machine. Returns what failed: the next one is worth trying all the same.
 fn run_here(
     here: &Here,
     suite: &str,
@@ -221,13 +238,15 @@ fn run_here(
     show: bool,
     tally: &mut Tally,
     times: &Times,
-) -> Result<Vec<String>> {
+) -> Vec<String> {
     let begin = Instant::now();
-    let outcome = here.run(suite, filter, show)?;
-    times.add(suite, begin);
-    tally.add(outcome.tally);
-    report(suite, outcome.good, begin.elapsed())?;
-    Ok(failures(suite, outcome.good))
+    let reported = here.run(suite, filter, show).and_then(|outcome| {
+        times.add(suite, begin);
+        tally.add(outcome.tally);
+        report(suite, outcome.good, begin.elapsed())?;
+        Ok(failures(suite, outcome.good))
+    });
+    reported.unwrap_or_else(|error| vec![format!("{suite}: {error:#}")])
 }
 
 fn failures(name: &str, good: bool) -> Vec<String> {
@@ -339,12 +358,11 @@ fn why(text: &str) -> String {
     shown.join("\n")
 }
 
-/// Ends a run: what failed or was skipped, where the time went, and the sum.
-pub fn finish(times: &Times, mut tally: Tally, failed: &[String]) -> Result<()> {
+/// Ends a run: what failed or was skipped, where the time went, and the sum. Returns how many were skipped.
+pub fn finish(times: &Times, mut tally: Tally, failed: &[String]) -> Result<usize> {
     tally.skip(&fs::read_to_string(workspace::skipped()).unwrap_or_default());
     headline("where the time went");
     println!("{times}\n");
-    times.save()?;
     for line in tally.skips() {
         println!("SKIPPED {line}");
     }
@@ -354,11 +372,12 @@ pub fn finish(times: &Times, mut tally: Tally, failed: &[String]) -> Result<()> 
     println!("logs of the suites: {}", workspace::test_logs().display());
     println!("{tally}");
     ensure!(failed.is_empty(), "tests failed: see above");
-    tally.refuse_skips()
+    tally.refuse_skips()?;
+    Ok(tally.skipped())
 }
 
 /// Begins the list of tests that cannot run here.
-fn forget_skipped() -> Result<()> {
+pub fn forget_skipped() -> Result<()> {
     let skipped = workspace::skipped();
     if let Some(directory) = skipped.parent() {
         fs::create_dir_all(directory)?;

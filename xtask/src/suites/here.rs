@@ -30,6 +30,8 @@ pub struct Here {
     program: Program,
     /// The `harden` that is tested.
     harden: PathBuf,
+    image: PathBuf,
+    varlinkctl: PathBuf,
     package: Option<PathBuf>,
     variables: Vec<(&'static str, String)>,
     patience: Duration,
@@ -42,6 +44,8 @@ impl Here {
         Ok(Self {
             program: Program::build()?,
             harden,
+            image: vm::image()?,
+            varlinkctl: vm::varlinkctl()?,
             package: None,
             variables: Vec::new(),
             patience: PATIENCE,
@@ -69,10 +73,9 @@ impl Here {
     /// Runs the tests of a suite whose names contain `filter`. What they print goes to the suite's log, and is shown
     /// where `show` says so.
     pub fn run(&self, suite: &str, filter: &str, show: bool) -> Result<Outcome> {
-        let mut command = self.command()?;
-        command
-            .arg("--exact")
-            .args(self.program.tests(suite, filter)?);
+        let tests = self.program.tests(suite, filter)?;
+        let mut command = self.command();
+        command.arg("--exact").args(&tests);
         if show {
             command.arg("--nocapture");
         }
@@ -86,23 +89,31 @@ impl Here {
                 println!("{line}");
             }
         })?;
-        Ok(Outcome { good, tally })
+        // A program that ends before its time may end well.
+        let (wanted, ended) = (tests.len(), tally.ended());
+        if wanted != ended {
+            println!("{suite}: {ended} of {wanted} tests came to an end");
+        }
+        Ok(Outcome {
+            good: good && wanted == ended,
+            tally,
+        })
     }
 
     /// The test program with all that its suites ask for in their environment.
-    fn command(&self) -> Result<Command> {
+    fn command(&self) -> Command {
         let mut command = process::as_root_with_environment("timeout");
         command.args(["--signal=KILL", &self.patience.as_secs().to_string()]);
         command.arg(self.program.executable());
         command.current_dir(workspace::root().join("tests"));
         command.env("HARDEN_BIN", &self.harden);
         command.env("HARDEN_TEST_PROGRAMS", workspace::test_programs());
-        command.env("HARDEN_TEST_ROOT", vm::image()?);
-        command.env("HARDEN_VARLINKCTL", vm::varlinkctl()?);
+        command.env("HARDEN_TEST_ROOT", &self.image);
+        command.env("HARDEN_VARLINKCTL", &self.varlinkctl);
         command.env("HARDEN_SKIPPED", workspace::skipped());
         command.envs(self.package.iter().map(|file| ("HARDEN_PACKAGE", file)));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        Ok(command)
+        command
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::process;
@@ -28,10 +28,13 @@ impl Program {
         let messages = process::output(&mut cargo).context("the suites cannot be built")?;
         let executable = parse_executable(&messages).context("cargo names no program `suites`")?;
         let list = process::output(Command::new(&executable).args(["--list", "--format=terse"]))?;
-        Ok(Self {
-            executable,
-            tests: parse_tests(&list),
-        })
+        let tests = parse_tests(&list);
+        let named = super::names()?;
+        ensure!(
+            tests.keys().eq(&named),
+            "tests/suites/main.rs needs a line `mod NAME;` for each suite, in order, and each suite a test: {named:?}"
+        );
+        Ok(Self { executable, tests })
     }
 
     /// The file.
@@ -49,7 +52,7 @@ impl Program {
             .map(String::as_str)
             .filter(|name| name.contains(filter))
             .collect();
-        anyhow::ensure!(
+        ensure!(
             !found.is_empty(),
             "the suite `{suite}` has no test whose name contains `{filter}`"
         );
@@ -72,12 +75,12 @@ fn parse_executable(messages: &str) -> Option<PathBuf> {
 fn parse_tests(list: &str) -> BTreeMap<String, Vec<String>> {
     let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in list.lines().filter_map(|line| line.strip_suffix(": test")) {
-        if let Some((suite, _)) = name.split_once("::") {
-            tests
-                .entry(suite.to_owned())
-                .or_default()
-                .push(name.to_owned());
-        }
+        // One that is in no suite is a suite of its own, and not among the names.
+        let (suite, _) = name.split_once("::").unwrap_or((name, ""));
+        tests
+            .entry(suite.to_owned())
+            .or_default()
+            .push(name.to_owned());
     }
     tests
 }

@@ -68,6 +68,11 @@ impl Tally {
         Ok(())
     }
 
+    /// Tests that ended in any way.
+    pub fn ended(&self) -> usize {
+        self.passed + self.failed + self.ignored
+    }
+
     /// Tests that did not run: those that said so, and those that are marked `#[ignore]`.
     pub fn skipped(&self) -> usize {
         self.ignored + self.skips.len()

@@ -30,14 +30,15 @@ pub fn is_documented() -> Result<bool> {
     Ok(page::read(PAGE, "sources")?.trim() == text()?.trim())
 }
 
-/// Says in the page that all passed with these sources. Is that new?
-pub fn document() -> Result<bool> {
-    page::update(PAGE, "sources", &text()?)
+/// Says in the page that all passed with the sources that this text is about. Is that new?
+pub fn document(text: &str) -> Result<bool> {
+    page::update(PAGE, "sources", text)
 }
 
-fn text() -> Result<String> {
+/// What the page says once all has passed with the sources as they are now.
+pub fn text() -> Result<String> {
     Ok(format!(
-        "All suites passed on all kernels with the sources whose digest is `{}`.\n",
+        "All that `cargo xtask vm` runs passed with the sources whose digest is `{}`.\n",
         digest(workspace::root())?
     ))
 }
@@ -70,7 +71,11 @@ fn digest(root: &Path) -> Result<String> {
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if path.is_file() {
-        files.push(path.to_owned());
+        // And not what an editor leaves beside them.
+        let kind = path.extension().unwrap_or_default();
+        if ["lock", "rs", "toml"].iter().any(|known| kind == *known) {
+            files.push(path.to_owned());
+        }
         return Ok(());
     }
     for entry in fs::read_dir(path)? {
@@ -105,6 +110,7 @@ mod tests {
         let first = digest(&root)?;
         fs::create_dir_all(root.join("docs"))?;
         fs::write(root.join("docs/page.md"), "text")?;
+        fs::write(root.join("harden-ebpf/src/file.rs.orig"), "text")?;
         assert_eq!(digest(&root)?, first);
         fs::write(root.join("harden-ebpf/src/file.rs"), "other")?;
         let changed = digest(&root)?;

@@ -189,7 +189,6 @@ pub const GUESTS: &[Guest] = &[
     Guest {
         parameter: INSTALLED,
         in_tests: NEWEST,
-        part: "commands_of_one_program",
         ..debian("agent_roles", HOOKS)
     },
     Guest {

@@ -207,6 +207,12 @@ impl<'a> Runner<'a> {
             results.ended,
             boot.guests.len()
         );
+        let wanted = self.payload.count(boot, &self.settings)?;
+        let ended = results.tally.ended();
+        ensure!(
+            wanted == ended,
+            "only {ended} of {wanted} tests came to an end"
+        );
         let report = results.files.get("doctor.json");
         ensure!(
             report.is_some() || !boot.doctor,

@@ -57,11 +57,7 @@ impl<'a> Payload<'a> {
         let mut list = String::new();
         for (guest, part) in &boot.guests {
             let name = guest.name;
-            let filter = match &*settings.filter {
-                "" => part,
-                filter => filter,
-            };
-            let tests = self.program.tests(name, filter)?;
+            let tests = self.tests(name, part, settings)?;
             archive.file(
                 format!("/harden/tests/{name}"),
                 0o644,
@@ -82,6 +78,22 @@ impl<'a> Payload<'a> {
             programs.push(entry.path());
         }
         Ok(programs)
+    }
+
+    /// How many tests a boot runs.
+    pub fn count(&self, boot: &Boot, settings: &Settings) -> Result<usize> {
+        let guests = boot.guests.iter();
+        let counts = guests.map(|(guest, part)| Ok(self.tests(guest.name, part, settings)?.len()));
+        counts.sum()
+    }
+
+    /// The tests of a suite that run: those that are asked for, else the part that is usual.
+    fn tests(&self, name: &str, part: &str, settings: &Settings) -> Result<Vec<&str>> {
+        let filter = match &*settings.filter {
+            "" => part,
+            filter => filter,
+        };
+        self.program.tests(name, filter)
     }
 }
 

@@ -62,7 +62,10 @@ impl Results {
                 file.push_str(text);
                 file.push('\n');
             }
-            "skipped" => self.tally.skip(&format!("{place}: {rest}")),
+            "skipped" => {
+                let (test, reason) = rest.split_once(": ").unwrap_or((rest, ""));
+                self.tally.skip(&format!("{test} ({place}): {reason}"));
+            }
             "end" => return Heard::End,
             _ => {}
         }
@@ -88,6 +91,7 @@ mod tests {
             "@harden suite run",
             "@harden status 137",
             "@harden skipped lsm: no such hook",
+            "@harden skipped ring: no such call",
         ] {
             assert!(!read(line));
         }
@@ -95,6 +99,11 @@ mod tests {
         assert_eq!(results.failed, ["run (status 137)"]);
         assert_eq!(results.ended, 2);
         assert_eq!(results.files["doctor.json"], "{\n}\n");
-        assert_eq!(results.tally.to_string(), "1 passed, 0 failed, 1 skipped");
+        assert_eq!(results.tally.to_string(), "0 passed, 0 failed, 2 skipped");
+        let skips: Vec<_> = results.tally.skips().collect();
+        assert_eq!(
+            skips,
+            ["lsm (6.1): no such hook", "ring (6.1): no such call"]
+        );
     }
 }
