@@ -1,7 +1,7 @@
 /* Opens files of long and distinct paths in many tasks at once:   preempted TASKS COUNT DIR
  * Each task makes a chain of 20 directories in DIR and then COUNT files at its end. Every other task
  * is a real-time one that sleeps for a moment between its files, and so interrupts the others wherever
- * they are. `tests/tests/preemption.rs` makes the same names.
+ * they are. `tests/suites/preemption.rs` makes the same names.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

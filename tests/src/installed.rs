@@ -41,7 +41,7 @@ impl Installed {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(
             Path::new("/harden/run").exists() && Path::new("/run/systemd/system").is_dir(),
-            "this test installs and removes a package: `cargo xtask vm --test service`"
+            "this test installs and removes a package: `cargo xtask test service`"
         );
         Ok(Self { _turn: turn })
     }
