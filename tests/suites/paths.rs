@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
-use harden_agent::observation::{AddressOperation, Executable, Run};
+use harden_agent::observation::{AddressOperation, Executable, Run, Word};
 use harden_tests::{
     Scratch, harden, met,
     observed::{acts, assert_same, facts, printed, printed_acts, run},
@@ -176,6 +176,15 @@ e = s.socket(); e.connect_ex(('127.0.0.1', 45683))
         .map(harden_agent::observation::Word::as_str)
         .collect();
     assert_eq!(families, ["inet", "inet6", "netlink", "unix"]);
+    let types: Vec<_> = facts.socket_types.keys().map(Word::as_str).collect();
+    assert_eq!(types, ["dgram", "raw", "stream"]);
+    let sockets: BTreeSet<_> = facts
+        .sockets
+        .keys()
+        .map(|socket| format!("{} {}", socket.family, socket.kind))
+        .collect();
+    let expected = ["inet stream", "inet6 dgram", "netlink raw", "unix stream"];
+    assert_same(&expected.map(str::to_owned).into(), &sockets);
     assert_eq!(
         recorded.profile.list("protocol"),
         ["unix", "inet", "inet6", "netlink"]
