@@ -292,14 +292,26 @@ fn what_comes_and_goes_leaves_nothing() -> Result<()> {
         } else if number % 100 == 50 {
             agent.say(&["mark", "--end"])?;
         }
-        if last_sample.elapsed() > Duration::from_secs(1) {
+        // In seconds there are two: what it has while it works goes up and down by more than stays.
+        let is_due = match minutes {
+            Some(_) => last_sample.elapsed() > Duration::from_secs(1),
+            None => number == cgroups / 3,
+        };
+        if is_due {
             last_sample = Instant::now();
+            if minutes.is_none() {
+                settled(&mut agent, 3)?;
+            }
             samples.push((number, memory(pid)?, descriptors(pid)?));
         }
         // Spread over the time there is.
         let due = patience
             .mul_f64(f64::from(u32::try_from(number)?) / f64::from(u32::try_from(cgroups)?));
         thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    settled(&mut agent, 3)?;
+    if minutes.is_none() {
+        samples.push((cgroups, memory(pid)?, descriptors(pid)?));
     }
     for sample in samples.iter().step_by(samples.len().div_ceil(20).max(1)) {
         println!(
@@ -326,7 +338,6 @@ fn what_comes_and_goes_leaves_nothing() -> Result<()> {
     println!(
         "a cgroup takes {memory_growth:.3} KiB and {descriptor_growth:.5} descriptors for good"
     );
-    settled(&mut agent, 3)?;
     let status = agent.status()?;
     println!("{} slots in use, {} KiB", status.slots_used, memory(pid)?);
     // What comes to be in the machine beside these is observed for a moment.
