@@ -158,7 +158,7 @@ fn systemd_s() -> Result<()> {
     let unit = "filters.service";
     let start = |seconds: &str| format!("[Service]\nExecStart=/bin/sh -c '{}'\n", work(seconds));
     machine.unit(unit, &start("0.1"))?;
-    let agent = Agent::start(&Setup::default())?;
+    let mut agent = Agent::start(&Setup::default())?;
     for _ in 0..2 {
         machine.run(&["systemctl", "start", unit])?;
         machine.run(&["sleep", "1"])?;
@@ -173,14 +173,17 @@ fn systemd_s() -> Result<()> {
     machine.run(&["systemctl", "daemon-reload"])?;
     machine.run(&["systemctl", "start", unit])?;
     let filters = sleeper(LONG[1]).and_then(Filters::of);
+    // What the agent saw of that says so, once systemd has answered it.
+    agent.until(|agent| {
+        let again = Written::of(agent, &machine, unit)?;
+        for text in [&again.drop_in, &again.profile] {
+            ensure!(text.contains(ALREADY), "{text}");
+        }
+        Ok(())
+    })?;
     machine.run(&["systemctl", "stop", unit])?;
     let filters = filters?;
-    // What the agent saw of that says so.
-    let again = Written::of(&agent, &machine, unit)?;
     drop(agent);
-    for text in [&again.drop_in, &again.profile] {
-        ensure!(text.contains(ALREADY), "{text}");
-    }
     no_other_family(&filters)?;
     let values = files.drop_in.lines();
     let values = values.filter_map(|line| line.strip_prefix("SystemCallFilter="));
