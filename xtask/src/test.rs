@@ -212,18 +212,20 @@ fn both(
     })
 }
 
+/// The next of what several threads share.
+pub fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.next()
+}
+
 /// Runs the suites that wait, one after the other, until none does.
 fn work_off<'a>(
     here: &Here,
     waiting: &Mutex<impl Iterator<Item = &'a String>>,
     times: &Times,
 ) -> vm::Outcome {
-    let next = || {
-        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.next()
-    };
     let mut outcome = vm::Outcome::default();
-    while let Some(suite) = next() {
+    while let Some(suite) = next(waiting) {
         let failed = run_here(here, suite, "", false, &mut outcome.tally, times);
         outcome.failed.extend(failed);
     }

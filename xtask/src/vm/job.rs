@@ -150,12 +150,8 @@ impl<'a> Runner<'a> {
 
     /// Runs what waits, one after the other, until nothing does.
     pub fn work_off<'b>(&self, waiting: &Mutex<impl Iterator<Item = &'b Job>>) -> Outcome {
-        let next = || {
-            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.next()
-        };
         let mut outcome = Outcome::default();
-        while let Some(job) = next() {
+        while let Some(job) = test::next(waiting) {
             outcome.add(self.run(job));
         }
         outcome
