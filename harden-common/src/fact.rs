@@ -8,6 +8,8 @@ pub const FACT_NATIVE: u32 = 0;
 pub const FACT_IA32: u32 = 512;
 /// x32 calls, by number without bit 30.
 pub const FACT_X32: u32 = 1024;
+/// Capabilities that a task asked to keep, by number: capset(2), `PR_CAP_AMBIENT_RAISE`.
+pub const FACT_KEPT: u32 = 1536;
 /// Capability checks: number × [`CAPABILITY_CHECKS`] + kind of check.
 pub const FACT_CAPABILITY: u32 = 1600;
 /// Capability numbers provided for (Linux 6.18 has 41).
@@ -94,11 +96,22 @@ pub enum Argument {
     CallRefused = 20,
     /// `io_uring_setup`: what goes through the ring passes neither `sys_enter` nor `sys_exit`.
     IoUring = 21,
+    /// `rt_sigaction` gave SIGHUP a handler of the program's own.
+    HandlesHangup = 22,
+    /// It ran in a mount namespace with another root than the command or unit began with: `pivot_root`, or
+    /// setns(2) into a container.
+    OtherRoot = 23,
+    /// A process of it was moved into another cgroup, and ran a program there.
+    LeftCgroup = 24,
+    /// An x32 call came back with something other than `ENOSYS`: this kernel has them.
+    X32Answered = 25,
+    /// It sent a signal to a process outside of its cgroup.
+    SignalsOthers = 26,
 }
 
 impl Argument {
     /// Every argument fact with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::MmapWriteExec, "mmap-write-exec"),
         (Self::MprotectExec, "mprotect-exec"),
         (Self::ShmatExec, "shmat-exec"),
@@ -121,6 +134,11 @@ impl Argument {
         (Self::KilledBySeccomp, "killed-by-seccomp"),
         (Self::CallRefused, "call-refused"),
         (Self::IoUring, "io-uring"),
+        (Self::HandlesHangup, "handles-sighup"),
+        (Self::OtherRoot, "other-root"),
+        (Self::LeftCgroup, "left-cgroup"),
+        (Self::X32Answered, "x32-answered"),
+        (Self::SignalsOthers, "signals-others"),
     ];
 
     /// The fact's number, the index of its byte.

@@ -2,7 +2,7 @@
 
 use harden_common::{
     Argument, CAPABILITIES, CAPABILITY_CHECKS, ERRNO_UNKNOWN, FACT_ARGUMENT, FACT_CAPABILITY,
-    FACT_FAMILY, FACT_IA32, FACT_NATIVE, FACT_SOCKET_TYPE, FACT_X32, check,
+    FACT_FAMILY, FACT_IA32, FACT_KEPT, FACT_NATIVE, FACT_SOCKET_TYPE, FACT_X32, check,
 };
 
 use crate::observation::{Abi, CapabilityCheck, Deed, Outcome, Told, Word};
@@ -48,9 +48,12 @@ pub fn fact(number: u32) -> Option<Fact> {
             let name = syscalls::x86::Sysno::new(call as usize).map(|call| call.name());
             Fact::Syscall(Abi::Ia32, numbered(name, "syscall", call))
         }
-        FACT_X32..FACT_CAPABILITY => {
+        FACT_X32..FACT_KEPT => {
             let call = number - FACT_X32;
             Fact::Syscall(Abi::X32, numbered(x32(call), "syscall", call))
+        }
+        FACT_KEPT..FACT_CAPABILITY => {
+            Fact::Capability(capability(number - FACT_KEPT), CapabilityCheck::Kept)
         }
         FACT_CAPABILITY..FACT_FAMILY => {
             let number = number - FACT_CAPABILITY;

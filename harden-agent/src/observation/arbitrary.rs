@@ -121,7 +121,7 @@ fn file() -> impl Strategy<Value = File> {
 
 fn executable() -> impl Strategy<Value = Executable> {
     use {AddressOperation as A, CapabilityCheck as C};
-    let check = select(&[C::Granted, C::DeniedNoaudit, C::ChildUserNamespace][..]);
+    let check = select(&[C::Granted, C::DeniedNoaudit, C::ChildUserNamespace, C::Kept][..]);
     let address = select(&[A::Bind, A::Connect, A::Send][..]);
     let programs = (
         inodes(),

@@ -12,7 +12,7 @@ use super::strict;
 use super::text::{Text, Word};
 
 /// The version of the JSON that this build writes and reads.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// What was seen of one unit or command, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -296,6 +296,8 @@ pub enum CapabilityCheck {
     OverriddenCredentials,
     /// Asked in a child user namespace: needs nothing outside it.
     ChildUserNamespace,
+    /// No check: the task asked to keep it, by capset(2) or `PR_CAP_AMBIENT_RAISE`. Schema 5 had none.
+    Kept,
 }
 
 /// A socket's family, type and protocol.

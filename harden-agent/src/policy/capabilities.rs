@@ -65,7 +65,9 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
             for (name, checks) in &executable.capabilities {
                 for (check, seen) in checks {
                     match check {
-                        CapabilityCheck::Granted => &mut needed.entry(name).or_default().evidence,
+                        CapabilityCheck::Granted | CapabilityCheck::Kept => {
+                            &mut needed.entry(name).or_default().evidence
+                        }
                         other => noise.entry((name, *other)).or_default(),
                     }
                     .add(id, path, seen);
@@ -87,15 +89,18 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
     Needs { needed, noise }
 }
 
-/// Whether one of the checks granted it to the task itself.
+/// Whether one of the checks granted it to the task itself, or the task asked to keep it.
 pub(super) fn is_needed(checks: &BTreeMap<CapabilityCheck, Seen>) -> bool {
-    checks.contains_key(&CapabilityCheck::Granted)
+    [CapabilityCheck::Granted, CapabilityCheck::Kept]
+        .iter()
+        .any(|check| checks.contains_key(check))
 }
 
 /// Why a check is no need.
 pub(super) fn why_not(check: CapabilityCheck) -> &'static str {
     match check {
         CapabilityCheck::Granted => "used",
+        CapabilityCheck::Kept => "asked to be kept",
         CapabilityCheck::Denied => "denied, and the work passed without",
         CapabilityCheck::GrantedNoaudit => {
             "only a question (CAP_OPT_NOAUDIT: memory overcommit, listings)"
