@@ -248,6 +248,8 @@ const ARGUMENT_CALLS: &[u32] = &[
     435,
     272,
     308, // clone, clone3, unshare, setns
+    13,
+    155, // rt_sigaction, pivot_root
     2,
     85,
     257,
@@ -332,6 +334,8 @@ const IA32: &[(u32, u16)] = &[
     (51, 163),
     (52, 166),
     (61, 161),
+    (67, 13),
+    (174, 13),
     (83, 88),
     (84, 6),
     (85, 89),
@@ -442,12 +446,13 @@ pub static NATIVE_OF_IA32: [u16; 512] = {
 };
 
 /// The native number with the same arguments as x32 call `number` (without bit 30): the same below
-/// 512; above, of those that are looked at, `syscall_64.tbl` has execve, sendmsg, sendmmsg and
+/// 512; above, of those that are looked at, `syscall_64.tbl` has `rt_sigaction`, execve, sendmsg, sendmmsg and
 /// execveat. 0 for one that is not looked at.
 #[must_use]
 pub const fn native_of_x32(number: u32) -> u32 {
     match number {
         0..512 => number,
+        512 => 13,
         520 => 59,
         518 => 46,
         538 => 307,

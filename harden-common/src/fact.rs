@@ -8,8 +8,6 @@ pub const FACT_NATIVE: u32 = 0;
 pub const FACT_IA32: u32 = 512;
 /// x32 calls, by number without bit 30.
 pub const FACT_X32: u32 = 1024;
-/// Capabilities that a task asked to keep, by number: capset(2), `PR_CAP_AMBIENT_RAISE`.
-pub const FACT_KEPT: u32 = 1536;
 /// Capability checks: number × [`CAPABILITY_CHECKS`] + kind of check.
 pub const FACT_CAPABILITY: u32 = 1600;
 /// Capability numbers provided for (Linux 6.18 has 41).
@@ -27,9 +25,10 @@ pub const SOCKET_TYPES: u32 = 16;
 /// What the arguments of calls said: [`Argument`].
 pub const FACT_ARGUMENT: u32 = 1968;
 /// Argument facts provided for.
-pub const ARGUMENTS: u32 = 64;
-/// Room for facts: a power of two, so that the kernel side bounds a number by a mask. The last 16
-/// are free.
+pub const ARGUMENTS: u32 = 32;
+/// Capabilities that a task asked to keep, by number: capset(2), `PR_CAP_AMBIENT_RAISE`.
+pub const FACT_KEPT: u32 = 2000;
+/// Room for facts: a power of two, so that the kernel side bounds a number by a mask.
 pub const FACTS: u32 = 2048;
 
 /// Kinds of capability check, in the order of the bytes.
@@ -101,17 +100,15 @@ pub enum Argument {
     /// It ran in a mount namespace with another root than the command or unit began with: `pivot_root`, or
     /// setns(2) into a container.
     OtherRoot = 23,
-    /// A process of it was moved into another cgroup, and ran a program there.
+    /// A process of it was moved into a cgroup that is not observed, and ran a program there.
     LeftCgroup = 24,
     /// An x32 call came back with something other than `ENOSYS`: this kernel has them.
     X32Answered = 25,
-    /// It sent a signal to a process outside of its cgroup.
-    SignalsOthers = 26,
 }
 
 impl Argument {
     /// Every argument fact with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 27] = [
+    pub const ALL: [(Self, &'static str); 26] = [
         (Self::MmapWriteExec, "mmap-write-exec"),
         (Self::MprotectExec, "mprotect-exec"),
         (Self::ShmatExec, "shmat-exec"),
@@ -138,8 +135,13 @@ impl Argument {
         (Self::OtherRoot, "other-root"),
         (Self::LeftCgroup, "left-cgroup"),
         (Self::X32Answered, "x32-answered"),
-        (Self::SignalsOthers, "signals-others"),
     ];
+
+    /// The name that the observation gives it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
 
     /// The fact's number, the index of its byte.
     #[must_use]

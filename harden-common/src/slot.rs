@@ -28,8 +28,9 @@ pub struct SlotKey {
     /// entered it and called exec there. What such a process begins belongs to the same command. 0
     /// where it is not known: begun before there was anybody to see it.
     pub command: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 for what is done in a mount namespace whose root is not the one that the cgroup was entered with, else 0: no
+    /// path there is one of the host's.
+    pub other_root: u32,
 }
 
 /// One slot. A byte of `facts` is 0 or 1; it is set by a plain store, which two CPUs may do at

@@ -79,6 +79,12 @@ impl Call {
         emit::masked::<{ TABLE as u64 - 1 }>(u64::from(self.native)) as usize
     }
 
+    /// Whether it came with x32's bit. One with a number beyond the native table looks the same, and no kernel answers that.
+    #[inline(always)]
+    pub fn is_x32(self) -> bool {
+        !self.compat && self.fact.is_none_or(|fact| fact >= FACT_X32)
+    }
+
     /// The call as one word, never 0, for [`Call::from_mark`].
     #[inline(always)]
     pub fn mark(self) -> u32 {

@@ -8,7 +8,7 @@ use harden_common::{
 
 use crate::{
     arch::{self, Call},
-    capabilities, emit,
+    attribution, capabilities, emit,
     kernel::Address,
 };
 
@@ -19,6 +19,7 @@ const SHM_EXEC: u64 = 0o100_000;
 /// `S_ISUID | S_ISGID`
 const SETID: u64 = 0o6000;
 const O_CREAT: u64 = 0o100;
+const SIGHUP: u32 = 1;
 
 /// (flag of clone, fact); include/uapi/linux/sched.h
 const NAMESPACES: [(u64, Argument); 7] = [
@@ -74,6 +75,7 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
         308 => {
             facts.set_if(argument(1) == 0, Argument::NamespaceAny);
             namespaces(facts, argument(1));
+            attribution::look_again();
         }
         // open, openat; creat; openat2 (struct open_how: flags, mode)
         2 => setid(facts, argument(1) & O_CREAT != 0, argument(2)),
@@ -97,11 +99,25 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
             Argument::PersonalitySet,
         ),
         425 => facts.set(Argument::IoUring),
-        // capset; prctl: PR_SET_SECUREBITS
-        126 if capabilities::raises_inheritable(inheritable(argument(0), argument(1))) => {
-            capabilities::needs_setpcap(record, slot, call);
+        // rt_sigaction (sigaction of 32-bit programs has the handler first, too)
+        13 => facts.set_if(
+            argument(0) as u32 == SIGHUP && is_handler(call, argument(1)),
+            Argument::HandlesHangup,
+        ),
+        155 => attribution::look_again(),
+        126 => {
+            let sets = sets(argument(0), argument(1));
+            if capabilities::raises_inheritable(sets.inheritable) {
+                capabilities::needs_setpcap(record, slot, call);
+            }
+            capabilities::keeps(record, slot, &sets);
         }
-        157 if argument(0) as u32 == 28 => capabilities::needs_setpcap(record, slot, call),
+        // prctl: PR_SET_SECUREBITS; PR_CAP_AMBIENT with PR_CAP_AMBIENT_RAISE
+        157 => match (argument(0) as u32, argument(1)) {
+            (28, _) => capabilities::needs_setpcap(record, slot, call),
+            (47, 2) => capabilities::keeps_ambient(record, slot, argument(2)),
+            _ => {}
+        },
         // socket, socketpair
         41 | 53 => socket(facts, argument(0) as u32, argument(1) as u32),
         // socketcall: SYS_SOCKET, SYS_SOCKETPAIR
@@ -152,18 +168,38 @@ fn policy(facts: Facts, policy: u32) {
     facts.set_if(realtime, Argument::SchedulerRealtime);
 }
 
-/// The inheritable set that capset is asked for; the header tells whether there is an upper half
+/// The sets that capset is asked for; the header tells whether there is an upper half
 /// (include/uapi/linux/capability.h).
 #[inline(always)]
-fn inheritable(header: Address, data: Address) -> u64 {
+fn sets(header: Address, data: Address) -> capabilities::Sets {
     const VERSION_1: u32 = 0x1998_0330;
-    // struct __user_cap_data_struct: effective, permitted, inheritable
-    let low = u64::from(word(data + 8));
-    if word(header) == VERSION_1 {
-        low
-    } else {
-        low | u64::from(word(data + 12 + 8)) << 32
+    let has_upper = word(header) != VERSION_1;
+    let set = |offset| {
+        let low = u64::from(word(data + offset));
+        if has_upper {
+            low | u64::from(word(data + 12 + offset)) << 32
+        } else {
+            low
+        }
+    };
+    // struct __user_cap_data_struct
+    capabilities::Sets {
+        effective: set(0),
+        permitted: set(4),
+        inheritable: set(8),
     }
+}
+
+/// Whether the kernel's `struct sigaction` at `action` names a function of the program: neither `SIG_DFL`
+/// nor `SIG_IGN`.
+#[inline(always)]
+fn is_handler(call: Call, action: Address) -> bool {
+    let handler = if call.compat {
+        u64::from(word(action))
+    } else {
+        double_word(action)
+    };
+    handler > 1
 }
 
 #[inline(always)]

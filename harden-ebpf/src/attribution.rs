@@ -35,6 +35,10 @@ use crate::{
 #[unsafe(no_mangle)]
 static EXECS_ONCE: Global<u32> = Global::new(0);
 
+/// 1 where a task that has left the observed cgroups goes on being observed, as in a run of one command.
+#[unsafe(no_mangle)]
+static FOLLOW_TASKS: Global<u32> = Global::new(0);
+
 /// What is kept per task.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -60,6 +64,8 @@ pub struct TaskState {
     /// `task_struct.start_boottime`: tells the task from an earlier one with the same thread id.
     /// Only the hash needs it.
     pub start: u64,
+    /// The root of its paths when it entered its cgroup, as [`mount_root`] has it.
+    pub root: u64,
 }
 
 /// Bits of [`TaskState::notes`].
@@ -70,6 +76,8 @@ pub mod note {
     pub const FRESH: u32 = 2;
     /// The agent has not been told which program the slot is of.
     pub const UNTOLD: u32 = 4;
+    /// Its paths have another root than [`super::TaskState::root`].
+    pub const OTHER_ROOT: u32 = 8;
 }
 
 /// The current task's place.
@@ -170,7 +178,7 @@ extern "C" fn without_state() -> u64 {
         executable: walk::inode_id(executable_inode()),
         run,
         command: 0,
-        reserved: 0,
+        other_root: 0,
     };
     // Where there is none, nobody observed it when the call began; else that was counted as a loss then.
     SLOT_OF
@@ -250,20 +258,23 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         command: 0,
         capabilities: 0,
         start: task_state::start(task),
+        root: mount_root(),
     };
     let mut execed = binprm != 0;
     let mut untold = false;
-    let mut before = 0;
+    let (mut before, mut root) = (0, 0);
     if !old.is_null() {
         // SAFETY: as in `current`.
         unsafe {
             execed |= (*old).self_exec_id != self_exec_id;
             state.call = (*old).call;
-            state.notes = (*old).notes & !note::UNTOLD;
+            state.notes = (*old).notes & !(note::UNTOLD | note::OTHER_ROOT);
             state.capabilities = (*old).capabilities;
             untold = (*old).notes & note::UNTOLD != 0;
             state.command = (*old).command;
             before = (*old).cgroup;
+            root = (*old).root;
+            state.slot = (*old).slot;
         }
     }
     let known = if execed {
@@ -274,14 +285,14 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         old
     };
     if known.is_null() {
-        // SAFETY: the helper has no preconditions.
-        state.cgroup = unsafe { bpf_get_current_cgroup_id() };
+        state.cgroup = entered_cgroup(before, u64::from(state.slot));
         state.executable = walk::inode_id(executable_inode());
         state.command = command(before, state.cgroup, u64::from(state.command)) as u32;
     } else {
         // SAFETY: as in `current`.
         unsafe {
             let cgroup = (*known).cgroup;
+            root = (*known).root;
             state.cgroup = present_cgroup(cgroup, u64::from((*known).slot));
             state.executable = (*known).executable;
             // In a cgroup that it has not entered by exec, nobody knows what it belongs to.
@@ -292,6 +303,13 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             };
         }
     }
+    // Whatever enters a cgroup by exec begins with the root that it has there: a service with a root directory of its own, a
+    // container's systemd. What changes its root later leaves the paths that the unit's others have.
+    if root != 0 && state.root != 0 && state.root != root && (state.cgroup == before || !known.is_null()) {
+        state.root = root;
+        state.notes |= note::OTHER_ROOT;
+    }
+    state.slot = SLOT_EXCLUDED;
     let born = assign(&mut state);
     if born {
         log_slot(u64::from(state.slot), state.cgroup, state.executable.inode);
@@ -301,6 +319,79 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         tell(state.slot, binprm);
     }
     state.slot
+}
+
+/// The cgroup that a program begins in: the current task's, which was in the cgroup `before` and in `slot` when it last
+/// called exec. One that has left the observed cgroups is followed or, where it is not, leaves a fact behind.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn entered_cgroup(before: u64, slot: u64) -> u64 {
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_get_current_cgroup_id() };
+    if slot == u64::from(SLOT_EXCLUDED) || now == before || CGROUPS.get_ptr(now).is_some() {
+        return now;
+    }
+    emit::fact(slot as u32, Argument::LeftCgroup.fact());
+    if FOLLOW_TASKS.load() != 0 {
+        before
+    } else {
+        now
+    }
+}
+
+/// Has the current task's next call find out where it belongs: this one may change the root of its mounts.
+#[inline(always)]
+pub fn look_again() {
+    let state = task_state::get(task_state::current());
+    if !state.is_null() {
+        // SAFETY: as in `current`. Any other generation but the present one does.
+        unsafe { (*state).generation = generation().wrapping_sub(1) };
+    }
+}
+
+/// What tells the root that the current task's paths begin at from another: the dentry that is mounted there, 0 if it
+/// cannot be read. A copy of the mount namespace has the same, `pivot_root` and a container have others; chroot leaves it as
+/// it is, as walks go up through it.
+///
+/// From the task's root up, the last mount that is reached through a directory of another. What is mounted on the root of
+/// another hides that, as the root file system hides the kernel's own rootfs (fs/namespace.c, `init_mount_tree`).
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn mount_root() -> u64 {
+    /// Mounts in mounts that are followed.
+    const DEPTH: usize = 8;
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let Some(vfsmount) = kernel::pointer(task, &kernel::TASK_FS).and_then(|fs| {
+        let root = fs + u64::from(kernel::FS_ROOT.load());
+        kernel::pointer(root, &kernel::PATH_MNT)
+    }) else {
+        return 0;
+    };
+    let inside = u64::from(kernel::MOUNT_VFSMOUNT.load());
+    let mut mount = vfsmount.wrapping_sub(inside);
+    let root_of = |mount: Address| kernel::pointer(mount + inside, &kernel::VFSMOUNT_ROOT);
+    let mut root = root_of(mount).unwrap_or(0);
+    for _ in 0..DEPTH {
+        let Some(parent) = kernel::pointer(mount, &kernel::MOUNT_PARENT) else {
+            return 0;
+        };
+        if parent == mount {
+            return root;
+        }
+        let Some(mounted_on) = root_of(parent) else {
+            return 0;
+        };
+        if kernel::pointer(mount, &kernel::MOUNT_MOUNTPOINT) != Some(mounted_on) {
+            root = mounted_on;
+        }
+        mount = parent;
+    }
+    0
 }
 
 /// `cgroup`, in which the current task was observed in `slot`, as long as it is there. Once it is gone the
@@ -349,10 +440,13 @@ fn assign(state: &mut TaskState) -> bool {
         executable: state.executable,
         run,
         command: state.command,
-        reserved: 0,
+        other_root: u32::from(state.notes & note::OTHER_ROOT != 0),
     };
     let (slot, born) = slot(&key);
     state.slot = slot;
+    if born && key.other_root != 0 {
+        emit::fact(slot, Argument::OtherRoot.fact());
+    }
     born
 }
 
@@ -380,7 +474,7 @@ const NOBODY: SlotKey = SlotKey {
     },
     run: 0,
     command: 0,
-    reserved: 0,
+    other_root: 0,
 };
 
 /// Finds or makes the slot for `key`. Says whether it is new.

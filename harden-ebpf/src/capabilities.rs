@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_task, bpf_get_stack},
 };
 use harden_common::{
-    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_NATIVE, SlotRecord,
+    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_KEPT, FACT_NATIVE, SlotRecord,
     check as kinds, class,
 };
 
@@ -37,6 +37,16 @@ static NOAUDIT_CALLERS: Global<[[u64; 2]; FUNCTIONS]> = Global::new([[0; 2]; FUN
 
 /// `CAP_OPT_NOAUDIT` (include/linux/security.h): the asker only wants to know.
 const NOAUDIT: u32 = 2;
+
+/// The sets that capset(2) is asked for.
+pub struct Sets {
+    /// What is to be in effect.
+    pub effective: u64,
+    /// What may be put into effect.
+    pub permitted: u64,
+    /// What exec may pass on.
+    pub inheritable: u64,
+}
 
 /// A check of a capability.
 pub struct Check {
@@ -142,6 +152,59 @@ pub fn raises_inheritable(new: u64) -> bool {
     let inheritable: u64 = k::read(credentials, &k::CRED_INHERITABLE).unwrap_or(0);
     let permitted: u64 = k::read(credentials, &k::CRED_PERMITTED).unwrap_or(0);
     new & VALID & !(inheritable | permitted) != 0
+}
+
+/// The task calls capset(2) with `sets`: what it asks to keep, and would fail without.
+///
+/// capset refuses what is not permitted already (security/commoncap.c, `cap_capset`), without a check that a hook could
+/// see. A program that names few out of many means these. One that takes a few away, or none, has the rest from
+/// capget(2), and goes on with less where there is less; but what it newly puts into effect, or passes on, it names.
+#[inline(always)]
+pub fn keeps(record: *mut SlotRecord, slot: u32, sets: &Sets) {
+    let credentials = own_credentials();
+    if !are_of_the_host(credentials) {
+        return;
+    }
+    let effective: u64 = k::read(credentials, &k::CRED_EFFECTIVE).unwrap_or(0);
+    let permitted: u64 = k::read(credentials, &k::CRED_PERMITTED).unwrap_or(0);
+    let inheritable: u64 = k::read(credentials, &k::CRED_INHERITABLE).unwrap_or(0);
+    let asked = sets.permitted & VALID;
+    if asked & !permitted != 0 {
+        // It fails as it is.
+        return;
+    }
+    let mut kept = (sets.effective & !effective | sets.inheritable & !inheritable) & VALID;
+    let given_up = permitted & VALID & !asked;
+    if asked.count_ones() <= given_up.count_ones() {
+        kept |= asked;
+    }
+    keep(record, slot, kept);
+}
+
+/// The task raises `capability` in its ambient set: it has to be permitted and inheritable (`cap_task_prctl`).
+#[inline(always)]
+pub fn keeps_ambient(record: *mut SlotRecord, slot: u32, capability: u64) {
+    let credentials = own_credentials();
+    let permitted: u64 = k::read(credentials, &k::CRED_PERMITTED).unwrap_or(0);
+    if capability < u64::from(CAPABILITIES) && are_of_the_host(credentials) {
+        keep(record, slot, permitted & 1 << capability);
+    }
+}
+
+/// Whether these credentials are of the initial user namespace.
+#[inline(always)]
+fn are_of_the_host(credentials: Address) -> bool {
+    let namespace: Address = k::read(credentials, &k::CRED_USER_NS).unwrap_or(0);
+    k::read::<u32>(namespace, &k::USER_NS_LEVEL) == Some(0)
+}
+
+#[inline(always)]
+fn keep(record: *mut SlotRecord, slot: u32, kept: u64) {
+    for capability in 0..CAPABILITIES {
+        if kept & 1 << capability != 0 {
+            emit::set(record, slot, FACT_KEPT + capability);
+        }
+    }
 }
 
 /// The task is about to do what takes `CAP_SETPCAP`.

@@ -29,6 +29,7 @@ const EXIT_GROUP: (i64, i64) = (231, 252);
 const RT_SIGRETURN: (i64, i64) = (15, 173);
 /// include/linux/err.h
 const MAX_ERRNO: i64 = 4095;
+const ENOSYS: i64 = 38;
 /// include/linux/sched/signal.h
 const SIGNAL_GROUP_EXIT: u32 = 4;
 const SIGSYS: u32 = 31;
@@ -190,6 +191,9 @@ fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32
         && (-MAX_ERRNO..0).contains(&result)
     {
         count::<FAILED>(slot, fact);
+    }
+    if call.is_x32() && result != -ENOSYS {
+        emit::fact(slot, Argument::X32Answered.fact());
     }
     let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {

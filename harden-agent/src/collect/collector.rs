@@ -12,7 +12,7 @@ use super::{
     event::{self, Bytes, Event},
     names::{self, Fact},
     operation::operations,
-    path,
+    path, root,
 };
 use crate::{
     observation::{
@@ -34,6 +34,8 @@ struct Slot {
     facts: Executable,
     /// Hashes of paths among facts that were given away.
     forgotten: HashSet<u64>,
+    /// Whether that it is of another root was among them.
+    other_root: bool,
 }
 
 /// Facts so far: of slots in use by slot, of those that were freed by program.
@@ -235,11 +237,14 @@ impl Collector {
     fn exec(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
         let mut seen = self.clock.seen(event.header.time);
         let slot = self.slots.entry(event.header.slot).or_default();
-        // A memfd has no path.
-        let named = event.flags & path_flag::UNMOUNTED == 0;
+        // A memfd has no path. Nor has what was mounted by itself and detached, as runc does with its own program: the walk
+        // begins and ends at the mount's root.
+        let named = event.flags & path_flag::UNMOUNTED == 0 && !bytes.target.is_empty();
         if event.flags & path_flag::TARGET != 0 && named {
             let path = Text::from(path::walked(bytes.target));
-            self.programs.insert(event.inode.id, path.clone());
+            // The first is the host's, where a program changes its root.
+            let known = self.programs.entry(event.inode.id);
+            known.or_insert_with(|| path.clone());
             slot.path = Some(path);
         }
         if event.flags & path_flag::TARGET != 0 {
@@ -380,7 +385,10 @@ impl Collector {
             return;
         };
         let Slot {
-            path, mut facts, ..
+            path,
+            mut facts,
+            other_root,
+            ..
         } = *self.slots.remove(&slot).unwrap_or_default();
         let set = (0..).zip(record.facts).filter(|(_, byte)| *byte != 0);
         know(&mut facts, set.map(|(number, _)| number));
@@ -388,27 +396,34 @@ impl Collector {
             count(&mut facts, counts);
         }
         forget_tries(&mut facts);
-        let path = self.named(path, record.key.executable);
+        let other_root = other_root || root::is_other(&facts);
+        let path = self.named(path, record.key.executable, other_root);
         if counts.is_none() {
             self.uncounted.insert(path.clone());
         }
         self.file(path, facts);
     }
 
-    /// The path of a program, whatever became of its exec event.
-    fn named(&self, path: Option<Text>, id: ExecutableId) -> Text {
-        path.or_else(|| self.programs.get(&id).cloned())
-            .unwrap_or_else(|| {
-                // It has no path, or no exec event of it arrived and that is counted.
-                Text::from(format!(
-                    "/unknown program, inode {} of device {}",
-                    id.inode,
-                    device(id.device)
-                ))
-            })
+    /// The name of a program, whatever became of its exec event: its path, where it ran on the host's root.
+    fn named(&self, path: Option<Text>, id: ExecutableId, other_root: bool) -> Text {
+        let known = self.programs.get(&id).cloned();
+        if other_root {
+            return root::name(&known.or(path).unwrap_or_default());
+        }
+        path.or(known).unwrap_or_else(|| {
+            // It has no path, or no exec event of it arrived and that is counted.
+            Text::from(format!(
+                "/unknown program, inode {} of device {}",
+                id.inode,
+                device(id.device)
+            ))
+        })
     }
 
-    fn file(&mut self, path: Text, facts: Executable) {
+    fn file(&mut self, path: Text, mut facts: Executable) {
+        if root::is_other_s(&path) {
+            root::forget_paths(&mut facts);
+        }
         match self.finished.entry(path) {
             btree_map::Entry::Vacant(entry) => {
                 entry.insert(facts);
@@ -441,6 +456,7 @@ impl Collector {
         for slot in self.slots.values_mut() {
             let facts = std::mem::take(&mut slot.facts);
             let paths = facts.files.keys();
+            slot.other_root |= root::is_other(&facts);
             slot.forgotten
                 .extend(paths.map(|path| self.hasher.hash_one(path)));
         }
@@ -455,10 +471,12 @@ impl Collector {
                 path,
                 executable,
                 mut facts,
+                other_root,
                 ..
             } = *slot;
             forget_tries(&mut facts);
-            let path = copy.named(path, executable.unwrap_or_default());
+            let other_root = other_root || root::is_other(&facts);
+            let path = copy.named(path, executable.unwrap_or_default(), other_root);
             copy.file(path, facts);
         }
         copy.finished

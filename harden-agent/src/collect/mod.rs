@@ -10,6 +10,7 @@ mod names;
 mod operation;
 mod path;
 mod program;
+mod root;
 mod symlinks;
 pub mod unit;
 

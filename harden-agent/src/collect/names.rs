@@ -48,12 +48,9 @@ pub fn fact(number: u32) -> Option<Fact> {
             let name = syscalls::x86::Sysno::new(call as usize).map(|call| call.name());
             Fact::Syscall(Abi::Ia32, numbered(name, "syscall", call))
         }
-        FACT_X32..FACT_KEPT => {
+        FACT_X32..FACT_CAPABILITY => {
             let call = number - FACT_X32;
             Fact::Syscall(Abi::X32, numbered(x32(call), "syscall", call))
-        }
-        FACT_KEPT..FACT_CAPABILITY => {
-            Fact::Capability(capability(number - FACT_KEPT), CapabilityCheck::Kept)
         }
         FACT_CAPABILITY..FACT_FAMILY => {
             let number = number - FACT_CAPABILITY;
@@ -62,6 +59,7 @@ pub fn fact(number: u32) -> Option<Fact> {
         }
         FACT_FAMILY..FACT_SOCKET_TYPE => Fact::Family(family(number - FACT_FAMILY)),
         FACT_SOCKET_TYPE..FACT_ARGUMENT => Fact::SocketType(socket_type(number - FACT_SOCKET_TYPE)),
+        FACT_KEPT.. => Fact::Capability(capability(number - FACT_KEPT), CapabilityCheck::Kept),
         _ => {
             let (_, name) = Argument::ALL
                 .iter()

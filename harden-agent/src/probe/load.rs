@@ -204,6 +204,7 @@ impl Loaded {
         let skips_programs = preemption.is_some_and(Preemption::skips_programs);
         let skips = u32::from(skips_programs);
         let agent = u32::from(purpose.is_agent());
+        let command = 1 - agent;
         let log = kernel_log::number(purpose.log());
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&kernel.btf));
@@ -217,6 +218,7 @@ impl Loaded {
         loader.override_global("PATHS_AT_EXIT", &paths, true);
         loader.override_global("SKIPS_PROGRAMS", &skips, true);
         loader.override_global("EXECS_ONCE", &agent, true);
+        loader.override_global("FOLLOW_TASKS", &command, true);
         loader.override_global("KEEP_CGROUP_PATHS", &agent, true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
         loader.override_global(
