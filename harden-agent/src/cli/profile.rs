@@ -182,6 +182,9 @@ pub struct Decisions {
     /// another kernel
     #[arg(long, value_enum, default_value_t)]
     pub widen: Widen,
+    /// The same as --widen exact: the calls that were seen, and none that happen unasked
+    #[arg(long, conflicts_with = "widen")]
+    pub exact: bool,
     /// Which kind of list of calls [default: what is recommended, which the file says]
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
@@ -207,7 +210,7 @@ impl Decisions {
     pub fn terms(&self) -> Terms {
         Terms {
             host: Some(crate::run::host::this()),
-            widen: self.widen,
+            widen: if self.exact { Widen::Exact } else { self.widen },
             mode: self.mode,
         }
     }

@@ -58,7 +58,7 @@ mod tests {
         let families = facts.families.len();
         facts
             .families
-            .insert(Word::new("inet").unwrap(), Default::default());
+            .insert(Word::new("inet").unwrap(), crate::observation::Seen::default());
         forget_paths(&mut facts);
         assert!(facts.files.is_empty());
         assert_eq!(facts.families.len(), families + 1);

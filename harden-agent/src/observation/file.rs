@@ -10,14 +10,15 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use harden_common::Argument;
 use rustix::fs::{FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
 use super::layout::Layout;
-use super::model::{Observation, SCHEMA};
+use super::model::{Abi, Observation, SCHEMA};
 use super::schema_1;
-use super::text::{Text, is_hidden};
+use super::text::{Text, Word, is_hidden};
 
 /// The largest file that is written or read, in bytes: 1 GiB, two million files and more.
 pub const SIZE_LIMIT: u64 = 1 << 30;
@@ -170,8 +171,28 @@ pub fn from_json(json: &[u8]) -> Result<Observation, FormatError> {
     };
     let mut observation: Observation = parsed.map_err(|error| format_error(&error))?;
     observation.schema = SCHEMA;
+    if found < X32_ANSWERED_SINCE {
+        have_x32_answered(&mut observation);
+    }
     observation.settle();
     Ok(observation)
+}
+
+/// The first schema whose runs say whether x32 calls were answered.
+const X32_ANSWERED_SINCE: u64 = 6;
+
+/// Earlier files do not say whether the kernel had x32: what is not known must not be taken for absent.
+fn have_x32_answered(observation: &mut Observation) {
+    let Ok(answered) = Word::new(Argument::X32Answered.name()) else {
+        return;
+    };
+    let programs = observation.runs.values_mut().flat_map(|run| {
+        let others = run.control.values_mut().flat_map(|one| one.values_mut());
+        run.executables.values_mut().chain(others)
+    });
+    for facts in programs.filter(|facts| facts.syscalls.contains_key(&Abi::X32)) {
+        facts.arguments.entry(answered.clone()).or_default();
+    }
 }
 
 /// The bytes of an observation's file, in an order that depends on the content alone, so that the

@@ -15,13 +15,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::unasked::unasked;
+
 /// How far a list of calls goes beyond what was seen.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Widen {
-    /// Not at all
+    /// Not at all: what was seen, and what the start of the program needs
+    Exact,
+    /// By what happens to a program that does not ask for it, such as the call that the kernel makes after SIGCONT
     #[default]
     None,
     /// What another version of the C library calls instead
@@ -121,18 +125,19 @@ const GROUPS: [Group; 29] = [
 ];
 
 /// What a program that the C library starts calls unasked, in one version and not in another.
-const STARTUP: [(&str, &str); 2] = [
-    (
-        "rseq",
-        "glibc 2.35 registers restartable sequences in every thread",
-    ),
-    ("getrandom", "glibc 2.34 takes a random number for malloc()"),
-];
+const STARTUP: [(&str, &str); 1] = [(
+    "rseq",
+    "glibc 2.35 registers restartable sequences in every thread",
+)];
 
-/// The calls that stand for those in `seen` and are not among them, each with the reason.
+/// The calls that go with those in `seen` and are not among them, each with the reason: those that nobody asks for, and
+/// those that another library or kernel makes instead.
 pub(super) fn equivalents(seen: &BTreeSet<&str>, widen: Widen) -> BTreeMap<&'static str, String> {
-    let mut found = BTreeMap::new();
-    if widen == Widen::None {
+    let mut found = match widen {
+        Widen::Exact => BTreeMap::new(),
+        _ => unasked(seen),
+    };
+    if widen <= Widen::None {
         return found;
     }
     for group in GROUPS.iter().filter(|group| group.by <= widen) {
@@ -162,9 +167,12 @@ mod tests {
 
     use super::*;
 
+    /// Beyond what nobody asks for.
     fn of(seen: &[&str], widen: Widen) -> Vec<&'static str> {
         let seen = seen.iter().copied().collect();
-        equivalents(&seen, widen).into_keys().collect()
+        let found = equivalents(&seen, widen).into_iter();
+        let found = found.filter(|(_, why)| why.starts_with("widened"));
+        found.map(|(call, _)| call).collect()
     }
 
     #[test]
@@ -173,6 +181,9 @@ mod tests {
             of(&["open", "poll", "set_tid_address"], Widen::None),
             [""; 0]
         );
+        let seen = ["open"].into();
+        assert!(equivalents(&seen, Widen::Exact).is_empty());
+        assert!(equivalents(&seen, Widen::None).contains_key("rt_sigreturn"));
     }
 
     #[test]
@@ -180,7 +191,7 @@ mod tests {
         assert_eq!(of(&["openat"], Widen::Libc), ["open"]);
         assert_eq!(of(&["poll"], Widen::Libc), [""; 0]);
         assert_eq!(of(&["poll"], Widen::Kernel), ["ppoll"]);
-        assert_eq!(of(&["set_tid_address"], Widen::Libc), ["getrandom", "rseq"]);
+        assert_eq!(of(&["set_tid_address"], Widen::Libc), ["rseq"]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod seccomp;
 mod sockets;
 pub mod systemd;
 mod tmp;
+mod unasked;
 mod warnings;
 
 pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};

@@ -107,6 +107,21 @@ fn a_file_of_the_fourth_schema_lacks_what_capabilities_were_for() {
     assert_eq!(read, as_of_schema_4(present));
 }
 
+#[test]
+fn in_a_file_of_the_fifth_schema_x32_may_have_been_answered() {
+    let fifth = include_str!("../../../tests/fixtures/observation-schema-5.json");
+    let present = from_json(EXAMPLE.as_bytes()).unwrap();
+    assert_eq!(from_json(fifth.as_bytes()).unwrap(), present);
+    let with_x32 = fifth.replacen("\"native\": {", "\"x32\": {", 1);
+    let read = from_json(with_x32.as_bytes()).unwrap();
+    let mut programs = read.runs.values().flat_map(|run| run.executables.values());
+    let has = |facts: &super::super::Executable| {
+        let mut all = facts.arguments.keys();
+        all.any(|name| name.as_str() == "x32-answered")
+    };
+    assert!(programs.any(has));
+}
+
 /// The present example without what is new in it.
 fn as_of_schema_4(mut example: Observation) -> Observation {
     let mut known = 0;

@@ -332,7 +332,7 @@ mod tests {
             .syscalls(&["mkdir", "read"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
         assert_eq!(values(&syscalls), ["exit_group", "mkdir", "read", "write"]);
         assert_eq!(syscalls.block_secondary, Decision::Given(()));
         let read = &syscalls.kept().unwrap()[2];
@@ -346,7 +346,7 @@ mod tests {
             .syscalls(&["read"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &Target::default(), Widen::None);
+        let syscalls = decide(&observation, &coverage, &Target::default(), Widen::Exact);
         assert!(values(&syscalls).contains(&"getpgrp"));
     }
 
@@ -357,7 +357,7 @@ mod tests {
             .syscalls(&["getuid"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let kept = decide(&observation, &coverage, &Target::default(), Widen::None);
+        let kept = decide(&observation, &coverage, &Target::default(), Widen::Exact);
         for call in ["getuid", "geteuid", "getgid", "getegid"] {
             assert!(values(&kept).contains(&call), "{call}");
         }
@@ -371,7 +371,7 @@ mod tests {
             .syscalls_of(Abi::Ia32, &["mkdir"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
         assert_eq!(values(&syscalls), ["read"]);
         assert_eq!(syscalls.secondary[0].value, "ia32 mkdir");
         assert!(syscalls.block_secondary.given().is_none());
@@ -389,7 +389,7 @@ mod tests {
             syscalls: Some(["read".to_owned()].into()),
             ..direct()
         };
-        let syscalls = decide(&observation, &coverage, &target, Widen::None);
+        let syscalls = decide(&observation, &coverage, &target, Widen::Exact);
         assert_eq!(values(&syscalls), ["$449", "read", "$470"]);
     }
 
@@ -400,7 +400,7 @@ mod tests {
             .syscalls(&["read", "frobnicate"])
             .observation();
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
         assert_eq!(syscalls.filter.reasons().len(), 1);
     }
 
@@ -414,7 +414,7 @@ mod tests {
             run.hooks.remove("syscalls");
         }
         let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::None);
+        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
         assert!(syscalls.filter.given().is_none());
         assert!(syscalls.block_secondary.given().is_none());
     }
@@ -435,7 +435,7 @@ mod tests {
             let items = syscalls.kept().unwrap().iter();
             items.map(|item| item.value.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(kept(Widen::None), ["open", "poll"]);
+        assert_eq!(kept(Widen::Exact), ["open", "poll"]);
         assert_eq!(kept(Widen::Libc), ["open", "openat", "poll"]);
         // Firejail would drop ppoll in silence.
         assert_eq!(kept(Widen::Kernel), ["open", "openat", "poll"]);
@@ -449,7 +449,7 @@ mod tests {
             .observation();
         let coverage = Coverage::of(&observation);
         let filter = |mode| {
-            let terms = (Widen::None, Some(mode));
+            let terms = (Widen::Exact, Some(mode));
             super::decide(&observation, &coverage, &direct(), terms).filter
         };
         let names = |items: &[Item]| -> Vec<String> {

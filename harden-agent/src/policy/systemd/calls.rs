@@ -19,6 +19,35 @@ use super::kernel::{Seen, conventions, namespaces};
 /// dropping of capabilities (`exec_child`, systemd 252).
 const BEFORE_EXEC: [&str; 4] = ["capget", "capset", "prctl", "write"];
 
+/// Those of what nobody asks for that are in `@default`, which is allowed beside every list (`systemd-analyze
+/// syscall-filter @default`, 252).
+const BY_DEFAULT: [&str; 24] = [
+    "brk",
+    "clock_getres",
+    "clock_getres_time64",
+    "clock_gettime",
+    "clock_gettime64",
+    "clock_nanosleep",
+    "clock_nanosleep_time64",
+    "exit",
+    "exit_group",
+    "futex",
+    "futex_time64",
+    "getpid",
+    "getrandom",
+    "gettid",
+    "gettimeofday",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "nanosleep",
+    "restart_syscall",
+    "rt_sigreturn",
+    "sched_yield",
+    "sigreturn",
+    "time",
+];
+
 /// `RestrictAddressFamilies`. It filters socket(2) alone.
 pub(super) fn families(observation: &Observation, coverage: &Coverage) -> Directive {
     let mut reasons: Vec<String> = coverage.blind("syscalls").into_iter().collect();
@@ -116,7 +145,8 @@ fn filter(
         .map(|(name, evidence)| (name.to_string(), Item::new(name.as_str(), evidence)))
         .collect();
     for (name, why) in others {
-        if known.is_none_or(|known| known.contains(name)) {
+        let is_implied = BY_DEFAULT.contains(&name) && !why.starts_with("widened");
+        if !is_implied && known.is_none_or(|known| known.contains(name)) {
             items.insert(name.to_owned(), Item::noted(name, why));
         }
     }
