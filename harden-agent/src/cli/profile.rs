@@ -212,6 +212,7 @@ impl Decisions {
             host: Some(crate::run::host::this()),
             widen: if self.exact { Widen::Exact } else { self.widen },
             mode: self.mode,
+            paths: self.paths,
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Coverage {
     pub blind: BTreeMap<String, usize>,
     /// What confined it already, and in how many runs and windows; `None`: nothing did.
     pub filtered: Option<(BTreeSet<Word>, usize)>,
+    /// How many runs and windows used `io_uring` where the hook for files does not see what is opened through it.
+    pub rings: usize,
     /// The unit's other commands that were seen.
     pub control: BTreeSet<ControlCommand>,
 }
@@ -75,6 +77,12 @@ impl Coverage {
             filtered: filtered(observation),
             losses,
             blind,
+            rings: count(
+                observation
+                    .runs
+                    .values()
+                    .filter(|run| run.kind != RunKind::Override && hides_files(run)),
+            ),
         }
     }
 
@@ -82,6 +90,13 @@ impl Coverage {
     pub(super) fn blind(&self, fact: &str) -> Option<String> {
         if self.is_empty() {
             return Some("the observation holds no run".to_owned());
+        }
+        if fact == "files" && self.rings > 0 {
+            return Some(format!(
+                "{} of {} used io_uring, and what it did with files was not seen",
+                self.rings,
+                self.all()
+            ));
         }
         self.blind.get(fact).map(|count| {
             format!(
@@ -126,6 +141,22 @@ pub(super) fn is_seen(run: &Run, fact: &str) -> bool {
     run.hooks
         .get(fact)
         .is_some_and(|hook| !hook.starts_with("none"))
+}
+
+/// Whether work was submitted to `io_uring` that the hook for files does not see: it is no call.
+pub(super) fn hides_files(run: &Run) -> bool {
+    let hook = run.hooks.get("files");
+    uses_ring(run) && hook.is_some_and(|hook| hook == "raw_tp:sys_exit")
+}
+
+/// A ring may also come from another program: then it is entered, and not set up.
+pub(super) fn uses_ring(run: &Run) -> bool {
+    let executables = run.executables.values();
+    let calls = executables.flat_map(|facts| facts.syscalls.values());
+    calls
+        .flat_map(BTreeMap::keys)
+        .map(Word::as_str)
+        .any(|name| name == "io_uring_setup" || name == "io_uring_enter")
 }
 
 /// Whether `status` tells of a failure. A daemon that is asked to end, at a terminal or by

@@ -24,6 +24,7 @@ mod paths;
 mod places;
 mod renames;
 pub mod seccomp;
+mod shared;
 mod sockets;
 pub mod systemd;
 mod tmp;
@@ -49,4 +50,6 @@ pub struct Terms {
     pub widen: Widen,
     /// Which kind of list of calls; none: what is recommended.
     pub mode: Option<Mode>,
+    /// How far directories stand for what is in them.
+    pub paths: Paths,
 }

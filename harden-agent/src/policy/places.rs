@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{
-    AddressOperation, Executable, File, Inode, Observation, Operation, Outcome, Run, Seen, Test,
-    Text,
+    AddressOperation, Executable, File, Host, Inode, Observation, Operation, Outcome, Run, Seen,
+    Test, Text,
 };
 
 use super::evidence::Evidence;
 use super::paths::{Links, Walk, components, is_within, parent};
+use super::shared::is_shared;
 
 /// What one executable did with one path in one run.
 pub(super) struct Place<'a> {
     pub run: Test<'a>,
+    pub host: &'a Host,
     pub executable: &'a Text,
     /// Where the path leads, as far as the links are known.
     pub path: Vec<u8>,
@@ -78,13 +80,27 @@ impl Place<'_> {
 
     /// Whether it was a directory that was opened for reading: its entries were listed.
     pub(super) fn listed(&self) -> bool {
+        self.did(Operation::Read) && self.is_directory()
+    }
+
+    /// Whether it was a directory when it was used.
+    pub(super) fn is_directory(&self) -> bool {
         const S_IFMT: u32 = 0o170_000;
         const S_IFDIR: u32 = 0o040_000;
-        self.did(Operation::Read)
-            && self
-                .inodes
-                .iter()
-                .any(|inode| inode.mode & S_IFMT == S_IFDIR)
+        let mut inodes = self.inodes.iter();
+        inodes.any(|inode| inode.mode & S_IFMT == S_IFDIR)
+            || self.did(Operation::Mkdir)
+            || self.did(Operation::Chdir)
+    }
+
+    /// Whether the program made a directory of its own here, right below one that programs share, and left it there:
+    /// it is there from the second start on.
+    pub(super) fn founded(&self) -> bool {
+        self.did(Operation::Mkdir)
+            && !self.did(Operation::Rmdir)
+            && !self.did(Operation::RenameFrom)
+            && is_shared(parent(&self.path))
+            && !is_volatile(&self.path)
     }
 
     /// The path and all its names.
@@ -107,6 +123,21 @@ impl Place<'_> {
         }
         evidence
     }
+}
+
+/// Whether what is made there is gone at the next start, or is the whole system's.
+fn is_volatile(path: &[u8]) -> bool {
+    let above = parent(path);
+    above == b"/"
+        || [
+            &b"/tmp"[..],
+            b"/var/tmp",
+            b"/dev",
+            b"/proc",
+            b"/sys",
+            b"/run/user",
+        ]
+        .contains(&above)
 }
 
 /// Whether `operation` makes, removes or replaces a directory entry. Opening with `O_CREAT` may
@@ -150,6 +181,7 @@ pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
         for (path, executable) in &run.executables {
             let source = Source {
                 run: id,
+                host: &run.host,
                 links: &links,
                 path,
                 executable,
@@ -170,6 +202,7 @@ pub(super) fn arguments(run: &Run) -> impl Iterator<Item = &[u8]> {
 
 struct Source<'a, 'l> {
     run: Test<'a>,
+    host: &'a Host,
     links: &'l Links<'a>,
     path: &'a Text,
     executable: &'a Executable,
@@ -289,6 +322,7 @@ impl<'a> Source<'a, '_> {
         }
         Place {
             run: self.run,
+            host: self.host,
             executable: self.path,
             path,
             names,

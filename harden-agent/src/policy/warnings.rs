@@ -1,15 +1,18 @@
 //! What whoever installs a file must know. Every kind of warning has an identifier, by which it is looked
 //! up (docs/warnings.md) and silenced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::observation::{Host, Observation, Run, Word};
+use crate::observation::{Host, Observation, Text, Word};
 
 use super::completeness::Completeness;
-use super::coverage::Coverage;
+use super::coverage::{Coverage, hides_files, uses_ring};
+use super::paths::is_within;
+use super::places::Place;
+use super::shared::lasting;
 
 /// The kinds of warnings.
 ///
@@ -72,6 +75,12 @@ pub enum Id {
     NoFileCapabilities,
     /// Its login sessions are other units
     LoginSessions,
+    /// A rule holds on to a file that somebody else may replace
+    PinnedFile,
+    /// Files in /etc are copies that never change
+    EtcCopy,
+    /// It makes a directory that a rule needs at the start
+    MadeDirectory,
 }
 
 impl fmt::Display for Id {
@@ -265,10 +274,7 @@ fn machine(host: &Host) -> String {
 /// Work submitted to `io_uring` enters the kernel by no call that a filter or a tracepoint sees.
 pub(super) fn io_uring(observation: &Observation) -> Option<Warning> {
     let mut rings = observation.runs.values().filter(|run| uses_ring(run));
-    let mut blind = rings.clone().filter(|run| {
-        let hook = run.hooks.get("files");
-        hook.is_some_and(|hook| hook == "raw_tp:sys_exit")
-    });
+    let mut blind = rings.clone().filter(|run| hides_files(run));
     let used = "io_uring was used: what is submitted to it passes no system call filter";
     if blind.next().is_some() {
         return Some(Warning::new(
@@ -308,16 +314,57 @@ pub(super) fn sessions(observation: &Observation) -> Option<Warning> {
     ))
 }
 
-/// A ring may also come from another program: then it is entered, and not set up.
-fn uses_ring(run: &Run) -> bool {
-    let calls = run
-        .executables
-        .values()
-        .flat_map(|executable| executable.syscalls.values())
-        .flat_map(BTreeMap::keys);
-    calls
-        .map(Word::as_str)
-        .any(|name| name == "io_uring_setup" || name == "io_uring_enter")
+/// Directories that the program makes at its first start, which is refused to it.
+pub(super) fn made(directories: &[&[u8]]) -> Option<Warning> {
+    let names: Vec<String> = directories
+        .iter()
+        .map(|path| Text::from(*path).to_string())
+        .collect();
+    (!names.is_empty()).then(|| {
+        Warning::new(
+            Id::MadeDirectory,
+            format!(
+                "the program made {} at its first start: a rule lets it change what is in there, not make it. Have the \
+                 package or tmpfiles.d(5) make it",
+                names.join(", ")
+            ),
+        )
+    })
+}
+
+/// A mount on a file is one of its inode: who replaces it by rename(2) leaves the program with the old one.
+pub(super) fn pinned(places: &[Place<'_>]) -> Option<Warning> {
+    /// More of them make no reader wiser.
+    const NAMED: usize = 5;
+    let names: BTreeSet<String> = places
+        .iter()
+        .filter(|place| place.wrote() && !place.made() && is_pinned(place))
+        .map(|place| Text::from(&place.path).to_string())
+        .collect();
+    let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    (!names.is_empty()).then(|| {
+        Warning::new(
+            Id::PinnedFile,
+            format!(
+                "{} of a directory that other programs use too: a rule on it holds on to the file that is there at the \
+                 start, and not to one that replaces it. Restart the program after that",
+                shown.join(", ")
+            ),
+        )
+    })
+}
+
+fn is_pinned(place: &Place<'_>) -> bool {
+    const S_IFMT: u32 = 0o170_000;
+    const S_IFREG: u32 = 0o100_000;
+    let others: [&[u8]; 4] = [b"/dev", b"/proc", b"/sys", b"/tmp"];
+    let is_file = place
+        .inodes
+        .iter()
+        .any(|inode| inode.mode & S_IFMT == S_IFREG);
+    is_file
+        && lasting(place, &place.path) == place.path
+        && !others.iter().any(|top| is_within(&place.path, top))
 }
 
 #[cfg(test)]
@@ -326,7 +373,7 @@ mod tests {
 
     use super::super::fixture::Fixture;
     use super::*;
-    use crate::observation::{Operation, Text};
+    use crate::observation::Operation;
 
     #[test]
     fn every_warning_is_in_the_manual_and_nothing_else() {

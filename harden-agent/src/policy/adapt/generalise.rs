@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::observation::{Executable, File, Join as _, Observation, Operation, Text};
 use crate::policy::paths::{is_within, parent};
+use crate::policy::shared::{is_shared, many_owners, own_directory};
 
 /// How far paths go beyond those that were seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -23,64 +24,8 @@ pub enum Paths {
     Broad,
 }
 
-/// Directories that programs share. What lies right below one may be a program's own.
-const SHARED: &[&str] = &[
-    "/",
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/etc/systemd",
-    "/home",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/run/lock",
-    "/run/systemd",
-    "/run/user",
-    "/sbin",
-    "/srv",
-    "/sys",
-    "/tmp",
-    "/usr",
-    "/usr/bin",
-    "/usr/games",
-    "/usr/include",
-    "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/libexec",
-    "/usr/local",
-    "/usr/local/bin",
-    "/usr/local/etc",
-    "/usr/local/lib",
-    "/usr/local/sbin",
-    "/usr/local/share",
-    "/usr/sbin",
-    "/usr/share",
-    "/var",
-    "/var/cache",
-    "/var/lib",
-    "/var/log",
-    "/var/mail",
-    "/var/opt",
-    "/var/spool",
-    "/var/spool/mail",
-    "/var/tmp",
-    "/var/www",
-];
-
 /// What is the kernel's, whose names have a meaning, and what is people's.
 const FOREIGN: [&[u8]; 6] = [b"/dev", b"/home", b"/proc", b"/root", b"/run/user", b"/sys"];
-
-/// Directories with a file or directory for each user.
-const PER_USER: [&str; 3] = ["/var/mail", "/var/spool/cron/crontabs", "/var/spool/mail"];
 
 /// Puts directories in the place of files. Returns what stands for what.
 pub(super) fn generalise(
@@ -149,18 +94,11 @@ fn directory<'a>(path: &'a [u8], level: Paths, asked: &[Text]) -> Option<(&'a [u
 }
 
 fn broad(path: &[u8]) -> Option<(&[u8], &'static str)> {
-    if let Some(top) = PER_USER
-        .iter()
-        .find(|top| is_within(path, top.as_bytes()) && path.len() > top.len())
-    {
-        return Some((&path[..top.len()], "it has one for each user"));
+    if let Some(top) = many_owners(path) {
+        return Some((top, "it has one for each user"));
     }
-    let mut own = None;
-    let mut at = parent(path);
-    while !is_shared(at) {
-        own = Some(at);
-        at = parent(at);
-    }
+    let own = own_directory(path);
+    let at = own.map_or(path, parent);
     // In a home, and in a library's directory, it is anybody's.
     let is_owned = [
         "/etc",
@@ -177,10 +115,6 @@ fn broad(path: &[u8]) -> Option<(&[u8], &'static str)> {
         .map(|own| (own, "the program's own"))
 }
 
-fn is_shared(directory: &[u8]) -> bool {
-    SHARED.iter().any(|one| one.as_bytes() == directory)
-}
-
 /// What of a name will be another the next time, if anything.
 fn variable(name: &[u8]) -> Option<&'static str> {
     let name = std::str::from_utf8(name).ok()?;
@@ -188,6 +122,13 @@ fn variable(name: &[u8]) -> Option<&'static str> {
     let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if digits(name) {
         return Some("a number");
+    }
+    // As queues and caches spread their files over.
+    if name.len() <= 2
+        && hex(name)
+        && (name.len() == 1 || name.bytes().any(|byte| byte.is_ascii_digit()))
+    {
+        return Some("a hashed directory");
     }
     let base = [".gz", ".xz", ".bz2", ".zst"]
         .iter()

@@ -4,9 +4,9 @@
 //! (`src/firejail/fs_etc.c`): so nothing may be written, watched or listed, and no link read.
 //! From 0.9.74 on it adds a `@default` group of its own; what it adds breaks nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Operation, Text};
+use crate::observation::{Host, Operation, Text};
 
 use super::super::coverage::Coverage;
 use super::super::evidence::{Decision, Evidence, Item};
@@ -21,6 +21,7 @@ const ETC: &[u8] = b"/etc";
 /// Decides on /etc.
 pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<Item>> {
     let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+    let replaced = replaced(places);
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     for place in places
         .iter()
@@ -28,6 +29,12 @@ pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<
     {
         if let Some(what) = against(place) {
             reasons.push(format!("{} was {what}", Text::from(&place.path)));
+        }
+        if replaced.contains(place.path.as_slice()) {
+            reasons.push(format!(
+                "{} was replaced while it was recorded, or between the runs, and the copy stays as it was at the start",
+                Text::from(&place.path)
+            ));
         }
         // The program that copies refuses what is not root's, and nothing starts (`check` in src/fcopy/main.c).
         let stranger = place.inodes.iter().find(|inode| inode.uid != 0);
@@ -76,6 +83,27 @@ pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<
         reasons.push("the list would be longer than a line that Firejail reads".into());
     }
     Decision::unless(reasons, items)
+}
+
+/// The files that were others at another time on one machine: somebody renames a new one to the name.
+fn replaced<'p>(places: &'p [Place<'_>]) -> BTreeSet<&'p [u8]> {
+    const S_IFMT: u32 = 0o170_000;
+    const S_IFREG: u32 = 0o100_000;
+    let mut found: BTreeMap<(&[u8], &Host), BTreeSet<(u64, u64, u32)>> = BTreeMap::new();
+    for place in places
+        .iter()
+        .filter(|place| below(&place.path, ETC).is_some())
+    {
+        let inodes = place.inodes.iter();
+        let files = inodes.filter(|inode| inode.mode & S_IFMT == S_IFREG);
+        let numbers = files.map(|inode| (inode.device, inode.number, inode.generation));
+        found
+            .entry((&place.path, place.host))
+            .or_default()
+            .extend(numbers);
+    }
+    let several = found.into_iter().filter(|(_, files)| files.len() > 1);
+    several.map(|((path, _), _)| path).collect()
 }
 
 /// What was done that a copy cannot bear.

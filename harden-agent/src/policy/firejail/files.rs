@@ -16,11 +16,13 @@ use serde::Serialize;
 
 use crate::observation::{Observation, Text};
 
+use super::super::Paths;
 use super::super::coverage::Coverage;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{as_argument, components, is_within, parent};
 use super::super::places::{Place, arguments, passes};
 use super::super::renames::{Crossing, crossings};
+use super::super::shared::{lasting, many_owners, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
 
 /// The rules about files.
@@ -70,6 +72,8 @@ pub(super) struct Context<'a> {
     pub defaults: &'a Defaults,
     /// /tmp is the program's own.
     pub private_tmp: bool,
+    /// How far directories stand for what is in them.
+    pub paths: Paths,
 }
 
 /// Decides on files.
@@ -182,6 +186,8 @@ struct Facts<'p, 'a> {
     /// Directories that Firejail mounts empty: nothing below is there at the start.
     emptied: Vec<&'static [u8]>,
     private_tmp: bool,
+    /// Paths are named as they were used.
+    exact: bool,
 }
 
 impl<'p, 'a> Facts<'p, 'a> {
@@ -194,7 +200,7 @@ impl<'p, 'a> Facts<'p, 'a> {
             places,
             made: places
                 .iter()
-                .filter(|place| place.made())
+                .filter(|place| place.made() && !place.founded())
                 .map(|place| place.path.as_slice())
                 .collect(),
             crossings: crossings(places),
@@ -205,7 +211,29 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .collect(),
             emptied,
             private_tmp: context.private_tmp,
+            exact: context.paths == Paths::Exact,
         }
+    }
+
+    /// What is named so that a change at `place` lasts.
+    fn root<'b>(&self, place: &'b Place<'_>) -> &'b [u8] {
+        let anchor = self.anchor(&place.path);
+        if self.exact {
+            anchor
+        } else {
+            lasting(place, anchor)
+        }
+    }
+
+    /// What is named so that `path`, which `place` used, is shown, and what will lie beside it as well.
+    fn shown<'b>(&self, path: &'b [u8]) -> &'b [u8] {
+        let anchor = self.anchor(path);
+        if self.exact {
+            return anchor;
+        }
+        many_owners(anchor)
+            .or_else(|| own_directory(anchor))
+            .unwrap_or(anchor)
     }
 
     /// The innermost path at or above `path` that a rule can name: there at the start, never
@@ -253,7 +281,12 @@ impl<'p, 'a> Facts<'p, 'a> {
     fn changed(&self, top: &[u8], places: &[&Place<'_>]) -> Result<Vec<Item>, String> {
         let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
         for place in places.iter().filter(|place| place.wrote()) {
-            let root = self.anchor(&place.path);
+            // Another user's files are in another home the next time.
+            let root = if top == b"/home" && !self.exact {
+                top
+            } else {
+                self.root(place)
+            };
             if !is_within(root, top) || root == top {
                 return Err(format!(
                     "{} was changed, whose nearest lasting directory is {}",
@@ -267,6 +300,9 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .merge(&place.evidence());
         }
         self.join(top, &mut roots)?;
+        if !self.exact {
+            spread(&mut roots);
+        }
         items(top, roots)
     }
 
@@ -297,6 +333,8 @@ impl<'p, 'a> Facts<'p, 'a> {
     /// All that has to stay visible below `top`.
     fn visible(&self, top: &[u8]) -> Result<Vec<Item>, String> {
         let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
+        // Files that lie in a directory that programs share.
+        let mut alone: BTreeSet<&[u8]> = BTreeSet::new();
         let mut looked_for: Option<(&[u8], &Place<'_>)> = None;
         // Directories that were only passed through or looked at: there without a rule of their
         // own, if something below them is shown.
@@ -320,10 +358,13 @@ impl<'p, 'a> Facts<'p, 'a> {
                         .merge(&place.evidence());
                     continue;
                 }
-                let root = self.anchor(path);
+                let root = self.shown(path);
                 if root == top || !is_within(root, top) {
                     let path = Text::from(path);
                     return Err(format!("{path} can only be shown with the whole directory"));
+                }
+                if root == place.path && !place.is_directory() && !self.exact {
+                    alone.insert(root);
                 }
                 roots
                     .entry(root.to_vec())
@@ -331,13 +372,22 @@ impl<'p, 'a> Facts<'p, 'a> {
                     .merge(&place.evidence());
             }
         }
+        for directory in several(&alone) {
+            if directory == top {
+                return Err(format!(
+                    "several files were used that lie in {} itself, where the next would be hidden",
+                    Text::from(top)
+                ));
+            }
+            roots.entry(directory).or_default();
+        }
         self.join(top, &mut roots)?;
         for (path, evidence) in passed.into_iter().rev() {
             let covered = path == top || roots.keys().any(|root| is_within(root, &path));
             if covered {
                 continue;
             }
-            let root = self.anchor(&path);
+            let root = self.shown(&path);
             if root == top || !is_within(root, top) {
                 let path = Text::from(path);
                 return Err(format!("{path} can only be shown with the whole directory"));
@@ -361,6 +411,30 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .unwrap_or_default());
         }
         items(top, roots)
+    }
+}
+
+/// Directories of which more than one of these files is.
+fn several(files: &BTreeSet<&[u8]>) -> BTreeSet<Vec<u8>> {
+    let mut above: BTreeMap<&[u8], usize> = BTreeMap::new();
+    for file in files {
+        *above.entry(parent(file)).or_default() += 1;
+    }
+    let several = above.into_iter().filter(|(_, count)| *count > 1);
+    several.map(|(directory, _)| directory.to_vec()).collect()
+}
+
+/// Puts the directory in the place of those that lie side by side in it.
+fn spread(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
+    loop {
+        let above = siblings(roots.keys().map(Vec::as_slice));
+        if above.is_empty() {
+            break;
+        }
+        for directory in above {
+            roots.entry(directory).or_default();
+        }
+        cover(roots);
     }
 }
 
@@ -430,6 +504,7 @@ mod tests {
         let context = Context {
             defaults: &defaults,
             private_tmp: true,
+            paths: Paths::Normal,
         };
         decide(&observation, &places, &coverage, &context)
     }

@@ -82,6 +82,7 @@ impl Policy {
         let context = files::Context {
             defaults: &defaults,
             private_tmp: tmp.given().is_some(),
+            paths: terms.paths,
         };
         let files = files::decide(observation, &places, &coverage, &context);
         let syscalls = syscalls::decide(observation, &coverage, &target, (terms.widen, terms.mode));

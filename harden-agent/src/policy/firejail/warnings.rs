@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Host, Observation, Text};
+use harden_common::Argument;
+
+use crate::observation::{ControlCommand, Host, Observation, Text};
 
 use super::super::paths::as_argument;
 use super::super::places::Place;
-use super::super::warnings::{Id, Warning, foreign, io_uring, of_coverage, sessions};
+use super::super::warnings::{Id, Warning, foreign, io_uring, made, of_coverage, pinned, sessions};
 use super::Policy;
 use super::target::Launch;
 
@@ -45,6 +47,9 @@ pub(super) fn collect(
     }
     warnings.extend(io_uring(observation));
     warnings.extend(sessions(observation));
+    warnings.extend(etc_copy(policy, observation));
+    warnings.extend(made_directories(policy, places));
+    warnings.extend(pinned(places));
     warnings.extend(foreign(observation, here));
     warnings.extend(nested(observation));
     warnings.extend(file_capabilities(policy, observation));
@@ -73,6 +78,80 @@ fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warni
             ),
         )
     })
+}
+
+/// Below /etc, what other programs rewrite while a daemon runs, and a daemon or its C library reads again: DHCP clients
+/// and resolvconf(8), useradd(8) and its like, timedatectl(1), certbot and ca-certificates, hosts of containers.
+const REWRITTEN: [&str; 14] = [
+    "adjtime",
+    "alternatives",
+    "group",
+    "gshadow",
+    "hosts",
+    "letsencrypt",
+    "localtime",
+    "machine-id",
+    "mtab",
+    "passwd",
+    "pki",
+    "resolv.conf",
+    "shadow",
+    "ssl",
+];
+
+/// Shells have a handler for SIGHUP to leave their children in order, not to read anything again.
+const SHELLS: [&[u8]; 6] = [b"bash", b"busybox", b"dash", b"ksh", b"sh", b"zsh"];
+
+fn etc_copy(policy: &Policy, observation: &Observation) -> Option<Warning> {
+    let copied = policy.etc.given()?;
+    let runs = observation.runs.values();
+    let reloads = runs
+        .clone()
+        .any(|run| run.control.contains_key(&ControlCommand::Reload));
+    let handles = runs.flat_map(|run| &run.executables).any(|(path, facts)| {
+        let mut arguments = facts.arguments.keys();
+        !SHELLS.contains(&file_name(path))
+            && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
+    });
+    let reads_again = reloads || handles;
+    let names: Vec<&str> = copied
+        .iter()
+        .map(|item| item.value.as_str())
+        .filter(|name| !name.starts_with("ld.so"))
+        .filter(|name| reads_again || REWRITTEN.contains(name))
+        .collect();
+    (!names.is_empty()).then(|| {
+        Warning::new(
+            Id::EtcCopy,
+            format!(
+                "private-etc makes copies, and later changes of /etc/{{{}}} are not seen{}: restart the program after \
+                 them, or leave the line out",
+                names.join(","),
+                if reads_again {
+                    ", not by a reload either"
+                } else {
+                    ""
+                }
+            ),
+        )
+    })
+}
+
+/// Firejail skips a rule on what is not there.
+fn made_directories(policy: &Policy, places: &[Place<'_>]) -> Option<Warning> {
+    let written: BTreeSet<&str> = policy
+        .files
+        .read_write
+        .iter()
+        .map(|item| item.value.as_str())
+        .collect();
+    let founded: BTreeSet<&[u8]> = places
+        .iter()
+        .filter(|place| place.founded())
+        .map(|place| place.path.as_slice())
+        .filter(|path| as_argument(path).is_some_and(|path| written.contains(path)))
+        .collect();
+    made(&founded.into_iter().collect::<Vec<_>>())
 }
 
 /// Programs that make sandboxes, by the names of their files.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::observation::{Observation, Operation, Text};
 
+use super::super::Paths;
 use super::super::coverage::Coverage;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
+use super::super::shared::{lasting, siblings};
 use super::super::tmp;
 use super::kernel::Seen;
 use super::{Directive, devices};
@@ -24,10 +26,11 @@ pub(super) fn decide(
     observation: &Observation,
     places: &[Place<'_>],
     coverage: &Coverage,
-    seen: &Seen<'_>,
+    (seen, paths): (&Seen<'_>, Paths),
 ) -> Vec<Directive> {
     let private_tmp = private_tmp(observation, places, coverage);
-    let mut directives = protect_system(places, coverage, private_tmp.value.given().is_some());
+    let own_tmp = private_tmp.value.given().is_some();
+    let mut directives = protect_system(places, coverage, (own_tmp, paths == Paths::Exact));
     directives.push(protect_home(observation, places, coverage));
     directives.push(private_tmp);
     directives.extend(devices::decide(places, seen));
@@ -38,7 +41,11 @@ pub(super) fn decide(
 /// `ProtectSystem`, `ReadWritePaths` and `ReadOnlyPaths`. The last, because with a directive that mounts
 /// /proc, /sys or the control groups anew `strict` leaves /run writable: it becomes one of the kernel's own file systems
 /// (`apivfs_table` in src/core/namespace.c; seen with 252).
-fn protect_system(places: &[Place<'_>], coverage: &Coverage, own_tmp: bool) -> Vec<Directive> {
+fn protect_system(
+    places: &[Place<'_>],
+    coverage: &Coverage,
+    (own_tmp, exact): (bool, bool),
+) -> Vec<Directive> {
     let blind: Vec<String> = coverage.blind("files").into_iter().collect();
     let mut roots: BTreeMap<String, Evidence> = BTreeMap::new();
     let mut nowhere: Vec<String> = Vec::new();
@@ -51,7 +58,7 @@ fn protect_system(places: &[Place<'_>], coverage: &Coverage, own_tmp: bool) -> V
         if own_tmp && (is_within(&place.path, b"/tmp") || is_within(&place.path, b"/var/tmp")) {
             continue;
         }
-        match root(place) {
+        match root(place, exact) {
             Some(root) => roots
                 .entry(root.to_owned())
                 .or_default()
@@ -67,6 +74,16 @@ fn protect_system(places: &[Place<'_>], coverage: &Coverage, own_tmp: bool) -> V
         ];
     }
     if nowhere.is_empty() {
+        let above = if exact {
+            Vec::new()
+        } else {
+            siblings(roots.keys().map(String::as_bytes))
+        };
+        for directory in above {
+            if let Some(word) = as_word(&directory) {
+                roots.entry(word.to_owned()).or_default();
+            }
+        }
         let writable = outermost(roots);
         let whole = writable.iter().any(|item| item.value == "-/run");
         let reasons = whole.then(|| "entries were made in /run itself".to_owned());
@@ -97,9 +114,14 @@ fn protect_system(places: &[Place<'_>], coverage: &Coverage, own_tmp: bool) -> V
 /// What has to be writable for what was done there; `None` if that is everything. A file that was
 /// made, removed or replaced stands for its directory: a mounted file cannot be replaced (`EBUSY`).
 /// So does a path that would need quoting: it comes from whoever named the file.
-fn root<'p>(place: &'p Place<'_>) -> Option<&'p str> {
+fn root<'p>(place: &'p Place<'_>, exact: bool) -> Option<&'p str> {
     let path = place.path.as_slice();
-    let start = if place.made() { parent(path) } else { path };
+    let start = match place.made() {
+        true if place.founded() => path,
+        true => parent(path),
+        false if exact => path,
+        false => lasting(place, path),
+    };
     let mut up = std::iter::successors(Some(start), |path| (*path != b"/").then(|| parent(path)));
     up.find_map(as_word).filter(|path| *path != "/")
 }

@@ -7,6 +7,7 @@
 
 mod calls;
 mod devices;
+mod directories;
 mod files;
 mod kernel;
 mod network;
@@ -81,15 +82,24 @@ impl DropIn {
             kernel::no_new_privileges(observation, &seen),
         ];
         directives.push(users::mask(&places, &coverage));
-        directives.extend(files::decide(observation, &places, &coverage, &seen));
+        directives.extend(files::decide(
+            observation,
+            &places,
+            &coverage,
+            (&seen, terms.paths),
+        ));
         directives.push(users::private(observation, &places, &seen));
         directives.extend(network::decide(observation, &places, &coverage, &seen));
         directives.extend(kernel::decide(&seen, &places));
         directives.push(calls::families(observation, &coverage));
         directives.extend(calls::decide(observation, &coverage, &seen, known, terms));
+        let (own, made) = directories::decide(observation, &places);
+        directives.extend(own);
         let mut warnings = warnings::of_coverage(&coverage);
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::sessions(observation));
+        warnings.extend(made);
+        warnings.extend(warnings::pinned(&places));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         Self {
             subject: observation.name.clone(),
