@@ -56,9 +56,10 @@ mod tests {
         let mut facts = Executable::default();
         facts.files.insert("/newroot/dev".into(), File::default());
         let families = facts.families.len();
-        facts
-            .families
-            .insert(Word::new("inet").unwrap(), crate::observation::Seen::default());
+        facts.families.insert(
+            Word::new("inet").unwrap(),
+            crate::observation::Seen::default(),
+        );
         forget_paths(&mut facts);
         assert!(facts.files.is_empty());
         assert_eq!(facts.families.len(), families + 1);

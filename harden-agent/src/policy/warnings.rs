@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::observation::{Host, Observation, Run, Word};
 
-use super::completeness::Completeness;
+use super::completeness::Estimate;
 use super::coverage::Coverage;
 
 /// The kinds of warnings.
@@ -175,7 +175,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
         ));
     }
     if !coverage.is_empty() {
-        warnings.extend(few(&coverage.completeness));
+        warnings.extend(few(&coverage.completeness.calls));
     }
     if coverage.machines.len() > 1 {
         let machines: Vec<&str> = coverage.machines.iter().map(String::as_str).collect();
@@ -191,7 +191,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
 }
 
 /// Whether there were enough tests for a list of what is allowed.
-fn few(completeness: &Completeness) -> Option<Warning> {
+fn few(completeness: &Estimate) -> Option<Warning> {
     /// Below this share more than one call of twenty of the next test is refused.
     const ENOUGH: u8 = 95;
     let tests = completeness.tests;
@@ -207,7 +207,7 @@ fn few(completeness: &Completeness) -> Option<Warning> {
             Id::Incomplete,
             format!(
                 "the {tests} tests still differ: another like them would make about {} calls that are not \
-                 in the list",
+                 in the list; of paths there is no figure at all",
                 completeness.to_come()
             ),
         )),
