@@ -182,7 +182,7 @@ pub struct Decisions {
     /// another kernel
     #[arg(long, value_enum, default_value_t)]
     pub widen: Widen,
-    /// The same as --widen exact: the calls that were seen, and none that happen unasked
+    /// The calls that were seen and no others: none that can happen unasked
     #[arg(long, conflicts_with = "widen")]
     pub exact: bool,
     /// Which kind of list of calls [default: what is recommended, which the file says]

@@ -56,7 +56,7 @@ fn summarise<'a>(
         calls: policy
             .syscalls
             .kept()
-            .map_or(policy.coverage.completeness.calls, <[Item]>::len),
+            .map_or(policy.coverage.completeness.calls.seen, <[Item]>::len),
         capabilities: values(&policy.capabilities.keep),
         protocols: values(&policy.protocols),
         paths: paths.len(),

@@ -3,14 +3,11 @@
 //! Both change facts, not decisions: whatever the sandbox, what somebody allows counts like what was seen, what
 //! somebody denies as if nobody had seen it, and a directory stands for what is in it.
 
-mod absent;
 mod generalise;
 mod overrides;
 
 use crate::observation::{Observation, RunKind};
 
-#[cfg(test)]
-pub(super) use absent::is_covered;
 pub use generalise::Paths;
 pub use overrides::{Overrides, OverridesError};
 
@@ -25,13 +22,12 @@ pub struct Adapted {
     pub remarks: Vec<String>,
 }
 
-/// Leaves out the calls that the kernel did not have, applies `overrides`, then puts directories in the place of files: as far as `paths` says, and where the overrides
+/// Applies `overrides`, then puts directories in the place of files: as far as `paths` says, and where the overrides
 /// ask for it.
 #[must_use]
 pub fn adapt(observation: &Observation, paths: Paths, overrides: &Overrides) -> Adapted {
     let mut exact = observation.clone();
-    let mut remarks = absent::leave_out(&mut exact);
-    remarks.extend(overrides.apply(&mut exact));
+    let mut remarks = overrides.apply(&mut exact);
     let mut general = exact.clone();
     remarks.extend(generalise::generalise(
         &mut general,

@@ -1,19 +1,33 @@
-//! How complete the set of system calls is, by how many of them were seen in one test alone.
+//! How complete the sets of facts are, a figure for each kind: by how many of them were seen in one test alone.
+//!
+//! Calls, capabilities and socket families are small sets that the next test draws from, too. Paths and addresses are
+//! not: another document or client is another name. For them there is no figure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::Serialize;
 
-use crate::observation::{Observation, RunKind, Word};
+use super::calls::Asked;
+use crate::observation::{CapabilityCheck, Executable, Observation, RunKind, Word};
+
+/// The figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Completeness {
+    /// Of calls.
+    pub calls: Estimate,
+    /// Of capabilities granted.
+    pub capabilities: Estimate,
+    /// Of socket families.
+    pub families: Estimate,
+}
 
 /// An estimate, which holds for tests like those that were run, and for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Completeness {
+pub struct Estimate {
     /// How many tests: runs and marked cases, never windows.
     pub tests: usize,
-    /// How many calls were seen.
-    pub calls: usize,
+    /// How many facts were seen.
+    pub seen: usize,
     /// How many of them in one test alone.
     pub once: usize,
     /// How many in two.
@@ -23,37 +37,88 @@ pub struct Completeness {
 }
 
 impl Completeness {
-    pub(super) fn of(observation: &Observation) -> Self {
-        let mut tests: BTreeSet<&Word> = BTreeSet::new();
-        let mut calls: BTreeMap<_, BTreeSet<&Word>> = BTreeMap::new();
-        let runs = observation.tests();
-        for (test, run) in runs.filter(|(_, run)| run.kind != RunKind::Override) {
-            tests.insert(test.id);
-            for executable in run.executables.values() {
-                for (abi, names) in &executable.syscalls {
-                    for name in names.keys() {
-                        calls.entry((abi, name)).or_default().insert(test.id);
-                    }
-                }
-            }
-        }
-        let seen_in = |number| calls.values().filter(|tests| tests.len() == number).count();
+    pub(super) fn of(observation: &Observation, asked: &Asked<'_>) -> Self {
+        let call = |program: &Executable| {
+            let calls = program.syscalls.iter();
+            let calls =
+                calls.flat_map(|(abi, names)| names.keys().map(|name| (*abi, name.clone())));
+            calls
+                .filter(|(abi, name)| asked.made.contains_key(&(*abi, name)))
+                .collect::<Vec<_>>()
+        };
+        let capability = |program: &Executable| {
+            let granted = program.capabilities.iter();
+            let granted =
+                granted.filter(|(_, checks)| checks.contains_key(&CapabilityCheck::Granted));
+            granted.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        let family = |program: &Executable| program.families.keys().cloned().collect::<Vec<_>>();
         Self {
-            tests: tests.len(),
-            calls: calls.len(),
-            once: seen_in(1),
-            twice: seen_in(2),
-            sightings: calls.values().map(BTreeSet::len).sum(),
+            calls: Estimate::of(observation, call),
+            capabilities: Estimate::of(observation, capability),
+            families: Estimate::of(observation, family),
         }
     }
 
-    /// The share, from 0 to 1, of the calls made by one more such test that are in the set: the sample coverage
+    /// A line for each kind that there is a figure for, and what there is none for.
+    #[must_use]
+    pub fn shown(&self) -> Vec<String> {
+        const REST: &str = "no figure: what was not done is not in here";
+        if self.calls.tests < 2 {
+            return vec![format!(
+                "How complete it is: not known, as one test says nothing of the next; {REST}"
+            )];
+        }
+        let kinds = [
+            ("calls", self.calls),
+            ("capabilities", self.capabilities),
+            ("socket families", self.families),
+        ];
+        let mut lines = Vec::new();
+        let mut without = Vec::new();
+        for (kind, estimate) in kinds {
+            match estimate.percent() {
+                Some(percent) => lines.push(format!(
+                    "Of {kind}: {percent} % of those of another such test, by {} of {} seen in one of {} tests alone",
+                    estimate.once, estimate.seen, estimate.tests
+                )),
+                None => without.push(kind),
+            }
+        }
+        without.extend(["paths", "addresses", "arguments"]);
+        lines.push(format!("Of {}: {REST}", without.join(", ")));
+        lines
+    }
+}
+
+impl Estimate {
+    fn of<T: Ord>(observation: &Observation, facts: impl Fn(&Executable) -> Vec<T>) -> Self {
+        let mut tests: BTreeSet<&Word> = BTreeSet::new();
+        let mut seen: BTreeMap<T, BTreeSet<&Word>> = BTreeMap::new();
+        let runs = observation.tests();
+        for (test, run) in runs.filter(|(_, run)| run.kind != RunKind::Override) {
+            tests.insert(test.id);
+            for fact in run.executables.values().flat_map(&facts) {
+                seen.entry(fact).or_default().insert(test.id);
+            }
+        }
+        let seen_in = |number| seen.values().filter(|tests| tests.len() == number).count();
+        Self {
+            tests: tests.len(),
+            seen: seen.len(),
+            once: seen_in(1),
+            twice: seen_in(2),
+            sightings: seen.values().map(BTreeSet::len).sum(),
+        }
+    }
+
+    /// The share, from 0 to 1, of the facts of one more such test that are in the set: the sample coverage
     /// of incidence data (Chao et al. 2014, Ecological Monographs 84, equation 4b). `None` from one
     /// test, which says nothing of the next.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
-        reason = "there are some hundred calls, and the result is an estimate"
+        reason = "there are some hundred facts, and the result is an estimate"
     )]
     pub fn coverage(&self) -> Option<f64> {
         if self.tests < 2 || self.sightings == 0 {
@@ -69,7 +134,7 @@ impl Completeness {
         Some(1.0 - once / self.sightings as f64 * unseen)
     }
 
-    /// How many calls that are not in the set one more such test would make, rounded up.
+    /// How many facts that are not in the set one more such test would show, rounded up.
     #[must_use]
     pub fn to_come(&self) -> usize {
         // The expected number is the share of the new among the sightings of a test (Good 1953).
@@ -88,26 +153,16 @@ impl Completeness {
     }
 }
 
-/// `98 % of the calls of another such test, by 3 of 41 seen in one of 12 tests alone`
-impl fmt::Display for Completeness {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.percent() {
-            None => out.write_str("unknown, as one test says nothing of the next"),
-            Some(percent) => write!(
-                out,
-                "{percent} % of the calls of another such test, by {} of {} seen in one of {} tests alone",
-                self.once, self.calls, self.tests
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
 
-    fn of(tests: &[&[&str]]) -> Completeness {
+    fn all(observation: &Observation) -> Completeness {
+        Completeness::of(observation, &Asked::of(observation))
+    }
+
+    fn of(tests: &[&[&str]]) -> Estimate {
         let mut fixture = Fixture::new();
         for (at, calls) in tests.iter().enumerate() {
             if at > 0 {
@@ -115,7 +170,7 @@ mod tests {
             }
             fixture = fixture.executable("/bin/d").syscalls(calls);
         }
-        Completeness::of(&fixture.observation())
+        all(&fixture.observation()).calls
     }
 
     #[test]
@@ -152,6 +207,44 @@ mod tests {
         let mut fixture = fixture.next_run().executable("/bin/d").syscalls(&["write"]);
         fixture.run().kind = RunKind::Window;
         fixture.run().invocation = Some(Word::new("a").unwrap());
-        assert_eq!(Completeness::of(&fixture.observation()).tests, 1);
+        assert_eq!(all(&fixture.observation()).calls.tests, 1);
+    }
+
+    #[test]
+    fn each_kind_has_its_own_figure_and_paths_have_none() {
+        let two = |second: &str| {
+            let first = Fixture::new()
+                .executable("/bin/d")
+                .syscalls(&["read"])
+                .capability("chown", CapabilityCheck::Granted)
+                .next_run();
+            let second = first
+                .executable("/bin/d")
+                .syscalls(&["read"])
+                .capability(second, CapabilityCheck::Granted);
+            all(&second.observation())
+        };
+        let same = two("chown").shown();
+        assert!(
+            same[0].starts_with("Of calls: 100 % of those of"),
+            "{same:?}"
+        );
+        assert!(same[1].starts_with("Of capabilities: 100 % "), "{same:?}");
+        assert_eq!(
+            same[2],
+            "Of socket families, paths, addresses, arguments: no figure: what was not done is not in here"
+        );
+        assert_eq!(two("setuid").calls.percent(), Some(100));
+        assert!(two("setuid").capabilities.percent() < Some(80));
+    }
+
+    #[test]
+    fn a_call_that_no_kernel_has_is_none() {
+        let first = Fixture::new().executable("/bin/d").syscalls(&["read"]);
+        let second = first
+            .next_run()
+            .executable("/bin/d")
+            .syscalls(&["read", "syscall-1000"]);
+        assert_eq!(all(&second.observation()).calls.percent(), Some(100));
     }
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::calls::{Asked, losses};
 use super::completeness::Completeness;
+use super::evidence::Evidence;
 use crate::observation::{ControlCommand, Observation, Run, RunKind, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
@@ -23,8 +25,10 @@ pub struct Coverage {
     pub executables: BTreeSet<Text>,
     /// The machines' architectures and kernels: `x86_64 6.1.0`.
     pub machines: BTreeSet<String>,
-    /// How complete the set of calls is.
+    /// How complete the sets of each kind of fact are.
     pub completeness: Completeness,
+    /// Calls that the kernel does not have: they were answered, and asked for nothing.
+    pub unanswered: BTreeMap<String, Evidence>,
     /// What was lost, by kind, over all runs.
     pub losses: BTreeMap<Word, u64>,
     /// The facts that some run or window had no hook for, with the number of such ones.
@@ -39,14 +43,15 @@ pub struct Coverage {
 
 impl Coverage {
     pub(super) fn of(observation: &Observation) -> Self {
+        let asked = Asked::of(observation);
         let runs = observation.runs.values();
         let runs = runs.filter(|run| run.kind != RunKind::Override);
-        let mut losses: BTreeMap<Word, u64> = BTreeMap::new();
-        for (kind, lost) in runs.clone().flat_map(|run| &run.losses) {
-            let sum = losses.entry(kind.clone()).or_default();
-            *sum = sum.saturating_add(*lost);
+        let mut lost: BTreeMap<Word, u64> = BTreeMap::new();
+        for (kind, count) in runs.clone().flat_map(losses) {
+            let sum = lost.entry(kind.clone()).or_default();
+            *sum = sum.saturating_add(*count);
         }
-        losses.retain(|_, lost| *lost > 0);
+        lost.retain(|_, count| *count > 0);
         let blind = FACTS
             .iter()
             .map(|fact| {
@@ -73,9 +78,10 @@ impl Coverage {
             machines: runs
                 .map(|run| format!("{} {}", run.host.architecture, run.host.kernel))
                 .collect(),
-            completeness: Completeness::of(observation),
+            completeness: Completeness::of(observation, &asked),
+            unanswered: asked.nothing(),
             filtered: filtered(observation),
-            losses,
+            losses: lost,
             blind,
             rings: count(
                 observation

@@ -15,20 +15,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::unasked::unasked;
-
 /// How far a list of calls goes beyond what was seen.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Widen {
-    /// Not at all: what was seen, and what the start of the program needs
+    /// Not at all
+    #[value(skip)]
     Exact,
-    /// By what happens to a program that does not ask for it, such as the call that the kernel makes after SIGCONT
+    /// What can happen unasked
     #[default]
     None,
-    /// What another version of the C library calls instead
+    /// That, and what another version of the C library calls instead
     Libc,
     /// That, and what it calls on another kernel or architecture
     Kernel,
@@ -125,18 +124,17 @@ const GROUPS: [Group; 29] = [
 ];
 
 /// What a program that the C library starts calls unasked, in one version and not in another.
-const STARTUP: [(&str, &str); 1] = [(
-    "rseq",
-    "glibc 2.35 registers restartable sequences in every thread",
-)];
+const STARTUP: [(&str, &str); 2] = [
+    (
+        "rseq",
+        "glibc 2.35 registers restartable sequences in every thread",
+    ),
+    ("getrandom", "glibc 2.34 takes a random number for malloc()"),
+];
 
-/// The calls that go with those in `seen` and are not among them, each with the reason: those that nobody asks for, and
-/// those that another library or kernel makes instead.
+/// The calls that stand for those in `seen` and are not among them, each with the reason.
 pub(super) fn equivalents(seen: &BTreeSet<&str>, widen: Widen) -> BTreeMap<&'static str, String> {
-    let mut found = match widen {
-        Widen::Exact => BTreeMap::new(),
-        _ => unasked(seen),
-    };
+    let mut found = BTreeMap::new();
     if widen <= Widen::None {
         return found;
     }
@@ -167,12 +165,9 @@ mod tests {
 
     use super::*;
 
-    /// Beyond what nobody asks for.
     fn of(seen: &[&str], widen: Widen) -> Vec<&'static str> {
         let seen = seen.iter().copied().collect();
-        let found = equivalents(&seen, widen).into_iter();
-        let found = found.filter(|(_, why)| why.starts_with("widened"));
-        found.map(|(call, _)| call).collect()
+        equivalents(&seen, widen).into_keys().collect()
     }
 
     #[test]
@@ -181,9 +176,6 @@ mod tests {
             of(&["open", "poll", "set_tid_address"], Widen::None),
             [""; 0]
         );
-        let seen = ["open"].into();
-        assert!(equivalents(&seen, Widen::Exact).is_empty());
-        assert!(equivalents(&seen, Widen::None).contains_key("rt_sigreturn"));
     }
 
     #[test]
@@ -191,7 +183,7 @@ mod tests {
         assert_eq!(of(&["openat"], Widen::Libc), ["open"]);
         assert_eq!(of(&["poll"], Widen::Libc), [""; 0]);
         assert_eq!(of(&["poll"], Widen::Kernel), ["ppoll"]);
-        assert_eq!(of(&["set_tid_address"], Widen::Libc), ["rseq"]);
+        assert_eq!(of(&["set_tid_address"], Widen::Libc), ["getrandom", "rseq"]);
     }
 
     #[test]

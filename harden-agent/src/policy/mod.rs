@@ -32,7 +32,7 @@ mod unasked;
 mod warnings;
 
 pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};
-pub use completeness::Completeness;
+pub use completeness::{Completeness, Estimate};
 pub use coverage::Coverage;
 pub use equivalents::Widen;
 pub use evidence::{Decision, Evidence, Item};

@@ -46,6 +46,7 @@ impl Advice {
         let mut reasons = Vec::new();
         if let Some(percent) = coverage
             .completeness
+            .calls
             .percent()
             .filter(|percent| *percent < ENOUGH)
         {
@@ -59,7 +60,7 @@ impl Advice {
             Mode::Default
         };
         if reasons.is_empty() {
-            reasons.push(match coverage.completeness.percent() {
+            reasons.push(match coverage.completeness.calls.percent() {
                 Some(percent) => {
                     format!("the list has {percent} % of the calls of another such test")
                 }

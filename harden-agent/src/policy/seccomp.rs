@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::observation::{Abi, Host, Observation, Text};
+use crate::observation::{Abi, Observation, Text};
 
 use super::Terms;
-use super::calls::{calls, is_nameless};
+use super::calls::{Asked, is_nameless};
 use super::coverage::Coverage;
 use super::equivalents::{Widen, equivalents};
 use super::evidence::{Decision, Item};
+use super::unasked::unasked;
 use super::warnings::{self, Warning};
 
 /// What the runtime calls itself between loading the filter and the exec of the program: with
@@ -82,6 +83,8 @@ pub struct Allowed {
     pub architectures: BTreeSet<&'static str>,
     /// The calls that the program made.
     pub program: Vec<Item>,
+    /// Those that can happen although the program did not ask for them.
+    pub unasked: Vec<Item>,
     /// Those that only the runtime makes.
     pub runtime: Vec<Item>,
 }
@@ -109,21 +112,18 @@ fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Deci
     }
     let mut reasons = Vec::new();
     let mut architectures = BTreeSet::new();
-    for run in observation.runs.values() {
-        let conventions = run.executables.values();
-        for abi in conventions.flat_map(|one| one.syscalls.keys()) {
-            match architecture(&run.host, *abi) {
-                Some(name) => {
-                    architectures.insert(name);
-                }
-                None => reasons.push(format!(
-                    "libseccomp has no name for the architecture {}",
-                    run.host.architecture
-                )),
+    let asked = Asked::of(observation);
+    for (machine, abi) in &asked.conventions {
+        match architecture(machine, *abi) {
+            Some(name) => {
+                architectures.insert(name);
             }
+            None => reasons.push(format!(
+                "libseccomp has no name for the architecture {machine}"
+            )),
         }
     }
-    let calls = calls(observation);
+    let calls = asked.names();
     if calls.is_empty() {
         reasons.push("no system call was seen".to_owned());
     }
@@ -140,6 +140,12 @@ fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Deci
         .filter(|name| !names.contains(name) && !others.contains_key(name))
         .map(|name| Item::noted(name, "the runtime itself, before it runs the program"))
         .collect();
+    // What is on the runtime's list need not be on this one.
+    let unasked = unasked(&names, &asked.conventions, widen)
+        .into_iter()
+        .filter(|(name, _)| !others.contains_key(name) && !RUNTIME.contains(name))
+        .map(|(name, why)| Item::noted(name, why))
+        .collect();
     let mut program: Vec<Item> = calls
         .into_iter()
         .map(|(name, evidence)| Item::new(name.as_str(), evidence))
@@ -151,13 +157,14 @@ fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Deci
         Allowed {
             architectures,
             program,
+            unasked,
             runtime,
         },
     )
 }
 
-fn architecture(host: &Host, abi: Abi) -> Option<&'static str> {
-    match (host.architecture.as_bytes(), abi) {
+fn architecture(machine: &Text, abi: Abi) -> Option<&'static str> {
+    match (machine.as_bytes(), abi) {
         (b"x86_64", Abi::Native) => Some("x86_64"),
         (b"x86_64", Abi::Ia32) => Some("x86"),
         (b"x86_64", Abi::X32) => Some("x32"),
@@ -196,7 +203,10 @@ mod tests {
         let nameless = Fixture::new()
             .executable("/bin/d")
             .syscalls(&["syscall-470"]);
-        assert!(decided(nameless).given().is_none());
+        // A kernel that may have it.
+        let mut newer = nameless;
+        newer.run().host.kernel = "6.19".into();
+        assert!(decided(newer).given().is_none());
         assert!(decided(Fixture::new()).given().is_none());
         let mut blind = Fixture::new().executable("/bin/d").syscalls(&["read"]);
         blind.run().hooks.clear();

@@ -1,14 +1,14 @@
 //! What whoever installs a file must know. Every kind of warning has an identifier, by which it is looked
 //! up (docs/warnings.md) and silenced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::observation::{Host, Observation, Text, Word};
 
-use super::completeness::Completeness;
+use super::completeness::Estimate;
 use super::coverage::{Coverage, hides_files, uses_ring};
 use super::paths::is_within;
 use super::places::Place;
@@ -184,7 +184,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
         ));
     }
     if !coverage.is_empty() {
-        warnings.extend(few(&coverage.completeness));
+        warnings.extend(few(&coverage.completeness.calls));
     }
     if coverage.machines.len() > 1 {
         let machines: Vec<&str> = coverage.machines.iter().map(String::as_str).collect();
@@ -200,7 +200,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
 }
 
 /// Whether there were enough tests for a list of what is allowed.
-fn few(completeness: &Completeness) -> Option<Warning> {
+fn few(completeness: &Estimate) -> Option<Warning> {
     /// Below this share more than one call of twenty of the next test is refused.
     const ENOUGH: u8 = 95;
     let tests = completeness.tests;
@@ -216,7 +216,7 @@ fn few(completeness: &Completeness) -> Option<Warning> {
             Id::Incomplete,
             format!(
                 "the {tests} tests still differ: another like them would make about {} calls that are not \
-                 in the list",
+                 in the list; of paths there is no figure at all",
                 completeness.to_come()
             ),
         )),

@@ -215,7 +215,7 @@ mod tests {
     use crate::policy::Item;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Id, Terms};
+    use crate::policy::{Id, Terms, Widen};
 
     fn rendered(observation: &Observation, bare: bool) -> String {
         let options = Options {
@@ -425,8 +425,12 @@ mod tests {
             silenced: [Id::FewTests].into(),
             remarks: Vec::new(),
         };
+        let terms = Terms {
+            widen: Widen::Exact,
+            ..Terms::default()
+        };
         let text = profile(
-            &Policy::decide(&observation, Target::default(), &Terms::default()),
+            &Policy::decide(&observation, Target::default(), &terms),
             &options,
         );
         let expected = "\

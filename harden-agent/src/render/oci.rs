@@ -13,7 +13,7 @@ use crate::output::{JSON_MARKER, file_stem};
 use crate::policy::Item;
 use crate::policy::seccomp::{Allowed, Seccomp};
 
-use super::page::{Options, over, warned};
+use super::page::{Options, head, warned};
 
 /// The name of the file.
 #[must_use]
@@ -72,8 +72,7 @@ fn comment(policy: &Seccomp, options: &Options) -> Vec<String> {
     let coverage = &policy.coverage;
     let mut comment = vec![format!("{JSON_MARKER}, for {}", policy.subject)];
     if !options.bare {
-        comment.push(over(coverage));
-        comment.push(format!("Complete: {}", coverage.completeness));
+        comment.extend(head(coverage));
     }
     comment.extend(warned(&policy.warnings, options));
     comment
@@ -81,7 +80,7 @@ fn comment(policy: &Seccomp, options: &Options) -> Vec<String> {
 
 fn entries(allowed: &Allowed, options: &Options) -> anyhow::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for items in [&allowed.program, &allowed.runtime] {
+    for items in [&allowed.program, &allowed.unasked, &allowed.runtime] {
         if items.is_empty() {
             continue;
         }
@@ -159,7 +158,8 @@ mod tests {
                 prop_assert!(entry.args().is_none());
                 names.extend(entry.names().iter().cloned());
             }
-            let items = allowed.program.iter().chain(&allowed.runtime);
+            let items = allowed.program.iter().chain(&allowed.unasked);
+            let items = items.chain(&allowed.runtime);
             let decided: Vec<String> = items.map(|item| item.value.clone()).collect();
             prop_assert_eq!(names, decided);
         }

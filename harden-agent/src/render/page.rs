@@ -24,7 +24,7 @@ fn plural(count: usize, noun: &str) -> String {
 }
 
 /// `Over 2 runs and 1 window of 3 executables`
-pub(super) fn over(coverage: &Coverage) -> String {
+fn over(coverage: &Coverage) -> String {
     format!(
         "Over {}{} of {}",
         plural(coverage.runs, "run"),
@@ -34,6 +34,20 @@ pub(super) fn over(coverage: &Coverage) -> String {
         },
         plural(coverage.executables.len(), "executable")
     )
+}
+
+/// What a file begins with: over what it was made, how much of what there is it has, and what asked for nothing.
+pub(super) fn head(coverage: &Coverage) -> Vec<String> {
+    let mut lines = vec![over(coverage)];
+    lines.extend(coverage.completeness.shown());
+    lines.extend(coverage.unanswered.iter().map(|(call, evidence)| {
+        let evidence = match evidence.count {
+            Some(count) if evidence.executables.is_empty() => format!("{count} times"),
+            _ => evidence.to_string(),
+        };
+        format!("Asks for nothing: {call}: not a call of this kernel: answered ENOSYS; {evidence}")
+    }));
+    lines
 }
 
 /// A line for each warning; for those that were silenced, which and how many.
@@ -74,8 +88,9 @@ impl Page {
 
     /// Over what the file was made.
     pub(super) fn coverage(&mut self, coverage: &Coverage) {
-        self.remark(&over(coverage));
-        self.remark(&format!("Complete: {}", coverage.completeness));
+        for line in head(coverage) {
+            self.remark(&line);
+        }
         for line in self.options.remarks.clone() {
             self.remark(&line);
         }

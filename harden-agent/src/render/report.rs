@@ -12,7 +12,7 @@ use crate::policy::firejail::Policy;
 use crate::policy::systemd::DropIn;
 use crate::policy::{Decision, Evidence, Item};
 
-use super::page::{Options, over, warned};
+use super::page::{Options, head, warned};
 use write::{Cell, Writer, code, plain};
 
 /// How the report is written.
@@ -82,11 +82,8 @@ impl Report<'_> {
     fn coverage(&self, out: &mut Writer, options: &Options) {
         let coverage = &self.policy.coverage;
         let machines: Vec<&str> = coverage.machines.iter().map(String::as_str).collect();
-        let mut lines = vec![
-            over(coverage),
-            format!("On {}", machines.join(", ")),
-            format!("Complete: {}", coverage.completeness),
-        ];
+        let mut lines = head(coverage);
+        lines.insert(1, format!("On {}", machines.join(", ")));
         lines.extend(self.policy.syscalls.advice.shown());
         lines.extend(options.remarks.iter().cloned());
         let lost = coverage

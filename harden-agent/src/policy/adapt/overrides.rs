@@ -259,8 +259,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::Coverage;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Completeness, Coverage};
 
     fn observation() -> Observation {
         Fixture::new()
@@ -319,8 +319,8 @@ mod tests {
         let (before, after) = (Coverage::of(&observation()), Coverage::of(&overridden));
         assert_eq!((before.runs, before.windows), (after.runs, after.windows));
         assert_eq!(
-            Completeness::of(&overridden),
-            Completeness::of(&observation())
+            Coverage::of(&overridden).completeness,
+            Coverage::of(&observation()).completeness
         );
     }
 

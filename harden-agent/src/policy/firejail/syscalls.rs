@@ -10,10 +10,12 @@ use serde::Serialize;
 
 use crate::observation::{Abi, Observation, Word};
 
+use super::super::calls::{Asked, spelt, unnumbered};
 use super::super::coverage::Coverage;
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::mode::{self, Advice, Mode};
+use super::super::unasked::unasked;
 use super::super::warnings::{Id, Warning};
 use super::target::{Launch, Target};
 
@@ -96,21 +98,22 @@ pub(super) fn decide(
     target: &Target,
     (widen, mode): (Widen, Option<Mode>),
 ) -> Syscalls {
+    let asked = Asked::of(observation);
     let mut native: BTreeMap<&Word, Evidence> = BTreeMap::new();
-    let mut secondary: BTreeMap<(Abi, &Word), Evidence> = BTreeMap::new();
-    for (id, run) in observation.tests() {
-        for (path, executable) in &run.executables {
-            for (abi, calls) in &executable.syscalls {
-                for (name, seen) in calls {
-                    match abi {
-                        Abi::Native => native.entry(name).or_default(),
-                        Abi::Ia32 | Abi::X32 => secondary.entry((*abi, name)).or_default(),
-                    }
-                    .add(id, path, seen);
-                }
+    let mut secondary = Vec::new();
+    for ((abi, name), evidence) in asked.made {
+        match abi {
+            Abi::Native => {
+                native.insert(name, evidence);
             }
+            Abi::Ia32 | Abi::X32 => secondary.push(Item::new(spelt(abi, name), evidence)),
         }
     }
+    // The list is one of native calls.
+    let conventions = asked.conventions.into_iter();
+    let conventions = conventions.filter(|(_, abi)| *abi == Abi::Native).collect();
+    let seen = native.keys().map(|name| name.as_str()).collect();
+    let unasked = unasked(&seen, &conventions, widen);
 
     let mut warnings = Vec::new();
     let block_secondary = if let Some(reason) = coverage.blind("syscalls") {
@@ -131,37 +134,38 @@ pub(super) fn decide(
         _ if coverage.blind("syscalls").is_some() => {
             Decision::Withheld(coverage.blind("syscalls").into_iter().collect())
         }
-        Mode::Whitelist => keep(native, observation, target, widen),
-        Mode::Default => Decision::Given(Filter::Default(exceptions(&native, target))),
-        Mode::Blacklist => Decision::Given(Filter::Drop(refused(&native, target))),
+        Mode::Whitelist => keep(native, unasked, observation, (target, widen)),
+        Mode::Default => Decision::Given(Filter::Default(exceptions(&native, &unasked, target))),
+        Mode::Blacklist => Decision::Given(Filter::Drop(refused(&native, &unasked, target))),
     };
     Syscalls {
         advice,
         filter,
         block_secondary,
-        secondary: secondary
-            .into_iter()
-            .map(|((abi, name), evidence)| {
-                let abi = if abi == Abi::X32 { "x32" } else { "ia32" };
-                Item::new(format!("{abi} {name}"), evidence)
-            })
-            .collect(),
+        secondary,
         warnings,
     }
 }
 
-/// What was seen of that which Firejail refuses by itself.
-fn exceptions(native: &BTreeMap<&Word, Evidence>, target: &Target) -> Vec<Item> {
-    let seen = native
-        .iter()
-        .filter(|(name, _)| mode::is_refused(name.as_str()) && is_known(name.as_str(), target));
-    seen.map(|(name, evidence)| Item::new(name.as_str(), evidence.clone()))
-        .collect()
+/// What can happen beside what was seen, with the reasons.
+type Unasked = BTreeMap<&'static str, String>;
+
+/// What was seen of that which Firejail refuses by itself, or can happen.
+fn exceptions(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Target) -> Vec<Item> {
+    let is_one = |name: &str| mode::is_refused(name) && is_known(name, target);
+    let seen = native.iter().filter(|(name, _)| is_one(name.as_str()));
+    let mut items: Vec<Item> = seen
+        .map(|(name, evidence)| Item::new(name.as_str(), evidence.clone()))
+        .collect();
+    let others = unasked.iter().filter(|(name, _)| is_one(name));
+    items.extend(others.map(|(name, why)| Item::noted(*name, why)));
+    items
 }
 
 /// The rest of it, by name: what Firejail refuses by itself differs between its versions.
-fn refused(native: &BTreeMap<&Word, Evidence>, target: &Target) -> Vec<Item> {
-    let seen = native.keys().map(|name| name.as_str()).collect();
+fn refused(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Target) -> Vec<Item> {
+    let seen = native.keys().map(|name| name.as_str());
+    let seen = seen.chain(unasked.keys().copied()).collect();
     mode::unseen(&seen, |name| is_known(name, target))
 }
 
@@ -175,9 +179,9 @@ fn is_known(name: &str, target: &Target) -> bool {
 
 fn keep(
     native: BTreeMap<&Word, Evidence>,
+    unasked: Unasked,
     observation: &Observation,
-    target: &Target,
-    widen: Widen,
+    (target, widen): (&Target, Widen),
 ) -> Decision<Filter> {
     if native.is_empty() {
         return Decision::withheld("no native system call was seen, and an empty list is an error");
@@ -190,7 +194,7 @@ fn keep(
     let mut reasons = Vec::new();
     let mut items: BTreeMap<String, Item> = BTreeMap::new();
     let seen: BTreeSet<&str> = native.keys().map(|name| name.as_str()).collect();
-    for (name, why) in equivalents(&seen, widen) {
+    for (name, why) in unasked.into_iter().chain(equivalents(&seen, widen)) {
         // What this Firejail cannot be told of by name was not asked for by the program.
         if let Ok(Spelling::Name) = spell(name, &architectures, target) {
             items.insert(name.to_owned(), Item::noted(name, why));
@@ -278,14 +282,6 @@ fn number(name: &str, architectures: &BTreeSet<&[u8]>) -> Option<u32> {
     let first = numbers.next()??;
     let same = numbers.all(|other| other == Some(first));
     u32::try_from(first).ok().filter(|_| same)
-}
-
-/// The number in the name that stands for a call without one: `syscall-470`, `syscall_470`.
-fn unnumbered(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("syscall")?.strip_prefix(['-', '_'])?;
-    let number: u32 = digits.parse().ok()?;
-    // What the kernel's tables can ever hold; Firejail would take the number modulo anything.
-    (number < 4096).then_some(number)
 }
 
 #[cfg(test)]
@@ -380,10 +376,12 @@ mod tests {
 
     #[test]
     fn a_name_that_firejail_does_not_know_goes_by_number() {
-        let observation = Fixture::new()
-            .executable("/a")
-            .syscalls(&["read", "futex_waitv", "syscall-470"])
-            .observation();
+        let mut fixture =
+            Fixture::new()
+                .executable("/a")
+                .syscalls(&["read", "futex_waitv", "syscall-470"]);
+        fixture.run().host.kernel = "6.19".into();
+        let observation = fixture.observation();
         let coverage = Coverage::of(&observation);
         let target = Target {
             syscalls: Some(["read".to_owned()].into()),

@@ -2,51 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::Observation;
+use crate::observation::{Abi, Observation};
 
 use super::super::Terms;
-use super::super::calls::{calls, is_nameless};
+use super::super::calls::{Asked, is_nameless};
 use super::super::coverage::Coverage;
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::mode::{self, Advice, Mode};
 use super::super::sockets;
+use super::super::unasked::{SYSTEMD, unasked};
 use super::Directive;
-use super::kernel::{Seen, conventions, namespaces};
+use super::kernel::{Seen, namespaces};
 
 /// What systemd's child calls itself between its filter and the exec of a command, and what is not
 /// in `@default`, which is always allowed: the answer to a Type=exec service's parent and the
 /// dropping of capabilities (`exec_child`, systemd 252).
 const BEFORE_EXEC: [&str; 4] = ["capget", "capset", "prctl", "write"];
-
-/// Those of what nobody asks for that are in `@default`, which is allowed beside every list (`systemd-analyze
-/// syscall-filter @default`, 252).
-const BY_DEFAULT: [&str; 24] = [
-    "brk",
-    "clock_getres",
-    "clock_getres_time64",
-    "clock_gettime",
-    "clock_gettime64",
-    "clock_nanosleep",
-    "clock_nanosleep_time64",
-    "exit",
-    "exit_group",
-    "futex",
-    "futex_time64",
-    "getpid",
-    "getrandom",
-    "gettid",
-    "gettimeofday",
-    "mmap",
-    "mprotect",
-    "munmap",
-    "nanosleep",
-    "restart_syscall",
-    "rt_sigreturn",
-    "sched_yield",
-    "sigreturn",
-    "time",
-];
 
 /// `RestrictAddressFamilies`. It filters socket(2) alone.
 pub(super) fn families(observation: &Observation, coverage: &Coverage) -> Directive {
@@ -79,13 +51,14 @@ pub(super) fn decide(
 ) -> [Directive; 3] {
     let blind: Vec<String> = coverage.blind("syscalls").into_iter().collect();
     let mut architectures = vec![Item::new("native", Evidence::default())];
-    let others = conventions(observation).into_iter();
+    let asked = Asked::of(observation);
+    let others = conventions(&asked).into_iter();
     architectures.extend(others.map(|name| Item::new(name, Evidence::default())));
     let mode = Advice::of(observation, coverage, terms.mode).mode;
     let filter = match mode {
-        Mode::Whitelist => filter(observation, seen, (known, terms.widen), blind.clone()),
+        Mode::Whitelist => filter(&asked, seen, (known, terms.widen), blind.clone()),
         Mode::Default | Mode::Blacklist => {
-            Decision::unless(blind.clone(), refused(observation, known))
+            Decision::unless(blind.clone(), refused(&asked, (known, terms.widen)))
         }
     };
     // An unknown call is answered as by a kernel that does not have it, which is what libraries
@@ -111,9 +84,10 @@ pub(super) fn decide(
 
 /// What is dangerous and was not seen, by name. The tilde before the first makes it a list of what is refused
 /// (systemd.exec(5)).
-fn refused(observation: &Observation, known: Option<&BTreeSet<String>>) -> Vec<Item> {
-    let seen = calls(observation);
-    let seen = seen.keys().map(|name| name.as_str()).collect();
+fn refused(asked: &Asked<'_>, (known, widen): (Option<&BTreeSet<String>>, Widen)) -> Vec<Item> {
+    let seen = asked.names();
+    let mut seen: BTreeSet<&str> = seen.keys().map(|name| name.as_str()).collect();
+    seen.extend(unasked(&seen, &asked.conventions, widen).into_keys());
     let mut items = mode::unseen(&seen, |name| known.is_none_or(|known| known.contains(name)));
     if let Some(first) = items.first_mut() {
         first.value.insert(0, '~');
@@ -121,13 +95,25 @@ fn refused(observation: &Observation, known: Option<&BTreeSet<String>>) -> Vec<I
     items
 }
 
+/// The other conventions by which calls were made, as `SystemCallArchitectures=` names them.
+fn conventions(asked: &Asked<'_>) -> BTreeSet<&'static str> {
+    let conventions = asked.conventions.iter();
+    conventions
+        .filter_map(|(_, abi)| match abi {
+            Abi::Native => None,
+            Abi::Ia32 => Some("x86"),
+            Abi::X32 => Some("x32"),
+        })
+        .collect()
+}
+
 fn filter(
-    observation: &Observation,
+    asked: &Asked<'_>,
     seen: &Seen<'_>,
     (known, widen): (Option<&BTreeSet<String>>, Widen),
     mut reasons: Vec<String>,
 ) -> Decision<Vec<Item>> {
-    let calls = calls(observation);
+    let calls = asked.names();
     if calls.is_empty() {
         reasons.push("no system call was seen".to_owned());
     }
@@ -145,9 +131,15 @@ fn filter(
         .map(|(name, evidence)| (name.to_string(), Item::new(name.as_str(), evidence)))
         .collect();
     for (name, why) in others {
-        let is_implied = BY_DEFAULT.contains(&name) && !why.starts_with("widened");
-        if !is_implied && known.is_none_or(|known| known.contains(name)) {
+        if known.is_none_or(|known| known.contains(name)) {
             items.insert(name.to_owned(), Item::noted(name, why));
+        }
+    }
+    for (name, why) in unasked(&names, &asked.conventions, widen) {
+        if !SYSTEMD.contains(&name) && known.is_none_or(|known| known.contains(name)) {
+            items
+                .entry(name.to_owned())
+                .or_insert_with(|| Item::noted(name, why));
         }
     }
     for name in BEFORE_EXEC {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Abi, Observation, Operation, Text, Word};
+use crate::observation::{Observation, Operation, Text, Word};
 
 use super::super::capabilities::{self, Needs};
 use super::super::coverage::Coverage;
@@ -286,18 +286,4 @@ fn written<'a>(
                 .any(|directory| is_within(&place.path, directory))
         })
         .map(|place| format!("{} was written", Text::from(&place.path)))
-}
-
-/// The other conventions by which calls were made, as `SystemCallArchitectures=` names them.
-pub(super) fn conventions(observation: &Observation) -> BTreeSet<&'static str> {
-    let runs = observation.runs.values();
-    runs.flat_map(|run| run.executables.values())
-        .flat_map(|facts| facts.syscalls.iter())
-        .filter(|(_, calls)| !calls.is_empty())
-        .filter_map(|(abi, _)| match abi {
-            Abi::Native => None,
-            Abi::Ia32 => Some("x86"),
-            Abi::X32 => Some("x32"),
-        })
-        .collect()
 }

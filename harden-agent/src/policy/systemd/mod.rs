@@ -156,7 +156,7 @@ mod tests {
         let drop_in = decided(daemon());
         assert_eq!(
             words(&drop_in, "SystemCallFilter").unwrap(),
-            "capget capset exit_group prctl read write"
+            "capget capset exit_group getcpu prctl read write"
         );
     }
 
@@ -199,8 +199,9 @@ mod tests {
         let observation = daemon().syscalls(&["mseal"]).observation();
         let drop_in = DropIn::decide(&observation, Some(&known), &Terms::default());
         assert!(drop_in.given("SystemCallFilter").is_none());
-        let observation = daemon().syscalls(&["syscall-470"]).observation();
-        let drop_in = DropIn::decide(&observation, None, &Terms::default());
+        let mut newer = daemon().syscalls(&["syscall-470"]);
+        newer.run().host.kernel = "6.19".into();
+        let drop_in = decided(newer);
         assert!(drop_in.given("SystemCallFilter").is_none());
     }
 

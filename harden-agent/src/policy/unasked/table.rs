@@ -1,47 +1,304 @@
-//! Every other call of x86-64: what happens only if the program, or a library that it chose to call, asks for it.
+//! The verdict on every call: can it happen in a run without the program asking for it there?
 //!
-//! Gone through one by one against Linux 6.18 and glibc 2.36. The near misses:
-//! - `rseq`, `set_robust_list`, `sigaltstack`: made as a thread begins, and a program with threads has shown them;
-//! - `writev`: glibc's message before it aborts. Without it the message is missing, and the program ends all the same;
-//! - `rt_sigaction`: abort(3) takes a handler of SIGABRT away if that returns. A program that has one has made the call;
-//! - `membarrier`, `sched_getaffinity`, `sysinfo`, `prlimit64`: of libraries that size themselves, at the start;
-//! - `uretprobe`, `uprobe`: made by the kernel's own trampoline while somebody traces the program. A filter that refuses
-//!   them ends it (since Linux 6.11; seccomp lets them pass since 6.14), but no daemon is traced in its usual work.
+//! Those that can, each with its cause; `never.rs` has all the others, by what asks for them. The names are those of
+//! x86-64, ia32 and arm64 together; `docs/calls.md` says the same to a reader.
 
-/// Their names, parted by spaces and line breaks.
-pub const ASKED: &str = "\
-read write open close stat fstat lstat lseek rt_sigaction ioctl pread64 pwrite64 readv writev access pipe \
-select msync mincore shmget shmat shmctl dup dup2 pause getitimer alarm setitimer sendfile socket connect \
-accept sendto recvfrom sendmsg recvmsg shutdown bind listen getsockname getpeername socketpair setsockopt \
-getsockopt clone fork vfork execve wait4 kill uname semget semop semctl shmdt msgget msgsnd msgrcv msgctl \
-fcntl flock fsync fdatasync truncate ftruncate getdents getcwd chdir fchdir rename mkdir rmdir creat link \
-unlink symlink readlink chmod fchmod chown fchown lchown umask getrlimit getrusage sysinfo times ptrace getuid \
-syslog getgid setuid setgid geteuid getegid setpgid getppid getpgrp setsid setreuid setregid getgroups \
-setgroups setresuid getresuid setresgid getresgid getpgid setfsuid setfsgid getsid capget capset rt_sigpending \
-rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend sigaltstack utime mknod uselib personality ustat statfs fstatfs \
-sysfs getpriority setpriority sched_setparam sched_getparam sched_setscheduler sched_getscheduler \
-sched_get_priority_max sched_get_priority_min sched_rr_get_interval mlock munlock mlockall munlockall vhangup \
-modify_ldt pivot_root _sysctl prctl arch_prctl adjtimex setrlimit chroot sync acct settimeofday mount umount2 \
-swapon swapoff reboot sethostname setdomainname iopl ioperm create_module init_module delete_module \
-get_kernel_syms query_module quotactl nfsservctl getpmsg putpmsg afs_syscall tuxcall security readahead \
-setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr removexattr \
-lremovexattr fremovexattr tkill sched_setaffinity sched_getaffinity set_thread_area io_setup io_destroy \
-io_getevents io_submit io_cancel get_thread_area lookup_dcookie epoll_create epoll_ctl_old epoll_wait_old \
-remap_file_pages getdents64 set_tid_address semtimedop fadvise64 timer_create timer_settime timer_gettime \
-timer_getoverrun timer_delete clock_settime epoll_wait epoll_ctl utimes vserver mbind set_mempolicy \
-get_mempolicy mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr kexec_load waitid add_key \
-request_key keyctl ioprio_set ioprio_get inotify_init inotify_add_watch inotify_rm_watch migrate_pages openat \
-mkdirat mknodat fchownat futimesat newfstatat unlinkat renameat linkat symlinkat readlinkat fchmodat faccessat \
-pselect6 ppoll unshare set_robust_list get_robust_list splice tee sync_file_range vmsplice move_pages \
-utimensat epoll_pwait signalfd timerfd_create eventfd fallocate timerfd_settime timerfd_gettime accept4 \
-signalfd4 eventfd2 epoll_create1 dup3 pipe2 inotify_init1 preadv pwritev rt_tgsigqueueinfo perf_event_open \
-recvmmsg fanotify_init fanotify_mark prlimit64 name_to_handle_at open_by_handle_at clock_adjtime syncfs \
-sendmmsg setns process_vm_readv process_vm_writev kcmp finit_module sched_setattr sched_getattr renameat2 \
-seccomp memfd_create kexec_file_load bpf execveat userfaultfd membarrier mlock2 copy_file_range preadv2 \
-pwritev2 pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq uretprobe uprobe pidfd_send_signal \
-io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig fsmount fspick pidfd_open \
-clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd \
-landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret process_mrelease futex_waitv \
-set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake futex_wait futex_requeue statmount \
-listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat \
-removexattrat open_tree_attr file_getattr file_setattr";
+use super::{Cause, Kind, Rule};
+
+/// In every program.
+const ALWAYS: Cause = Cause {
+    calls: &[],
+    without: None,
+    what: "any program",
+};
+/// Every C library makes this call before main (`__libc_setup_tls` of glibc, `static_init_tls` of musl).
+const LIBRARY: Cause = Cause {
+    calls: &[&["set_tid_address"]],
+    without: None,
+    what: "what a C library starts: set_tid_address",
+};
+/// glibc makes `set_robust_list` at every start; musl does not.
+const MUSL: Cause = Cause {
+    calls: &[&["set_tid_address"]],
+    without: Some("set_robust_list"),
+    what: "what musl starts: set_tid_address without set_robust_list",
+};
+const THREADS: Cause = Cause {
+    calls: &[&["clone", "clone3"]],
+    without: None,
+    what: "what has threads or children: clone",
+};
+/// glibc makes `set_robust_list` in every thread; locks in shared memory need no thread of one's own.
+const LOCKS: Cause = Cause {
+    calls: &[&["clone", "clone3", "set_robust_list"]],
+    without: None,
+    what: "what may share locks: clone or set_robust_list",
+};
+/// Go's runtime, too, which makes no call of [`LIBRARY`].
+const CRASHES: Cause = Cause {
+    calls: &[&["clone", "clone3", "set_tid_address"]],
+    without: None,
+    what: "what a C library starts, or has threads: set_tid_address or clone",
+};
+const STREAMS: Cause = Cause {
+    calls: &[&["set_tid_address"], &["read", "readv"]],
+    without: None,
+    what: "what a C library starts and reads: set_tid_address and read",
+};
+const CHANNELS: Cause = Cause {
+    calls: &[&[
+        "accept",
+        "accept4",
+        "connect",
+        "pipe",
+        "pipe2",
+        "socket",
+        "socketcall",
+        "socketpair",
+    ]],
+    without: None,
+    what: "what has pipes or sockets: pipe, socket, accept",
+};
+const CONNECTIONS: Cause = Cause {
+    calls: &[&["connect", "socketcall"]],
+    without: None,
+    what: "what connects: connect",
+};
+const CHILDREN: Cause = Cause {
+    calls: &[&["clone", "clone3", "fork", "vfork"]],
+    without: None,
+    what: "what has children: clone, fork or vfork",
+};
+const WAITS: Cause = Cause {
+    calls: &[
+        &["rt_sigaction", "sigaction"],
+        &["wait4", "waitid", "waitpid"],
+    ],
+    without: None,
+    what: "what handles signals and waits for children: rt_sigaction and wait4",
+};
+const ALLOCATES: Cause = Cause {
+    calls: &[&["fallocate"]],
+    without: None,
+    what: "what allocates: fallocate",
+};
+const COPIES: Cause = Cause {
+    calls: &[&["copy_file_range", "sendfile", "sendfile64", "splice"]],
+    without: None,
+    what: "what copies: sendfile, splice or copy_file_range",
+};
+const RING: Cause = Cause {
+    calls: &[&["io_uring_setup"]],
+    without: None,
+    what: "what has a ring: io_uring_setup",
+};
+const AIO: Cause = Cause {
+    calls: &[&["io_setup"]],
+    without: None,
+    what: "what has asynchronous requests: io_setup",
+};
+
+/// What can happen unasked.
+pub(super) const RULES: [Rule; 24] = [
+    Rule {
+        kind: Kind::Kernel,
+        calls: &["restart_syscall"],
+        cause: ALWAYS,
+        reason: "the kernel makes it after a stop and continue, a suspend or the freezer, for a call that waited",
+        source: "ERESTART_RESTARTBLOCK, arch/x86/kernel/signal.c; restart_syscall(2)",
+    },
+    Rule {
+        kind: Kind::Kernel,
+        calls: &["rt_sigreturn", "sigreturn"],
+        cause: ALWAYS,
+        reason: "a handler that a signal calls returns by it",
+        source: "sigreturn(2)",
+    },
+    Rule {
+        kind: Kind::Vdso,
+        calls: &[
+            "clock_getres",
+            "clock_getres_time64",
+            "clock_gettime",
+            "clock_gettime64",
+            "getcpu",
+            "gettimeofday",
+            "time",
+        ],
+        cause: ALWAYS,
+        reason: "no call where the vDSO can answer, and one where the clock source or the machine is another",
+        source: "vdso(7); lib/vdso/gettimeofday.c",
+    },
+    Rule {
+        kind: Kind::Vdso,
+        calls: &["getrandom"],
+        cause: LIBRARY,
+        reason: "the vDSO answers from Linux 6.11 and glibc 2.41 on, and falls back; glibc 2.36 asks at the first \
+                 malloc()",
+        source: "lib/vdso/getrandom.c; tcache_key_initialize, malloc/malloc.c",
+    },
+    Rule {
+        kind: Kind::Exit,
+        calls: &["exit", "exit_group"],
+        cause: ALWAYS,
+        reason: "a thread or the program ends by it",
+        source: "_exit(2)",
+    },
+    Rule {
+        kind: Kind::Exit,
+        calls: &["getpid", "gettid", "rt_sigprocmask", "tgkill"],
+        cause: CRASHES,
+        reason: "abort(3), which a failed assertion, a smashed stack and a spoilt heap end in; Go wakes its threads by \
+                 tgkill",
+        source: "stdlib/abort.c and nptl/pthread_kill.c, glibc 2.36; preemptM, runtime/signal_unix.go",
+    },
+    Rule {
+        kind: Kind::Exit,
+        calls: &["tkill"],
+        cause: MUSL,
+        reason: "abort(3) of musl",
+        source: "src/signal/raise.c, musl 1.2",
+    },
+    Rule {
+        kind: Kind::Exit,
+        calls: &["write", "writev"],
+        cause: LIBRARY,
+        reason: "a message of the C library about an error",
+        source: "__libc_message, sysdeps/posix/libc_fatal.c, glibc 2.36; __stdio_write.c, musl",
+    },
+    Rule {
+        kind: Kind::Exit,
+        calls: &["_llseek", "lseek"],
+        cause: STREAMS,
+        reason: "at exit, for what was read ahead of a file and not used",
+        source: "_IO_unbuffer_all, libio/genops.c; exit(3)",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["clock_nanosleep", "clock_nanosleep_time64", "nanosleep"],
+        cause: ALWAYS,
+        reason: "a retry sleeps: what another holds or has not made yet is tried again; only the caller waits",
+        source: "nanosleep(2); clock_nanosleep since glibc 2.31",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["futex", "futex_time64"],
+        cause: LOCKS,
+        reason: "a lock is a call only where another has it",
+        source: "futex(7)",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["sched_yield"],
+        cause: THREADS,
+        reason: "a spinning lock lets others run",
+        source: "sched_yield(2); osyield, runtime/proc.go of Go",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &[
+            "_newselect",
+            "poll",
+            "ppoll",
+            "ppoll_time64",
+            "pselect6",
+            "pselect6_time64",
+            "select",
+        ],
+        cause: CHANNELS,
+        reason: "a full or empty pipe or socket is waited for after EAGAIN",
+        source: "poll(2); wait_on_socket, nscd/nscd_helper.c, glibc",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["getsockopt"],
+        cause: CONNECTIONS,
+        reason: "after EINPROGRESS, how connecting went",
+        source: "connect(2)",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["wait4", "waitid", "waitpid"],
+        cause: CHILDREN,
+        reason: "a child that outlived the recording ends",
+        source: "wait(2)",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &[
+            "pause",
+            "rt_sigprocmask",
+            "rt_sigsuspend",
+            "rt_sigtimedwait",
+            "rt_sigtimedwait_time64",
+        ],
+        cause: WAITS,
+        reason: "a child that has not ended when it is waited for is waited for by its signal",
+        source: "waitproc, src/jobs.c of dash; sigwaitinfo(2)",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["io_uring_enter"],
+        cause: RING,
+        reason: "the kernel's thread of a ring sleeps when there is nothing to do, and is woken by it",
+        source: "IORING_SQ_NEED_WAKEUP, io_uring_setup(2)",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["io_getevents"],
+        cause: AIO,
+        reason: "libaio asks the kernel only where memory says that something is done, or to wait",
+        source: "src/io_getevents.c of libaio; io_getevents(2)",
+    },
+    Rule {
+        kind: Kind::Fallback,
+        calls: &[
+            "fcntl",
+            "fcntl64",
+            "fstat",
+            "fstat64",
+            "fstatfs",
+            "fstatfs64",
+            "pread64",
+            "pwrite64",
+        ],
+        cause: ALLOCATES,
+        reason: "posix_fallocate(3) writes itself on a file system that does not have it",
+        source: "sysdeps/posix/posix_fallocate.c, glibc 2.36",
+    },
+    Rule {
+        kind: Kind::Fallback,
+        calls: &["read", "write"],
+        cause: COPIES,
+        reason: "on a file system or descriptor that cannot, it is copied by hand",
+        source: "copy_file_range(2), sendfile(2): EINVAL, EXDEV, EOPNOTSUPP",
+    },
+    Rule {
+        kind: Kind::Memory,
+        calls: &["brk", "madvise", "mmap", "mmap2", "mremap", "munmap"],
+        cause: LIBRARY,
+        reason: "malloc(3) grows, moves and gives back with what there is to do",
+        source: "malloc/malloc.c, glibc 2.36: sysmalloc, mremap_chunk, systrim; free.c, musl 1.2",
+    },
+    Rule {
+        kind: Kind::Memory,
+        calls: &["mprotect"],
+        cause: THREADS,
+        reason: "the heap of a thread that has one of its own grows by it",
+        source: "grow_heap, malloc/arena.c, glibc 2.36",
+    },
+    Rule {
+        kind: Kind::Memory,
+        calls: &["sched_getaffinity"],
+        cause: THREADS,
+        reason: "malloc(3) asks for the number of processors when threads want more heaps",
+        source: "arena_get2, malloc/arena.c; __get_nprocs_sched, glibc 2.35",
+    },
+    Rule {
+        kind: Kind::Memory,
+        calls: &["sysinfo"],
+        cause: LIBRARY,
+        reason: "qsort(3) of more than a kilobyte asks for the size of the memory",
+        source: "stdlib/msort.c, glibc 2.36",
+    },
+];
