@@ -99,7 +99,7 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
             Argument::PersonalitySet,
         ),
         425 => facts.set(Argument::IoUring),
-        // rt_sigaction (sigaction of 32-bit programs has the handler first, too)
+        // rt_sigaction
         13 => facts.set_if(
             argument(0) as u32 == SIGHUP && is_handler(call, argument(1)),
             Argument::HandlesHangup,
