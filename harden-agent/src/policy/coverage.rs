@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::completeness::Completeness;
+use super::elsewhere;
 use crate::observation::{ControlCommand, Observation, Run, RunKind, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
@@ -31,6 +32,8 @@ pub struct Coverage {
     pub blind: BTreeMap<String, usize>,
     /// What confined it already, and in how many runs and windows; `None`: nothing did.
     pub filtered: Option<(BTreeSet<Word>, usize)>,
+    /// The programs that ran in another root: what they did with files says nothing of this machine's.
+    pub other_roots: BTreeSet<Text>,
     /// The unit's other commands that were seen.
     pub control: BTreeSet<ControlCommand>,
 }
@@ -73,6 +76,10 @@ impl Coverage {
                 .collect(),
             completeness: Completeness::of(observation),
             filtered: filtered(observation),
+            other_roots: elsewhere::programs(observation)
+                .into_iter()
+                .cloned()
+                .collect(),
             losses,
             blind,
         }
@@ -83,12 +90,17 @@ impl Coverage {
         if self.is_empty() {
             return Some("the observation holds no run".to_owned());
         }
-        self.blind.get(fact).map(|count| {
-            format!(
+        if let Some(count) = self.blind.get(fact) {
+            return Some(format!(
                 "{count} of {} had no hook for {fact}: they could not be seen",
                 self.all()
-            )
-        })
+            ));
+        }
+        let there = self.other_roots.first().filter(|_| fact == "files")?;
+        Some(format!(
+            "{there} ran in another root: its paths are not this machine's, and what of this machine was behind them is \
+             not known"
+        ))
     }
 
     /// Whether there is nothing at all to go by.

@@ -7,6 +7,7 @@ use crate::observation::{
     Text,
 };
 
+use super::elsewhere;
 use super::evidence::Evidence;
 use super::paths::{Links, Walk, components, is_within, parent};
 
@@ -147,7 +148,8 @@ pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
     let mut all = Vec::new();
     for (id, run) in observation.tests() {
         let links = Links::new(&run.symlinks);
-        for (path, executable) in &run.executables {
+        let host = run.executables.iter();
+        for (path, executable) in host.filter(|(_, facts)| !elsewhere::began_there(facts)) {
             let source = Source {
                 run: id,
                 links: &links,
