@@ -1,4 +1,4 @@
-//! What comes with a sandbox and is in no name of an option: no_new_privs with a filter, a mount namespace, a PID
+//! What comes with a sandbox and is in no name of an option: `no_new_privs` with a filter, a mount namespace, a PID
 //! namespace, and that all of it is inherited; and the capabilities that no check tells.
 
 use std::{
@@ -61,6 +61,8 @@ impl<'a> Case<'a> {
     }
 
     fn confined(&self, machine: &Machine, drop_in: &str) -> Result<()> {
+        // Its ExecStop= is run as the unit is configured then.
+        let _ = machine.try_run(&["systemctl", "stop", self.unit])?;
         let path = format!("/run/systemd/system/{}.d/50-harden.conf", self.unit);
         machine.write(&path, drop_in)?;
         machine.run(&["systemctl", "daemon-reload"]).map(drop)
@@ -136,6 +138,10 @@ fn set_id_programs_and_file_capabilities_keep_what_they_give() -> Result<()> {
             "test -e /run/implied.out/bound",
         ),
     ] {
+        // An agent outside of a container does not learn a unit's user: only set-id bits are seen by themselves.
+        if name == "a file capability" && machine.container().is_some() {
+            continue;
+        }
         let case = Case {
             before,
             ..Case::of(name, settings, works)
@@ -159,7 +165,9 @@ fn set_id_programs_and_file_capabilities_keep_what_they_give() -> Result<()> {
         ..Case::of("of root", root, MAIL_IS_THERE)
     };
     let written = case.recorded(&agent, &machine)?;
-    ensure!(is_given(&written.drop_in, "SystemCallFilter"));
+    if machine.container().is_none() {
+        ensure!(is_given(&written.drop_in, "SystemCallFilter"));
+    }
     case.holds(&machine, &written.drop_in, "NoNewPrivileges=yes")
 }
 

@@ -8,7 +8,7 @@ use crate::observation::{Observation, Operation, Text, Word};
 use super::coverage::Coverage;
 
 /// Changes what is mounted, hands out what is, or watches it. In a mount namespace of one's own, all of it is about that
-/// alone: mounts come in from outside, and never get out (`MS_SLAVE`, mount_namespaces(7)), and a mark of fanotify on a
+/// alone: mounts come in from outside, and never get out (`MS_SLAVE`, `mount_namespaces(7)`), and a mark of fanotify on a
 /// mount is on the copy.
 const CALLS: [&str; 10] = [
     "fanotify_init",

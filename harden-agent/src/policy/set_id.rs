@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{CapabilityCheck, Executable, Observation, Text};
+use crate::observation::{CapabilityCheck, Executable, Observation, Run, RunKind, Text};
 
 use super::capabilities::is_needed;
 use super::coverage::Coverage;
@@ -50,7 +50,8 @@ pub(super) fn gains(observation: &Observation) -> Vec<String> {
 /// src/core/execute.c, 252). From 255 on it keeps that until they are installed (`keep_seccomp_privileges` in
 /// src/core/exec-invoke.c); by which the drop-in will be read is not known.
 pub(super) fn implied(observation: &Observation, coverage: &Coverage) -> Vec<String> {
-    if observation.runs.values().all(|run| run.uid == 0) {
+    let mut runs = observation.runs.values();
+    if runs.all(|run| run.uid == 0 && !is_user_unknown(run)) {
         return Vec::new();
     }
     let mut reasons = gains(observation);
@@ -60,6 +61,12 @@ pub(super) fn implied(observation: &Observation, coverage: &Coverage) -> Vec<Str
         .into_iter()
         .map(|reason| format!("{why}: {reason}"))
         .collect()
+}
+
+/// Whether nobody said as whom it was started: a unit's user is known with its command, from systemd, and the agent cannot
+/// ask that of a container. Then it is written as root's.
+fn is_user_unknown(run: &Run) -> bool {
+    !matches!(run.kind, RunKind::Command | RunKind::Override) && run.command.is_empty()
 }
 
 fn used(facts: &Executable) -> impl Iterator<Item = &str> {
@@ -90,8 +97,7 @@ mod tests {
     use super::*;
     use crate::observation::ControlCommand;
 
-    fn implied_for(uid: u32, fixture: Fixture) -> Vec<String> {
-        let mut fixture = fixture;
+    fn implied_for(uid: u32, mut fixture: Fixture) -> Vec<String> {
         fixture.run().uid = uid;
         let observation = fixture.observation();
         implied(&observation, &Coverage::of(&observation))
@@ -113,6 +119,9 @@ mod tests {
             assert_eq!(implied_for(7, fixture()).len(), 1);
         }
         assert!(implied_for(7, Fixture::new().executable("/bin/d")).is_empty());
+        let mut unknown = sudo();
+        unknown.run().kind = RunKind::Invocation;
+        assert_eq!(implied_for(0, unknown).len(), 1);
     }
 
     #[test]

@@ -11,11 +11,11 @@ use super::capabilities::Need;
 /// security/commoncap.c): so root with all capabilities is never asked, and is once it has fewer than that process.
 const PTRACE: &str = "no check was seen, as root had all that the other process had: with fewer it is asked for \
                       (cap_ptrace_access_check)";
-/// `create_user_ns` in kernel/user_namespace.c, since 5.12: `parent_could_setfcap` is read when the map is written.
+/// `create_user_ns` in `kernel/user_namespace.c`, since 5.12: `parent_could_setfcap` is read when the map is written.
 const SETFCAP: &str = "no check tells it: without it the kernel lets nobody map root into a user namespace that it made \
                        (parent_could_setfcap, since 5.12)";
 
-/// The files of a process that ask for `PTRACE_MODE_READ` or more (fs/proc/base.c, namespaces.c, task_mmu.c). The
+/// The files of a process that ask for `PTRACE_MODE_READ` or more (`fs/proc/base.c`, `namespaces.c`, `task_mmu.c`). The
 /// others, such as `stat` and `status`, answer anyway.
 const GUARDED: [&str; 20] = [
     "auxv",
