@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
 use super::evidence::{Evidence, Item};
-use super::unasked;
+use super::unchecked;
 
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
@@ -31,7 +31,7 @@ pub(super) struct Need<'a> {
     /// Whether some task asked to keep it.
     kept: bool,
     /// Why it is needed although no check was seen.
-    pub unasked: BTreeSet<&'static str>,
+    pub unchecked: BTreeSet<&'static str>,
     /// Why it is perhaps not needed.
     doubt: Option<&'static str>,
 }
@@ -55,7 +55,7 @@ impl Need<'_> {
             .asked()
             .into_iter()
             .chain(kept.map(str::to_owned))
-            .chain(self.unasked.iter().map(|why| (*why).to_owned()))
+            .chain(self.unchecked.iter().map(|why| (*why).to_owned()))
             .chain(doubt)
             .collect();
         (!clauses.is_empty()).then(|| clauses.join("; "))
@@ -113,10 +113,10 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
             }
         }
     }
-    unasked::add(observation, &mut needed);
+    unchecked::add(observation, &mut needed);
     for (name, need) in &mut needed {
-        let is_sure = need.kept || !need.unasked.is_empty();
-        need.doubt = unasked::doubt(name.as_str(), &need.calls, sets_id).filter(|_| !is_sure);
+        let is_sure = need.kept || !need.unchecked.is_empty();
+        need.doubt = unchecked::doubt(name.as_str(), &need.calls, sets_id).filter(|_| !is_sure);
     }
     noise.retain(|(name, _), _| !needed.contains_key(*name));
     Needs { needed, noise }

@@ -32,7 +32,7 @@ mod set_id;
 mod sockets;
 pub mod systemd;
 mod tmp;
-mod unasked;
+mod unchecked;
 mod warnings;
 
 pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};

@@ -116,7 +116,7 @@ pub(super) fn add<'a>(observation: &'a Observation, needed: &mut BTreeMap<Word, 
             let need = needed.entry(word).or_default();
             need.evidence
                 .add(id, path, &crate::observation::Seen::default());
-            need.unasked.insert(why);
+            need.unchecked.insert(why);
         }
     }
 }
