@@ -23,6 +23,7 @@ mod firejail_profiles;
 mod homes;
 mod hostile_names;
 mod http_server;
+mod implied;
 mod io_uring;
 mod junk_calls;
 mod kernel_log;

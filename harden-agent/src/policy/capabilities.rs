@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
 use super::evidence::{Evidence, Item};
+use super::unchecked;
 
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
-    /// Granted to the task itself.
-    pub needed: BTreeMap<&'a Word, Need<'a>>,
+    /// Granted to the task itself, asked to be kept, or looked for without a check.
+    pub needed: BTreeMap<Word, Need<'a>>,
     /// Asked for, and not needed.
     pub noise: BTreeMap<(&'a Word, CapabilityCheck), Evidence>,
 }
@@ -27,15 +28,37 @@ pub(super) struct Need<'a> {
     calls: BTreeSet<&'a Word>,
     /// What they were about.
     objects: BTreeSet<&'a Text>,
+    /// Whether some task asked to keep it.
+    kept: bool,
+    /// Why it is needed although no check was seen.
+    pub unchecked: BTreeSet<&'static str>,
+    /// Why it is perhaps not needed.
+    doubt: Option<&'static str>,
 }
 
 impl Need<'_> {
     /// `value` with all that asks for it.
     pub(super) fn item(self, value: impl Into<String>) -> Item {
         Item {
-            note: self.asked(),
+            note: self.note(),
             ..Item::new(value, self.evidence)
         }
+    }
+
+    /// All that there is to say about it.
+    fn note(&self) -> Option<String> {
+        let kept = self
+            .kept
+            .then_some("capset(2) or an ambient raise asks to keep it, and fails without");
+        let doubt = self.doubt.map(|why| format!("perhaps not needed: {why}"));
+        let clauses: Vec<String> = self
+            .asked()
+            .into_iter()
+            .chain(kept.map(str::to_owned))
+            .chain(self.unchecked.iter().map(|why| (*why).to_owned()))
+            .chain(doubt)
+            .collect();
+        (!clauses.is_empty()).then(|| clauses.join("; "))
     }
 
     /// In which calls, and about what: `asked for in bind: bind inet 0.0.0.0:80`.
@@ -58,7 +81,8 @@ impl Need<'_> {
 
 /// Tells needs from noise.
 pub(super) fn needs(observation: &Observation) -> Needs<'_> {
-    let mut needed: BTreeMap<&Word, Need<'_>> = BTreeMap::new();
+    let mut needed: BTreeMap<Word, Need<'_>> = BTreeMap::new();
+    let mut sets_id = false;
     let mut noise: BTreeMap<(&Word, CapabilityCheck), Evidence> = BTreeMap::new();
     for (id, run) in observation.tests() {
         for (path, executable) in &run.executables {
@@ -66,13 +90,17 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
                 for (check, seen) in checks {
                     match check {
                         CapabilityCheck::Granted | CapabilityCheck::Kept => {
-                            &mut needed.entry(name).or_default().evidence
+                            let need = needed.entry(name.clone()).or_default();
+                            need.kept |= *check == CapabilityCheck::Kept;
+                            &mut need.evidence
                         }
                         other => noise.entry((name, *other)).or_default(),
                     }
                     .add(id, path, seen);
                 }
             }
+            let mut arguments = executable.arguments.keys();
+            sets_id |= arguments.any(|name| name.as_str() == "mode-setid");
             for (name, calls) in &executable.capability_calls {
                 if let Some(need) = needed.get_mut(name) {
                     need.calls.extend(calls.keys());
@@ -85,7 +113,12 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
             }
         }
     }
-    noise.retain(|(name, _), _| !needed.contains_key(name));
+    unchecked::add(observation, &mut needed);
+    for (name, need) in &mut needed {
+        let is_sure = need.kept || !need.unchecked.is_empty();
+        need.doubt = unchecked::doubt(name.as_str(), &need.calls, sets_id).filter(|_| !is_sure);
+    }
+    noise.retain(|(name, _), _| !needed.contains_key(*name));
     Needs { needed, noise }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::calls::{Asked, losses};
 use super::completeness::Completeness;
+use super::elsewhere;
 use super::evidence::Evidence;
 use crate::observation::{ControlCommand, Observation, Run, RunKind, Text, Word};
 
@@ -37,6 +38,8 @@ pub struct Coverage {
     pub filtered: Option<(BTreeSet<Word>, usize)>,
     /// How many runs and windows used `io_uring` where the hook for files does not see what is opened through it.
     pub rings: usize,
+    /// The programs that ran in another root: what they did with files says nothing of this machine's.
+    pub other_roots: BTreeSet<Text>,
     /// The unit's other commands that were seen.
     pub control: BTreeSet<ControlCommand>,
 }
@@ -82,6 +85,10 @@ impl Coverage {
             unanswered: asked.nothing(),
             filtered: filtered(observation),
             losses: lost,
+            other_roots: elsewhere::programs(observation)
+                .into_iter()
+                .cloned()
+                .collect(),
             blind,
             rings: count(
                 observation
@@ -104,12 +111,17 @@ impl Coverage {
                 self.all()
             ));
         }
-        self.blind.get(fact).map(|count| {
-            format!(
+        if let Some(count) = self.blind.get(fact) {
+            return Some(format!(
                 "{count} of {} had no hook for {fact}: they could not be seen",
                 self.all()
-            )
-        })
+            ));
+        }
+        let there = self.other_roots.first().filter(|_| fact == "files")?;
+        Some(format!(
+            "{there} ran in another root: its paths are not this machine's, and what of this machine was behind them is \
+             not known"
+        ))
     }
 
     /// Whether there is nothing at all to go by.

@@ -13,22 +13,28 @@ mod capabilities;
 mod completeness;
 mod control;
 mod coverage;
+mod elsewhere;
 mod equivalents;
 mod evidence;
 pub mod firejail;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod homes;
+mod launchers;
 mod mode;
+mod mounts;
 mod paths;
 mod places;
+mod processes;
 mod renames;
 pub mod seccomp;
+mod set_id;
 mod shared;
 mod sockets;
 pub mod systemd;
 mod tmp;
 mod unasked;
+mod unchecked;
 mod warnings;
 
 pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};

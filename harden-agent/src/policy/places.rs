@@ -7,6 +7,7 @@ use crate::observation::{
     Test, Text,
 };
 
+use super::elsewhere;
 use super::evidence::Evidence;
 use super::paths::{Links, Walk, components, is_within, parent};
 use super::shared::is_shared;
@@ -178,7 +179,8 @@ pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
     let mut all = Vec::new();
     for (id, run) in observation.tests() {
         let links = Links::new(&run.symlinks);
-        for (path, executable) in &run.executables {
+        let host = run.executables.iter();
+        for (path, executable) in host.filter(|(_, facts)| !elsewhere::began_there(facts)) {
             let source = Source {
                 run: id,
                 host: &run.host,

@@ -10,8 +10,10 @@ use crate::observation::{Abi, Observation, Text};
 use super::Terms;
 use super::calls::{Asked, is_nameless};
 use super::coverage::Coverage;
+use super::elsewhere;
 use super::equivalents::{Widen, equivalents};
 use super::evidence::{Decision, Item};
+use super::launchers;
 use super::unasked::unasked;
 use super::warnings::{self, Warning};
 
@@ -95,6 +97,11 @@ impl Seccomp {
     pub fn decide(observation: &Observation, terms: &Terms) -> Self {
         let coverage = Coverage::of(observation);
         let mut warnings = warnings::of_coverage(&coverage);
+        warnings.extend(launchers::warning(
+            observation,
+            "Every job in the container would be held to this list",
+        ));
+        warnings.extend(elsewhere::warnings(observation));
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         Self {

@@ -81,6 +81,18 @@ pub enum Id {
     EtcCopy,
     /// It makes a directory that a rule needs at the start
     MadeDirectory,
+    /// It runs jobs that others ask for
+    Launcher,
+    /// It mounts for others, or watches mounts
+    Mounts,
+    /// Some of it ran in another root directory
+    OtherRoot,
+    /// Some of it left the cgroup that was recorded
+    LeftCgroup,
+    /// Set-id programs that it runs stay without their privileges
+    SetIdPrograms,
+    /// It looks at processes that are not its own, or signals them
+    OtherProcesses,
 }
 
 impl fmt::Display for Id {

@@ -447,7 +447,7 @@ blacklist /opt
 blacklist /root
 blacklist /srv
 
-whitelist /var/lib/d/state
+whitelist /var/lib/d
 
 caps.drop all
 protocol inet
@@ -464,7 +464,7 @@ name test
 read-only /etc
 read-only /usr
 read-only /var
-read-write /var/lib/d/state
+read-write /var/lib/d
 ";
         assert_eq!(text, expected);
     }

@@ -9,6 +9,7 @@ use crate::observation::{ControlCommand, Host, Observation, Text};
 use super::super::paths::as_argument;
 use super::super::places::Place;
 use super::super::warnings::{Id, Warning, foreign, io_uring, made, of_coverage, pinned, sessions};
+use super::super::{elsewhere, launchers, mounts, processes, set_id};
 use super::Policy;
 use super::target::Launch;
 
@@ -45,6 +46,22 @@ pub(super) fn collect(
             format!("no rule for system calls: {reason}"),
         ));
     }
+    warnings.extend(launchers::warning(
+        observation,
+        "Every job would be held to this profile, which the sandbox passes on",
+    ));
+    warnings.extend(set_id_programs(policy, observation));
+    warnings.extend(mounts::told(observation).map(|told| {
+        Warning::new(
+            Id::Mounts,
+            format!(
+                "{told}: what is mounted stays in the sandbox, which always has a mount namespace of its own, and what \
+                 is watched is watched there alone. Confine it by systemd alone (--format systemd)"
+            ),
+        )
+    }));
+    warnings.extend(other_processes(observation, places));
+    warnings.extend(elsewhere::warnings(observation));
     warnings.extend(io_uring(observation));
     warnings.extend(sessions(observation));
     warnings.extend(etc_copy(policy, observation));
@@ -58,16 +75,48 @@ pub(super) fn collect(
     warnings
 }
 
+/// Whether any filter is loaded: then Firejail sets `no_new_privs`, for root too (`seccomp_install_filters` in
+/// src/firejail/seccomp.c, 0.9.72).
+fn is_filtered(policy: &Policy) -> bool {
+    policy.syscalls.filter.given().is_some()
+        || policy.syscalls.block_secondary.given().is_some()
+        || policy.protocols.given().is_some()
+}
+
+fn set_id_programs(policy: &Policy, observation: &Observation) -> Option<Warning> {
+    let names = elsewhere::named(set_id::programs(observation)).filter(|_| is_filtered(policy))?;
+    Some(Warning::new(
+        Id::SetIdPrograms,
+        format!(
+            "{names}: with a filter Firejail sets no_new_privs, under which a setuid or setgid program stays what who \
+             runs it is; run by root it misses nothing but the group. Confine it by systemd alone (--format systemd), or \
+             leave the seccomp and protocol lines out"
+        ),
+    ))
+}
+
+/// Firejail always makes a PID namespace (`CLONE_NEWPID` in src/firejail/main.c, 0.9.72).
+fn other_processes(observation: &Observation, places: &[Place<'_>]) -> Option<Warning> {
+    let others = processes::others(observation, places);
+    (!others.is_empty()).then(|| {
+        Warning::new(
+            Id::OtherProcesses,
+            format!(
+                "{}: Firejail always makes a PID namespace, in which there are only the sandbox's own processes, by \
+                 other numbers. If they are others', confine it by systemd alone (--format systemd)",
+                others.join("; ")
+            ),
+        )
+    })
+}
+
 /// Every filter of Firejail's sets `no_new_privs` for an ordinary user, and then no exec gives capabilities
 /// (`no_new_privs` in prctl(2)); ambient ones are gone with Firejail's own exec as root. Tried with 0.9.72.
 fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warning> {
-    let is_filtered = policy.syscalls.filter.given().is_some()
-        || policy.syscalls.block_secondary.given().is_some()
-        || policy.protocols.given().is_some();
     let kept = policy.capabilities.keep.given()?;
     let is_user = observation.runs.values().any(|run| run.uid != 0);
     let names: Vec<&str> = kept.iter().map(|item| item.value.as_str()).collect();
-    (is_filtered && is_user && !names.is_empty()).then(|| {
+    (is_filtered(policy) && is_user && !names.is_empty()).then(|| {
         Warning::new(
             Id::FileCapabilities,
             format!(
@@ -279,6 +328,31 @@ mod tests {
         assert!(warned(1000, true));
         assert!(!warned(0, true));
         assert!(!warned(1000, false));
+    }
+
+    #[test]
+    fn what_a_namespace_or_no_new_privs_breaks_is_told_of() {
+        let ids = |fixture: Fixture| {
+            let observation = fixture.observation();
+            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let ids = policy.warnings.into_iter().map(|one| one.id);
+            ids.collect::<Vec<_>>()
+        };
+        let program = |path: &str| Fixture::new().executable(path).syscalls(&["read"]);
+        let set_id = program("/usr/sbin/postdrop").argument("exec-setid");
+        assert!(ids(set_id).contains(&Id::SetIdPrograms));
+        assert!(ids(program("/bin/d").syscalls(&["mount"])).contains(&Id::Mounts));
+        assert!(ids(program("/bin/ps").listing("/proc")).contains(&Id::OtherProcesses));
+        assert!(ids(program("/usr/sbin/atd")).contains(&Id::Launcher));
+        let none = ids(program("/bin/d"));
+        for id in [
+            Id::SetIdPrograms,
+            Id::Mounts,
+            Id::OtherProcesses,
+            Id::Launcher,
+        ] {
+            assert!(!none.contains(&id), "{id}");
+        }
     }
 
     #[test]

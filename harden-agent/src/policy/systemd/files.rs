@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::observation::{Observation, Operation, Text};
+use crate::observation::{Observation, Text};
 
 use super::super::Paths;
 use super::super::coverage::Coverage;
@@ -10,6 +10,7 @@ use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
+use super::super::processes::{self, Subject};
 use super::super::shared::{lasting, siblings};
 use super::super::tmp;
 use super::kernel::Seen;
@@ -196,34 +197,16 @@ fn private_tmp(observation: &Observation, places: &[Place<'_>], coverage: &Cover
 fn proc(places: &[Place<'_>], coverage: &Coverage) -> [Directive; 2] {
     let blind: Vec<String> = coverage.blind("files").into_iter().collect();
     let (mut others, mut rest) = (blind.clone(), blind);
-    for place in places
-        .iter()
-        .filter(|place| is_within(&place.path, b"/proc"))
-    {
-        let itself = place
-            .names
-            .iter()
-            .any(|name| is_within(name, b"/proc/self") || is_within(name, b"/proc/thread-self"));
-        let first = place.path.split(|byte| *byte == b'/').nth(2);
-        let is_process = first.is_some_and(|name| {
-            name == b"self"
-                || name == b"thread-self"
-                || !name.is_empty() && name.iter().all(u8::is_ascii_digit)
-        });
-        let used = format!("{} was used", Text::from(&place.path));
-        if place.path == b"/proc" {
-            if !place
-                .uses
-                .iter()
-                .all(|one| one.operation == Operation::Stat)
-            {
-                others.push(used.clone());
-                rest.push(used);
+    for place in places {
+        let used = || format!("{} was used", Text::from(&place.path));
+        match processes::subject(place) {
+            Some(Subject::All) => {
+                others.push(used());
+                rest.push(used());
             }
-        } else if !is_process {
-            rest.push(used);
-        } else if !itself && first != Some(b"self") && first != Some(b"thread-self") {
-            others.push(used);
+            Some(Subject::Process) => others.push(used()),
+            Some(Subject::Rest) => rest.push(used()),
+            Some(Subject::Itself) | None => {}
         }
     }
     [

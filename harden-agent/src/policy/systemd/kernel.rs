@@ -10,6 +10,7 @@ use super::super::coverage::Coverage;
 use super::super::evidence::Decision;
 use super::super::paths::is_within;
 use super::super::places::Place;
+use super::super::set_id;
 use super::Directive;
 
 /// What was done anywhere in the unit, without by whom: enough to see that nothing speaks against
@@ -101,18 +102,9 @@ pub(super) fn capabilities(observation: &Observation, coverage: &Coverage) -> Di
 
 /// `NoNewPrivileges`: no program that is run may gain by its set-id bits or file capabilities.
 /// File capabilities are in no fact; a task that had none to begin with and used one shows them.
-pub(super) fn no_new_privileges(observation: &Observation, seen: &Seen<'_>) -> Directive {
-    let mut reasons = seen.against(&[], &["exec-setid"], &[]);
-    for run in observation.runs.values().filter(|run| run.uid != 0) {
-        for (path, facts) in &run.executables {
-            let mut used = facts.capabilities.iter();
-            if let Some((name, _)) = used.find(|(_, checks)| capabilities::is_needed(checks)) {
-                reasons.push(format!(
-                    "{path} was not started as root and used {name}: it may have it from its file"
-                ));
-            }
-        }
-    }
+pub(super) fn no_new_privileges(recorded: &Observation, seen: &Seen<'_>) -> Directive {
+    let mut reasons = seen.against(&[], &[], &[]);
+    reasons.extend(set_id::gains(recorded));
     Directive::yes("NoNewPrivileges", reasons)
 }
 

@@ -12,6 +12,7 @@ mod files;
 mod kernel;
 mod network;
 mod users;
+mod withhold;
 
 use serde::Serialize;
 
@@ -20,9 +21,13 @@ use crate::observation::{Observation, Text};
 use super::Terms;
 use super::control::with_control_commands;
 use super::coverage::Coverage;
+use super::elsewhere;
 use super::evidence::{Decision, Item};
+use super::launchers;
+use super::mounts;
 use super::places::places;
-use super::warnings::{self, Warning};
+use super::set_id;
+use super::warnings::{self, Id, Warning};
 
 /// Everything decided for one unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,17 +74,17 @@ impl DropIn {
     /// (`systemd-analyze syscall-filter @known`); it ignores others, with a warning.
     #[must_use]
     pub fn decide(
-        observation: &Observation,
+        recorded: &Observation,
         known: Option<&std::collections::BTreeSet<String>>,
         terms: &Terms,
     ) -> Self {
-        let observation = &with_control_commands(observation);
+        let observation = &with_control_commands(recorded);
         let coverage = Coverage::of(observation);
         let places = places(observation);
         let seen = kernel::Seen::of(observation, &coverage);
         let mut directives = vec![
             kernel::capabilities(observation, &coverage),
-            kernel::no_new_privileges(observation, &seen),
+            kernel::no_new_privileges(recorded, &seen),
         ];
         directives.push(users::mask(&places, &coverage));
         directives.extend(files::decide(
@@ -95,7 +100,28 @@ impl DropIn {
         directives.extend(calls::decide(observation, &coverage, &seen, known, terms));
         let (own, made) = directories::decide(observation, &places);
         directives.extend(own);
+        let implied = set_id::implied(recorded, &coverage);
+        let is_filter = |name: &str| withhold::FILTERS.contains(&name);
+        withhold::because(&mut directives, is_filter, &implied);
+        let mounts = mounts::against(observation, &coverage);
+        let is_mounts = |name: &str| withhold::MOUNT_NAMESPACE.contains(&name);
+        withhold::because(&mut directives, is_mounts, &mounts);
+        withhold::because(&mut directives, |_| true, &launchers::against(observation));
         let mut warnings = warnings::of_coverage(&coverage);
+        warnings.extend(launchers::warning(
+            observation,
+            "No directive is given, as all of them are inherited",
+        ));
+        warnings.extend(mounts::told(observation).map(|told| {
+            Warning::new(
+                Id::Mounts,
+                format!(
+                    "{told}: no directive is given that makes a mount namespace, as what is mounted would stay in \
+                     there, and what is watched would be watched there alone. See that the unit itself has none"
+                ),
+            )
+        }));
+        warnings.extend(elsewhere::warnings(observation));
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::sessions(observation));
         warnings.extend(made);
@@ -314,7 +340,7 @@ mod tests {
         );
         assert_eq!(
             words(&drop_in, "ReadWritePaths").unwrap(),
-            "-/srv -/var/lib/d/state -/var/log/d"
+            "-/srv -/var/lib/d -/var/log/d"
         );
         assert_eq!(words(&drop_in, "ReadOnlyPaths").unwrap(), "/run");
         assert_eq!(words(&drop_in, "ProtectSystem").unwrap(), "strict");
@@ -337,6 +363,40 @@ mod tests {
             "ok",
         ));
         assert_eq!(words(&drop_in, "ProtectSystem").unwrap(), "yes");
+    }
+
+    #[test]
+    fn what_comes_with_a_directive_takes_it_back() {
+        let reason = |drop_in: &DropIn, name: &str| {
+            let mut directives = drop_in.directives.iter();
+            let directive = directives.find(|one| one.name == name).unwrap();
+            directive.value.reasons().join("; ")
+        };
+        let mut user = daemon();
+        user.run().uid = 7;
+        let drop_in = decided(user.executable("/usr/bin/sudo").argument("exec-setid"));
+        for name in ["SystemCallFilter", "ProtectClock", "PrivateDevices"] {
+            let told = reason(&drop_in, name);
+            assert!(told.contains("implies NoNewPrivileges="), "{name}: {told}");
+        }
+        assert!(drop_in.given("ProtectSystem").is_some());
+
+        let drop_in = decided(daemon().syscalls(&["umount2"]));
+        for name in [
+            "ProtectSystem",
+            "ReadWritePaths",
+            "PrivateTmp",
+            "ProcSubset",
+        ] {
+            let told = reason(&drop_in, name);
+            assert!(told.contains("calls umount2"), "{name}: {told}");
+        }
+        assert!(drop_in.given("SystemCallFilter").is_some());
+
+        let drop_in = decided(daemon().executable("/usr/sbin/cron"));
+        let mut directives = drop_in.directives.iter();
+        assert!(directives.all(|one| one.value.given().is_none()));
+        assert!(drop_in.warnings.iter().any(|one| one.id == Id::Launcher));
     }
 
     #[test]

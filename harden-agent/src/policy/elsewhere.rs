@@ -1,0 +1,124 @@
+//! What was recorded in another root than the host's, and what was not recorded at all, as it had left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{Executable, Observation, Text, Word};
+
+use super::warnings::{Id, Warning};
+
+/// Changes the root of who calls it: who does began in the host's.
+const GOES_THERE: [&str; 3] = ["chroot", "pivot_root", "setns"];
+
+/// Whether the program was there from its start: its own path and all others are of that root.
+pub(super) fn began_there(facts: &Executable) -> bool {
+    let calls = facts.syscalls.values().flat_map(BTreeMap::keys);
+    said(facts, "other-root")
+        && !calls
+            .map(Word::as_str)
+            .any(|name| GOES_THERE.contains(&name))
+}
+
+/// The programs that ran in another root.
+pub(super) fn programs(observation: &Observation) -> BTreeSet<&Text> {
+    who(observation, "other-root")
+}
+
+/// Warns of both.
+pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if let Some(names) = named(programs(observation)) {
+        warnings.push(Warning::new(
+            Id::OtherRoot,
+            format!(
+                "{names} ran in a root directory of another mount namespace, as in a container: paths there are not \
+                 this machine's, and there is no rule for files here, as what of this machine was behind them is not \
+                 known"
+            ),
+        ));
+    }
+    if let Some(names) = named(who(observation, "left-cgroup")) {
+        warnings.push(Warning::new(
+            Id::LeftCgroup,
+            format!(
+                "INCOMPLETE: a process of {names} was moved to another cgroup, where it was not recorded: what it did \
+                 there is missing here, and would be refused, as it inherits the sandbox. Record that cgroup too, and \
+                 merge (harden merge)"
+            ),
+        ));
+    }
+    warnings
+}
+
+fn said(facts: &Executable, argument: &str) -> bool {
+    let mut arguments = facts.arguments.keys();
+    arguments.any(|name| name.as_str() == argument)
+}
+
+fn who<'a>(observation: &'a Observation, argument: &str) -> BTreeSet<&'a Text> {
+    let runs = observation.runs.values();
+    let control = runs.clone().flat_map(|run| run.control.values()).flatten();
+    let programs = runs.flat_map(|run| &run.executables).chain(control);
+    programs
+        .filter(|(_, facts)| said(facts, argument))
+        .map(|(path, _)| path)
+        .collect()
+}
+
+/// `/bin/a, /bin/b and 3 more`; `None` for none.
+pub(super) fn named(paths: BTreeSet<&Text>) -> Option<String> {
+    /// More of them make no reader wiser.
+    const NAMED: usize = 5;
+    let names: Vec<String> = paths.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = paths.len().saturating_sub(NAMED);
+    match (names.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(names.join(", ")),
+        (false, more) => Some(format!("{} and {more} more", names.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::coverage::Coverage;
+    use super::super::fixture::Fixture;
+    use super::super::places::places;
+    use super::*;
+    use crate::observation::Operation;
+
+    #[test]
+    fn paths_of_another_root_are_none_of_this_machine_s() {
+        let container = |calls: &[&str]| {
+            let fixture = Fixture::new().executable("/bin/maker");
+            let fixture = fixture.file("/etc/maker", Operation::Read, "ok");
+            let inside = fixture.executable("/bin/inside").syscalls(calls);
+            let inside = inside.argument("other-root");
+            inside
+                .file("/etc/inside", Operation::Read, "ok")
+                .observation()
+        };
+        let paths = |observation: &Observation| -> Vec<Vec<u8>> {
+            let places = places(observation).into_iter();
+            places.map(|place| place.path).collect()
+        };
+        let observation = container(&["read"]);
+        assert_eq!(paths(&observation), [&b"/etc/maker"[..], b"/bin/maker"]);
+        assert!(Coverage::of(&observation).blind("files").is_some());
+        assert_eq!(warnings(&observation)[0].id, Id::OtherRoot);
+        // Who went there began here.
+        let observation = container(&["pivot_root"]);
+        assert!(paths(&observation).contains(&b"/etc/inside".to_vec()));
+    }
+
+    #[test]
+    fn who_left_is_named() {
+        let fixture = Fixture::new().executable("/usr/bin/runc");
+        let told = warnings(&fixture.argument("left-cgroup").observation());
+        assert_eq!(told[0].id, Id::LeftCgroup);
+        assert!(
+            told[0]
+                .text
+                .contains("/usr/bin/runc was moved to another cgroup")
+        );
+        assert!(warnings(&Fixture::new().executable("/a").observation()).is_empty());
+    }
+}

@@ -1,0 +1,96 @@
+//! Programs for which a mount namespace of their own is another world: what they mount is for others, or what they watch
+//! is everybody's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{Observation, Operation, Text, Word};
+
+use super::coverage::Coverage;
+
+/// Changes what is mounted, hands out what is, or watches it. In a mount namespace of one's own, all of it is about that
+/// alone: mounts come in from outside, and never get out (`MS_SLAVE`, `mount_namespaces(7)`), and a mark of fanotify on a
+/// mount is on the copy.
+const CALLS: [&str; 10] = [
+    "fanotify_init",
+    "fanotify_mark",
+    "fsmount",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "pivot_root",
+    "umount",
+    "umount2",
+];
+
+/// The programs with the call that they made: those that had no mount namespace of their own, as far as that is known.
+pub(super) fn callers(observation: &Observation) -> BTreeMap<&Text, &str> {
+    let runs = observation.runs.values();
+    let control = runs.clone().flat_map(|run| run.control.values()).flatten();
+    let mut callers = BTreeMap::new();
+    for (path, facts) in runs.flat_map(|run| &run.executables).chain(control) {
+        let said: BTreeSet<&str> = facts.arguments.keys().map(Word::as_str).collect();
+        if said.contains("namespace-mount") || said.contains("other-root") {
+            continue;
+        }
+        let called = facts.syscalls.values().flat_map(BTreeMap::keys);
+        let mut called = called.map(Word::as_str);
+        let call = called.find(|name| CALLS.contains(name));
+        let mut done = facts.files.values().flat_map(|file| file.operations.keys());
+        let mounted = done.any(|one| matches!(one, Operation::Mount | Operation::Unmount));
+        if let Some(call) = call.or(mounted.then_some("mount")) {
+            callers.insert(path, call);
+        }
+    }
+    callers
+}
+
+/// Why no directive may be given that makes a mount namespace.
+pub(super) fn against(observation: &Observation, coverage: &Coverage) -> Vec<String> {
+    let callers = callers(observation).into_iter();
+    let mut reasons: Vec<String> = callers
+        .map(|(path, call)| {
+            format!(
+                "it makes a mount namespace, out of which nothing gets, and {path} calls {call}"
+            )
+        })
+        .collect();
+    reasons.extend(coverage.blind("syscalls"));
+    reasons
+}
+
+/// `/bin/mount calls mount, /sbin/x calls fanotify_mark`; `None`: none of them.
+pub(super) fn told(observation: &Observation) -> Option<String> {
+    let callers = callers(observation).into_iter();
+    let told: Vec<String> = callers
+        .map(|(path, call)| format!("{path} calls {call}"))
+        .collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn who_has_a_mount_namespace_of_its_own_mounts_for_nobody_else() {
+        let told_of = |fixture: Fixture| told(&fixture.observation());
+        let program = || Fixture::new().executable("/bin/d");
+        let mounts = || program().syscalls(&["mount", "read"]);
+        assert_eq!(told_of(mounts()).as_deref(), Some("/bin/d calls mount"));
+        let watches = program().syscalls(&["fanotify_mark"]);
+        assert_eq!(
+            told_of(watches).as_deref(),
+            Some("/bin/d calls fanotify_mark")
+        );
+        let unmounted = program().file("/mnt/x", Operation::Unmount, "ok");
+        assert!(told_of(unmounted).is_some());
+        assert_eq!(told_of(mounts().argument("namespace-mount")), None);
+        assert_eq!(told_of(mounts().argument("other-root")), None);
+        assert_eq!(
+            told_of(program().syscalls(&["read", "inotify_init1"])),
+            None
+        );
+    }
+}
