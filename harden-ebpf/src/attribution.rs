@@ -305,7 +305,11 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
     }
     // Whatever enters a cgroup by exec begins with the root that it has there: a service with a root directory of its own, a
     // container's systemd. What changes its root later leaves the paths that the unit's others have.
-    if root != 0 && state.root != 0 && state.root != root && (state.cgroup == before || !known.is_null()) {
+    if root != 0
+        && state.root != 0
+        && state.root != root
+        && (state.cgroup == before || !known.is_null())
+    {
         state.root = root;
         state.notes |= note::OTHER_ROOT;
     }
