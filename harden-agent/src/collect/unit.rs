@@ -175,7 +175,17 @@ impl Unit {
         self.name == "init.scope"
     }
 
-    /// Whether `systemd-run` made its name up: no other run will have the same.
+    /// What it is one of, where only a number that the machine gave it tells it from the others: `ssh@.service` for each
+    /// connection, `session-.scope` for each login. Its facts are kept under that, once it has ended.
+    #[must_use]
+    pub fn kind(&self) -> Option<Self> {
+        Some(Self {
+            manager: self.manager.clone(),
+            name: name::kind(&self.name)?,
+        })
+    }
+
+    /// Whether `systemd-run` or a container runtime made its name up: no other run will have the same.
     #[must_use]
     pub fn is_transient_random(&self) -> bool {
         name::is_made_up(&self.name)
@@ -224,7 +234,7 @@ impl FromStr for Unit {
             let made_up = name.strip_prefix(name::MADE_UP);
             let fits = match made_up {
                 Some(executable) => name::unescape(executable).is_some(),
-                None => name::is_valid(name),
+                None => name::is_valid(name) || name::is_template(name),
             };
             fits.then_some(Self {
                 manager: Text::from(name::unescape(manager)?),

@@ -180,6 +180,71 @@ fn of_a_thousand_units_none_is_missing() -> Result<()> {
     Ok(())
 }
 
+const ACCEPTING: &str =
+    "[Socket]\nListenStream=/run/harden-calls\nAccept=yes\nMaxConnections=100\n";
+const ANSWERING: &str = "[Service]\nExecStart=-/bin/cat /etc/hostname\nStandardInput=socket\n";
+/// Each connection waits until the unit has answered and is done.
+const CALLING: &str = "
+import socket, sys
+for _ in range(int(sys.argv[1])):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect('/run/harden-calls')
+        while peer.recv(100):
+            pass
+";
+
+/// Connections are units of their own to systemd, and without end: they are kept as one, like what systemd-run names, and a
+/// template whose instances have names of their own is not.
+#[test]
+fn units_without_end_are_kept_as_one() -> Result<()> {
+    let Some(machine) = Machine::here("units without end are kept as one")? else {
+        return Ok(());
+    };
+    let _turn = alone();
+    let count: usize = 60;
+    machine.write("/run/systemd/system/harden-calls.socket", ACCEPTING)?;
+    machine.write("/run/systemd/system/harden-calls@.service", ANSWERING)?;
+    machine.write(
+        "/run/systemd/system/harden-named@.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+    )?;
+    machine.run(&["systemctl", "daemon-reload"])?;
+    machine.run(&["systemctl", "start", "harden-calls.socket"])?;
+    let mut agent = Agent::start(&Setup {
+        include: &["harden-calls@*", "harden-named@*", "run-*"],
+        ..Setup::default()
+    })?;
+    machine.run(&["python3", "-c", CALLING, &count.to_string()])?;
+    machine.run(&[
+        "systemctl",
+        "start",
+        "harden-named@one.service",
+        "harden-named@two-2.service",
+    ])?;
+    machine.run(&[
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5; do systemd-run --quiet --collect --wait /bin/true; done",
+    ])?;
+    let calls = machine.key("harden-calls@.service");
+    let named = ["one", "two-2"].map(|one| machine.key(&format!("harden-named@{one}.service")));
+    let programs = machine.key("run:/usr/bin/true");
+    let expected: BTreeSet<String> = named.into_iter().chain([calls.clone(), programs]).collect();
+    agent.until(|agent| {
+        let units = agent.units()?.into_iter();
+        let units: BTreeSet<String> = units.map(|unit| unit.unit.to_string()).collect();
+        ensure!(units == expected, "{units:?}");
+        Ok(())
+    })?;
+    let observation = agent.snapshot(&calls)?;
+    assert_eq!(observation.runs.len(), count);
+    assert!(done(&observation, Operation::Read).contains("/etc/hostname"));
+    // One that has ended is asked for by the name that it had.
+    let one = machine.key("harden-calls@0-1-0.service");
+    assert_eq!(agent.snapshot(&one)?.name, Text::from(&*calls));
+    Ok(())
+}
+
 const SLEEPS: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 
 #[test]

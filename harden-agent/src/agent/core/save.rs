@@ -86,12 +86,15 @@ impl Core {
         Ok(())
     }
 
-    /// What the facts of `unit` are kept under: itself, or, where systemd-run made its name up, the program that
-    /// it ran.
+    /// What the facts of `unit` are kept under: itself; what it is one of, as one of many connections is of its template;
+    /// or, where its name was made up, the program that it ran.
     fn key(&self, unit: &Text) -> Text {
         let Ok(parsed) = unit.to_string().parse::<Unit>() else {
             return unit.clone();
         };
+        if let Some(kind) = parsed.kind() {
+            return Text::from(kind.to_string());
+        }
         if !parsed.is_transient_random() {
             return unit.clone();
         }

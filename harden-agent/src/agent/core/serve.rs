@@ -7,6 +7,7 @@ use crate::{
         request::{MarkError, Marked, NotFound, Request, Status, Time, UnitSummary},
         summary::summarise,
     },
+    collect::unit::Unit,
     observation::{Observation, Text},
     probe::Events,
 };
@@ -100,12 +101,16 @@ impl Core {
         units.iter().map(|unit| self.resolve_one(unit)).collect()
     }
 
-    /// The full name of a unit: `foo` is `foo.service` where there is one.
+    /// The full name of a unit: `foo` is `foo.service` where there is one. One of many that has ended is what it was one of.
     fn resolve_one(&self, unit: &Text) -> Result<Text, NotFound> {
         let units = self.units();
         let service = Text::from(format!("{unit}.service"));
-        [unit, &service]
+        let parsed = unit.to_string().parse::<Unit>().ok();
+        let kind = parsed.and_then(|unit| unit.kind());
+        let kind = kind.map(|kind| Text::from(kind.to_string()));
+        [Some(unit), Some(&service), kind.as_ref()]
             .into_iter()
+            .flatten()
             .find(|name| units.contains(*name))
             .cloned()
             .ok_or_else(|| self.missing(unit))

@@ -8,6 +8,9 @@ const TYPES: [&str; 5] = ["service", "scope", "socket", "mount", "swap"];
 /// What the key of a unit with a made-up name begins with.
 pub const MADE_UP: &str = "run:";
 
+/// What names the scopes of containers: Docker, Podman, CRI-O, containerd.
+const CONTAINERS: [&str; 4] = ["docker-", "libpod-", "crio-", "cri-containerd-"];
+
 /// `UNIT_NAME_MAX` of systemd, without the NUL.
 const LONGEST: usize = 255;
 
@@ -57,6 +60,38 @@ pub fn is_user(name: &str) -> bool {
     uid.is_some_and(is_number)
 }
 
+/// Is that the name of a template: what the instances of [`kind`] are kept under?
+pub fn is_template(name: &str) -> bool {
+    let Some((stem, ending)) = name.rsplit_once("@.") else {
+        return false;
+    };
+    is_valid(&format!("{stem}@0.{ending}"))
+}
+
+/// What a unit is one of, where a number that the machine gave it is all that tells it from the others: a connection
+/// of a socket with `Accept=yes`, which a core dump is as well, its template (`instance_from_socket` in
+/// src/core/socket.c); a login session, `session-.scope`.
+pub fn kind(name: &str) -> Option<String> {
+    if let Some(session) = name
+        .strip_prefix("session-")
+        .and_then(|rest| rest.strip_suffix(".scope"))
+    {
+        // `c1` where the audit session has no number (src/login/logind-dbus.c).
+        let number = session.strip_prefix('c').unwrap_or(session);
+        return is_number(number).then(|| "session-.scope".to_owned());
+    }
+    let (stem, ending) = name.rsplit_once('.')?;
+    let (template, instance) = stem.split_once('@')?;
+    let (number, peer) = instance.split_once('-')?;
+    // `N-LOCAL:PORT-REMOTE:PORT`; `N-PID-UID` of a unix socket, with more behind it since 254.
+    let is_network = peer.contains(':') && peer.contains('-');
+    let mut parts = peer.split('-');
+    let is_process = [parts.next(), parts.next()]
+        .into_iter()
+        .all(|part| part.is_some_and(is_number));
+    (is_number(number) && (is_network || is_process)).then(|| format!("{template}@.{ending}"))
+}
+
 /// As `systemd-run` (src/run/run.c) names what has no name: `run-r` and 128 random bits where it spoke to
 /// systemd directly, `run-u` and the number of its connection where it spoke through the bus, and since 257
 /// `run-p` and `-i` with the number and the inode of its process.
@@ -77,7 +112,14 @@ pub fn is_made_up(name: &str) -> bool {
         rest.split_once("-i")
             .is_some_and(|(process, inode)| is_number(process) && is_number(inode))
     };
-    stem.strip_prefix("run-r").is_some_and(random)
+    // A container's scope, by whoever manages it: 256 random bits.
+    let container = |prefix: &&str| {
+        stem.strip_prefix(prefix).is_some_and(|rest| {
+            rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    };
+    CONTAINERS.iter().any(container)
+        || stem.strip_prefix("run-r").is_some_and(random)
         || stem.strip_prefix("run-u").is_some_and(is_number)
         || stem.strip_prefix("run-p").is_some_and(process)
 }

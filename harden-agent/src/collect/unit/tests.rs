@@ -385,3 +385,54 @@ proptest! {
         prop_assert_eq!(of(&path), Some("x.service".to_owned()));
     }
 }
+
+#[test]
+fn one_of_many_goes_by_what_it_is_one_of() {
+    let kind = |name: &str| Unit::of_system(name).expect("a name").kind();
+    for (name, of) in [
+        ("web@12-127.0.0.1:80-127.0.0.1:4711.service", "web@.service"),
+        ("web@3-::1:80-::1:4711.service", "web@.service"),
+        (
+            "systemd-coredump@0-1234-0.service",
+            "systemd-coredump@.service",
+        ),
+        ("log@7-99-1000-4.service", "log@.service"),
+        ("session-3.scope", "session-.scope"),
+        ("session-c1.scope", "session-.scope"),
+    ] {
+        let kind = kind(name).expect(name).to_string();
+        assert_eq!(kind, of);
+        // As a name, too, and of no other kind.
+        assert_eq!(kind.parse::<Unit>().expect("its text").kind(), None);
+    }
+    for name in [
+        "getty@tty1.service",
+        "postgresql@15-main.service",
+        r"backup@srv-data-1.service",
+        "user@1000.service",
+        "session-manager.service",
+        "session-x.scope",
+    ] {
+        assert_eq!(kind(name), None, "{name}");
+    }
+    let in_payload = unit(b"/payload/system.slice/web@1-2-3.service").expect("a unit");
+    let kind = in_payload.kind().expect("a kind");
+    assert_eq!(kind.to_string(), "/payload:web@.service");
+    assert!("@.service".parse::<Unit>().is_err());
+}
+
+#[test]
+fn containers_go_by_their_program() {
+    let hex = "0123456789abcdef".repeat(4);
+    let name = format!("docker-{hex}.scope");
+    assert!(
+        Unit::of_system(&name)
+            .expect("a name")
+            .is_transient_random()
+    );
+    assert!(
+        !Unit::of_system("docker-proxy.service")
+            .expect("a name")
+            .is_transient_random()
+    );
+}
