@@ -153,3 +153,60 @@ fn in_a_user_namespace_it_is_no_need_outside() -> Result<()> {
     assert_eq!(checks, [&CapabilityCheck::ChildUserNamespace]);
     Ok(())
 }
+
+/// What capset(2) or an ambient raise names is kept, though no check asks for it; what a program has from capget(2) is not.
+#[test]
+fn what_is_asked_to_be_kept_is() -> Result<()> {
+    const NAME: &str = "what_is_asked_to_be_kept_is";
+    if !met(NAME, &["capsh", "setpriv", "python3"]) {
+        return Ok(());
+    }
+    let bracket = "
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+sets = (ctypes.c_uint32 * 6)()
+assert libc.capget(header, sets) == 0
+sets[0] = sets[3] = 0
+assert libc.capset(header, sets) == 0
+sets[0] = 1 << 13
+assert libc.capset(header, sets) == 0
+";
+    let ambient = ["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"];
+    let cases: [(Vec<&str>, Vec<&str>); 3] = [
+        (
+            vec![
+                "capsh",
+                "--caps=cap_net_bind_service,cap_sys_time=ep",
+                "--",
+                "-c",
+                "true",
+            ],
+            vec!["net_bind_service", "sys_time"],
+        ),
+        (
+            [&["setpriv"], &ambient[..], &["true"]].concat(),
+            vec!["net_raw"],
+        ),
+        // It takes what it has into effect again: all of that is from capget, but for the one that it names.
+        (vec!["python3", "-S", "-c", bracket], vec!["net_raw"]),
+    ];
+    for (command, expected) in cases {
+        let recorded = harden::record("keeps", &[], &command)?;
+        assert_eq!(recorded.status, 0, "{}", recorded.output);
+        let runs = recorded.observation.runs.values();
+        let facts = runs.flat_map(|run| run.executables.values());
+        let checks = facts.flat_map(|facts| &facts.capabilities);
+        let mut kept: Vec<String> = checks
+            .filter(|(_, seen)| seen.contains_key(&CapabilityCheck::Kept))
+            .map(|(name, _)| name.to_string())
+            .collect();
+        kept.sort_unstable();
+        assert_eq!(kept, expected, "{command:?}");
+        let keep = recorded.profile.list("caps.keep");
+        for name in expected {
+            assert!(keep.contains(&name), "{command:?}: {keep:?}");
+        }
+    }
+    Ok(())
+}

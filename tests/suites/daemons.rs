@@ -24,6 +24,9 @@ struct Daemon {
     work: &'static str,
     /// What happens at the rotation of logs and the like.
     rotate: &'static str,
+    /// Other work of the same kind, each with its name: never recorded, and done under both sandboxes. `$RUN` is another
+    /// word each time.
+    others: &'static [(&'static str, &'static str)],
     /// The highest exposure, of 10, that its nature leaves it.
     exposure: f64,
     /// What raises that above 2.5.
@@ -39,6 +42,7 @@ const NOTHING: Daemon = Daemon {
     prepare: "true",
     work: "",
     rotate: "true",
+    others: &[],
     exposure: 2.5,
     nature: "",
 };
@@ -110,6 +114,25 @@ const DAEMONS: [Daemon; 12] = [
                   install -o rig -m 600 /root/key.pub /home/rig/.ssh/authorized_keys",
         work: "ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key rig@127.0.0.1 \
                'echo $USER >$HOME/was-here && cat $HOME/was-here' | grep -x rig",
+        others: &[
+            (
+                "another user",
+                "useradd -m -s /bin/sh -p '*' u$RUN && install -d -o u$RUN -m 700 /home/u$RUN/.ssh && \
+                 install -o u$RUN -m 600 /root/key.pub /home/u$RUN/.ssh/authorized_keys && \
+                 ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key u$RUN@127.0.0.1 \
+                 'echo $USER >$HOME/other && cat $HOME/other' | grep -x u$RUN",
+            ),
+            (
+                "stopped and continued",
+                "pkill -STOP -o -x sshd; (sleep 0.3; pkill -CONT -o -x sshd) & \
+                 ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key rig@127.0.0.1 'cat $HOME/was-here' | grep -x rig",
+            ),
+            (
+                "two at once",
+                "for i in 1 2; do ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key rig@127.0.0.1 \
+                 \"sleep 0.3; echo $i >\\$HOME/$i-$RUN\" & done; wait; cat /home/rig/1-$RUN /home/rig/2-$RUN",
+            ),
+        ],
         exposure: 5.0,
         nature: "becomes any user, and runs what they ask for",
         ..NOTHING
@@ -122,6 +145,27 @@ const DAEMONS: [Daemon; 12] = [
                s.sendto(bytes.fromhex(\"123401000001000000000000096c6f63616c686f73740000010001\"), (\"127.0.0.1\", 53)); \
                s.recv(512)'",
         rotate: "pkill -USR2 -x dnsmasq",
+        others: &[
+            (
+                "another type",
+                "python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); \
+                 s.sendto(bytes.fromhex(\"567801000001000000000000096c6f63616c686f737400001c0001\"), (\"127.0.0.1\", 53)); \
+                 s.recv(512)'",
+            ),
+            (
+                "stopped and continued",
+                "pkill -STOP -x dnsmasq; (sleep 0.3; pkill -CONT -x dnsmasq) & \
+                 python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); \
+                 s.sendto(bytes.fromhex(\"123401000001000000000000096c6f63616c686f73740000010001\"), (\"127.0.0.1\", 53)); \
+                 s.recv(512)'",
+            ),
+            (
+                "many at once",
+                "python3 -c 'import socket; q = bytes.fromhex(\"123401000001000000000000096c6f63616c686f73740000010001\"); \
+                 a = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(50)]; \
+                 [(s.settimeout(2), s.sendto(q, (\"127.0.0.1\", 53))) for s in a]; [s.recv(512) for s in a]'",
+            ),
+        ],
         exposure: 2.6,
         nature: "scripts of its unit find it by its number, as root",
         ..NOTHING
@@ -152,6 +196,23 @@ const DAEMONS: [Daemon; 12] = [
         prepare: "systemctl enable --runtime --quiet rsyslog.service",
         work: "logger harden-was-here && sleep 0.1 && grep -q harden-was-here /var/log/syslog",
         rotate: "mv /var/log/syslog /var/log/syslog.1 && systemctl kill -s HUP rsyslog.service",
+        others: &[
+            (
+                "another facility",
+                "logger -p mail.info mail-$RUN && sleep 0.2 && grep -q mail-$RUN /var/log/mail.log",
+            ),
+            (
+                "rotated from outside",
+                "mv /var/log/syslog /var/log/syslog.$RUN && install -m 640 -o root -g adm /dev/null /var/log/syslog && \
+                 systemctl kill -s HUP rsyslog.service && sleep 0.3 && logger rotated-$RUN && sleep 0.2 && \
+                 grep -q rotated-$RUN /var/log/syslog",
+            ),
+            (
+                "stopped and continued",
+                "pkill -STOP -x rsyslogd; logger paused-$RUN; sleep 0.2; pkill -CONT -x rsyslogd; sleep 0.3; \
+                 grep -q paused-$RUN /var/log/syslog",
+            ),
+        ],
         ..NOTHING
     },
     Daemon {
@@ -179,6 +240,8 @@ struct Row {
     capabilities: String,
     firejail: String,
     warnings: String,
+    writable: usize,
+    others: Vec<&'static str>,
     nature: &'static str,
 }
 
@@ -262,6 +325,22 @@ impl<'a> Case<'a> {
         step("stop", self.stop())
     }
 
+    /// Starts, does the other work, whatever becomes of one of them, and stops.
+    fn do_others(&self, run: &str) -> Result<()> {
+        if self.daemon.others.is_empty() {
+            return Ok(());
+        }
+        self.start()?;
+        let mut failed = Vec::new();
+        for (name, work) in self.daemon.others {
+            if let Err(error) = self.machine.work(&format!("RUN={run}; {work}")) {
+                failed.push(format!("{name}: {error:#}"));
+            }
+        }
+        ensure!(failed.is_empty(), "other work fails: {}", failed.join("; "));
+        self.stop()
+    }
+
     /// What there is of it to confine it by.
     fn recordings(&self, agent: &Agent) -> Result<Recordings> {
         let written = self.recorded(agent)?;
@@ -309,6 +388,7 @@ impl<'a> Case<'a> {
         self.install("50-harden", text)?;
         self.is_verified("50-harden")?;
         self.live()?;
+        self.do_others("dropin")?;
         let after = exposure(self.machine, &self.unit)?;
         self.install("50-harden", "")?;
         Ok(after)
@@ -323,6 +403,7 @@ impl<'a> Case<'a> {
         self.install("60-harden-firejail", edit)?;
         self.is_verified("60-harden-firejail")?;
         self.live()?;
+        self.do_others("firejail")?;
         self.start()?;
         let main = self.machine.property(&self.unit, "MainPID")?;
         let name = self.machine.run(&["cat", &format!("/proc/{main}/comm")])?;
@@ -378,6 +459,8 @@ impl<'a> Case<'a> {
         let is_said = numbers.len() == 2 && numbers.iter().zip([before, after]).all(is_near);
         ensure!(is_said, "{said}, and not {before} and {after}");
         let firejail = self.firejailed(recordings).context("under Firejail")?;
+        // Last, so that nothing of it is there already when it is done confined.
+        self.do_others("free").context("without a sandbox")?;
         let set = value(drop_in, "CapabilityBoundingSet=").context("no bounding set")?;
         let calls = value(drop_in, "SystemCallFilter=").context("no list of calls")?;
         // Debian's own units may have all that systemd counts: an exact list of calls adds nothing to that, and
@@ -395,6 +478,8 @@ impl<'a> Case<'a> {
             capabilities: set.replace("CAP_", "").to_lowercase(),
             firejail,
             warnings: warnings(&[drop_in, &written.profile]),
+            writable: value(drop_in, "ReadWritePaths=").map_or(0, |paths| paths.split(' ').count()),
+            others: self.daemon.others.iter().map(|(name, _)| *name).collect(),
             nature: self.daemon.nature,
         })
     }
@@ -424,8 +509,8 @@ fn warnings(texts: &[&str]) -> String {
 
 fn table(rows: &[Row]) -> String {
     let mut text =
-        "| package | version | exposure | calls | capabilities | under Firejail | warnings |\n\
-                    | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| package | version | exposure | calls | capabilities | writable | under Firejail | other work | warnings |\n\
+                    | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
     for row in rows {
         let nature = match row.nature {
@@ -438,13 +523,18 @@ fn table(rows: &[Row]) -> String {
         };
         let _ = writeln!(
             text,
-            "| {} | {} | {} → {}{nature} | {} | {capabilities} | {} | {} |",
+            "| {} | {} | {} → {}{nature} | {} | {capabilities} | {} | {} | {} | {} |",
             row.package,
             row.version,
             row.before,
             row.after,
             row.drop_in_calls,
+            row.writable,
             row.firejail,
+            match &row.others[..] {
+                [] => "none yet".to_owned(),
+                names => names.join(", "),
+            },
             row.warnings
         );
     }

@@ -27,6 +27,7 @@ mod implied;
 mod io_uring;
 mod junk_calls;
 mod kernel_log;
+mod lasting;
 mod login;
 mod losses;
 mod make;

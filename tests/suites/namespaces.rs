@@ -223,3 +223,49 @@ fn a_capability_in_a_user_namespace_needs_none_outside() -> Result<()> {
     assert_eq!(outside.profile.list("caps.keep"), ["sys_admin"]);
     Ok(())
 }
+
+/// What runs on another root has calls and no paths: they would be taken for the host's.
+#[test]
+fn nothing_on_another_root_is_a_path_of_the_host() -> Result<()> {
+    let needed = ["unshare", "pivot_root", "busybox"];
+    if !met("nothing_on_another_root_is_a_path_of_the_host", &needed) {
+        return Ok(());
+    }
+    let tree = Scratch::new(Path::new("/var/tmp"))?;
+    let root = tree.path().join("root");
+    fs::create_dir_all(root.join("old"))?;
+    fs::copy("/bin/busybox", root.join("busybox"))?;
+    fs::write(root.join("only-there"), "there\n")?;
+    let script = "
+mount --bind \"$1\" \"$1\" && cd \"$1\" && pivot_root . old && read line </only-there &&
+exec /busybox cat /only-there";
+    let path = root.to_str().context("a path in UTF-8")?;
+    let command = ["unshare", "--mount", "sh", "-c", script, "sh", path];
+    let recorded = harden::record("pivoted", &[], &command)?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    let programs = &run(&recorded.observation).executables;
+    let files = programs.values().flat_map(|facts| facts.files.keys());
+    let theirs: Vec<_> = files
+        .filter(|path| path.to_string().ends_with("/only-there"))
+        .collect();
+    assert!(theirs.is_empty(), "{theirs:?}");
+    let (_, inside) = programs
+        .iter()
+        .find(|(path, _)| path.to_string() == "/busybox (on another root)")
+        .context("no busybox")?;
+    let calls = inside.syscalls.values().flat_map(|calls| calls.keys());
+    assert!(calls.map(ToString::to_string).any(|call| call == "execve"));
+    // The shell was on both: what it did before counts for the host.
+    let shell = |end: &str| {
+        let mut names = programs.keys().map(ToString::to_string);
+        names.any(|path| path.ends_with(end))
+    };
+    assert!(
+        shell("dash") && shell("dash (on another root)"),
+        "{:?}",
+        programs.keys()
+    );
+    let text = recorded.profile.text();
+    assert!(text.contains("WARNING[other-root]"), "{text}");
+    Ok(())
+}

@@ -344,13 +344,17 @@ pub(super) fn made(directories: &[&[u8]]) -> Option<Warning> {
     })
 }
 
-/// A mount on a file is one of its inode: who replaces it by rename(2) leaves the program with the old one.
-pub(super) fn pinned(places: &[Place<'_>]) -> Option<Warning> {
+/// A mount on a file is one of its inode: who replaces it by rename(2) leaves the program with the old one. `shown` are
+/// paths that a rule names although they were only read.
+pub(super) fn pinned(places: &[Place<'_>], shown: &BTreeSet<&str>) -> Option<Warning> {
     /// More of them make no reader wiser.
     const NAMED: usize = 5;
     let names: BTreeSet<String> = places
         .iter()
-        .filter(|place| place.wrote() && !place.made() && is_pinned(place))
+        .filter(|place| {
+            let named = || std::str::from_utf8(&place.path).is_ok_and(|path| shown.contains(path));
+            !place.made() && is_pinned(place) && (place.wrote() || named())
+        })
         .map(|place| Text::from(&place.path).to_string())
         .collect();
     let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
@@ -369,6 +373,7 @@ pub(super) fn pinned(places: &[Place<'_>]) -> Option<Warning> {
 fn is_pinned(place: &Place<'_>) -> bool {
     const S_IFMT: u32 = 0o170_000;
     const S_IFREG: u32 = 0o100_000;
+    const S_IFSOCK: u32 = 0o140_000;
     let others: [&[u8]; 4] = [b"/dev", b"/proc", b"/sys", b"/tmp"];
     let is_file = place
         .inodes

@@ -86,6 +86,11 @@ pub(super) fn decide(
     let mut files = Files::default();
     if let Some(reason) = coverage.blind("files") {
         files.withhold("blacklist, whitelist, read-only", reason);
+        // Firejail makes both read-only by itself, and what was written there is not known.
+        if !coverage.is_empty() {
+            files.writable_etc = Some(Evidence::default());
+            files.writable_var = Some(Evidence::default());
+        }
         return files;
     }
     let facts = Facts::new(observation, places, context);

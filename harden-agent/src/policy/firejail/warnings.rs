@@ -66,7 +66,12 @@ pub(super) fn collect(
     warnings.extend(sessions(observation));
     warnings.extend(etc_copy(policy, observation));
     warnings.extend(made_directories(policy, places));
-    warnings.extend(pinned(places));
+    let shown = policy
+        .files
+        .whitelist
+        .iter()
+        .map(|item| item.value.as_str());
+    warnings.extend(pinned(places, &shown.collect()));
     warnings.extend(foreign(observation, here));
     warnings.extend(nested(observation));
     warnings.extend(file_capabilities(policy, observation));
@@ -131,7 +136,7 @@ fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warni
 
 /// Below /etc, what other programs rewrite while a daemon runs, and a daemon or its C library reads again: DHCP clients
 /// and resolvconf(8), useradd(8) and its like, timedatectl(1), certbot and ca-certificates, hosts of containers.
-const REWRITTEN: [&str; 14] = [
+const REWRITTEN: [&str; 16] = [
     "adjtime",
     "alternatives",
     "group",
@@ -141,11 +146,13 @@ const REWRITTEN: [&str; 14] = [
     "localtime",
     "machine-id",
     "mtab",
+    "nsswitch.conf",
     "passwd",
     "pki",
     "resolv.conf",
     "shadow",
     "ssl",
+    "timezone",
 ];
 
 /// Shells have a handler for SIGHUP to leave their children in order, not to read anything again.

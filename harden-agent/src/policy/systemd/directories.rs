@@ -57,6 +57,10 @@ pub(super) fn decide(
         });
         directives.push(Directive::list(name, Decision::Given(items.collect())));
         directives.push(Directive::word(mode_name, &format!("{mode:04o}"), vec![]));
+        if name == "RuntimeDirectory" {
+            // What others keep there is theirs: systemd would remove it all when the unit stops.
+            directives.push(Directive::yes("RuntimeDirectoryPreserve", vec![]));
+        }
     }
     let elsewhere = founded.keys().filter(|path| {
         !KINDS
@@ -67,9 +71,13 @@ pub(super) fn decide(
     (directives, warnings::made(&others))
 }
 
+/// Whether systemd would leave owner and group as they are: it changes the whole tree where either differs from the
+/// unit's, of which the group is known for root alone.
 fn belongs(places: &[&Place<'_>], users: &BTreeSet<u32>) -> bool {
     let mut inodes = places.iter().flat_map(|place| &place.inodes).peekable();
-    inodes.peek().is_some() && users.len() == 1 && inodes.all(|inode| users.contains(&inode.uid))
+    inodes.peek().is_some()
+        && users.len() == 1
+        && inodes.all(|inode| users.contains(&inode.uid) && inode.gid == inode.uid)
 }
 
 fn modes(places: &[&Place<'_>]) -> BTreeSet<u32> {

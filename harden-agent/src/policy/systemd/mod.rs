@@ -125,7 +125,10 @@ impl DropIn {
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::sessions(observation));
         warnings.extend(made);
-        warnings.extend(warnings::pinned(&places));
+        warnings.extend(warnings::pinned(
+            &places,
+            &std::collections::BTreeSet::new(),
+        ));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         Self {
             subject: observation.name.clone(),
