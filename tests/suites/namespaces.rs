@@ -243,7 +243,7 @@ exec /busybox cat /only-there";
     let command = ["unshare", "--mount", "sh", "-c", script, "sh", path];
     let recorded = harden::record("pivoted", &[], &command)?;
     assert_eq!(recorded.status, 0, "{}", recorded.output);
-    let programs = &run(&recorded.observation).executables;
+    let programs = &harden_tests::observed::run(&recorded.observation).executables;
     let files = programs.values().flat_map(|facts| facts.files.keys());
     let theirs: Vec<_> = files
         .filter(|path| path.to_string().ends_with("/only-there"))

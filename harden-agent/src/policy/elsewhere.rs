@@ -26,7 +26,7 @@ pub(super) fn programs(observation: &Observation) -> BTreeSet<&Text> {
 /// Warns of both.
 pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    if let Some(names) = named(programs(observation)) {
+    if let Some(names) = named(&programs(observation)) {
         warnings.push(Warning::new(
             Id::OtherRoot,
             format!(
@@ -36,7 +36,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
             ),
         ));
     }
-    if let Some(names) = named(who(observation, "left-cgroup")) {
+    if let Some(names) = named(&who(observation, "left-cgroup")) {
         warnings.push(Warning::new(
             Id::LeftCgroup,
             format!(
@@ -65,7 +65,7 @@ fn who<'a>(observation: &'a Observation, argument: &str) -> BTreeSet<&'a Text> {
 }
 
 /// `/bin/a, /bin/b and 3 more`; `None` for none.
-pub(super) fn named(paths: BTreeSet<&Text>) -> Option<String> {
+pub(super) fn named(paths: &BTreeSet<&Text>) -> Option<String> {
     /// More of them make no reader wiser.
     const NAMED: usize = 5;
     let names: Vec<String> = paths.iter().take(NAMED).map(ToString::to_string).collect();

@@ -375,10 +375,8 @@ fn is_pinned(place: &Place<'_>) -> bool {
     const S_IFREG: u32 = 0o100_000;
     const S_IFSOCK: u32 = 0o140_000;
     let others: [&[u8]; 4] = [b"/dev", b"/proc", b"/sys", b"/tmp"];
-    let is_file = place
-        .inodes
-        .iter()
-        .any(|inode| inode.mode & S_IFMT == S_IFREG);
+    let mut inodes = place.inodes.iter();
+    let is_file = inodes.any(|inode| matches!(inode.mode & S_IFMT, S_IFREG | S_IFSOCK));
     is_file
         && lasting(place, &place.path) == place.path
         && !others.iter().any(|top| is_within(&place.path, top))

@@ -89,7 +89,8 @@ pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<
 fn replaced<'p>(places: &'p [Place<'_>]) -> BTreeSet<&'p [u8]> {
     const S_IFMT: u32 = 0o170_000;
     const S_IFREG: u32 = 0o100_000;
-    let mut found: BTreeMap<(&[u8], &Host), BTreeSet<(u64, u64, u32)>> = BTreeMap::new();
+    type Files = BTreeSet<(u64, u64, u32)>;
+    let mut found: BTreeMap<(&[u8], &Host), Files> = BTreeMap::new();
     for place in places
         .iter()
         .filter(|place| below(&place.path, ETC).is_some())

@@ -89,7 +89,7 @@ fn is_filtered(policy: &Policy) -> bool {
 }
 
 fn set_id_programs(policy: &Policy, observation: &Observation) -> Option<Warning> {
-    let names = elsewhere::named(set_id::programs(observation)).filter(|_| is_filtered(policy))?;
+    let names = elsewhere::named(&set_id::programs(observation)).filter(|_| is_filtered(policy))?;
     Some(Warning::new(
         Id::SetIdPrograms,
         format!(

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::Observation;
 
-use super::super::evidence::{Decision, Item};
+use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
 use super::super::warnings::{self, Warning};
@@ -49,7 +49,7 @@ pub(super) fn decide(
         };
         let items = own.into_iter().filter_map(|(path, places)| {
             let word = as_word(path)?;
-            let mut item = Item::new(&word[top.len() + 1..], Default::default());
+            let mut item = Item::new(&word[top.len() + 1..], Evidence::default());
             for place in places {
                 item.evidence.merge(&place.evidence());
             }
