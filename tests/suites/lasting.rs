@@ -112,7 +112,10 @@ fn a_log_that_was_rotated_from_outside_is_written() -> Result<()> {
         text(&ready)?,
     ];
     let work = |process: &mut Process, rotates: bool| -> Result<()> {
-        process.until(|| Ok(ensure!(ready.exists(), "it is not ready")))?;
+        process.until(|| {
+            ensure!(ready.exists(), "it is not ready");
+            Ok(())
+        })?;
         let daemons = process.descendants("python3");
         let daemon = *daemons.last().context("no daemon")?;
         if rotates {
