@@ -158,7 +158,7 @@ pub fn raises_inheritable(new: u64) -> bool {
 ///
 /// capset refuses what is not permitted already (security/commoncap.c, `cap_capset`), without a check that a hook could
 /// see. A program that names few out of many means these. One that takes a few away, or none, has the rest from
-/// capget(2), and goes on with less where there is less; but what it newly puts into effect, or passes on, it names.
+/// capget(2), and goes on with less where there is less. The same holds for what it newly puts into effect, or passes on.
 #[inline(always)]
 pub fn keeps(record: *mut SlotRecord, slot: u32, sets: &Sets) {
     let credentials = own_credentials();
@@ -173,10 +173,13 @@ pub fn keeps(record: *mut SlotRecord, slot: u32, sets: &Sets) {
         // It fails as it is.
         return;
     }
-    let mut kept = (sets.effective & !effective | sets.inheritable & !inheritable) & VALID;
-    let given_up = permitted & VALID & !asked;
-    if asked.count_ones() <= given_up.count_ones() {
-        kept |= asked;
+    let raised = (sets.effective & !effective | sets.inheritable & !inheritable) & VALID;
+    let mut kept = 0;
+    for named in [asked, raised] {
+        let others = permitted & VALID & !named;
+        if named.count_ones() <= others.count_ones() {
+            kept |= named;
+        }
     }
     keep(record, slot, kept);
 }

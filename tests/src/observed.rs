@@ -42,7 +42,10 @@ pub fn facts<'a>(observation: &'a Observation, name: &str) -> &'a Executable {
     let mut programs = run(observation).executables.iter();
     let found =
         programs.find(|(path, _)| path.as_path().file_name().is_some_and(|file| file == name));
-    found.unwrap_or_else(|| panic!("{name} was not seen")).1
+    let seen = run(observation).executables.keys();
+    found
+        .unwrap_or_else(|| panic!("{name} was not seen, but {:?}", Vec::from_iter(seen)))
+        .1
 }
 
 /// `OPERATION OUTCOME PATH` of everything in `directory`, the paths relative to it.

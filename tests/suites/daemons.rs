@@ -109,18 +109,16 @@ const DAEMONS: [Daemon; 12] = [
         program: "sshd",
         // With PAM, sessions are units of their own, and what is done in them is recorded for those.
         options: "EnvironmentFile=\nEnvironment=\"SSHD_OPTS=-o UsePAM=no\"\n",
-        prepare: "useradd -m -s /bin/sh -p '*' rig && ssh-keygen -q -t ed25519 -N '' -f /root/key && \
-                  install -d -o rig -m 700 /home/rig/.ssh && \
-                  install -o rig -m 600 /root/key.pub /home/rig/.ssh/authorized_keys",
+        prepare: "ssh-keygen -q -t ed25519 -N '' -f /root/key && for user in rig other; do \
+                  useradd -m -s /bin/sh -p '*' $user && install -d -o $user -m 700 /home/$user/.ssh && \
+                  install -o $user -m 600 /root/key.pub /home/$user/.ssh/authorized_keys || exit; done",
         work: "ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key rig@127.0.0.1 \
                'echo $USER >$HOME/was-here && cat $HOME/was-here' | grep -x rig",
         others: &[
             (
                 "another user",
-                "useradd -m -s /bin/sh -p '*' u$RUN && install -d -o u$RUN -m 700 /home/u$RUN/.ssh && \
-                 install -o u$RUN -m 600 /root/key.pub /home/u$RUN/.ssh/authorized_keys && \
-                 ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key u$RUN@127.0.0.1 \
-                 'echo $USER >$HOME/other && cat $HOME/other' | grep -x u$RUN",
+                "ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key other@127.0.0.1 \
+                 \"echo \\$USER >\\$HOME/$RUN && cat \\$HOME/$RUN\" | grep -x other",
             ),
             (
                 "stopped and continued",

@@ -1,12 +1,11 @@
 //! Rules that go on holding: for the next document, the next queue, and the file that was replaced. Each is recorded at one
 //! work, and has to pass at another; with `--paths exact`, which names the files themselves, it does not.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::Operation;
 use harden_tests::{Process, Profile, Scratch, firejail, harden, met, observed::run};
-use nix::sys::signal::{Signal, kill};
 
 const FORMATS: [&str; 2] = ["--format", "firejail,systemd"];
 
@@ -76,19 +75,18 @@ fn the_next_queue_is_writable() -> Result<()> {
     Ok(())
 }
 
-/// Opens its log again at SIGHUP, and never makes it: logrotate does.
+/// Opens its log again when it is told to, and never makes it: logrotate does.
 const LOGS: &str = "
-import os, signal, sys
+import os, signal, sys, time
 def log(*_):
-    global file
     file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
     os.write(file, b'opened\\n')
-log()
 signal.signal(signal.SIGHUP, log)
-signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
-open(sys.argv[2], 'w').write('ready')
-while True:
-    signal.pause()
+log()
+open(sys.argv[2] + '/ready', 'w').write('ready')
+while not os.path.exists(sys.argv[2] + '/go'):
+    time.sleep(0.05)
+log()
 ";
 
 #[test]
@@ -101,7 +99,8 @@ fn a_log_that_was_rotated_from_outside_is_written() -> Result<()> {
     }
     let dir = Scratch::new(Path::new("/var/log"))?;
     let state = Scratch::new(Path::new("/var/lib"))?;
-    let (log, ready) = (dir.path().join("d.log"), state.path().join("ready"));
+    let log = dir.path().join("d.log");
+    let (ready, go) = (state.path().join("ready"), state.path().join("go"));
     let command = [
         "python3",
         "-S",
@@ -109,34 +108,39 @@ fn a_log_that_was_rotated_from_outside_is_written() -> Result<()> {
         "-c",
         LOGS,
         text(&log)?,
-        text(&ready)?,
+        text(state.path())?,
     ];
     let work = |process: &mut Process, rotates: bool| -> Result<()> {
         process.until(|| {
             ensure!(ready.exists(), "it is not ready");
             Ok(())
         })?;
-        let daemons = process.descendants("python3");
-        let daemon = *daemons.last().context("no daemon")?;
         if rotates {
             fs::rename(&log, log.with_extension("old"))?;
             fs::write(&log, "")?;
-            kill(daemon, Signal::SIGHUP)?;
-            thread::sleep(Duration::from_millis(300));
         }
-        kill(daemon, Signal::SIGUSR1)?;
+        fs::write(&go, "")?;
         Ok(())
     };
     let fresh = || -> Result<()> {
         fs::write(&log, "")?;
-        match fs::remove_file(&ready) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        for file in [&ready, &go] {
+            if file.exists() {
+                fs::remove_file(file)?;
+            }
         }
+        Ok(())
     };
     let record = |options: &[&str]| {
         fresh()?;
-        harden::record_daemon("logs", options, &command, |process| work(process, false))
+        harden::record_daemon("logs", options, &command, |process| {
+            work(process, false)?;
+            process.until(|| {
+                let lines = fs::read_to_string(&log)?;
+                ensure!(lines == "opened\nopened\n", "{lines:?}");
+                Ok(())
+            })
+        })
     };
     let known = record(&FORMATS)?;
     let exact = record(&["--paths", "exact"])?;
@@ -147,9 +151,13 @@ fn a_log_that_was_rotated_from_outside_is_written() -> Result<()> {
     ensure!(handles, "nothing says that it handles SIGHUP");
     for (profile, lasts) in [(&known.profile, true), (&exact.profile, false)] {
         fresh()?;
-        under(profile, &command, |process| work(process, true))?;
+        let (_, output) = under(profile, &command, |process| work(process, true))?;
         let now = fs::read_to_string(&log)?;
-        ensure!((now == "opened\n") == lasts, "{now:?}\n{}", profile.text());
+        ensure!(
+            (now == "opened\n") == lasts,
+            "{now:?}\n{output}\n{}",
+            profile.text()
+        );
     }
     Ok(())
 }

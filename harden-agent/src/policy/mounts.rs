@@ -26,9 +26,8 @@ const CALLS: [&str; 10] = [
 /// The programs with the call that they made: those that had no mount namespace of their own, as far as that is known.
 pub(super) fn callers(observation: &Observation) -> BTreeMap<&Text, &str> {
     let runs = observation.runs.values();
-    let control = runs.clone().flat_map(|run| run.control.values()).flatten();
     let mut callers = BTreeMap::new();
-    for (path, facts) in runs.flat_map(|run| &run.executables).chain(control) {
+    for (path, facts) in runs.flat_map(|run| &run.executables) {
         let said: BTreeSet<&str> = facts.arguments.keys().map(Word::as_str).collect();
         if said.contains("namespace-mount") || said.contains("other-root") {
             continue;

@@ -31,8 +31,14 @@ pub(super) fn subject(place: &Place<'_>) -> Option<Subject> {
     let first = place.path.split(|byte| *byte == b'/').nth(2);
     let first = first.unwrap_or_default();
     let mut names = place.names.iter();
-    let by_name =
-        |name: &Vec<u8>| is_within(name, b"/proc/self") || is_within(name, b"/proc/thread-self");
+    // The last two are links into the first (fs/proc/root.c, fs/proc/proc_net.c).
+    let own: [&[u8]; 4] = [
+        b"/proc/self",
+        b"/proc/thread-self",
+        b"/proc/mounts",
+        b"/proc/net",
+    ];
+    let by_name = |name: &Vec<u8>| own.iter().any(|own| is_within(name, own));
     Some(if first == b"self" || first == b"thread-self" {
         Subject::Itself
     } else if first.is_empty() || !first.iter().all(u8::is_ascii_digit) {
@@ -44,24 +50,65 @@ pub(super) fn subject(place: &Place<'_>) -> Option<Subject> {
     })
 }
 
+/// Calls that name a process by its number, to signal it or to ask whether it lives.
+const BY_NUMBER: [&str; 6] = [
+    "kill",
+    "pidfd_open",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    "tgkill",
+    "tkill",
+];
+
 /// What was done that a PID namespace makes impossible, a clause each.
 pub(super) fn others(observation: &Observation, places: &[Place<'_>]) -> Vec<String> {
-    let mut others = Vec::new();
-    for (path, facts) in observation.runs.values().flat_map(|run| &run.executables) {
-        let mut said = facts.arguments.keys();
-        if said.any(|name| name.as_str() == "signals-others") {
-            others.push(format!("{path} signals processes that are not its own"));
-        }
-    }
-    others.sort_unstable();
-    others.dedup();
     let looked = places
         .iter()
         .find(|place| matches!(subject(place), Some(Subject::All | Subject::Process)));
-    others.extend(
-        looked.map(|place| format!("{} looks at {}", place.executable, Text::from(&place.path))),
-    );
-    others
+    let looked = looked.map(|place| {
+        // Without the number: the next recording has another.
+        let mut parts = place.path.splitn(4, |byte| *byte == b'/').skip(2);
+        let process = parts.next().map_or("", |_| "/PID");
+        let rest = parts.next().map(|rest| format!("/{}", Text::from(rest)));
+        let rest = rest.unwrap_or_default();
+        format!("{} looks at /proc{process}{rest}", place.executable)
+    });
+    looked
+        .into_iter()
+        .chain(signalled(observation, places))
+        .collect()
+}
+
+/// A number that was read from a PID file which only others write, where something was then done by number.
+///
+/// The kernel side does not see whom a signal goes to: most go to a program's own children.
+fn signalled(observation: &Observation, places: &[Place<'_>]) -> Option<String> {
+    let runs = observation.runs.values();
+    let mut programs = runs.flat_map(|run| run.executables.values());
+    let by_number = programs.any(|facts| {
+        let mut calls = facts.syscalls.values().flat_map(|calls| calls.keys());
+        calls.any(|call| BY_NUMBER.contains(&call.as_str()))
+    });
+    if !by_number {
+        return None;
+    }
+    let written = |path: &[u8]| {
+        let mut same = places.iter().filter(|place| place.path == path);
+        same.any(|place| place.wrote() || place.made())
+    };
+    let read = places.iter().find(|place| {
+        place.path.ends_with(b".pid")
+            && place.did(Operation::Read)
+            && place.succeeded()
+            && !written(&place.path)
+    });
+    read.map(|place| {
+        format!(
+            "{} reads {}, and signals are sent",
+            place.executable,
+            Text::from(&place.path)
+        )
+    })
 }
 
 #[cfg(test)]
@@ -78,8 +125,10 @@ mod tests {
         };
         let program = || Fixture::new().executable("/bin/d");
         let read = |path: &str| of(program().file(path, Operation::Read, "ok"));
-        assert_eq!(read("/proc/1/stat"), ["/bin/d looks at /proc/1/stat"]);
-        assert_eq!(of(program().listing("/proc")).len(), 1);
+        assert_eq!(read("/proc/1/stat"), ["/bin/d looks at /proc/PID/stat"]);
+        assert_eq!(read("/proc/1"), ["/bin/d looks at /proc/PID"]);
+        let listed = of(program().listing("/proc"));
+        assert_eq!(listed, ["/bin/d looks at /proc"]);
         assert!(read("/proc/meminfo").is_empty());
         assert!(read("/proc/self/stat").is_empty());
         let itself = Some("/proc/self/exe");
@@ -87,7 +136,24 @@ mod tests {
         assert!(of(itself).is_empty());
         let looked = program().file("/proc", Operation::Stat, "ok");
         assert!(of(looked).is_empty());
-        let signals = of(program().argument("signals-others"));
-        assert_eq!(signals, ["/bin/d signals processes that are not its own"]);
+    }
+    #[test]
+    fn a_number_from_the_pid_file_of_another_is_another_s() {
+        let of = |call: &str, fixture: fn(Fixture) -> Fixture| {
+            let program = Fixture::new().executable("/bin/d").syscalls(&[call]);
+            let observation = fixture(program).observation();
+            others(&observation, &places(&observation))
+        };
+        let reads = |program: Fixture| program.file("/run/x.pid", Operation::Read, "ok");
+        assert_eq!(
+            of("kill", reads),
+            ["/bin/d reads /run/x.pid, and signals are sent"]
+        );
+        assert!(of("read", reads).is_empty());
+        let own = |program: Fixture| {
+            let program = program.file("/run/x.pid", Operation::Create, "ok");
+            program.file("/run/x.pid", Operation::Read, "ok")
+        };
+        assert!(of("kill", own).is_empty());
     }
 }

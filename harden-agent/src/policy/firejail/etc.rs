@@ -1,12 +1,15 @@
 //! Which of /etc: `private-etc`, copies of those top-level names that were used.
 //!
 //! Firejail copies at the start, following links, and skips what is not there
-//! (`src/firejail/fs_etc.c`): so nothing may be written, watched or listed, and no link read.
+//! (`src/firejail/fs_etc.c`): so nothing may be written, watched or listed, no link read, and nothing
+//! be read again later: by a reload, or at a SIGHUP, which daemon(7) gives that meaning.
 //! From 0.9.74 on it adds a `@default` group of its own; what it adds breaks nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Host, Operation, Text};
+use harden_common::Argument;
+
+use crate::observation::{ControlCommand, Host, Observation, Operation, Text};
 
 use super::super::coverage::Coverage;
 use super::super::evidence::{Decision, Evidence, Item};
@@ -18,9 +21,17 @@ const LIMIT: usize = 256;
 
 const ETC: &[u8] = b"/etc";
 
+/// Shells have a handler for SIGHUP to leave their children in order, not to read anything again.
+const SHELLS: [&str; 6] = ["bash", "busybox", "dash", "ksh", "sh", "zsh"];
+
 /// Decides on /etc.
-pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<Item>> {
+pub(super) fn decide(
+    observation: &Observation,
+    places: &[Place<'_>],
+    coverage: &Coverage,
+) -> Decision<Vec<Item>> {
     let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+    reasons.extend(reads_again(observation));
     let replaced = replaced(places);
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     for place in places
@@ -85,6 +96,28 @@ pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Vec<
     Decision::unless(reasons, items)
 }
 
+/// Why the program will look at its files again, if it will.
+fn reads_again(observation: &Observation) -> Option<String> {
+    let mut runs = observation.runs.values();
+    let copy = "and the copy stays as it was at the start";
+    if runs
+        .clone()
+        .any(|run| run.control.contains_key(&ControlCommand::Reload))
+    {
+        return Some(format!("the unit has a reload, {copy}"));
+    }
+    let handles = runs.find_map(|run| {
+        let mut programs = run.executables.iter();
+        programs.find(|(path, facts)| {
+            let file = path.as_path().file_name().and_then(|name| name.to_str());
+            let mut arguments = facts.arguments.keys();
+            !file.is_some_and(|file| SHELLS.contains(&file))
+                && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
+        })
+    });
+    handles.map(|(path, _)| format!("{path} handles SIGHUP, {copy}"))
+}
+
 /// The files that were others at another time on one machine: somebody renames a new one to the name.
 fn replaced<'p>(places: &'p [Place<'_>]) -> BTreeSet<&'p [u8]> {
     const S_IFMT: u32 = 0o170_000;
@@ -136,7 +169,11 @@ mod tests {
 
     fn decided(fixture: Fixture) -> Decision<Vec<Item>> {
         let observation = fixture.observation();
-        decide(&places(&observation), &Coverage::of(&observation))
+        decide(
+            &observation,
+            &places(&observation),
+            &Coverage::of(&observation),
+        )
     }
 
     #[test]
@@ -182,13 +219,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_again_is_not_copied() {
+        let read = |program: &str| {
+            Fixture::new()
+                .executable(program)
+                .file("/etc/d/cert.pem", Operation::Read, "ok")
+        };
+        let handles = |program: &str| decided(read(program).argument("handles-sighup"));
+        assert_eq!(names(&decided(read("/bin/d"))), ["d"]);
+        assert!(handles("/bin/d").given().is_none());
+        assert_eq!(names(&handles("/bin/dash")), ["d"]);
+        let mut observation = read("/bin/d").observation();
+        for run in observation.runs.values_mut() {
+            let programs = run.executables.clone();
+            run.control.insert(ControlCommand::Reload, programs);
+        }
+        let kept = decide(
+            &observation,
+            &places(&observation),
+            &Coverage::of(&observation),
+        );
+        assert!(kept.given().is_none());
+    }
+
+    #[test]
     fn what_is_not_root_s_is_not_copied() {
         let mut observation = Fixture::new()
             .executable("/a")
             .file_of("/etc/postgresql/conf", Operation::Read, 0o100_640, 0)
             .observation();
         let kept = |observation: &crate::observation::Observation| {
-            decide(&places(observation), &Coverage::of(observation))
+            decide(
+                observation,
+                &places(observation),
+                &Coverage::of(observation),
+            )
         };
         assert_eq!(names(&kept(&observation)), ["postgresql"]);
         let runs = observation.runs.values_mut();

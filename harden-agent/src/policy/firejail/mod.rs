@@ -92,7 +92,7 @@ impl Policy {
             name: name::decide(&observation.name),
             protocols: protocols::decide(observation, &coverage),
             programs: programs::decide(&places, &coverage, &target),
-            etc: etc::decide(&places, &coverage),
+            etc: etc::decide(observation, &places, &coverage),
             dev: dev::decide(&places, &coverage),
             shell_none: shell_none(&target),
             home: home::decide(observation, &places, &coverage, &target, &files),

@@ -119,6 +119,13 @@ fn refusals(observation: &Observation, unit: &UnitFile, policy: &Policy) -> Vec<
     if unit.list("ExecStart").is_empty() {
         reasons.push("the unit starts no program: it has no ExecStart=".to_owned());
     }
+    let commands = ["ExecStart", "ExecReload", "ExecStop"].map(|name| unit.list(name));
+    if commands.iter().flatten().any(|line| line.ends_with('\\')) {
+        reasons.push(
+            "a command of the unit ends with a backslash, which would take the next line along. Take it out of the unit"
+                .to_owned(),
+        );
+    }
     let sockets = unit.list("Sockets").into_iter();
     let mut triggers = unit
         .triggered_by

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harden_common::Argument;
-
-use crate::observation::{ControlCommand, Host, Observation, Text};
+use crate::observation::{Host, Observation, Text};
 
 use super::super::paths::as_argument;
 use super::super::places::Place;
@@ -64,7 +62,7 @@ pub(super) fn collect(
     warnings.extend(elsewhere::warnings(observation));
     warnings.extend(io_uring(observation));
     warnings.extend(sessions(observation));
-    warnings.extend(etc_copy(policy, observation));
+    warnings.extend(etc_copy(policy));
     warnings.extend(made_directories(policy, places));
     let shown = policy
         .files
@@ -155,39 +153,20 @@ const REWRITTEN: [&str; 16] = [
     "timezone",
 ];
 
-/// Shells have a handler for SIGHUP to leave their children in order, not to read anything again.
-const SHELLS: [&[u8]; 6] = [b"bash", b"busybox", b"dash", b"ksh", b"sh", b"zsh"];
-
-fn etc_copy(policy: &Policy, observation: &Observation) -> Option<Warning> {
+fn etc_copy(policy: &Policy) -> Option<Warning> {
     let copied = policy.etc.given()?;
-    let runs = observation.runs.values();
-    let reloads = runs
-        .clone()
-        .any(|run| run.control.contains_key(&ControlCommand::Reload));
-    let handles = runs.flat_map(|run| &run.executables).any(|(path, facts)| {
-        let mut arguments = facts.arguments.keys();
-        !SHELLS.contains(&file_name(path))
-            && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
-    });
-    let reads_again = reloads || handles;
     let names: Vec<&str> = copied
         .iter()
         .map(|item| item.value.as_str())
-        .filter(|name| !name.starts_with("ld.so"))
-        .filter(|name| reads_again || REWRITTEN.contains(name))
+        .filter(|name| REWRITTEN.contains(name))
         .collect();
     (!names.is_empty()).then(|| {
         Warning::new(
             Id::EtcCopy,
             format!(
-                "private-etc makes copies, and later changes of /etc/{{{}}} are not seen{}: restart the program after \
+                "private-etc makes copies, and later changes of /etc/{{{}}} are not seen: restart the program after \
                  them, or leave the line out",
-                names.join(","),
-                if reads_again {
-                    ", not by a reload either"
-                } else {
-                    ""
-                }
+                names.join(",")
             ),
         )
     })

@@ -187,6 +187,8 @@ fn what_cannot_be_started_so_is_refused() {
         "ExecStart=/usr/sbin/d\nUser=d\nNoNewPrivileges=yes\n",
         "ExecStart=/usr/sbin/d\nUser=d\nRestrictNamespaces=~user\n",
         "ExecStart=/usr/sbin/d\nUser=d\nSystemCallArchitectures=native\n",
+        // No continuation there, and one in front of the next line.
+        "ExecStart=/usr/sbin/d \\ \n",
     ] {
         assert!(decided(text).settings.given().is_none(), "{text}");
     }
