@@ -254,7 +254,11 @@ exec /busybox cat /only-there";
         .find(|(path, _)| path.to_string() == "/busybox (on another root)")
         .context("no busybox")?;
     let calls = inside.syscalls.values().flat_map(|calls| calls.keys());
-    assert!(calls.map(ToString::to_string).any(|call| call == "exit_group"));
+    assert!(
+        calls
+            .map(ToString::to_string)
+            .any(|call| call == "exit_group")
+    );
     let text = recorded.profile.text();
     assert!(text.contains("WARNING[other-root]"), "{text}");
     Ok(())

