@@ -2,12 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Executable, Observation, Text, Word};
+use crate::observation::{Executable, Observation, Run, RunKind, Text, Word};
 
 use super::warnings::{Id, Warning};
 
 /// Changes the root of who calls it: who does began in the host's.
 const GOES_THERE: [&str; 3] = ["chroot", "pivot_root", "setns"];
+
+/// Clients that have a service start programs: none of these is a child of whoever runs the client.
+const CLIENTS: [&[u8]; 11] = [
+    b"at",
+    b"batch",
+    b"ctr",
+    b"docker",
+    b"incus",
+    b"lxc",
+    b"machinectl",
+    b"nerdctl",
+    b"podman-remote",
+    b"systemd-run",
+    b"virsh",
+];
 
 /// Whether the program was there from its start: its own path and all others are of that root.
 pub(super) fn began_there(facts: &Executable) -> bool {
@@ -20,10 +35,10 @@ pub(super) fn began_there(facts: &Executable) -> bool {
 
 /// The programs that ran in another root.
 pub(super) fn programs(observation: &Observation) -> BTreeSet<&Text> {
-    who(observation, "other-root")
+    who(observation, |_, _, facts| said(facts, "other-root"))
 }
 
-/// Warns of both.
+/// Warns of each.
 pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let Some(names) = named(&programs(observation)) {
@@ -36,13 +51,30 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
             ),
         ));
     }
-    if let Some(names) = named(&who(observation, "left-cgroup")) {
+    // `harden run` follows its tasks.
+    let left = who(observation, |run, _, facts| {
+        run.kind != RunKind::Command && said(facts, "left-cgroup")
+    });
+    if let Some(names) = named(&left) {
         warnings.push(Warning::new(
             Id::LeftCgroup,
             format!(
                 "INCOMPLETE: a process of {names} was moved to another cgroup, where it was not recorded: what it did \
                  there is missing here, and would be refused, as it inherits the sandbox. Record that cgroup too, and \
                  merge (harden merge)"
+            ),
+        ));
+    }
+    let clients = who(observation, |_, path, _| {
+        let name = path.as_path().file_name();
+        name.is_some_and(|name| CLIENTS.contains(&name.as_encoded_bytes()))
+    });
+    if let Some(names) = named(&clients) {
+        warnings.push(Warning::new(
+            Id::StartedElsewhere,
+            format!(
+                "{names} has a service start programs: what these did was not recorded, and no sandbox of this one holds \
+                 them. Record their own units (systemd-run --scope is no such case: it runs the program itself)"
             ),
         ));
     }
@@ -54,14 +86,21 @@ fn said(facts: &Executable, argument: &str) -> bool {
     arguments.any(|name| name.as_str() == argument)
 }
 
-fn who<'a>(observation: &'a Observation, argument: &str) -> BTreeSet<&'a Text> {
-    let runs = observation.runs.values();
-    let control = runs.clone().flat_map(|run| run.control.values()).flatten();
-    let programs = runs.flat_map(|run| &run.executables).chain(control);
-    programs
-        .filter(|(_, facts)| said(facts, argument))
-        .map(|(path, _)| path)
-        .collect()
+fn who(
+    observation: &Observation,
+    is_one: impl Fn(&Run, &Text, &Executable) -> bool,
+) -> BTreeSet<&Text> {
+    let mut found = BTreeSet::new();
+    for run in observation.runs.values() {
+        let control = run.control.values().flatten();
+        let programs = run.executables.iter().chain(control);
+        found.extend(
+            programs
+                .filter(|(path, facts)| is_one(run, path, facts))
+                .map(|(path, _)| path),
+        );
+    }
+    found
 }
 
 /// `/bin/a, /bin/b and 3 more`; `None` for none.
@@ -112,7 +151,12 @@ mod tests {
     #[test]
     fn who_left_is_named() {
         let fixture = Fixture::new().executable("/usr/bin/runc");
-        let told = warnings(&fixture.argument("left-cgroup").observation());
+        let mut left = fixture.argument("left-cgroup").observation();
+        assert!(warnings(&left).is_empty());
+        for run in left.runs.values_mut() {
+            run.kind = RunKind::Invocation;
+        }
+        let told = warnings(&left);
         assert_eq!(told[0].id, Id::LeftCgroup);
         assert!(
             told[0]
@@ -120,5 +164,13 @@ mod tests {
                 .contains("/usr/bin/runc was moved to another cgroup")
         );
         assert!(warnings(&Fixture::new().executable("/a").observation()).is_empty());
+    }
+
+    #[test]
+    fn what_a_service_starts_is_told() {
+        let client = Fixture::new().executable("/usr/bin/systemd-run");
+        let told = warnings(&client.observation());
+        assert_eq!(told[0].id, Id::StartedElsewhere);
+        assert!(warnings(&Fixture::new().executable("/usr/bin/cat").observation()).is_empty());
     }
 }

@@ -81,7 +81,7 @@ fn of_run(run: &Run) -> Option<(&Text, &'static str)> {
         .any(|word| ARGUMENTS.contains(&file_name(word)));
     let jar = programs().find(|(path, _)| runs_jar && file_name(path) == b"java");
     if let Some((path, _)) = named.or(jar) {
-        return Some((path, "is known to"));
+        return Some((path, "is known: it"));
     }
     let becomes_users = |(path, facts): &(&Text, &Executable)| {
         let is_set = |name: &str| {

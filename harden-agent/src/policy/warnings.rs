@@ -89,9 +89,11 @@ pub enum Id {
     OtherRoot,
     /// Some of it left the cgroup that was recorded
     LeftCgroup,
+    /// It has a service start programs
+    StartedElsewhere,
     /// Set-id programs that it runs stay without their privileges
     SetIdPrograms,
-    /// It looks at processes that are not its own, or signals them
+    /// It looks at processes that are not its own, or takes their numbers from PID files
     OtherProcesses,
 }
 
@@ -293,7 +295,7 @@ pub(super) fn io_uring(observation: &Observation) -> Option<Warning> {
             Id::IoUring,
             format!(
                 "INCOMPLETE: {used}, and the files opened through it were not seen, as the hook for \
-             files was raw_tp:sys_exit"
+             files was raw_tp:sys_exit. Firejail has /usr read-only in any case"
             ),
         ));
     }

@@ -57,31 +57,33 @@ impl Core {
         }))
     }
 
-    /// Writes what is known of `unit`.
-    fn save(&mut self, unit: &Text) -> Result<(), StoreError> {
+    /// Writes what is known of `units`, all of which are kept under `key`.
+    fn save(&mut self, key: &Text, units: &[Text]) -> Result<(), StoreError> {
         let keep = self.config.state.keep_invocations as usize;
         let windows = self.config.state.keep_windows as usize;
-        let key = self.key(unit);
-        let open = self.state.open(unit);
-        let written = self.stored(&key).and_then(|mut observation| {
-            observation.join(Observation {
-                schema: SCHEMA,
-                name: key.clone(),
-                runs: open,
-            });
+        let written = self.stored(key).and_then(|mut observation| {
+            for unit in units {
+                observation.join(Observation {
+                    schema: SCHEMA,
+                    name: key.clone(),
+                    runs: self.state.open(unit),
+                });
+            }
             observation.fold(keep, windows);
             self.store.save(&observation).map(|()| observation)
         });
         self.say_store();
         let observation = written?;
-        if self.state.is_at_rest(unit) {
-            // It was not, but for its file.
-            self.state.remember(&observation);
+        let mut is_known = false;
+        for unit in units {
+            // At rest it was not, but for its file.
+            is_known |= self.state.is_at_rest(unit);
+            self.state.saved(unit);
+            is_known |= key != unit && self.state.forget(unit);
         }
-        self.state.saved(unit);
-        if key != *unit && self.state.forget(unit) {
+        if is_known {
             self.state.remember(&observation);
-            self.state.name(key);
+            self.state.name(key.clone());
         }
         Ok(())
     }
@@ -133,10 +135,16 @@ impl Core {
         }
     }
 
+    /// Writes `units`, those that are kept under one key at once: of a thousand connections, the file of their template
+    /// is not read and written a thousand times.
     fn save_these(&mut self, units: Vec<Text>) -> bool {
-        let mut first = None;
+        let mut kept: BTreeMap<Text, Vec<Text>> = BTreeMap::new();
         for unit in units {
-            if let Err(error) = self.save(&unit) {
+            kept.entry(self.key(&unit)).or_default().push(unit);
+        }
+        let mut first = None;
+        for (key, units) in kept {
+            if let Err(error) = self.save(&key, &units) {
                 first.get_or_insert(error);
             }
         }
@@ -199,10 +207,24 @@ impl Core {
         }
     }
 
+    /// Takes out of those to be written the ones that are kept under the same key as `unit`.
+    fn take_alike(&mut self, unit: &Text) -> Vec<Text> {
+        let key = self.key(unit);
+        if key == *unit {
+            return Vec::new();
+        }
+        let saving = std::mem::take(&mut self.saving);
+        let (alike, rest) = saving.into_iter().partition(|other| self.key(other) == key);
+        self.saving = rest;
+        alike.into()
+    }
+
     /// Writes the next unit, or takes the last step.
     pub fn save_next(&mut self) {
         if let Some(unit) = self.saving.pop_front() {
-            let is_written = self.save_these(vec![unit]);
+            let mut units = self.take_alike(&unit);
+            units.push(unit);
+            let is_written = self.save_these(units);
             if let Some(folding) = &mut self.folding {
                 folding.is_whole &= is_written;
             }
