@@ -19,8 +19,10 @@ struct Summary<'a> {
     runs: usize,
     /// Programs seen.
     programs: usize,
-    /// Calls that the profile allows; where it refuses others by name, those that were seen.
+    /// Calls that were seen.
     calls: usize,
+    /// Calls that the profile allows: some come without being asked for. `None` where it has no such list.
+    allowed: Option<usize>,
     /// Capabilities that it keeps.
     capabilities: Vec<&'a str>,
     /// Socket families that it allows.
@@ -53,10 +55,8 @@ fn summarise<'a>(
         name: &observation.name,
         runs: policy.coverage.runs,
         programs: policy.coverage.executables.len(),
-        calls: policy
-            .syscalls
-            .kept()
-            .map_or(policy.coverage.completeness.calls.seen, <[Item]>::len),
+        calls: policy.coverage.completeness.calls.seen,
+        allowed: policy.syscalls.kept().map(<[Item]>::len),
         capabilities: values(&policy.capabilities.keep),
         protocols: values(&policy.protocols),
         paths: paths.len(),
@@ -95,7 +95,11 @@ pub fn text(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> St
     };
     table.add_row(["runs".to_owned(), summary.runs.to_string()]);
     table.add_row(["programs".to_owned(), summary.programs.to_string()]);
-    table.add_row(["calls".to_owned(), summary.calls.to_string()]);
+    let allowed = summary
+        .allowed
+        .map(|allowed| format!(" ({allowed} allowed)"));
+    let calls = format!("{}{}", summary.calls, allowed.unwrap_or_default());
+    table.add_row(["calls".to_owned(), calls]);
     table.add_row(["capabilities".to_owned(), list(&summary.capabilities)]);
     table.add_row(["socket families".to_owned(), list(&summary.protocols)]);
     table.add_row(["paths".to_owned(), summary.paths.to_string()]);
