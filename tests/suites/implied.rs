@@ -168,7 +168,26 @@ fn set_id_programs_and_file_capabilities_keep_what_they_give() -> Result<()> {
     if machine.container().is_none() {
         ensure!(is_given(&written.drop_in, "SystemCallFilter"));
     }
-    case.holds(&machine, &written.drop_in, "NoNewPrivileges=yes")
+    case.holds(&machine, &written.drop_in, "NoNewPrivileges=yes")?;
+    // Of Debian: the bus starts what has no unit by a set-user-ID program.
+    machine.write(
+        "/usr/share/dbus-1/system-services/org.rig.Implied.service",
+        "[D-BUS Service]\nName=org.rig.Implied\nUser=root\nExec=/usr/bin/install -d /run/implied.out/group\n",
+    )?;
+    let bus = Case {
+        unit: "dbus.service",
+        ..Case::of(
+            "the bus",
+            "",
+            // It does not take the name, for which the bus would wait.
+            "timeout 0.5 busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.rig.Implied 0; \
+             test -d /run/implied.out/group",
+        )
+    };
+    let written = bus.recorded(&agent, &machine)?;
+    let told = "# WARNING[set-id-programs]: ";
+    ensure!(written.profile.contains(told), "{}", written.profile);
+    bus.holds(&machine, &written.drop_in, "NoNewPrivileges=yes")
 }
 
 /// Says so when somebody opens a file on the root's mount: `FAN_MARK_ADD | FAN_MARK_MOUNT`, `FAN_OPEN`
@@ -199,11 +218,24 @@ fn what_is_mounted_or_watched_is_everybody_s() -> Result<()> {
     let watches = "ExecStart=/usr/bin/python3 -S -E -B /opt/watches.py\n";
     // What systemd itself and its children open is outside of the unit, too.
     let seen = "test -d /run/implied.out && cat /etc/hostname && test -d /run/implied.out/seen";
-    for (name, settings, works, call) in [
-        ("mount", mounts, "grep -q ' /mnt ' /proc/mounts", "mount"),
-        ("fanotify", watches, seen, "fanotify_"),
+    // Of Debian: mounts where a user's programs meet, as long as there is a session of the user's.
+    machine.write(
+        "/run/systemd/system/user-runtime-dir@5.service.d/10-rig.conf",
+        "[Unit]\nStopWhenUnneeded=no\n",
+    )?;
+    let runtime = Case {
+        unit: "user-runtime-dir@5.service",
+        ..Case::of("a user's directory", "", "mountpoint -q /run/user/5")
+    };
+    for (case, call) in [
+        (
+            Case::of("mount", mounts, "grep -q ' /mnt ' /proc/mounts"),
+            "mount",
+        ),
+        (Case::of("fanotify", watches, seen), "fanotify_"),
+        (runtime, "mount"),
     ] {
-        let case = Case::of(name, settings, works);
+        let name = case.name;
         let written = case.recorded(&agent, &machine)?;
         let lines = || [&written.drop_in, &written.profile].into_iter();
         for text in lines() {

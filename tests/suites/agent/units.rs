@@ -198,6 +198,12 @@ for _ in range(int(sys.argv[1])):
             pass
 ";
 
+/// Three times.
+const LOGGING_IN: &str = "systemctl start ssh.service && useradd -m -s /bin/sh -p '*' rig && \
+    ssh-keygen -q -t ed25519 -N '' -f /root/key && install -d -o rig -m 700 /home/rig/.ssh && \
+    install -o rig -m 600 /root/key.pub /home/rig/.ssh/authorized_keys && for i in 1 2 3; do \
+    ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/key rig@127.0.0.1 cat /etc/hostname || exit; done";
+
 /// Connections are units of their own to systemd, and without end: they are kept as one, like what systemd-run names, and a
 /// template whose instances have names of their own is not.
 #[test]
@@ -216,7 +222,7 @@ fn units_without_end_are_kept_as_one() -> Result<()> {
     machine.run(&["systemctl", "daemon-reload"])?;
     machine.run(&["systemctl", "start", "harden-calls.socket"])?;
     let mut agent = Agent::start(&Setup {
-        include: &["harden-calls@*", "harden-named@*", "run-*"],
+        include: &["harden-calls@*", "harden-named@*", "run-*", "session-*"],
         ..Setup::default()
     })?;
     machine.run(&["python3", "-c", CALLING, &count.to_string()])?;
@@ -231,10 +237,16 @@ fn units_without_end_are_kept_as_one() -> Result<()> {
         "-c",
         "for i in 1 2 3 4 5; do systemd-run --quiet --collect --wait /bin/true; done",
     ])?;
+    // Of Debian: a scope for each login.
+    machine.run(&["sh", "-c", LOGGING_IN])?;
     let calls = machine.key("harden-calls@.service");
+    let sessions = machine.key("session-.scope");
     let named = ["one", "two-2"].map(|one| machine.key(&format!("harden-named@{one}.service")));
     let programs = machine.key("run:/usr/bin/true");
-    let expected: BTreeSet<String> = named.into_iter().chain([calls.clone(), programs]).collect();
+    let expected: BTreeSet<String> = named
+        .into_iter()
+        .chain([calls.clone(), programs, sessions])
+        .collect();
     agent.until(|agent| {
         let units = agent.units()?.into_iter();
         let units: BTreeSet<String> = units.map(|unit| unit.unit.to_string()).collect();
