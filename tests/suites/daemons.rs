@@ -58,24 +58,150 @@ const DAEMONS: [Daemon; 12] = [
         package: "nginx",
         unit: "nginx.service",
         program: "nginx",
-        work: "curl -sf http://127.0.0.1/ >/dev/null",
+        // One site with TLS, and one that asks a peer.
+        prepare: "mkdir -p /etc/nginx/tls /srv/peer && cd /etc/nginx/tls && \
+                  openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=first -keyout key.pem -out cert.pem && \
+                  printf 'server { listen 443 ssl; root /var/www/html; index index.nginx-debian.html; \
+                  ssl_certificate tls/cert.pem; ssl_certificate_key tls/key.pem; }\\n\
+                  server { listen 8080; location / { proxy_pass http://127.0.0.1:8081; } }\\n' >/etc/nginx/conf.d/more.conf && \
+                  printf '[Service]\\nExecStart=/usr/bin/python3 -m http.server -d /srv/peer 8081\\n' \
+                  >/run/systemd/system/peer.service && systemctl daemon-reload && systemctl start peer.service",
+        work: "curl -sf http://127.0.0.1/ >/dev/null && curl -skf https://127.0.0.1/ >/dev/null && \
+               curl -sf http://127.0.0.1:8080/ >/dev/null",
         rotate: "mv /var/log/nginx/access.log /var/log/nginx/access.log.1 && pkill -USR1 -o -x nginx",
+        others: &[
+            (
+                "another document",
+                "mkdir -p /var/www/html/d-$RUN && cd /var/www/html/d-$RUN && head -c 5000000 /dev/urandom >new && mv new file && \
+                 curl -sf http://127.0.0.1/d-$RUN/file | cmp - file && curl -skf https://127.0.0.1/d-$RUN/file | cmp - file",
+            ),
+            (
+                "slow clients",
+                "(printf 'GET / HTTP/1.0\\r\\n'; sleep 0.3; printf '\\r\\n') | nc 127.0.0.1 80 | grep '200 OK' && \
+                 curl -sf --limit-rate 4M http://127.0.0.1/d-$RUN/file | cmp - /var/www/html/d-$RUN/file",
+            ),
+            (
+                "another certificate",
+                "cd /etc/nginx/tls && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=$RUN -keyout new.key -out new.cert && \
+                 mv new.key key.pem && mv new.cert cert.pem && systemctl reload nginx.service && sleep 0.3 && \
+                 curl -skv https://127.0.0.1/ 2>&1 >/dev/null | grep CN=$RUN",
+            ),
+            (
+                "another site",
+                "mkdir -p /var/www/html/s-$RUN && echo $RUN >/var/www/html/s-$RUN/index.html && \
+                 echo \"server { listen 80; server_name $RUN.test; root /var/www/html/s-$RUN; }\" >/etc/nginx/sites-enabled/$RUN && \
+                 systemctl reload nginx.service && sleep 0.3 && curl -sf -H \"Host: $RUN.test\" http://127.0.0.1/ | grep -x $RUN",
+            ),
+            (
+                "a peer restarted",
+                "echo $RUN >/srv/peer/$RUN && systemctl stop peer.service && \
+                 curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8080/$RUN | grep -x 502 && \
+                 systemctl start peer.service && curl -sf --retry 9 --retry-delay 1 http://127.0.0.1:8080/$RUN | grep -x $RUN",
+            ),
+            (
+                "stopped and continued",
+                "pkill -STOP -x nginx; (sleep 0.3; pkill -CONT -x nginx) & curl -sf http://127.0.0.1/d-$RUN/file >/dev/null",
+            ),
+            (
+                "many at once",
+                "seq 60 | xargs -P 60 -I{} curl -sf -o /dev/null http://127.0.0.1/d-$RUN/file?{}",
+            ),
+            (
+                "rotated from outside",
+                "cd /var/log/nginx && mv access.log access.log.$RUN && install -m 640 -o www-data -g adm /dev/null access.log && \
+                 pkill -USR1 -o -x nginx && sleep 0.3 && curl -sf http://127.0.0.1/?$RUN >/dev/null && sleep 0.1 && \
+                 grep -q \"?$RUN\" access.log",
+            ),
+        ],
         ..NOTHING
     },
     Daemon {
         package: "apache2",
         unit: "apache2.service",
         program: "apache2",
-        work: "curl -sf http://127.0.0.1/ >/dev/null",
+        // One site with TLS.
+        prepare: "a2enmod -q ssl && mkdir -p /etc/apache2/tls && cd /etc/apache2/tls && \
+                  openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=first -keyout key.pem -out cert.pem && \
+                  printf '<VirtualHost *:443>\\nDocumentRoot /var/www/html\\nSSLEngine on\\nSSLCertificateFile tls/cert.pem\\n\
+                  SSLCertificateKeyFile tls/key.pem\\n</VirtualHost>\\n' >/etc/apache2/sites-enabled/tls.conf",
+        work: "curl -sf http://127.0.0.1/ >/dev/null && curl -skf https://127.0.0.1/ >/dev/null",
         rotate: "mv /var/log/apache2/access.log /var/log/apache2/access.log.1 && pkill -USR1 -o -x apache2",
+        others: &[
+            (
+                "another document",
+                "mkdir -p /var/www/html/d-$RUN && cd /var/www/html/d-$RUN && head -c 5000000 /dev/urandom >new && mv new file && \
+                 curl -sf http://127.0.0.1/d-$RUN/file | cmp - file && curl -skf https://127.0.0.1/d-$RUN/file | cmp - file",
+            ),
+            (
+                "another certificate",
+                "cd /etc/apache2/tls && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=$RUN -keyout new.key -out new.cert && \
+                 mv new.key key.pem && mv new.cert cert.pem && systemctl reload apache2.service && sleep 0.3 && \
+                 curl -skv https://127.0.0.1/ 2>&1 >/dev/null | grep CN=$RUN",
+            ),
+            (
+                "another site",
+                "mkdir -p /var/www/html/s-$RUN && echo $RUN >/var/www/html/s-$RUN/index.html && \
+                 printf '<VirtualHost *:80>\\nServerName %s.test\\nDocumentRoot /var/www/html/s-%s\\n</VirtualHost>\\n' $RUN $RUN \
+                 >/etc/apache2/sites-enabled/$RUN.conf && systemctl reload apache2.service && sleep 0.3 && \
+                 curl -sf -H \"Host: $RUN.test\" http://127.0.0.1/ | grep -x $RUN",
+            ),
+            (
+                "stopped and continued",
+                "pkill -STOP -x apache2; (sleep 0.3; pkill -CONT -x apache2) & curl -sf http://127.0.0.1/d-$RUN/file >/dev/null",
+            ),
+            (
+                // More than its first processes have threads for.
+                "many slow clients",
+                "python3 -c 'import socket, time; a = [socket.create_connection((\"127.0.0.1\", 80)) for _ in range(100)]; \
+                 [s.send(b\"GET / HTTP/1.0\\r\\n\") for s in a]; time.sleep(2); [s.send(b\"\\r\\n\") for s in a]; \
+                 assert all(b\"200 OK\" in s.recv(99) for s in a)'",
+            ),
+            (
+                "rotated from outside",
+                "cd /var/log/apache2 && mv access.log access.log.$RUN && install -m 640 -o root -g adm /dev/null access.log && \
+                 systemctl reload apache2.service && sleep 0.3 && curl -sf http://127.0.0.1/?$RUN >/dev/null && sleep 0.1 && \
+                 grep -q \"?$RUN\" access.log",
+            ),
+        ],
         ..NOTHING
     },
     Daemon {
         package: "redis-server",
         unit: "redis-server.service",
         program: "redis-server",
+        prepare: "sed -i 's/^appendonly no/appendonly yes/' /etc/redis/redis.conf",
         work: "redis-cli set key value | grep OK && redis-cli save | grep OK",
-        rotate: "redis-cli bgsave | grep started",
+        rotate: "redis-cli bgrewriteaof | grep started && sleep 0.3 && redis-cli bgsave | grep started",
+        others: &[
+            (
+                "other types",
+                "for what in \"rpush list-$RUN a b\" \"hset hash-$RUN a b\" \"zadd set-$RUN 1 a\" \"pfadd log-$RUN a\"; do \
+                 redis-cli -n 3 $what | grep -v ERR || exit; done; redis-cli -n 3 dbsize && redis-cli save | grep OK",
+            ),
+            (
+                "a large value",
+                "head -c 40000000 /dev/urandom | base64 -w 0 | redis-cli -x set large-$RUN | grep OK && \
+                 redis-cli bgrewriteaof && redis-cli get large-$RUN | wc -c | grep 53333337 && redis-cli del large-$RUN",
+            ),
+            (
+                "a client that waits",
+                "(sleep 0.3; redis-cli rpush wait-$RUN there) & redis-cli blpop wait-$RUN 5 | grep there",
+            ),
+            (
+                "stopped and continued",
+                "pkill -STOP -x redis-server; (sleep 0.3; pkill -CONT -x redis-server) & redis-cli set stop-$RUN v | grep OK",
+            ),
+            (
+                "many at once",
+                "redis-benchmark -q -c 200 -n 5000 -t set,lpush,sadd | grep SADD",
+            ),
+            (
+                "rotated from outside",
+                "cd /var/log/redis && mv redis-server.log redis-server.log.$RUN && \
+                 install -m 640 -o redis -g adm /dev/null redis-server.log && redis-cli save | grep OK && \
+                 grep -q 'DB saved' redis-server.log",
+            ),
+        ],
         ..NOTHING
     },
     Daemon {
@@ -83,6 +209,36 @@ const DAEMONS: [Daemon; 12] = [
         unit: "memcached.service",
         program: "memcached",
         work: "printf 'set k 0 0 1\\r\\nv\\r\\nquit\\r\\n' | nc -N 127.0.0.1 11211 | grep STORED",
+        others: &[
+            (
+                "other commands",
+                "printf 'set a-%s 7 9 2\\r\\n41\\r\\nincr a-%s 1\\r\\nappend a-%s 0 0 1\\r\\n7\\r\\ngets a-%s\\r\\nstats\\r\\nquit\\r\\n' \
+                 $RUN $RUN $RUN $RUN | nc -N 127.0.0.1 11211 | grep 427",
+            ),
+            (
+                "more than it has memory for",
+                "RUN=$RUN python3 -c 'import os, socket; s = socket.create_connection((\"127.0.0.1\", 11211)); \
+                 v = os.urandom(450000).hex().encode(); r = os.environ[\"RUN\"].encode(); \
+                 a = [s.sendall(b\"set %s-%d 0 0 900000\\r\\n%s\\r\\n\" % (r, i, v)) or s.recv(99) for i in range(100)]; \
+                 assert set(a) == {b\"STORED\\r\\n\"}; s.sendall(b\"get %s-99\\r\\n\" % r); f = s.makefile(\"rb\"); f.readline(); \
+                 assert f.read(900000) == v'",
+            ),
+            (
+                "a slow client",
+                "(printf 'set slow-%s 0 0 4\\r\\nsl' $RUN; sleep 0.3; printf 'ow\\r\\nquit\\r\\n') | nc -N 127.0.0.1 11211 | grep STORED",
+            ),
+            (
+                "stopped and continued",
+                "pkill -STOP -x memcached; (sleep 0.3; pkill -CONT -x memcached) & \
+                 printf 'set stop-%s 0 0 1\\r\\nv\\r\\nquit\\r\\n' $RUN | nc -N 127.0.0.1 11211 | grep STORED",
+            ),
+            (
+                "many at once",
+                "python3 -c 'import socket; a = [socket.create_connection((\"127.0.0.1\", 11211)) for _ in range(300)]; \
+                 [s.send(b\"set many 0 0 1\\r\\nv\\r\\n\") for s in a * 9]; \
+                 assert all(s.makefile(\"rb\").read(72) == b\"STORED\\r\\n\" * 9 for s in a)'",
+            ),
+        ],
         ..NOTHING
     },
     Daemon {
