@@ -311,9 +311,9 @@ const DAEMONS: [Daemon; 12] = [
                   printf '[mariadbd]\\nssl_cert=%s/cert.pem\\nssl_key=%s/key.pem\\nslow_query_log=1\\nlong_query_time=0\\n\
                   slow_query_log_file=/var/log/mysql/slow.log\\n' $PWD $PWD >/etc/mysql/mariadb.conf.d/90-rig.cnf",
         // With users, TLS, several engines, a change of a table, and a sort that needs temporary files.
-        work: "mariadb -e \"create database if not exists d; use d; create or replace table d.t (v int); \
-               create table if not exists d.m (v int) engine=MyISAM; create table if not exists d.a (v int) engine=Aria; \
-               insert into d.t values (1); insert into d.m values (1); insert into d.a values (1); select count(*) from d.t, d.m, d.a; \
+        work: "mariadb -e \"create database if not exists d; create or replace database old; drop database old; use d; create or replace table d.t (v int); \
+               create or replace table d.m (v int, index(v)) engine=MyISAM; create or replace table d.a (v int, index(v)) engine=Aria; \
+               insert into d.t values (1); insert into d.m select seq from seq_1_to_999; insert into d.a select seq from seq_1_to_999; select count(*) from d.t, d.m, d.a; delete from d.m where v > 9; delete from d.a where v > 9; optimize table d.t, d.m, d.a; \
                create or replace index i on d.t (v); alter table d.t add column w int, algorithm=copy; \
                set sort_buffer_size=1024; create or replace table d.s select seq v, md5(seq) w from seq_1_to_20000 order by w; \
                create user if not exists first identified by 'first'\" && \
@@ -362,6 +362,8 @@ const DAEMONS: [Daemon; 12] = [
                  mariadb-admin flush-logs && mariadb -e \"select 'rotated-$RUN'\" && grep -q rotated-$RUN slow.log",
             ),
         ],
+        exposure: 3.3,
+        nature: "its io_uring hides files, where the kernel has no LSM hook for them",
         ..NOTHING
     },
     Daemon {
@@ -492,12 +494,13 @@ const DAEMONS: [Daemon; 12] = [
         program: "chronyd",
         // The clock is this machine's, also in a container.
         options: "EnvironmentFile=\nEnvironment=\"DAEMON_OPTS=-F 1 -x\"\n",
-        // It has a peer, and serves.
+        // It has a peer, of another name, and serves.
         prepare: "printf 'allow 127.0.0.0/8\\nlog measurements\\n' >/etc/chrony/conf.d/rig.conf && \
-                  echo 'server 127.0.0.1 port 1123 iburst minpoll -1 maxpoll -1' >/etc/chrony/sources.d/first.sources && \
-                  printf 'port 1123\\ncmdport 0\\npidfile /run/peer.pid\\nallow\\nlocal stratum 3\\n' >/etc/peer.conf && \
-                  printf '[Service]\\nExecStart=/usr/sbin/chronyd -d -x -f /etc/peer.conf\\n' >/run/systemd/system/peer.service && \
-                  systemctl daemon-reload && systemctl restart peer.service",
+                  echo '1 SHA1 HEX:0102030405060708090a0b0c0d0e0f1011121314' >/etc/chrony/chrony.keys && \
+                  echo 'server 127.0.0.1 port 1123 key 1 iburst minpoll -1 maxpoll -1' >/etc/chrony/sources.d/first.sources && \
+                  printf 'port 1123\\ncmdport 0\\nbindcmdaddress /run/peer/socket\\npidfile /run/peer/pid\\nkeyfile /etc/chrony/chrony.keys\\nallow\\nlocal stratum 3\\n' >/etc/peer.conf && \
+                  printf '[Service]\\nRuntimeDirectory=peer\\nRuntimeDirectoryMode=700\\nExecStart=/usr/local/sbin/peer -d -x -f /etc/peer.conf\\n' >/run/systemd/system/peer.service && \
+                  cp /usr/sbin/chronyd /usr/local/sbin/peer && systemctl daemon-reload && systemctl restart peer.service",
         work: "chronyc -n tracking | grep Stratum && chronyc -n sources | grep '^^[*+] 127.0.0.1 ' && \
                python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5); \
                s.sendto(bytes([0x23]) + bytes(47), (\"127.0.0.1\", 123)); assert len(s.recv(99)) == 48'",
@@ -505,16 +508,16 @@ const DAEMONS: [Daemon; 12] = [
         others: &[
             (
                 "another source",
-                "rm -f /etc/chrony/sources.d/[!f]*.sources; echo 'server 127.0.0.9 port 1123 iburst' >/etc/chrony/sources.d/$RUN.sources && \
+                "rm -f /etc/chrony/sources.d/[!f]*.sources; echo 'server 127.0.0.9 port 1123 key 1 iburst' >/etc/chrony/sources.d/$RUN.sources && \
                  chronyc reload sources && for i in 1 2 3 4 5 6; do sleep 1; chronyc -n sources | grep '^^[-*+] 127.0.0.9 ' && exit; done; \
                  exit 1",
             ),
             (
                 "other keys",
-                "cd /etc/chrony && (cat chrony.keys; echo \"$$ SHA1 HEX:$(head -c 20 /dev/urandom | od -An -tx1 | tr -d ' \\n')\") >new && \
-                 chmod 640 new && chgrp _chrony new && mv new chrony.keys && chronyc rekey | grep OK && \
-                 echo \"server 127.0.0.8 port 1123 key $$\" >sources.d/key.sources && chronyc reload sources | grep OK && \
-                 chronyc -n sources | grep 127.0.0.8",
+                "cd /etc/chrony && echo \"1 SHA1 HEX:$(head -c 20 /dev/urandom | od -An -tx1 | tr -d ' \\n')\" >new && \
+                 chmod 640 new && chgrp _chrony new && mv new chrony.keys && systemctl restart peer.service && \
+                 chronyc rekey | grep OK && sleep 0.5 && before=$(wc -l </var/log/chrony/measurements.log) && sleep 3 && \
+                 test $(wc -l </var/log/chrony/measurements.log) -gt $before",
             ),
             (
                 "a peer restarted",
@@ -530,7 +533,7 @@ const DAEMONS: [Daemon; 12] = [
             ),
             (
                 "stopped and continued",
-                "pkill -STOP -o -x -u _chrony chronyd; (sleep 0.3; pkill -CONT -x -u _chrony chronyd) & chronyc -n sourcestats | grep 127.0.0.1",
+                "pkill -STOP -x chronyd; (sleep 0.3; pkill -CONT -x chronyd) & chronyc -n sourcestats | grep 127.0.0.1",
             ),
             (
                 "many at once",
@@ -614,6 +617,8 @@ const DAEMONS: [Daemon; 12] = [
                  for i in $(seq 20); do grep -x $i /var/spool/rig/$RUN-$i || exit; done",
             ),
         ],
+        exposure: 2.6,
+        nature: "starts drivers as another user",
         ..NOTHING
     },
 ];
