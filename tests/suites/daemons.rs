@@ -58,16 +58,18 @@ const DAEMONS: [Daemon; 12] = [
         package: "nginx",
         unit: "nginx.service",
         program: "nginx",
-        // One site with TLS, and one that asks a peer.
+        // One site more, one with TLS, and one that asks a peer.
         prepare: "mkdir -p /etc/nginx/tls /srv/peer && cd /etc/nginx/tls && \
                   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=first -keyout key.pem -out cert.pem && \
                   printf 'server { listen 443 ssl; root /var/www/html; index index.nginx-debian.html; \
                   ssl_certificate tls/cert.pem; ssl_certificate_key tls/key.pem; }\\n\
-                  server { listen 8080; location / { proxy_pass http://127.0.0.1:8081; } }\\n' >/etc/nginx/conf.d/more.conf && \
+                  server { listen 8080; location / { proxy_pass http://127.0.0.1:8081; } }\\n\
+                  server { listen 80; server_name first.test; root /var/www/first; }\\n' >/etc/nginx/conf.d/more.conf && \
+                  mkdir -p /var/www/first && echo first >/var/www/first/index.html && \
                   printf '[Service]\\nExecStart=/usr/bin/python3 -m http.server -d /srv/peer 8081\\n' \
                   >/run/systemd/system/peer.service && systemctl daemon-reload && systemctl start peer.service",
         work: "curl -sf http://127.0.0.1/ >/dev/null && curl -skf https://127.0.0.1/ >/dev/null && \
-               curl -sf http://127.0.0.1:8080/ >/dev/null",
+               curl -sf http://127.0.0.1:8080/ >/dev/null && curl -sf -H 'Host: first.test' http://127.0.0.1/ | grep -x first",
         rotate: "mv /var/log/nginx/access.log /var/log/nginx/access.log.1 && pkill -USR1 -o -x nginx",
         others: &[
             (
@@ -88,8 +90,8 @@ const DAEMONS: [Daemon; 12] = [
             ),
             (
                 "another site",
-                "mkdir -p /var/www/html/s-$RUN && echo $RUN >/var/www/html/s-$RUN/index.html && \
-                 echo \"server { listen 80; server_name $RUN.test; root /var/www/html/s-$RUN; }\" >/etc/nginx/sites-enabled/$RUN && \
+                "mkdir -p /var/www/$RUN && echo $RUN >/var/www/$RUN/index.html && \
+                 echo \"server { listen 80; server_name $RUN.test; root /var/www/$RUN; }\" >/etc/nginx/sites-enabled/$RUN && \
                  pkill -HUP -o -x nginx && sleep 0.3 && curl -sf -H \"Host: $RUN.test\" http://127.0.0.1/ | grep -x $RUN",
             ),
             (
@@ -119,12 +121,15 @@ const DAEMONS: [Daemon; 12] = [
         package: "apache2",
         unit: "apache2.service",
         program: "apache2",
-        // One site with TLS.
+        // One site more, and one with TLS.
         prepare: "a2enmod -q ssl && mkdir -p /etc/apache2/tls && cd /etc/apache2/tls && \
                   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=first -keyout key.pem -out cert.pem && \
                   printf '<VirtualHost *:443>\\nDocumentRoot /var/www/html\\nSSLEngine on\\nSSLCertificateFile tls/cert.pem\\n\
-                  SSLCertificateKeyFile tls/key.pem\\n</VirtualHost>\\n' >/etc/apache2/sites-enabled/tls.conf",
-        work: "curl -sf http://127.0.0.1/ >/dev/null && curl -skf https://127.0.0.1/ >/dev/null",
+                  SSLCertificateKeyFile tls/key.pem\\n</VirtualHost>\\n\
+                  <VirtualHost *:80>\\nServerName first.test\\nDocumentRoot /var/www/first\\n</VirtualHost>\\n' \
+                  >/etc/apache2/sites-enabled/more.conf && mkdir -p /var/www/first && echo first >/var/www/first/index.html",
+        work: "curl -sf http://127.0.0.1/ >/dev/null && curl -skf https://127.0.0.1/ >/dev/null && \
+               curl -sf -H 'Host: first.test' http://127.0.0.1/ | grep -x first",
         rotate: "mv /var/log/apache2/access.log /var/log/apache2/access.log.1 && pkill -USR1 -o -x apache2",
         others: &[
             (
@@ -140,8 +145,8 @@ const DAEMONS: [Daemon; 12] = [
             ),
             (
                 "another site",
-                "mkdir -p /var/www/html/s-$RUN && echo $RUN >/var/www/html/s-$RUN/index.html && \
-                 printf '<VirtualHost *:80>\\nServerName %s.test\\nDocumentRoot /var/www/html/s-%s\\n</VirtualHost>\\n' $RUN $RUN \
+                "mkdir -p /var/www/$RUN && echo $RUN >/var/www/$RUN/index.html && \
+                 printf '<VirtualHost *:80>\\nServerName %s.test\\nDocumentRoot /var/www/%s\\n</VirtualHost>\\n' $RUN $RUN \
                  >/etc/apache2/sites-enabled/$RUN.conf && pkill -USR1 -o -x apache2 && sleep 0.3 && \
                  curl -sf -H \"Host: $RUN.test\" http://127.0.0.1/ | grep -x $RUN",
             ),
