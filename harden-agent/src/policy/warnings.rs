@@ -379,7 +379,9 @@ fn is_pinned(place: &Place<'_>) -> bool {
     let others: [&[u8]; 4] = [b"/dev", b"/proc", b"/sys", b"/tmp"];
     let mut inodes = place.inodes.iter();
     let is_file = inodes.any(|inode| matches!(inode.mode & S_IFMT, S_IFREG | S_IFSOCK));
+    // A directory that stands for files has their inodes, too.
     is_file
+        && !place.is_directory()
         && lasting(place, &place.path) == place.path
         && !others.iter().any(|top| is_within(&place.path, top))
 }
@@ -457,6 +459,23 @@ mod tests {
         let text = with("/usr/lib/x86_64-linux-gnu/security/pam_systemd.so").unwrap();
         assert!(text.starts_with("/usr/sbin/sshd opens"), "{text}");
         assert_eq!(with("/usr/lib/x86_64-linux-gnu/security/pam_unix.so"), None);
+    }
+
+    #[test]
+    fn a_file_that_programs_share_is_pinned_and_no_directory_that_stands_for_files() {
+        let told = |path: &str, also: Option<Operation>| {
+            let mut fixture = Fixture::new().executable("/bin/d");
+            fixture = fixture.file_of(path, Operation::Write, 0o100_644, 0);
+            if let Some(operation) = also {
+                fixture = fixture.file(path, operation, "ok");
+            }
+            let observation = fixture.observation();
+            let places = super::super::places::places(&observation);
+            pinned(&places, &BTreeSet::new()).is_some()
+        };
+        assert!(told("/etc/d.conf", None));
+        assert!(!told("/etc/d/d.conf", None));
+        assert!(!told("/var/lib/d", Some(Operation::Chdir)));
     }
 
     #[test]

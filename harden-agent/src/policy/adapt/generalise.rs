@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Executable, File, Join as _, Observation, Operation, Text};
+use crate::observation::{Executable, File, Inode, Join as _, Observation, Operation, Text};
 use crate::policy::paths::{is_within, parent};
 use crate::policy::shared::{is_shared, many_owners, own_directory};
 
@@ -205,7 +205,7 @@ fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
     let mut general = File {
         resolved: file.resolved,
         // Whose they are counts for the directory, too.
-        inodes: file.inodes,
+        inodes: file.inodes.into_iter().map(as_directory).collect(),
         ..File::default()
     };
     for (operation, outcomes) in file.operations {
@@ -230,10 +230,35 @@ fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
     Some(general)
 }
 
+/// A regular file's inode, as one of a directory: no rule is to take the path for a file that others may replace.
+fn as_directory(inode: Inode) -> Inode {
+    const S_IFMT: u32 = 0o170_000;
+    const S_IFREG: u32 = 0o100_000;
+    const S_IFDIR: u32 = 0o040_000;
+    if inode.mode & S_IFMT != S_IFREG {
+        return inode;
+    }
+    Inode {
+        mode: S_IFDIR | (inode.mode & !S_IFMT),
+        ..inode
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::fixture::Fixture;
+
+    #[test]
+    fn what_stands_for_files_is_a_directory() {
+        let fixture = Fixture::new().executable("/bin/d");
+        let fixture = fixture.file_of("/var/lib/d/15/base", Operation::Write, 0o100_600, 0);
+        let mut observation = fixture.observation();
+        generalise(&mut observation, Paths::Normal, &[]);
+        let places = crate::policy::places::places(&observation);
+        let place = places.iter().find(|place| place.path == b"/var/lib/d");
+        assert!(place.is_some_and(|place| place.is_directory() && place.wrote()));
+    }
 
     fn of(path: &str, level: Paths) -> Option<String> {
         let found = directory(path.as_bytes(), level, &[]);

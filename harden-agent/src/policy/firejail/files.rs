@@ -22,7 +22,7 @@ use super::super::evidence::{Evidence, Item};
 use super::super::paths::{as_argument, components, is_within, parent};
 use super::super::places::{Place, arguments, passes};
 use super::super::renames::{Crossing, crossings};
-use super::super::shared::{lasting, many_owners, own_directory, siblings};
+use super::super::shared::{SITES, lasting, many_owners, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
 
 /// The rules about files.
@@ -386,6 +386,10 @@ impl<'p, 'a> Facts<'p, 'a> {
             }
             roots.entry(directory).or_default();
         }
+        let sites = roots.keys().filter(|root| parent(root) == SITES);
+        if !self.exact && sites.count() > 1 {
+            roots.entry(SITES.to_vec()).or_default();
+        }
         self.join(top, &mut roots)?;
         for (path, evidence) in passed.into_iter().rev() {
             let covered = path == top || roots.keys().any(|root| is_within(root, &path));
@@ -589,6 +593,19 @@ mod tests {
         );
         assert_eq!(values(&files.read_only), ["/usr"]);
         assert!(files.whitelist.is_empty());
+    }
+
+    #[test]
+    fn several_sites_are_shown_with_what_will_lie_beside_them() {
+        let with = |other: &str| {
+            let fixture = Fixture::new()
+                .executable("/a")
+                .file("/var/www/html/index.html", Operation::Read, "ok")
+                .file(other, Operation::Read, "ok");
+            decided(fixture).whitelist
+        };
+        assert_eq!(values(&with("/var/www/html/d/x")), ["/var/www/html"]);
+        assert_eq!(values(&with("/var/www/first/x")), ["/var/www"]);
     }
 
     #[test]
