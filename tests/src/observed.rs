@@ -44,7 +44,7 @@ pub fn facts<'a>(observation: &'a Observation, name: &str) -> &'a Executable {
         programs.find(|(path, _)| path.as_path().file_name().is_some_and(|file| file == name));
     let seen = run(observation).executables.keys();
     found
-        .unwrap_or_else(|| panic!("{name} was not seen, but {:?}", Vec::from_iter(seen)))
+        .unwrap_or_else(|| panic!("{name} was not seen, but {:?}", seen.collect::<Vec<_>>()))
         .1
 }
 
