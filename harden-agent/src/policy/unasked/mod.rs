@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Fallback,
     /// More memory is needed, or less.
     Memory,
+    /// There is more data, or less.
+    Data,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Contention => "contention",
             Self::Fallback => "fallback",
             Self::Memory => "memory",
+            Self::Data => "data",
         }
     }
 }

@@ -104,8 +104,6 @@ pub(super) const NEVER: [(&str, &[&str]); 14] = [
             "fremovexattr",
             "fsetxattr",
             "fsync",
-            "ftruncate",
-            "ftruncate64",
             "getdents",
             "getdents64",
             "ioctl",

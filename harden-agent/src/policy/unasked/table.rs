@@ -82,6 +82,11 @@ const ALLOCATES: Cause = Cause {
     without: None,
     what: "what allocates: fallocate",
 };
+const STORES: Cause = Cause {
+    calls: &[&["pwrite64", "pwritev", "pwritev2"]],
+    without: None,
+    what: "what writes in the midst of files: pwrite64",
+};
 const COPIES: Cause = Cause {
     calls: &[&["copy_file_range", "sendfile", "sendfile64", "splice"]],
     without: None,
@@ -99,7 +104,7 @@ const AIO: Cause = Cause {
 };
 
 /// What can happen unasked.
-pub(super) const RULES: [Rule; 24] = [
+pub(super) const RULES: [Rule; 25] = [
     Rule {
         kind: Kind::Kernel,
         calls: &["restart_syscall"],
@@ -300,5 +305,12 @@ pub(super) const RULES: [Rule; 24] = [
         cause: LIBRARY,
         reason: "qsort(3) of more than a kilobyte asks for the size of the memory",
         source: "stdlib/msort.c, glibc 2.36",
+    },
+    Rule {
+        kind: Kind::Data,
+        calls: &["ftruncate", "ftruncate64"],
+        cause: STORES,
+        reason: "a file of data grows or shrinks by it once there is more than the first block, or less",
+        source: "ftruncate(2); my_chsize, mysys/my_chsize.c of MariaDB 10.11",
     },
 ];
