@@ -345,7 +345,7 @@ extern "C" fn entered_cgroup(before: u64, slot: u64) -> u64 {
     }
 }
 
-/// Has the current task's next call find out where it belongs: this one may change the root of its mounts.
+/// Has the current task's next call find out where it belongs: this one changes the root of its paths.
 #[inline(always)]
 pub fn look_again() {
     let state = task_state::get(task_state::current());

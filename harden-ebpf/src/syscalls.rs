@@ -25,6 +25,11 @@ const SECCOMP_RET_LOG: u32 = 0x7ffc_0000;
 
 /// Calls of which the number is not there any more when they are missed: (native, 32-bit) number.
 const EXIT: (i64, i64) = (60, 1);
+/// Calls that may give the task another root, by their native numbers.
+const PIVOT_ROOT: u32 = 155;
+const CHROOT: u32 = 161;
+const SETNS: u32 = 308;
+
 const EXIT_GROUP: (i64, i64) = (231, 252);
 const RT_SIGRETURN: (i64, i64) = (15, 173);
 /// include/linux/err.h
@@ -194,6 +199,11 @@ fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32
     }
     if call.is_x32() && result != -ENOSYS {
         emit::fact(slot, Argument::X32Answered.fact());
+    }
+    // Where it began another look was taken, at a root that was still the old one: a check of a capability inside the call
+    // finds out at once where the task belongs.
+    if result == 0 && matches!(call.native, PIVOT_ROOT | CHROOT | SETNS) {
+        attribution::look_again();
     }
     let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {

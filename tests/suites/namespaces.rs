@@ -224,6 +224,52 @@ fn a_capability_in_a_user_namespace_needs_none_outside() -> Result<()> {
     Ok(())
 }
 
+/// Goes to another root and stays the same program: `CLONE_NEWNS`, `MS_REC | MS_PRIVATE`, `MS_BIND`, then `pivot_root`, or
+/// `MS_MOVE` and chroot where the root is the kernel's own rootfs.
+const GOES: &str = "
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+root = sys.argv[1].encode()
+def check(result):
+    assert result == 0, ctypes.get_errno()
+check(libc.unshare(0x20000))
+check(libc.mount(None, b'/', None, 0x44000, None))
+check(libc.mount(root, root, None, 0x1000, None))
+os.chdir(root)
+if libc.syscall(155, b'.', b'old') != 0:
+    check(libc.mount(b'.', b'/', None, 0x2000, None))
+    os.chroot('.')
+open('/only-there').read()
+";
+
+#[test]
+fn who_goes_to_another_root_has_no_paths_there() -> Result<()> {
+    if !met("who_goes_to_another_root_has_no_paths_there", &["python3"]) {
+        return Ok(());
+    }
+    let tree = Scratch::new(Path::new("/var/tmp"))?;
+    let root = tree.path().join("root");
+    fs::create_dir_all(root.join("old"))?;
+    fs::write(root.join("only-there"), "there\n")?;
+    let path = root.to_str().context("a path in UTF-8")?;
+    let command = ["python3", "-S", "-E", "-c", GOES, path];
+    let recorded = harden::record("goes", &[], &command)?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    let programs = &harden_tests::observed::run(&recorded.observation).executables;
+    let files = programs.values().flat_map(|facts| facts.files.keys());
+    let theirs: Vec<_> = files
+        .filter(|path| path.to_string().ends_with("/only-there"))
+        .collect();
+    assert!(theirs.is_empty(), "{theirs:?}");
+    let names = || programs.keys().map(ToString::to_string);
+    assert!(
+        names().any(|name| name.ends_with(" (on another root)")),
+        "{:?}",
+        Vec::from_iter(names())
+    );
+    Ok(())
+}
+
 /// What runs on another root has calls and no paths: they would be taken for the host's.
 #[test]
 fn nothing_on_another_root_is_a_path_of_the_host() -> Result<()> {

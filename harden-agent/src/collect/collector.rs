@@ -401,7 +401,7 @@ impl Collector {
         if counts.is_none() {
             self.uncounted.insert(path.clone());
         }
-        self.file(path, facts);
+        self.file(path, facts, other_root);
     }
 
     /// The name of a program, whatever became of its exec event: its path, where it ran on the host's root.
@@ -420,8 +420,8 @@ impl Collector {
         })
     }
 
-    fn file(&mut self, path: Text, mut facts: Executable) {
-        if root::is_other_s(&path) {
+    fn file(&mut self, path: Text, mut facts: Executable, other_root: bool) {
+        if other_root {
             root::forget_paths(&mut facts);
         }
         match self.finished.entry(path) {
@@ -477,7 +477,7 @@ impl Collector {
             forget_tries(&mut facts);
             let other_root = other_root || root::is_other(&facts);
             let path = copy.named(path, executable.unwrap_or_default(), other_root);
-            copy.file(path, facts);
+            copy.file(path, facts, other_root);
         }
         copy.finished
     }

@@ -20,11 +20,6 @@ pub fn name(path: &Text) -> Text {
     Text::from([path.as_bytes(), SUFFIX].concat())
 }
 
-/// Whether `program` is such a name.
-pub fn is_other_s(program: &Text) -> bool {
-    program.as_bytes().ends_with(SUFFIX)
-}
-
 /// Leaves what is true on any root.
 pub fn forget_paths(facts: &mut Executable) {
     facts.files.clear();
@@ -64,7 +59,5 @@ mod tests {
         assert!(facts.files.is_empty());
         assert_eq!(facts.families.len(), families + 1);
         assert!(is_other(&facts));
-        assert!(is_other_s(&name(&"/usr/bin/bwrap".into())));
-        assert!(!is_other_s(&"/usr/bin/bwrap".into()));
     }
 }

@@ -127,6 +127,11 @@ fn asks(run: &Run, (abi, name): (Abi, &Word), seen: &Seen, x32: bool) -> bool {
     !(is_nameless(name.as_str()) && !is_newer(&run.host.kernel.to_string()) && always_failed(seen))
 }
 
+/// Whether it is known to have failed each time: the program asked in vain, and lives with that.
+pub(super) fn failed_each_time(seen: &Seen) -> bool {
+    seen.count.is_some() && always_failed(seen)
+}
+
 fn always_failed(seen: &Seen) -> bool {
     seen.count
         .is_none_or(|count| seen.errors.unwrap_or_default() >= count)

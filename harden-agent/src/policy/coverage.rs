@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::calls::{Asked, losses};
+use super::calls::{Asked, failed_each_time, losses};
 use super::completeness::Completeness;
 use super::elsewhere;
 use super::evidence::Evidence;
@@ -170,11 +170,11 @@ pub(super) fn hides_files(run: &Run) -> bool {
 /// A ring may also come from another program: then it is entered, and not set up.
 pub(super) fn uses_ring(run: &Run) -> bool {
     let executables = run.executables.values();
-    let calls = executables.flat_map(|facts| facts.syscalls.values());
-    calls
-        .flat_map(BTreeMap::keys)
-        .map(Word::as_str)
-        .any(|name| name == "io_uring_setup" || name == "io_uring_enter")
+    let mut calls = executables.flat_map(|facts| facts.syscalls.values().flatten());
+    // Where none could be made, there is none.
+    calls.any(|(name, seen)| {
+        matches!(name.as_str(), "io_uring_setup" | "io_uring_enter") && !failed_each_time(seen)
+    })
 }
 
 /// Whether `status` tells of a failure. A daemon that is asked to end, at a terminal or by

@@ -51,7 +51,19 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
             ),
         ));
     }
-    // `harden run` follows its tasks.
+    // `harden run` follows its tasks, and ends with the last in its own cgroup.
+    let followed = who(observation, |run, _, facts| {
+        run.kind == RunKind::Command && said(facts, "left-cgroup")
+    });
+    if let Some(names) = named(&followed) {
+        warnings.push(Warning::new(
+            Id::LeftCgroup,
+            format!(
+                "a process of {names} was moved to another cgroup, and followed there until the last process in the \
+                 run's own cgroup had ended: what it did later is missing here"
+            ),
+        ));
+    }
     let left = who(observation, |run, _, facts| {
         run.kind != RunKind::Command && said(facts, "left-cgroup")
     });
@@ -152,7 +164,7 @@ mod tests {
     fn who_left_is_named() {
         let fixture = Fixture::new().executable("/usr/bin/runc");
         let mut left = fixture.argument("left-cgroup").observation();
-        assert!(warnings(&left).is_empty());
+        assert!(warnings(&left)[0].text.contains("followed there"));
         for run in left.runs.values_mut() {
             run.kind = RunKind::Invocation;
         }

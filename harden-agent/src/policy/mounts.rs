@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{Observation, Operation, Text, Word};
 
+use super::calls::failed_each_time;
 use super::coverage::Coverage;
 
 /// Changes what is mounted, hands out what is, or watches it. In a mount namespace of one's own, all of it is about that
@@ -32,8 +33,9 @@ pub(super) fn callers(observation: &Observation) -> BTreeMap<&Text, &str> {
         if said.contains("namespace-mount") || said.contains("other-root") {
             continue;
         }
-        let called = facts.syscalls.values().flat_map(BTreeMap::keys);
-        let mut called = called.map(Word::as_str);
+        let called = facts.syscalls.values().flatten();
+        let called = called.filter(|(_, seen)| !failed_each_time(seen));
+        let mut called = called.map(|(name, _)| name.as_str());
         let call = called.find(|name| CALLS.contains(name));
         let mut done = facts.files.values().flat_map(|file| file.operations.keys());
         let mounted = done.any(|one| matches!(one, Operation::Mount | Operation::Unmount));

@@ -190,7 +190,7 @@ impl Page {
         }
         if reasons.len() > NAMED {
             self.remark(&format!(
-                "no {directive}: and {} more reasons",
+                "no {directive}: and {} more",
                 reasons.len() - NAMED
             ));
         }

@@ -58,7 +58,7 @@ mod tests {
 caps.keep chown
 # not kept: sys_admin: only a question
 # no private-tmp: it was listed
-# no private-tmp: and 3 more reasons
+# no private-tmp: and 3 more
 private-dev
 ";
 

@@ -36,8 +36,9 @@ pub(super) fn generalise(
     let mut told: BTreeMap<(Text, &'static str), BTreeSet<Text>> = BTreeMap::new();
     for executable in super::executables(observation) {
         let mut moved: BTreeMap<Text, File> = BTreeMap::new();
+        let kept = crossing(executable, level, asked);
         let paths: Vec<Text> = executable.files.keys().cloned().collect();
-        for path in paths {
+        for path in paths.into_iter().filter(|path| !kept.contains(path)) {
             let Some((directory, why)) = directory(path.as_bytes(), level, asked) else {
                 continue;
             };
@@ -190,6 +191,34 @@ fn is_version(word: &str) -> bool {
             .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// What was moved or linked from one directory to another: as those two must stay on one mount, it has to be seen that it
+/// was. Within one, and within what stands for several, nothing depends on it.
+fn crossing(executable: &Executable, level: Paths, asked: &[Text]) -> BTreeSet<Text> {
+    let pairs = [
+        (Operation::RenameFrom, Operation::RenameTo),
+        (Operation::LinkFrom, Operation::LinkTo),
+    ];
+    let mut kept = BTreeSet::new();
+    for (from, to) in pairs {
+        let those = |operation| {
+            let files = executable.files.iter();
+            files.filter(move |(_, file)| file.operations.contains_key(&operation))
+        };
+        let directories = |operation| -> BTreeSet<&[u8]> {
+            those(operation)
+                .map(|(path, _)| {
+                    let path = path.as_bytes();
+                    directory(path, level, asked).map_or_else(|| parent(path), |found| found.0)
+                })
+                .collect()
+        };
+        if directories(from) != directories(to) {
+            kept.extend(those(from).chain(those(to)).map(|(path, _)| path.clone()));
+        }
+    }
+    kept
+}
+
 /// Takes the file out, as what its directory is then used for: read, or changed. One that was run, looked for in
 /// vain, or reached by another name stays.
 fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
@@ -258,6 +287,20 @@ mod tests {
         let places = crate::policy::places::places(&observation);
         let place = places.iter().find(|place| place.path == b"/var/lib/d");
         assert!(place.is_some_and(|place| place.is_directory() && place.wrote()));
+    }
+
+    #[test]
+    fn what_was_moved_to_another_directory_keeps_its_name() {
+        let moved = |from: &str, to: &str| {
+            let fixture = Fixture::new().executable("/bin/d");
+            let fixture = fixture.file(from, Operation::RenameFrom, "ok");
+            let mut observation = fixture.file(to, Operation::RenameTo, "ok").observation();
+            generalise(&mut observation, Paths::Normal, &[]);
+            let places = crate::policy::places::places(&observation);
+            crate::policy::renames::crossings(&places).len()
+        };
+        assert_eq!(moved("/var/lib/d/in/0000000001", "/srv/d/a"), 1);
+        assert_eq!(moved("/var/lib/d/temp-17", "/var/lib/d/dump-18"), 0);
     }
 
     fn of(path: &str, level: Paths) -> Option<String> {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Text};
+use crate::observation::{Observation, Operation, Text};
 
 use super::super::Paths;
 use super::super::coverage::Coverage;
@@ -285,7 +285,10 @@ impl<'p, 'a> Facts<'p, 'a> {
     /// What was changed below `top`, as paths that a rule can name.
     fn changed(&self, top: &[u8], places: &[&Place<'_>]) -> Result<Vec<Item>, String> {
         let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
-        for place in places.iter().filter(|place| place.wrote()) {
+        for place in places
+            .iter()
+            .filter(|place| place.wrote() || self.makes_again(place))
+        {
             // Another user's files are in another home the next time.
             let root = if top == b"/home" && !self.exact {
                 top
@@ -309,6 +312,15 @@ impl<'p, 'a> Facts<'p, 'a> {
             spread(&mut roots);
         }
         items(top, roots)
+    }
+
+    /// Whether it is a directory that the program would have made if it had not been there: in one that Firejail mounts
+    /// empty, it is not.
+    fn makes_again(&self, place: &Place<'_>) -> bool {
+        let mut uses = place.uses.iter();
+        let tried = uses.any(|one| one.operation == Operation::Mkdir);
+        let mut emptied = self.emptied.iter();
+        tried && emptied.any(|empty| is_within(&place.path, empty))
     }
 
     /// Puts what files were moved between into one root.
@@ -340,7 +352,7 @@ impl<'p, 'a> Facts<'p, 'a> {
         let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
         // Files that lie in a directory that programs share.
         let mut alone: BTreeSet<&[u8]> = BTreeSet::new();
-        let mut looked_for: Option<(&[u8], &Place<'_>)> = None;
+        let mut looked_for: BTreeMap<&str, Evidence> = BTreeMap::new();
         // Directories that were only passed through or looked at: there without a rule of their
         // own, if something below them is shown.
         let mut passed: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
@@ -350,9 +362,12 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .filter(|path| is_within(path, top));
             for path in paths {
                 if !place.found() {
-                    looked_for = looked_for.or(as_argument(path)
-                        .filter(|_| path != top)
-                        .map(|_| (path.as_slice(), place)));
+                    if let Some(name) = as_argument(path).filter(|_| path != top) {
+                        let evidence = looked_for.entry(name).or_default();
+                        for one in &place.uses {
+                            evidence.add(place.run, place.executable, &one.seen);
+                        }
+                    }
                     continue;
                 }
                 let light = path == &place.path && place.done().all(passes);
@@ -404,20 +419,22 @@ impl<'p, 'a> Facts<'p, 'a> {
             roots.entry(root.to_vec()).or_default().merge(&evidence);
         }
         if roots.is_empty() {
-            // Hidden altogether, or nothing to say. But what was looked for in vain is one path
-            // that may be named, and then the rest is hidden.
-            return Ok(looked_for
-                .and_then(|(path, place)| {
-                    let mut item = Item::noted(
-                        as_argument(path)?,
-                        "looked for in vain; nothing else in the directory was used",
-                    );
-                    for one in &place.uses {
-                        item.evidence.add(place.run, place.executable, &one.seen);
-                    }
-                    Some(vec![item])
-                })
-                .unwrap_or_default());
+            // Hidden altogether, or nothing to say. But what was looked for in vain may be there at the next start, and to
+            // name it hides the rest.
+            if looked_for.len() > CROWD {
+                return Err(format!(
+                    "{} names were looked for in vain, and nothing else was used",
+                    looked_for.len()
+                ));
+            }
+            let item = |(name, evidence): (&str, Evidence)| Item {
+                evidence,
+                ..Item::noted(
+                    name,
+                    "looked for in vain; nothing else in the directory was used",
+                )
+            };
+            return Ok(looked_for.into_iter().map(item).collect());
         }
         items(top, roots)
     }

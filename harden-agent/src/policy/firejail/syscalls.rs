@@ -129,7 +129,14 @@ pub(super) fn decide(
         ));
         Decision::withheld("32-bit or x32 calls were made, and it would refuse them all")
     };
-    let advice = Advice::of(observation, coverage, mode);
+    let mut advice = Advice::of(observation, coverage, mode);
+    if widen == Widen::Exact {
+        advice.doubts.push(
+            "an exact list has none of the calls that come without being asked for: a stop and continue, a lock that \
+             another holds, or more data can end the program"
+                .to_owned(),
+        );
+    }
     let filter = match advice.mode {
         _ if coverage.blind("syscalls").is_some() => {
             Decision::Withheld(coverage.blind("syscalls").into_iter().collect())

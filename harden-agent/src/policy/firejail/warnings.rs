@@ -254,6 +254,17 @@ fn launch(policy: &Policy) -> Option<Warning> {
     }
 }
 
+/// A path that may have thousands of characters.
+fn shortened(path: &[u8]) -> String {
+    const LONGEST: usize = 200;
+    match path.split_at_checked(LONGEST) {
+        Some((start, rest)) if !rest.is_empty() => {
+            format!("{}… ({} bytes)", Text::from(start), path.len())
+        }
+        _ => Text::from(path).to_string(),
+    }
+}
+
 /// The used paths that no line can hold.
 fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
     let mut paths: Vec<&[u8]> = places
@@ -273,7 +284,7 @@ fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
                 format!(
                     "{} was used, which no Firejail line can hold: its directory stands for it, or \
                  the rule is left out",
-                    Text::from(path)
+                    shortened(path)
                 ),
             )
         })

@@ -185,7 +185,7 @@ mod tests {
         let drop_in = decided(daemon());
         assert_eq!(
             words(&drop_in, "SystemCallFilter").unwrap(),
-            "capget capset exit_group getcpu prctl read write"
+            "capget capset exit_group getcpu prctl read readv write"
         );
     }
 

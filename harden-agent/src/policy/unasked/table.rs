@@ -83,9 +83,34 @@ const ALLOCATES: Cause = Cause {
     what: "what allocates: fallocate",
 };
 const STORES: Cause = Cause {
-    calls: &[&["pwrite64", "pwritev", "pwritev2"]],
+    calls: &[&["copy_file_range", "pwrite64", "pwritev", "pwritev2"]],
     without: None,
-    what: "what writes in the midst of files: pwrite64",
+    what: "what writes in the midst of files, or copies them: pwrite64, copy_file_range",
+};
+const ASKS: Cause = Cause {
+    calls: &[&["sendmmsg"]],
+    without: None,
+    what: "what sends several datagrams at once: sendmmsg",
+};
+const SYNCS: Cause = Cause {
+    calls: &[&["fdatasync", "fsync", "sync_file_range"]],
+    without: None,
+    what: "what has data written to disk: fsync",
+};
+const READS_AT: Cause = Cause {
+    calls: &[&["pread64", "preadv", "preadv2"]],
+    without: None,
+    what: "what reads in the midst of files: pread64",
+};
+const READS: Cause = Cause {
+    calls: &[&["read", "readv"]],
+    without: None,
+    what: "what reads: read",
+};
+const WRITES: Cause = Cause {
+    calls: &[&["write", "writev"]],
+    without: None,
+    what: "what writes: write",
 };
 const COPIES: Cause = Cause {
     calls: &[&["copy_file_range", "sendfile", "sendfile64", "splice"]],
@@ -104,7 +129,7 @@ const AIO: Cause = Cause {
 };
 
 /// What can happen unasked.
-pub(super) const RULES: [Rule; 25] = [
+pub(super) const RULES: [Rule; 31] = [
     Rule {
         kind: Kind::Kernel,
         calls: &["restart_syscall"],
@@ -312,5 +337,47 @@ pub(super) const RULES: [Rule; 25] = [
         cause: STORES,
         reason: "a file of data grows or shrinks by it once there is more than the first block, or less",
         source: "ftruncate(2); my_chsize, mysys/my_chsize.c of MariaDB 10.11",
+    },
+    Rule {
+        kind: Kind::Data,
+        calls: &["pwrite64", "pwritev"],
+        cause: STORES,
+        reason: "several buffers are written at once where there is more than one of them, and one alone otherwise",
+        source: "ngx_write_chain_to_file, src/os/unix/ngx_files.c of nginx; pwritev(2)",
+    },
+    Rule {
+        kind: Kind::Data,
+        calls: &["pread64", "preadv"],
+        cause: READS_AT,
+        reason: "several buffers are read into at once where there is more than one of them, and one alone otherwise",
+        source: "preadv(2)",
+    },
+    Rule {
+        kind: Kind::Data,
+        calls: &["readv"],
+        cause: READS,
+        reason: "several buffers are read into at once where there is more than one of them, and one alone otherwise",
+        source: "readv(2); ngx_readv_chain, src/os/unix/ngx_readv_chain.c of nginx",
+    },
+    Rule {
+        kind: Kind::Data,
+        calls: &["writev"],
+        cause: WRITES,
+        reason: "several buffers are written at once where there is more than one of them, and one alone otherwise",
+        source: "writev(2); writevToClient, src/networking.c of Redis",
+    },
+    Rule {
+        kind: Kind::Data,
+        calls: &["fdatasync", "fsync", "sync_file_range"],
+        cause: SYNCS,
+        reason: "data goes to disk in steps of some megabytes, and less of it in one",
+        source: "rioFileWrite, src/rio.c and redis_fsync, src/config.h of Redis; sync_file_range(2)",
+    },
+    Rule {
+        kind: Kind::Contention,
+        calls: &["sendto"],
+        cause: ASKS,
+        reason: "a question that got no answer is asked again, by itself",
+        source: "__libc_res_nsend and send_dg, resolv/res_send.c, glibc 2.36",
     },
 ];
