@@ -107,6 +107,7 @@ fn one(args: &Args, suite: &str, times: &Times) -> Result<()> {
             Ok(())
         };
     };
+    vm::fetch_emulator()?;
     let settings = vm::Settings {
         filter: filter.to_owned(),
         scale: args.scale,

@@ -148,6 +148,11 @@ pub fn jobs_of_tests() -> Vec<Job> {
     jobs(&all, Wanted::Tests)
 }
 
+/// Fetches the emulator, unless there is one.
+pub fn fetch_emulator() -> Result<()> {
+    QEMU.fetch()
+}
+
 /// The boot that a suite needs on a kernel; where none is named, on the newest that it runs on.
 pub fn job_of_suite(name: &str, kernel: Option<&str>) -> Result<Job> {
     let on: Vec<&str> = guests(name)
