@@ -15,7 +15,11 @@ pub(super) fn about<'a>(text: &'a str, directive: &str) -> Lines<'a> {
     let mut evidence: Vec<&str> = Vec::new();
     for line in text.lines() {
         if let Some(remark) = line.strip_prefix("# ") {
-            if names(remark, "no ", directive) || names(remark, "not kept: ", directive) {
+            if is_unseen(remark, directive) {
+                found.given = true;
+                found.lines.push(line);
+                evidence.push(line);
+            } else if names(remark, "no ", directive) || names(remark, "not kept: ", directive) {
                 found.lines.push(line);
             } else if !remark.starts_with("no ") && !remark.starts_with("not kept: ") {
                 evidence.push(line);
@@ -30,6 +34,13 @@ pub(super) fn about<'a>(text: &'a str, directive: &str) -> Lines<'a> {
         evidence.clear();
     }
     found
+}
+
+/// Whether the remark says why `name` is on a list although nothing asked for it: there is nothing else to say of it.
+fn is_unseen(remark: &str, name: &str) -> bool {
+    let rest = remark.strip_prefix(name);
+    let reasons = [": not seen; ", ": the shell through which "];
+    rest.is_some_and(|rest| reasons.iter().any(|reason| rest.starts_with(reason)))
 }
 
 /// Whether the remark is `INTRODUCTION`, the directive, and what is no more of its name.
@@ -56,6 +67,9 @@ mod tests {
 
 # chown: /usr/sbin/d; 1 run
 caps.keep chown
+# read: /usr/sbin/d; 1 run
+# time: not seen; vDSO: no call where the vDSO can answer
+seccomp.keep read,time
 # not kept: sys_admin: only a question
 # no private-tmp: it was listed
 # no private-tmp: and 3 more
@@ -77,6 +91,11 @@ private-dev
         assert!(!about(TEXT, "sys_admin").given);
         assert_eq!(about(TEXT, "sys_admin").lines.len(), 1);
         assert!(about(TEXT, "private").lines.is_empty());
+        let unseen = about(TEXT, "time");
+        assert!(unseen.given);
+        assert_eq!(unseen.lines.len(), 1);
+        assert!(about(TEXT, "read").lines.is_empty());
+        assert_eq!(about(TEXT, "seccomp.keep").lines.len(), 3);
         assert_eq!(
             about("PrivateTmp=yes\n", "privatetmp").lines,
             ["PrivateTmp=yes"]
