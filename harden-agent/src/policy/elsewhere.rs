@@ -9,7 +9,7 @@ use super::warnings::{Id, Warning};
 /// Changes the root of who calls it: who does began in the host's.
 const GOES_THERE: [&str; 3] = ["chroot", "pivot_root", "setns"];
 
-/// Clients that have a service start programs: none of these is a child of whoever runs the client.
+/// Clients that have a service start programs: none of these is a child of the one who runs the client.
 const CLIENTS: [&[u8]; 11] = [
     b"at",
     b"batch",

@@ -379,7 +379,7 @@ fn is_pinned(place: &Place<'_>) -> bool {
     let others: [&[u8]; 4] = [b"/dev", b"/proc", b"/sys", b"/tmp"];
     let mut inodes = place.inodes.iter();
     let is_file = inodes.any(|inode| matches!(inode.mode & S_IFMT, S_IFREG | S_IFSOCK));
-    // A directory that stands for files has their inodes, too.
+    // A directory named in place of its files has their inodes, too.
     is_file
         && !place.is_directory()
         && lasting(place, &place.path) == place.path

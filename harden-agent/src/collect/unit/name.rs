@@ -112,7 +112,7 @@ pub fn is_made_up(name: &str) -> bool {
         rest.split_once("-i")
             .is_some_and(|(process, inode)| is_number(process) && is_number(inode))
     };
-    // A container's scope, by whoever manages it: 256 random bits.
+    // A container's scope, whatever manages it: 256 random bits.
     let container = |prefix: &&str| {
         stem.strip_prefix(prefix).is_some_and(|rest| {
             rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit())

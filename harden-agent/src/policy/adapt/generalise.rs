@@ -192,7 +192,7 @@ fn is_version(word: &str) -> bool {
 }
 
 /// What was moved or linked from one directory to another: as those two must stay on one mount, it has to be seen that it
-/// was. Within one, and within what stands for several, nothing depends on it.
+/// was. Within one, nothing depends on it.
 fn crossing(executable: &Executable, level: Paths, asked: &[Text]) -> BTreeSet<Text> {
     let pairs = [
         (Operation::RenameFrom, Operation::RenameTo),
