@@ -31,6 +31,8 @@ impl Core {
                 let _ = reply.send(status);
             }
             Request::Resolve { units, reply } => {
+                // A unit that has just begun is in the ring buffer, maybe, and known by name after that alone.
+                events.drain(|item| self.take(item));
                 let _ = reply.send(self.resolve(&units));
             }
             Request::Observation { unit, reply } => {
@@ -45,6 +47,7 @@ impl Core {
                 let _ = reply.send(answer);
             }
             Request::Mark { name, unit, reply } => {
+                events.drain(|item| self.take(item));
                 let unit = unit.map(|unit| self.resolve_one(&unit)).transpose();
                 let answer = match unit {
                     Ok(unit) => {
