@@ -143,7 +143,7 @@ fn done(file: &crate::observation::File, operation: Operation) -> bool {
     })
 }
 
-pub(super) fn is_shell(path: &Text) -> bool {
+fn is_shell(path: &Text) -> bool {
     SHELLS.contains(&file_name(path))
 }
 

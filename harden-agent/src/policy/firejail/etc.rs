@@ -13,7 +13,6 @@ use crate::observation::{ControlCommand, Host, Observation, Operation, Text};
 
 use super::super::coverage::Coverage;
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::launchers::is_shell;
 use super::super::paths::{as_element, below, components};
 use super::super::places::Place;
 
@@ -21,6 +20,9 @@ use super::super::places::Place;
 const LIMIT: usize = 256;
 
 const ETC: &[u8] = b"/etc";
+
+/// Shells have a handler for SIGHUP to leave their children in order, not to read anything again.
+const SHELLS: [&str; 6] = ["bash", "busybox", "dash", "ksh", "sh", "zsh"];
 
 /// Decides on /etc.
 pub(super) fn decide(
@@ -107,9 +109,10 @@ fn reads_again(observation: &Observation) -> Option<String> {
     let handles = runs.find_map(|run| {
         let mut programs = run.executables.iter();
         programs.find(|(path, facts)| {
+            let file = path.as_path().file_name().and_then(|name| name.to_str());
             let mut arguments = facts.arguments.keys();
-            // Shells have a handler to leave their children in order, not to read anything again.
-            !is_shell(path) && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
+            !file.is_some_and(|file| SHELLS.contains(&file))
+                && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
         })
     });
     handles.map(|(path, _)| format!("{path} handles SIGHUP, {copy}"))
