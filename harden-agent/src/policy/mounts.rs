@@ -24,10 +24,11 @@ const CALLS: [&str; 10] = [
     "umount2",
 ];
 
-/// The programs with the call that they made: those that had no mount namespace of their own, as far as that is known.
-pub(super) fn callers(observation: &Observation) -> BTreeMap<&Text, &str> {
+/// The programs with the calls that they made, over all runs: those that had no mount namespace of their own, as far as
+/// that is known.
+fn callers(observation: &Observation) -> BTreeMap<&Text, BTreeSet<&str>> {
     let runs = observation.runs.values();
-    let mut callers = BTreeMap::new();
+    let mut callers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (path, facts) in runs.flat_map(|run| &run.executables) {
         let said: BTreeSet<&str> = facts.arguments.keys().map(Word::as_str).collect();
         if said.contains("namespace-mount") || said.contains("other-root") {
@@ -35,26 +36,33 @@ pub(super) fn callers(observation: &Observation) -> BTreeMap<&Text, &str> {
         }
         let called = facts.syscalls.values().flatten();
         let called = called.filter(|(_, seen)| !failed_each_time(seen));
-        let mut called = called.map(|(name, _)| name.as_str());
-        let call = called.find(|name| CALLS.contains(name));
+        let called = called.map(|(name, _)| name.as_str());
+        let mut calls: BTreeSet<&str> = called.filter(|name| CALLS.contains(name)).collect();
         let mut done = facts.files.values().flat_map(|file| file.operations.keys());
         let mounted = done.any(|one| matches!(one, Operation::Mount | Operation::Unmount));
-        if let Some(call) = call.or(mounted.then_some("mount")) {
-            callers.insert(path, call);
+        if calls.is_empty() && mounted {
+            calls.insert("mount");
+        }
+        if !calls.is_empty() {
+            callers.entry(path).or_default().extend(calls);
         }
     }
     callers
 }
 
+/// `/bin/mount calls mount and umount2`
+fn sentences(observation: &Observation) -> impl Iterator<Item = String> {
+    callers(observation).into_iter().map(|(path, calls)| {
+        let calls: Vec<&str> = calls.into_iter().collect();
+        format!("{path} calls {}", calls.join(" and "))
+    })
+}
+
 /// Why no directive may be given that makes a mount namespace.
 pub(super) fn against(observation: &Observation, coverage: &Coverage) -> Vec<String> {
-    let callers = callers(observation).into_iter();
+    let callers = sentences(observation);
     let mut reasons: Vec<String> = callers
-        .map(|(path, call)| {
-            format!(
-                "it makes a mount namespace, out of which nothing gets, and {path} calls {call}"
-            )
-        })
+        .map(|calls| format!("it makes a mount namespace, out of which nothing gets, and {calls}"))
         .collect();
     reasons.extend(coverage.blind("syscalls"));
     reasons
@@ -62,10 +70,7 @@ pub(super) fn against(observation: &Observation, coverage: &Coverage) -> Vec<Str
 
 /// `/bin/mount calls mount, /sbin/x calls fanotify_mark`; `None`: none of them.
 pub(super) fn told(observation: &Observation) -> Option<String> {
-    let callers = callers(observation).into_iter();
-    let told: Vec<String> = callers
-        .map(|(path, call)| format!("{path} calls {call}"))
-        .collect();
+    let told: Vec<String> = sentences(observation).collect();
     (!told.is_empty()).then(|| told.join(", "))
 }
 
