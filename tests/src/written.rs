@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::{Agent, Machine, Scratch};
 
@@ -31,7 +32,7 @@ impl Written {
         let output = agent.harden(&[
             "snapshot",
             "--format",
-            "firejail,systemd,service",
+            "observation,firejail,systemd,service",
             "--unit-file",
             &path(&files)?,
             "--out",
@@ -39,15 +40,9 @@ impl Written {
             &machine.key(unit),
         ])?;
         ensure!(output.status.success(), "{output:?}");
-        let read = |ending: &str| -> Result<Option<String>> {
-            for entry in fs::read_dir(out.path())? {
-                let path = entry?.path();
-                if path.to_string_lossy().ends_with(ending) {
-                    return Ok(Some(fs::read_to_string(path)?));
-                }
-            }
-            Ok(None)
-        };
+        let read = |ending: &str| ending_in(out.path(), ending);
+        let observation = read(".observation.json")?.context("no observation")?;
+        order_decides_nothing(agent, &observation)?;
         let said = || String::from_utf8_lossy(&output.stderr).into_owned();
         Ok(Self {
             drop_in: read(".drop-in.conf")?.context("no drop-in")?,
@@ -67,6 +62,66 @@ impl Written {
         let path = words.find_map(|word| word.strip_prefix("--profile="));
         path.context("no profile in the drop-in")
     }
+}
+
+/// The file in `directory` whose name ends so.
+fn ending_in(directory: &Path, ending: &str) -> Result<Option<String>> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(ending) {
+            return Ok(Some(fs::read_to_string(path)?));
+        }
+    }
+    Ok(None)
+}
+
+/// The same is written whichever run comes first: their identifiers are mostly random.
+fn order_decides_nothing(agent: &Agent, observation: &str) -> Result<()> {
+    let mut value: Value = serde_json::from_str(observation)?;
+    let forth = rendered(agent, &value)?;
+    let runs = value["runs"].as_object_mut().context("no runs")?;
+    let backwards: Vec<Value> = runs.values().rev().cloned().collect();
+    runs.values_mut()
+        .zip(backwards)
+        .for_each(|(run, other)| *run = other);
+    let back = rendered(agent, &value)?;
+    for (forth, back) in forth.iter().zip(&back) {
+        let differ: Vec<_> = forth
+            .lines()
+            .zip(back.lines())
+            .filter(|(one, other)| one != other)
+            .collect();
+        ensure!(
+            differ.is_empty() && forth.lines().count() == back.lines().count(),
+            "the order of the runs decides: {differ:#?}"
+        );
+    }
+    Ok(())
+}
+
+/// The profile and the drop-in for an observation.
+fn rendered(agent: &Agent, observation: &Value) -> Result<[String; 2]> {
+    let scratch = Scratch::new(Path::new("/run"))?;
+    let path = |name: &str| {
+        let path = scratch.path().join(name);
+        path.to_str().context("a path in UTF-8").map(str::to_owned)
+    };
+    let (file, out) = (path("observation.json")?, path("out")?);
+    fs::write(&file, serde_json::to_string(observation)?)?;
+    fs::create_dir(&out)?;
+    agent.say(&[
+        "render",
+        "--format",
+        "firejail,systemd",
+        "--out",
+        &out,
+        &file,
+    ])?;
+    let out = Path::new(&out);
+    Ok([
+        ending_in(out, ".profile")?.context("no profile")?,
+        ending_in(out, ".drop-in.conf")?.context("no drop-in")?,
+    ])
 }
 
 /// The overall exposure of a unit, of 10, as systemd reckons.

@@ -174,7 +174,7 @@ fn is_of_entry(operation: Operation) -> bool {
         || matches!(operation, O::Readlink | O::LinkFrom)
 }
 
-/// All places of all runs.
+/// All places of all runs, by path: what is written about them must not depend on the random identifiers of the runs.
 pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
     let mut all = Vec::new();
     for (id, run) in observation.tests() {
@@ -191,6 +191,7 @@ pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
             source.collect(&mut all);
         }
     }
+    all.sort_by(|one, other| (&one.path, one.executable).cmp(&(&other.path, other.executable)));
     all
 }
 
