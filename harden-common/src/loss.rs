@@ -40,11 +40,14 @@ pub enum Loss {
     /// The call in which a capability was granted did not fit into the ring buffer. The capability itself is known, and
     /// the call comes again.
     CapabilityRingFull = 15,
+    /// A path or address was beyond the share of the ring buffer that a slot has, see [`crate::SlotRecord::share`]. It
+    /// comes again when it is used again.
+    OverShare = 16,
 }
 
 impl Loss {
     /// Every kind with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::PathRingFull, "path-ring-full"),
         (Self::ExecRingFull, "exec-ring-full"),
         (Self::SocketRingFull, "socket-ring-full"),
@@ -61,8 +64,9 @@ impl Loss {
         (Self::ExitSkipped, "skipped-sys_exit"),
         (Self::CgroupNamesFull, "cgroup-names-full"),
         (Self::CapabilityRingFull, "capability-ring-full"),
+        (Self::OverShare, "over-share"),
     ];
 
-    /// Entries of the counter array.
-    pub const COUNT: u32 = 16;
+    /// How many kinds there are.
+    pub const COUNT: u32 = 17;
 }

@@ -1,6 +1,6 @@
 //! A slot: what one executable in one cgroup did in one run.
 
-use crate::FACTS;
+use crate::{FACTS, Loss};
 
 /// Which file a program is. The generation tells a reused inode number from the first.
 #[repr(C)]
@@ -45,6 +45,12 @@ pub struct SlotRecord {
     pub rescan: u32,
     /// The slot's number: that under which the record is in use, or is to be given out next.
     pub slot: u32,
+    /// When the slot's share of the ring buffer is whole again, nanoseconds of `CLOCK_MONOTONIC`: each path that it sends
+    /// puts it off. The share is used up where that is too far ahead (a token bucket, as the generic cell rate algorithm
+    /// of ITU-T I.371 keeps it: one number). Written by a plain store: two CPUs at once may use one token for two paths.
+    pub share: u64,
+    /// What was lost of what the slot did, by [`Loss`].
+    pub losses: [u64; Loss::COUNT as usize],
     /// By fact number.
     pub facts: [u8; FACTS as usize],
 }

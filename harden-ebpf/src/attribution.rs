@@ -20,7 +20,7 @@ use harden_common::{
 };
 
 use crate::{
-    emit::{self, lost},
+    emit::{self, lost, lost_of},
     kernel::{self, Address},
     log::log_slot,
     maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
@@ -571,7 +571,7 @@ extern "C" fn executable_inode() -> u64 {
 /// Sends which program the task runs now, and what exec was given.
 #[inline(always)]
 fn tell(slot: u32, binprm: Address) {
-    scratch::with(|level| {
+    scratch::with(slot, |level| {
         if let Some(scratch) = scratch::at(level) {
             // SAFETY: the scratch is ours until we return.
             unsafe {
@@ -627,14 +627,25 @@ extern "C" fn program_began(level: u64) -> u32 {
         walk::prefix(scratch, walk::base(scratch, task, 0));
     }
     if event.flags & path_flag::TRUNCATED != 0 {
-        lost(Loss::WalkTruncated);
+        lost_of(asked.slot, Loss::WalkTruncated);
     }
     if walk::send(scratch).is_err() {
-        lost(Loss::ExecRingFull);
+        lost_of(asked.slot, Loss::ExecRingFull);
+        untold();
     } else if EXECS_ONCE.load() != 0 {
         program_told(level, program, 1);
     }
     0
+}
+
+/// Has the agent told of the current task's program when the task is next looked at.
+#[inline(always)]
+fn untold() {
+    let state = task_state::get(task_state::current());
+    if !state.is_null() {
+        // SAFETY: as in `current`.
+        unsafe { (*state).notes |= note::UNTOLD };
+    }
 }
 
 /// Whether the agent was told of the program at `program`, a `struct path`, under the name that is in the

@@ -45,7 +45,7 @@ pub fn born(cgroup: Address, path: Address) {
         return lost(Loss::CgroupsFull);
     }
     log_cgroup(id, parent, run);
-    scratch::with(|level| {
+    scratch::with(SLOT_EXCLUDED, |level| {
         if let Some(scratch) = scratch::at(level) {
             let length = read_path(scratch, path);
             if KEEP_CGROUP_PATHS.load() != 0 {
@@ -65,7 +65,7 @@ pub fn gone(cgroup: Address, path: Address) {
     if CGROUPS.remove(id).is_err() {
         return;
     }
-    scratch::with(|level| {
+    scratch::with(SLOT_EXCLUDED, |level| {
         if let Some(scratch) = scratch::at(level) {
             let length = read_path(scratch, path);
             tell(scratch, kind::CGROUP_GONE, id, parent, length);

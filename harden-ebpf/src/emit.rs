@@ -1,8 +1,17 @@
 //! Sending to the agent: each fact once, each loss counted.
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+};
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
+    },
+};
 use harden_common::{
     CAPABILITY_CHECKS, FACT_CAPABILITY, FactEvent, Header, Loss, SlotRecord, check, kind,
 };
@@ -31,13 +40,114 @@ pub struct OnceKey {
     pub text: u64,
 }
 
-/// Counts `loss`.
+/// How many paths and addresses a slot may send at once, 0 for any number.
+#[unsafe(no_mangle)]
+static SHARE_BURST: Global<u64> = Global::new(0);
+
+/// After how many nanoseconds it may send one more.
+#[unsafe(no_mangle)]
+static SHARE_INTERVAL: Global<u64> = Global::new(0);
+
+/// While a quarter of the ring buffer waits to be read, a slot has this part of its share.
+const SCARCE: u64 = 32;
+
+/// `BPF_RB_AVAIL_DATA` and `BPF_RB_RING_SIZE` (include/uapi/linux/bpf.h, 5.8).
+const RING_USED: u64 = 0;
+const RING_SIZE: u64 = 1;
+
+/// Counts `loss` where it is not known whose it is.
 #[inline(always)]
 pub fn lost(loss: Loss) {
-    if let Some(count) = LOSSES.get_ptr_mut(loss as u32) {
+    count_lost(loss as u32);
+}
+
+#[inline(always)]
+fn count_lost(index: u32) {
+    if let Some(count) = LOSSES.get_ptr_mut(index) {
         // SAFETY: the pointer is this CPU's own entry; the verifier checked it.
         unsafe { *count += 1 };
     }
+}
+
+/// Counts `loss` in the record of `slot`.
+#[inline(always)]
+pub fn lost_of(slot: u32, loss: Loss) {
+    lost_in(u64::from(slot), loss as u64);
+}
+
+/// A global function: verified once, and two numbers to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lost_in(slot: u64, loss: u64) -> u64 {
+    let loss = loss as u32;
+    if loss >= Loss::COUNT {
+        return 0;
+    }
+    let Some(record) = record(slot as u32) else {
+        count_lost(loss);
+        return 0;
+    };
+    // SAFETY: `record` points to a whole record in the array map, and `loss` is below the length. The result is not
+    // used: 5.10 cannot fetch.
+    unsafe {
+        let counter = (&raw mut (*record).losses).cast::<u64>().add(loss as usize);
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1);
+    }
+    count_lost(Loss::COUNT + loss);
+    0
+}
+
+/// Whether a path or address of `slot` may be sent; if not, that is counted. Always, where there are no shares.
+///
+/// The last quarter of the ring buffer is for what nothing else tells: programs, and cgroups. Of the rest each slot has a
+/// share, so that a flood in one takes no room from the others.
+#[inline(always)]
+pub fn may_send(slot: u32) -> bool {
+    use_share(u64::from(slot)) != 0
+}
+
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn use_share(slot: u64) -> u64 {
+    let slot = slot as u32;
+    let burst = SHARE_BURST.load();
+    if burst == 0 {
+        return 1;
+    }
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: the helper takes a ring buffer.
+    let (used, size) = unsafe {
+        (
+            bpf_ringbuf_query(ring, RING_USED),
+            bpf_ringbuf_query(ring, RING_SIZE),
+        )
+    };
+    if used > size - size / 4 {
+        lost_of(slot, Loss::PathRingFull);
+        return 0;
+    }
+    let Some(record) = record(slot) else {
+        return 1;
+    };
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let interval = SHARE_INTERVAL.load();
+    // SAFETY: the field lies in the map value. Volatile, as other CPUs store to it.
+    let share = unsafe { &raw mut (*record).share };
+    let whole = unsafe { share.read_volatile() }.max(now) + interval;
+    let allowed = if used > size / 4 {
+        burst / SCARCE
+    } else {
+        burst
+    };
+    if whole - now > allowed * interval {
+        lost_of(slot, Loss::OverShare);
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { share.write_volatile(whole) };
+    1
 }
 
 /// The header of an event of the current task.
@@ -144,7 +254,7 @@ pub extern "C" fn granted(slot: u64, capability: u64, call: u64) -> u64 {
     };
     match EVENTS.output_untyped::<FactEvent>(event, 0) {
         Ok(()) => remember(&key),
-        Err(_) => lost(Loss::CapabilityRingFull),
+        Err(_) => lost_of(slot as u32, Loss::CapabilityRingFull),
     }
     0
 }

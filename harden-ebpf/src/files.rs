@@ -11,7 +11,7 @@ use crate::{
     arch::Call,
     attribution::{self, Current},
     capabilities,
-    emit::{self, lost},
+    emit::{self, lost_of},
     kernel::{self as k, Address},
     paths,
     scratch::{self, Asked},
@@ -51,7 +51,7 @@ pub fn opening(file: File) {
         place.dentry = k::pointer(place.dentry, &k::DENTRY_PARENT).unwrap_or(0);
     }
     let asked = asked(current, PathOperation::Open, flags, place);
-    scratch::with(|level| {
+    scratch::with(current.slot, |level| {
         let Some(scratch) = scratch::at(level) else {
             return;
         };
@@ -141,7 +141,7 @@ fn try_operation(current: Current, operation: PathOperation, dentry: Address, mo
     }
     let vfsmount = walk::place(mount).vfsmount;
     let asked = asked(current, operation, 0, Place { dentry, vfsmount });
-    scratch::with(|level| {
+    scratch::with(current.slot, |level| {
         if let Some(scratch) = scratch::at(level) {
             // SAFETY: the scratch is ours until we return.
             unsafe { (*scratch).asked = asked };
@@ -208,6 +208,9 @@ extern "C" fn file_told(level: u64, written: u64) -> u32 {
     };
     // SAFETY: the scratch is ours until we return.
     let (event, asked) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
+    if !emit::may_send(asked.slot) {
+        return 0;
+    }
     walk::start(scratch, 0);
     if (written as i64) > 0 {
         let length = written.min(TEXT_MAX as u64) as u32 - 1;
@@ -216,12 +219,12 @@ extern "C" fn file_told(level: u64, written: u64) -> u32 {
         walk::target_at(scratch, asked.place);
     }
     if event.flags & path_flag::TRUNCATED != 0 {
-        lost(Loss::WalkTruncated);
+        lost_of(asked.slot, Loss::WalkTruncated);
     }
     let key = paths::key(scratch, asked.place, Place::NOWHERE);
     match walk::send(scratch) {
         Ok(()) => emit::remember(&key),
-        Err(()) => lost(Loss::PathRingFull),
+        Err(()) => lost_of(asked.slot, Loss::PathRingFull),
     }
     0
 }

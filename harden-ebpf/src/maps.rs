@@ -58,9 +58,9 @@ pub static ONCE: LruHashMap<OnceKey, u8, 65536> = LruHashMap::new();
 #[btf_map]
 pub static EVENTS: RingBuf<u8, 1_048_576> = RingBuf::new();
 
-/// What was lost, by [`Loss`].
+/// What was lost, by [`Loss`]: first what is in no slot's record, then what is in one.
 #[btf_map]
-pub static LOSSES: PerCpuArray<u64, { Loss::COUNT as usize }> = PerCpuArray::new();
+pub static LOSSES: PerCpuArray<u64, { 2 * Loss::COUNT as usize }> = PerCpuArray::new();
 
 /// Room to build an event, too large for the stack.
 #[btf_map]

@@ -10,7 +10,7 @@ use harden_common::{Loss, PathOperation, kind, path_flag};
 
 use crate::{
     arch::{self, Call},
-    emit::{self, OnceKey, lost},
+    emit::{self, OnceKey, lost_of},
     kernel::Address,
     scratch::{self, Asked, Scratch},
     walk::{self, Place},
@@ -71,7 +71,7 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32,
         result,
         place: Place::NOWHERE,
     };
-    scratch::with(|level| {
+    scratch::with(slot, |level| {
         if let Some(scratch) = scratch::at(level) {
             // SAFETY: the scratch is ours until we return.
             unsafe { (*scratch).asked = asked };
@@ -115,7 +115,7 @@ extern "C" fn path_returned(level: u64) -> u32 {
             // The call itself could not read it either, or somebody changed the memory since.
             None => {
                 if path.errno != EFAULT {
-                    lost(Loss::TextUnreadable);
+                    lost_of(path.slot, Loss::TextUnreadable);
                 }
                 return 0;
             }
@@ -155,15 +155,18 @@ extern "C" fn path_returned(level: u64) -> u32 {
     if emit::is_known(&key) {
         return 0;
     }
+    if !emit::may_send(path.slot) {
+        return 0;
+    }
     walk::start(scratch, text);
     walk::target(scratch, target);
     walk::prefix(scratch, directory);
     if event.flags & path_flag::TRUNCATED != 0 {
-        lost(Loss::WalkTruncated);
+        lost_of(path.slot, Loss::WalkTruncated);
     }
     match walk::send(scratch) {
         Ok(()) => emit::remember(&key),
-        Err(()) => lost(Loss::PathRingFull),
+        Err(()) => lost_of(path.slot, Loss::PathRingFull),
     }
     0
 }

@@ -9,7 +9,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use harden_common::{BYTES_MAX, Loss, PathEvent};
 
-use crate::{emit::lost, maps::SCRATCH, walk::Place};
+use crate::{emit::lost_of, maps::SCRATCH, walk::Place};
 
 /// Buffers per CPU. With `preempt=full` a CPU shared by 16 busy tasks uses more than four at times.
 pub const LEVELS: usize = 16;
@@ -75,16 +75,16 @@ fn add(counter: *mut u64, value: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
 }
 
-/// Runs `work` with the index of a buffer of its own, which [`at`] takes, or counts that there was
+/// Runs `work` for `slot` with the index of a buffer of its own, which [`at`] takes, or counts that there was
 /// none.
 ///
 /// An index and not a pointer: `work` ends in a global function, which the verifier checks once and
 /// on its own, and which cannot be given a pointer (5.10 takes numbers only).
 #[inline(always)]
-pub fn with(work: impl Fn(u64)) {
+pub fn with(slot: u32, work: impl Fn(u64)) {
     let level = scratch_take();
     if level >= LEVELS as u64 {
-        return lost(Loss::ScratchBusy);
+        return lost_of(slot, Loss::ScratchBusy);
     }
     work(level);
     if let Some(scratch) = at(level) {

@@ -5,7 +5,7 @@ use harden_common::{IA32_SOCKETCALL, Loss, PathOperation, SocketEvent, kind, pat
 
 use crate::{
     arch::{self, Call},
-    emit::{self, OnceKey, lost},
+    emit::{self, OnceKey, lost_of},
     kernel::Address,
     maps::EVENTS,
     paths,
@@ -56,7 +56,7 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities:
     };
     if pointer != 0 && length >= 2 {
         if call.native == SENDMMSG && result > 1 {
-            lost(Loss::MessagesSkipped);
+            lost_of(slot, Loss::MessagesSkipped);
         }
         let asked = Asked {
             slot,
@@ -70,7 +70,7 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities:
             result,
             place: Place::NOWHERE,
         };
-        scratch::with(|level| {
+        scratch::with(slot, |level| {
             if let Some(scratch) = scratch::at(level) {
                 // SAFETY: the scratch is ours until we return.
                 unsafe { (*scratch).asked = asked };
@@ -146,7 +146,7 @@ fn socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32
     };
     match EVENTS.output_untyped::<SocketEvent>(event, 0) {
         Ok(()) => emit::remember(&key),
-        Err(_) => lost(Loss::SocketRingFull),
+        Err(_) => lost_of(slot, Loss::SocketRingFull),
     }
 }
 
@@ -184,7 +184,7 @@ extern "C" fn address_given(level: u64) -> u32 {
     };
     if failed != 0 {
         if given.errno == 0 {
-            lost(Loss::TextUnreadable);
+            lost_of(given.slot, Loss::TextUnreadable);
         }
         return 0;
     }
@@ -200,14 +200,17 @@ extern "C" fn address_given(level: u64) -> u32 {
     if emit::is_known(&key) {
         return 0;
     }
+    if !emit::may_send(given.slot) {
+        return 0;
+    }
     walk::start(scratch, length);
     walk::prefix(scratch, directory);
     if event.flags & path_flag::TRUNCATED != 0 {
-        lost(Loss::WalkTruncated);
+        lost_of(given.slot, Loss::WalkTruncated);
     }
     match walk::send(scratch) {
         Ok(()) => emit::remember(&key),
-        Err(()) => lost(Loss::SocketRingFull),
+        Err(()) => lost_of(given.slot, Loss::SocketRingFull),
     }
     0
 }

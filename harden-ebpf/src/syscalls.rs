@@ -10,7 +10,7 @@ use crate::{
     arch::{self, Call},
     arguments,
     attribution::{self, Current, note},
-    emit::{self, lost},
+    emit::{self, lost_of},
     kernel::{self, Address},
     maps::{self, COUNTS},
     paths, sockets,
@@ -84,7 +84,7 @@ fn entered(regs: Address, id: i64, current: Current, notes: u32) {
             core::mem::replace(&mut (*current.state).call, call.mark())
         };
         if former != 0 {
-            exit_skipped(Call::from_mark(former));
+            exit_skipped(Call::from_mark(former), current.slot);
         }
     }
     record(regs, call, current);
@@ -92,9 +92,9 @@ fn entered(regs: Address, id: i64, current: Current, notes: u32) {
 
 /// The task goes on, and no program has seen `call` come back.
 #[inline(always)]
-fn exit_skipped(call: Call) {
+fn exit_skipped(call: Call, slot: u32) {
     if call.class() & (class::PATH | class::SOCKET) != 0 {
-        lost(Loss::ExitSkipped);
+        lost_of(slot, Loss::ExitSkipped);
     }
 }
 
@@ -102,7 +102,7 @@ fn exit_skipped(call: Call) {
 #[inline(always)]
 fn record(regs: Address, call: Call, current: Current) {
     let Some(fact) = call.fact else {
-        lost(Loss::UnknownCall);
+        lost_of(current.slot, Loss::UnknownCall);
         return;
     };
     let Some(record) = maps::record(current.slot) else {
@@ -294,7 +294,7 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
             if is_back(regs, current, mark) {
                 return Some(marked);
             }
-            exit_skipped(marked);
+            exit_skipped(marked, current.slot);
         }
         entered = notes & note::ENTERED != 0;
     }

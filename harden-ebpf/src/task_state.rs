@@ -139,7 +139,7 @@ mod store {
 
     use super::{Task, TaskState};
     use crate::{
-        emit::lost,
+        emit::lost_of,
         kernel::{
             self, Address, TASK_GROUP_LEADER, TASK_PID, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
             TASK_THREAD_STATUS,
@@ -185,7 +185,7 @@ mod store {
     #[inline(always)]
     pub fn put(task: Task, state: &TaskState) {
         if TASKS.insert(tid(task), state, 0).is_err() {
-            lost(Loss::TasksFull);
+            lost_of(state.slot, Loss::TasksFull);
         }
     }
 

@@ -9,7 +9,7 @@ use aya_ebpf::helpers::generated::{
 use harden_common::{BYTES_MAX, ExecutableId, InodeRecord, Loss, PathEvent, TEXT_MAX, path_flag};
 
 use crate::{
-    emit::{self, lost},
+    emit::{self, lost_of},
     kernel::{self as k, Address},
     maps::EVENTS,
     scratch::{self, Asked, NAME_MAX, Scratch},
@@ -540,7 +540,7 @@ pub fn send(scratch: *mut Scratch) -> Result<(), ()> {
     let sent = unsafe {
         let position = (&raw const (*scratch).position).read_volatile();
         if position > BYTES_MAX as u64 {
-            lost(Loss::WalkTruncated);
+            lost_of((*scratch).asked.slot, Loss::WalkTruncated);
             return Ok(());
         }
         bpf_ringbuf_output(

@@ -34,6 +34,7 @@ mod make;
 mod marks;
 mod modes;
 mod namespaces;
+mod neighbours;
 mod nginx;
 mod nothing_stays_behind;
 mod oci;

@@ -34,6 +34,7 @@ const SIZES: Sizes = Sizes {
     ring: 1 << 20,
     counted_slots: 0,
     tasks: 4096,
+    share: None,
 };
 const RUN: u64 = 7;
 
@@ -354,7 +355,7 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
     assert_eq!(pins.programs()?, programs);
     assert_eq!(second.hooks()["syscalls"], "raw_tp:sys_enter");
     assert!(second.hooks().contains_key("attribution"));
-    assert_eq!(second.losses()?, BTreeMap::new());
+    assert_eq!(second.losses()?.all, BTreeMap::new());
     assert_eq!(second.observed()?, BTreeMap::from([(id, RUN)]));
 
     let mut ring = second.take_events()?;
@@ -649,7 +650,7 @@ fn facts_are_told_apart_by_run() -> Result<()> {
     assert_eq!(probe.slots()?, [0; 0]);
     shell.end()?;
     assert!(!Events::take(&mut ring).has(kind::PATH, "unseen"));
-    assert_eq!(probe.losses()?, BTreeMap::new());
+    assert_eq!(probe.losses()?.all, BTreeMap::new());
     Ok(())
 }
 
@@ -729,6 +730,7 @@ fn names_that_cannot_be_kept_are_counted() -> Result<()> {
     let lost = |probe: &Probe| -> Result<u64> {
         Ok(probe
             .losses()?
+            .all
             .get("cgroup-names-full")
             .copied()
             .unwrap_or(0))

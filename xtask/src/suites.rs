@@ -23,6 +23,7 @@ const ALONE: &[&str] = &[
     "agent",
     "kernel_log",
     "losses",
+    "neighbours",
     "own_profile",
     "pinning",
     "soak",

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 pub use self::error::ConfigError;
-use crate::probe::{Forced, Sizes};
+use crate::probe::{Forced, Share, Sizes};
 
 /// Where the configuration is looked for if nobody names another place.
 pub const DEFAULT_PATH: &str = "/etc/harden/harden.toml";
@@ -109,6 +109,12 @@ pub struct Kernel {
     /// Tasks whose state is kept where the kernel has no task storage: [`Sizes::tasks`].
     #[serde(deserialize_with = "value::entries")]
     pub tasks: u32,
+    /// Paths and addresses that a program of a unit may send at once: [`Share::at_once`].
+    #[serde(deserialize_with = "value::entries")]
+    pub paths_at_once: u32,
+    /// And then each second: [`Share::per_second`].
+    #[serde(deserialize_with = "value::entries")]
+    pub paths_per_second: u32,
     /// Hooks to take instead of the best.
     #[serde(deserialize_with = "value::tiers")]
     pub tiers: Vec<Forced>,
@@ -224,6 +230,10 @@ impl Default for Kernel {
             // Each byte counts twice in what the agent takes, and it goes on for weeks.
             ring: 2 << 20,
             tasks: sizes.tasks,
+            // A program that goes through a large tree once stays below that, and what one sends for ever costs
+            // the agent a few hundredths of a processor.
+            paths_at_once: 32_768,
+            paths_per_second: 1000,
             tiers: Vec::new(),
             log_level: Level::Off,
         }
@@ -303,6 +313,10 @@ impl Kernel {
             // It would be a number of those slots alone that are in use.
             counted_slots: 0,
             tasks: self.tasks,
+            share: Some(Share {
+                at_once: self.paths_at_once,
+                per_second: self.paths_per_second,
+            }),
         }
     }
 }

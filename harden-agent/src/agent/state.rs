@@ -5,6 +5,7 @@
 //! which may then be too large.
 
 mod invocation;
+mod losses;
 mod place;
 mod run;
 mod unit;
@@ -14,11 +15,12 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use harden_common::kind;
+use harden_common::{ExecutableId, kind};
 use jiff::Timestamp;
 
 use self::{
     invocation::Invocations,
+    losses::{Unowned, add, increase},
     place::{Cgroup, Home},
     run::Mark,
     unit::Unit,
@@ -59,7 +61,12 @@ pub struct State {
     /// By the id of the unit's own cgroup.
     invocations: BTreeMap<u64, Invocations>,
     units: BTreeMap<Text, Unit>,
+    /// All that was lost so far.
     losses: BTreeMap<Word, u64>,
+    /// The part of it that may have been of any run.
+    unowned: Unowned,
+    /// Programs by what slots call them: a slot of which no exec event came has one of these, mostly.
+    programs: HashMap<ExecutableId, Text>,
     news: Vec<NewFact>,
     /// Facts that are in no file yet, about.
     held: usize,
@@ -151,7 +158,11 @@ impl State {
                     self.touch(cgroup);
                 }
             }
-            Record::Losses(losses) => self.lost(losses),
+            Record::Losses { all, unowned, time } => {
+                self.losses = all;
+                self.lost(unowned, time);
+            }
+            Record::Lost { slot, losses } => self.lost_in(slot, losses),
         }
     }
 
@@ -173,6 +184,7 @@ impl State {
         self.cgroups.clear();
         self.marks.clear();
         self.losses.clear();
+        self.unowned = Unowned::default();
         self.invocations.clear();
         self.instance = Some(instance);
     }
@@ -197,9 +209,19 @@ impl State {
         let time = self.clock.at(header.time);
         run.ended = run.ended.max(time);
         let collector = run.collector(home.command, self.clock);
-        collector.own(header.slot, home.owner.executable);
+        let id = home.owner.executable;
+        collector.own(header.slot, id, self.programs.get(&id));
         collector.take(item);
         let program = collector.program(header.slot).cloned().unwrap_or_default();
+        if header.kind == kind::EXEC
+            && !program.as_bytes().is_empty()
+            && !collector.is_elsewhere(header.slot)
+        {
+            if self.programs.len() >= PROGRAMS {
+                self.programs.clear();
+            }
+            self.programs.insert(id, program.clone());
+        }
         let news = collector.take_news();
         unit.dirty = true;
         unit.held += 1;
@@ -235,7 +257,8 @@ impl State {
         unit.held += facts.len() / 8;
         self.held += facts.len() / 8;
         let collector = run.collector(home.command, self.clock);
-        collector.own(slot, home.owner.executable);
+        let id = home.owner.executable;
+        collector.own(slot, id, self.programs.get(&id));
         collector.know(slot, facts.iter().copied().map(u32::from));
         let program = collector.program(slot).cloned().unwrap_or_default();
         let (news, time) = (collector.take_news(), run.ended);
@@ -245,21 +268,40 @@ impl State {
         unit.dirty = true;
     }
 
-    /// What was lost on the whole machine may have been of any run that is open.
-    fn lost(&mut self, losses: BTreeMap<Word, u64>) {
-        for (kind, total) in losses {
-            let before = self.losses.insert(kind.clone(), total).unwrap_or(0);
-            let more = total.saturating_sub(before);
-            if more == 0 {
-                continue;
-            }
-            for unit in self.units.values_mut() {
-                for run in unit.open.values_mut() {
-                    *run.losses.entry(kind.clone()).or_default() += more;
-                    unit.dirty = true;
-                }
+    /// What was lost and is in no slot's record may have been of any run that is open.
+    fn lost(&mut self, losses: BTreeMap<Word, u64>, time: u64) {
+        let more = self.unowned.count(losses, time);
+        if more.is_empty() {
+            return;
+        }
+        for unit in self.units.values_mut() {
+            for run in unit.open.values_mut() {
+                add(&mut run.losses, &more);
+                unit.dirty = true;
             }
         }
+    }
+
+    /// What was lost of a slot was of its run.
+    fn lost_in(&mut self, slot: u32, losses: BTreeMap<Word, u64>) {
+        let Some(home) = self.slots.get_mut(&slot) else {
+            return;
+        };
+        let more = increase(&home.losses, &losses);
+        home.losses = losses;
+        let Some(unit) = self.units.get_mut(&home.unit) else {
+            return;
+        };
+        if let Some(run) = unit.open.get_mut(&home.run) {
+            add(&mut run.losses, &more);
+            unit.dirty = true;
+        }
+    }
+
+    /// What was lost of `slot`, as far as its run knows.
+    #[must_use]
+    pub fn lost_of(&self, slot: u32) -> Option<&BTreeMap<Word, u64>> {
+        Some(&self.slots.get(&slot)?.losses)
     }
 
     /// The kernel side that there is.
@@ -411,7 +453,7 @@ impl State {
             host: instance.host,
             hooks: instance.hooks,
         }];
-        records.push(Record::Losses(self.losses.clone()));
+        records.extend(self.unowned.records(&self.losses));
         records.extend(self.marks.iter().map(|(number, mark)| mark.record(*number)));
         // Parents before children: a unit is known by its own cgroup.
         let mut cgroups: Vec<_> = self.cgroups.iter().collect();
@@ -426,6 +468,11 @@ impl State {
                 owner: home.owner,
             });
             records.extend(home.exec.clone().map(|item| Record::Item(item.into_vec())));
+            let losses = home.losses.clone();
+            records.extend((!losses.is_empty()).then_some(Record::Lost {
+                slot: *slot,
+                losses,
+            }));
         }
         let gone = cgroups.iter().filter_map(|(id, cgroup)| {
             let time = cgroup.gone?;
@@ -492,6 +539,9 @@ impl State {
         self.slots.insert(slot, home);
     }
 }
+
+/// So many programs are known by name; then it begins with none.
+const PROGRAMS: usize = 16_384;
 
 /// The same for the same facts, in this process.
 fn digest(facts: &[u16]) -> u64 {

@@ -434,9 +434,21 @@ impl Collector {
         }
     }
 
-    /// Says whose `slot` is, before anything of it comes.
-    pub fn own(&mut self, slot: u32, executable: ExecutableId) {
+    /// Says whose `slot` is, before anything of it comes, and how that program is called where another run has told.
+    pub fn own(&mut self, slot: u32, executable: ExecutableId, name: Option<&Text>) {
         self.slot(slot).executable = Some(executable);
+        if let Some(name) = name
+            && !self.programs.contains_key(&executable)
+        {
+            self.programs.insert(executable, name.clone());
+        }
+    }
+
+    /// Whether what `slot` did was in another root directory than the host's.
+    #[must_use]
+    pub fn is_elsewhere(&self, slot: u32) -> bool {
+        let slot = self.slots.get(&slot);
+        slot.is_some_and(|slot| slot.other_root || root::is_other(&slot.facts))
     }
 
     /// Adds facts that the record of `slot` has, by their numbers.

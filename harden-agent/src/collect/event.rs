@@ -1,8 +1,12 @@
 //! Ring buffer items as typed events. The kernel side wrote them, but this build may not be its
 //! twin: every length is checked.
 
-use crate::probe::Record;
-use harden_common::{CgroupEvent, FactEvent, Header, PathEvent, SlotRecord, SocketEvent, kind};
+use std::collections::BTreeMap;
+
+use crate::{observation::Word, probe::Record};
+use harden_common::{
+    CgroupEvent, FactEvent, Header, Loss, PathEvent, SlotRecord, SocketEvent, kind,
+};
 
 /// An event, with what followed its struct.
 pub enum Event<'a> {
@@ -89,7 +93,7 @@ pub fn header(item: &[u8]) -> Option<Header> {
 #[must_use]
 pub const fn layout() -> u64 {
     /// Raised when a member changes its place or its meaning, and no size tells.
-    const NUMBER: usize = 2;
+    const NUMBER: usize = 3;
     let sizes = [
         NUMBER,
         size_of::<Header>(),
@@ -110,6 +114,18 @@ pub const fn layout() -> u64 {
         rest = others;
     }
     hash
+}
+
+/// What was lost of a slot, by kind; kinds with no loss are left out.
+#[must_use]
+pub fn losses(record: &SlotRecord) -> BTreeMap<Word, u64> {
+    let kinds = Loss::ALL.iter();
+    kinds
+        .filter_map(|(loss, name)| {
+            let count = record.losses[*loss as usize];
+            Some((Word::new(*name).ok()?, count)).filter(|_| count > 0)
+        })
+        .collect()
 }
 
 /// A slot as it lies in the map.

@@ -17,4 +17,4 @@ pub mod unit;
 pub use clock::Clock;
 pub use collector::{Collector, Facts, Totals};
 pub use disk::Disk;
-pub use event::{Event, header, layout, parse, slot};
+pub use event::{Event, header, layout, losses, parse, slot};

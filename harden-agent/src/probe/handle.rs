@@ -17,6 +17,15 @@ use super::{
     programs::Programs,
 };
 
+/// What could not be recorded so far, by kind; kinds with no loss are left out. Skipped programs are among them
+/// (`skipped-sys_enter`): the kernel does not run a program inside itself on one CPU.
+pub struct Losses {
+    /// On the whole machine.
+    pub all: BTreeMap<String, u64>,
+    /// The part of it that is in no slot's record: it may have been of any run.
+    pub unowned: BTreeMap<String, u64>,
+}
+
 /// The programs in the kernel. They are gone when this is dropped, unless they are pinned.
 pub struct Probe {
     pub(super) maps: Maps,
@@ -146,20 +155,24 @@ impl Probe {
         self.log.take()
     }
 
-    /// What was lost so far, by kind; kinds with no loss are left out. Skipped programs are among
-    /// them (`skipped-sys_enter`): the kernel does not run a program inside itself on one CPU.
+    /// What was lost so far.
     ///
     /// # Errors
     /// [`ProbeError`] if the counters cannot be read.
-    pub fn losses(&self) -> Result<BTreeMap<String, u64>, ProbeError> {
+    pub fn losses(&self) -> Result<Losses, ProbeError> {
         let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(self.maps.get("LOSSES")?)?;
-        let mut losses = self.programs.losses();
+        let mut unowned = self.programs.losses();
+        let mut all = unowned.clone();
         for (loss, name) in Loss::ALL {
-            let sum = counters.get(&(loss as u32), 0)?.iter().sum();
-            losses.insert(name.to_owned(), sum);
+            let count = |index: u32| counters.get(&index, 0).map(|count| count.iter().sum());
+            let of_nobody: u64 = count(loss as u32)?;
+            let of_slots: u64 = count(loss as u32 + Loss::COUNT)?;
+            unowned.insert(name.to_owned(), of_nobody);
+            all.insert(name.to_owned(), of_nobody + of_slots);
         }
-        losses.retain(|_, count| *count > 0);
-        Ok(losses)
+        unowned.retain(|_, count| *count > 0);
+        all.retain(|_, count| *count > 0);
+        Ok(Losses { all, unowned })
     }
 }
 

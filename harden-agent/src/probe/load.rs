@@ -90,6 +90,17 @@ pub struct Sizes {
     pub counted_slots: u32,
     /// Tasks whose state is kept, where the kernel has no task storage.
     pub tasks: u32,
+    /// What each slot may put into the ring buffer; `None`: as much as there is room for.
+    pub share: Option<Share>,
+}
+
+/// How many paths and addresses a slot may send: others have the rest of the ring buffer, and of the reader's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// So many at once.
+    pub at_once: u32,
+    /// And then so many a second.
+    pub per_second: u32,
 }
 
 impl Default for Sizes {
@@ -104,6 +115,7 @@ impl Default for Sizes {
             ring: 32 << 20,
             counted_slots: 256,
             tasks: 65_536,
+            share: None,
         }
     }
 }
@@ -221,6 +233,12 @@ impl Loaded {
         loader.override_global("FOLLOW_TASKS", &command, true);
         loader.override_global("KEEP_CGROUP_PATHS", &agent, true);
         loader.override_global("COUNTED_SLOTS", &sizes.counted_slots, true);
+        let burst = sizes.share.map_or(0, |share| u64::from(share.at_once));
+        let interval = sizes.share.map_or(0, |share| {
+            1_000_000_000 / u64::from(share.per_second.max(1))
+        });
+        loader.override_global("SHARE_BURST", &burst, true);
+        loader.override_global("SHARE_INTERVAL", &interval, true);
         loader.override_global(
             "NOAUDIT_CALLERS",
             kernel.noaudit_callers.as_flattened(),

@@ -80,7 +80,7 @@ pub const LAYOUTS: [Layout; 9] = [
         kind: MapType::PerCpuArray,
         key: size_of::<u32>(),
         value: size_of::<u64>(),
-        entries: |_| Loss::COUNT,
+        entries: |_| 2 * Loss::COUNT,
     },
     Layout {
         name: "EVENTS",

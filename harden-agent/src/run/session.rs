@@ -166,7 +166,7 @@ pub async fn record(
         let (record, counts) = probe.slot(slot)?;
         collector.finish_slot(slot, &record, counts.as_ref());
     }
-    let mut losses = words(probe.losses()?);
+    let mut losses = words(probe.losses()?.all);
     let mut facts = collector.finish();
     // Without it nothing would run here.
     let symlinks = collect::Disk::open("/".as_ref())

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Core, CoreError};
-use crate::{agent::journal::Record, observation::Word};
+use super::{Core, CoreError, monotonic};
+use crate::{agent::journal::Record, observation::Word, probe::Losses};
 
 /// A machine that loses something each second would fill the log with it.
 const PAUSE: Duration = Duration::from_mins(10);
@@ -33,14 +33,16 @@ impl Told {
 
 impl Core {
     pub(super) fn count_losses(&mut self) -> Result<(), CoreError> {
-        let mut losses = self.probe.losses()?;
-        if self.unparsed > 0 {
-            losses.insert("unparsed-event".to_owned(), self.unparsed);
+        let Losses {
+            mut all,
+            mut unowned,
+        } = self.probe.losses()?;
+        for losses in [&mut all, &mut unowned] {
+            if self.unparsed > 0 {
+                losses.insert("unparsed-event".to_owned(), self.unparsed);
+            }
         }
-        let losses: BTreeMap<Word, u64> = losses
-            .into_iter()
-            .filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)))
-            .collect();
+        let (losses, unowned) = (words(all), words(unowned));
         let now = Instant::now();
         for (kind, count) in &losses {
             let before = self.state.losses().get(kind).copied().unwrap_or(0);
@@ -56,14 +58,25 @@ impl Core {
             kind.as_str().ends_with(RING_FULL) && known.get(kind).is_none_or(|known| known < count)
         };
         let was_full = losses.iter().any(is_more);
-        self.record(Record::Losses(losses));
+        self.record(Record::Losses {
+            all: losses,
+            unowned,
+            time: monotonic(),
+        });
         if was_full {
-            // What has a place in a table or a slot is there, though nobody was told.
+            // What has a place in a table is there, though nobody was told.
             self.sweep()?;
-            self.adopt_slots()?;
         }
-        Ok(())
+        // So is what has a slot, and the slots say whose losses these were.
+        self.adopt_slots()
     }
+}
+
+fn words(losses: BTreeMap<String, u64>) -> BTreeMap<Word, u64> {
+    let words = losses.into_iter();
+    words
+        .filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)))
+        .collect()
 }
 
 #[cfg(test)]

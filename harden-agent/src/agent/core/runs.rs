@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use harden_common::RUN_PASSES;
 
-use super::{Core, CoreError, word};
+use super::{Core, CoreError, monotonic, word};
 use crate::{
     agent::journal::Record,
     observation::{RunKind, Text, Word},
@@ -70,7 +70,7 @@ impl Core {
             kind,
             label,
             unit: unit.cloned(),
-            time: now(),
+            time: monotonic(),
         });
         let mut runs = Vec::new();
         let mut units = Vec::new();
@@ -96,15 +96,4 @@ impl Core {
         units.dedup();
         Ok(units)
     }
-}
-
-/// `CLOCK_MONOTONIC` in nanoseconds, as the kernel side has it.
-fn now() -> u64 {
-    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
-    time.map_or(0, |time| {
-        u64::try_from(time.tv_sec())
-            .unwrap_or(0)
-            .saturating_mul(1_000_000_000)
-            .saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
-    })
 }

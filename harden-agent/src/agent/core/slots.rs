@@ -114,6 +114,10 @@ impl Core {
             if !self.state.has_read(&finals) {
                 self.record(finals);
             }
+            let losses = collect::losses(&record);
+            if self.state.lost_of(slot) != Some(&losses) {
+                self.record(Record::Lost { slot, losses });
+            }
         }
         Ok(())
     }

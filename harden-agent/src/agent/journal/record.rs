@@ -135,8 +135,22 @@ pub enum Record {
         /// As [`crate::observation::Run::filters`].
         filters: BTreeSet<Word>,
     },
-    /// What could not be recorded so far, by kind.
-    Losses(BTreeMap<Word, u64>),
+    /// What could not be recorded so far on the whole machine, by kind.
+    Losses {
+        /// All of it.
+        all: BTreeMap<Word, u64>,
+        /// The part of it that may have been of any run.
+        unowned: BTreeMap<Word, u64>,
+        /// When it was counted, nanoseconds of `CLOCK_MONOTONIC`.
+        time: u64,
+    },
+    /// What could not be recorded of a slot, by kind.
+    Lost {
+        /// The slot's number.
+        slot: u32,
+        /// All of it since the slot has this owner.
+        losses: BTreeMap<Word, u64>,
+    },
 }
 
 /// What a slot stands for: [`SlotKey`] in a form that does not change with the kernel side's.
@@ -247,7 +261,8 @@ impl Record {
             | Self::Command { .. }
             | Self::Ended { .. }
             | Self::Filtered { .. }
-            | Self::Losses(_) => {
+            | Self::Losses { .. }
+            | Self::Lost { .. } => {
                 out.push(tag::RARE);
                 serde_json::to_writer(out, self)?;
             }

@@ -12,6 +12,10 @@ use crate::observation::ControlCommand;
 const LAYOUT: u64 = 42;
 use crate::observation::arbitrary::{host, kind, text, word};
 
+fn losses() -> impl Strategy<Value = BTreeMap<Word, u64>> {
+    btree_map(word(), any::<u64>(), 0..3)
+}
+
 fn record() -> impl Strategy<Value = Record> {
     let bytes = || vec(any::<u8>(), 0..40);
     let owner = (any::<[u64; 3]>(), any::<[u32; 3]>()).prop_map(|(long, short)| Owner {
@@ -103,7 +107,12 @@ fn record() -> impl Strategy<Value = Record> {
                 uid,
             }),
         any::<(u64, Option<i32>)>().prop_map(|(cgroup, status)| Record::Ended { cgroup, status }),
-        btree_map(word(), any::<u64>(), 0..3).prop_map(Record::Losses),
+        (losses(), losses(), any::<u64>()).prop_map(|(all, unowned, time)| Record::Losses {
+            all,
+            unowned,
+            time,
+        }),
+        (any::<u32>(), losses()).prop_map(|(slot, losses)| Record::Lost { slot, losses }),
     ]
 }
 

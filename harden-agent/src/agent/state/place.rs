@@ -1,5 +1,7 @@
 //! Cgroups and slots: which unit and run a slot's facts are of.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::journal::{Owner, Record},
     State,
@@ -42,6 +44,8 @@ pub(super) struct Home {
     pub exec: Option<Box<[u8]>>,
     /// Stands for what was last read of its record.
     pub read: Option<u64>,
+    /// What was lost of it, as its run knows.
+    pub losses: BTreeMap<Word, u64>,
 }
 
 impl State {
@@ -146,6 +150,7 @@ impl State {
             command: owner.command,
             exec: None,
             read: None,
+            losses: BTreeMap::new(),
         })
     }
 }

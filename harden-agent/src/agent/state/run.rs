@@ -266,6 +266,7 @@ impl State {
             _ => (RunKind::Invocation, None, invocation.born),
         };
         let started = self.clock.at(time);
+        let unowned = &self.unowned;
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
@@ -277,7 +278,8 @@ impl State {
                 started,
                 ended: started,
                 has_ended: false,
-                losses: BTreeMap::new(),
+                // Its beginning may have been lost with the rest.
+                losses: unowned.since(time),
                 commands: BTreeMap::new(),
             })
         });

@@ -1,0 +1,196 @@
+//! A unit that floods the agent with names, and its neighbours: theirs is whole, or marked with what they lost
+//! themselves, and the agent stays small.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use harden_agent::observation::Observation;
+use harden_tests::{
+    Agent, Setup,
+    deeds::{Then, Unit, Workshop},
+    met, observed,
+};
+
+/// Asks for as many names as it can, each of them new, until it is ended.
+const FLOOD: &str = "
+import os, itertools
+for number in itertools.count():
+    try: os.stat(f'/var/tmp/harden-flood-{number}')
+    except OSError: pass
+";
+
+/// What a neighbour does.
+const DEEDS: usize = 10;
+/// Neighbours that live as long as the flood.
+const LONG: usize = 10;
+/// The most memory that the agent may take, in KiB.
+const MEMORY: u64 = 150 << 10;
+
+/// How long the flood goes on: some seconds, or what `HARDEN_FLOOD_SECONDS` says.
+fn duration() -> Result<Duration> {
+    let seconds = env::var("HARDEN_FLOOD_SECONDS");
+    Ok(Duration::from_secs(match seconds {
+        Ok(seconds) => seconds.parse()?,
+        Err(_) => 6,
+    }))
+}
+
+/// Ends with its unit.
+struct Flood {
+    child: Child,
+    _unit: Unit,
+}
+
+impl Flood {
+    fn begin(workshop: &Workshop, name: &str) -> Result<Self> {
+        let unit = workshop.unit(name)?;
+        let child = Command::new("/bin/sh")
+            .args(["-c", r#"echo 0 > "$0/cgroup.procs" && exec "$@""#])
+            .arg(unit.path())
+            .args(["/usr/bin/python3", "-S", "-E", "-c", FLOOD])
+            .current_dir("/")
+            .env_clear()
+            .stdin(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, _unit: unit })
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn memory(pid: u32, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_ascii_whitespace().next());
+    Ok(number.context("a size")?.parse()?)
+}
+
+/// Processor time so far, in ticks.
+fn processor(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = text.rsplit_once(')').context("stat")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let times = fields.get(11..13).context("stat")?;
+    Ok(times[0].parse::<u64>()? + times[1].parse::<u64>()?)
+}
+
+/// The numbers of the deeds that `observation` has.
+fn deeds(observation: &Observation, workshop: &Workshop) -> BTreeSet<usize> {
+    let directory = workshop.files();
+    let runs = observation.runs.values();
+    let programs = runs.flat_map(|run| run.executables.values());
+    let files = programs.flat_map(|facts| facts.files.keys());
+    let names = files.filter_map(|path| {
+        let name = path.as_path().strip_prefix(&directory).ok()?;
+        name.to_str()?.parse().ok()
+    });
+    names.collect()
+}
+
+/// What became of a neighbour that did the deeds from `first` on.
+fn is_marked_or_whole(
+    observation: &Observation,
+    workshop: &Workshop,
+    first: usize,
+) -> Result<bool> {
+    let lost = observation
+        .runs
+        .values()
+        .any(|run| !observed::losses(run).is_empty());
+    let found = deeds(observation, workshop);
+    let is_whole = (first..first + DEEDS).all(|number| found.contains(&number));
+    ensure!(
+        is_whole || lost,
+        "{} lost deeds in silence: {found:?} of {first} and those after it",
+        observation.name
+    );
+    Ok(is_whole && !lost)
+}
+
+#[test]
+fn a_flood_of_names_takes_nothing_from_its_neighbours() -> Result<()> {
+    if !met(
+        "a_flood_of_names_takes_nothing_from_its_neighbours",
+        &["sh", "python3"],
+    ) {
+        return Ok(());
+    }
+    let mut agent = Agent::start(&Setup {
+        include: &["neighbour-*"],
+        state: "compact_every = '3s'",
+        ..Setup::default()
+    })?;
+    let workshop = Workshop::new()?;
+    let pid = agent.status()?.pid;
+    let (calm_memory, calm) = (memory(pid, "VmRSS:")?, processor(pid)?);
+    let mut long = Vec::new();
+    let flood = Flood::begin(&workshop, "neighbour-flood.service")?;
+    let begun = Instant::now();
+    let mut next = 0;
+    for number in 0..LONG {
+        let unit = workshop.unit(&format!("neighbour-long-{number}.service"))?;
+        let child = workshop.begin(&unit, next, DEEDS, Duration::from_millis(300), Then::End)?;
+        long.push((child, unit, next));
+        next += DEEDS;
+    }
+    let mut short = Vec::new();
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < duration()? {
+        let name = format!("neighbour-short-{}.service", short.len());
+        workshop.run(&name, next, DEEDS, Duration::ZERO)?;
+        short.push((name, next));
+        next += DEEDS;
+        if short.len() % 20 == 0 {
+            let asked = Instant::now();
+            agent.status()?;
+            slowest = slowest.max(asked.elapsed());
+        }
+    }
+    let flooded = processor(pid)? - calm;
+    for (child, _, _) in &mut long {
+        ensure!(child.wait()?.success());
+    }
+    drop(flood);
+    let most = memory(pid, "VmHWM:")?;
+    println!(
+        "{} short units beside a flood of {:?}; the agent: {calm_memory} KiB before, {most} KiB at most, {flooded} ticks; \
+         the slowest status took {slowest:?}",
+        short.len(),
+        begun.elapsed(),
+    );
+    let all = short.len() + LONG + 1;
+    agent.until(|agent| {
+        let (known, status) = (agent.units()?.len(), agent.status()?);
+        ensure!(known == all, "{known} of {all} units");
+        ensure!(status.slots_used == 0, "{} slots in use", status.slots_used);
+        Ok(())
+    })?;
+    let mut whole = 0;
+    let first = long.iter().enumerate();
+    let first =
+        first.map(|(number, (_, _, first))| (format!("neighbour-long-{number}.service"), *first));
+    let neighbours: Vec<_> = first.chain(short).collect();
+    for (name, first) in &neighbours {
+        let observation = agent.snapshot(name)?;
+        whole += usize::from(is_marked_or_whole(&observation, &workshop, *first)?);
+    }
+    println!("{whole} of {} neighbours are whole", neighbours.len());
+    assert_eq!(whole, neighbours.len());
+    let flooder = agent.snapshot("neighbour-flood.service")?;
+    let run = flooder.runs.values().next().context("its run")?;
+    let lost = observed::losses(run);
+    println!("the flood lost {lost:?}");
+    assert!(lost.contains_key("over-share"), "{lost:?}");
+    assert!(most < MEMORY, "{most} KiB");
+    Ok(())
+}
