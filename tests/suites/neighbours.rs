@@ -157,8 +157,11 @@ fn a_flood_of_names_takes_nothing_from_its_neighbours() -> Result<()> {
         }
     }
     let flooded = processor(pid)? - calm;
-    for (child, _, _) in &mut long {
+    let mut neighbours = Vec::new();
+    for (number, (mut child, unit, first)) in long.into_iter().enumerate() {
         ensure!(child.wait()?.success());
+        drop(unit);
+        neighbours.push((format!("neighbour-long-{number}.service"), first));
     }
     drop(flood);
     let most = memory(pid, "VmHWM:")?;
@@ -168,7 +171,7 @@ fn a_flood_of_names_takes_nothing_from_its_neighbours() -> Result<()> {
         short.len(),
         begun.elapsed(),
     );
-    let all = short.len() + LONG + 1;
+    let all = short.len() + neighbours.len() + 1;
     agent.until(|agent| {
         let (known, status) = (agent.units()?.len(), agent.status()?);
         ensure!(known == all, "{known} of {all} units");
@@ -176,10 +179,7 @@ fn a_flood_of_names_takes_nothing_from_its_neighbours() -> Result<()> {
         Ok(())
     })?;
     let mut whole = 0;
-    let first = long.iter().enumerate();
-    let first =
-        first.map(|(number, (_, _, first))| (format!("neighbour-long-{number}.service"), *first));
-    let neighbours: Vec<_> = first.chain(short).collect();
+    neighbours.extend(short);
     for (name, first) in &neighbours {
         let observation = agent.snapshot(name)?;
         whole += usize::from(is_marked_or_whole(&observation, &workshop, *first)?);

@@ -36,7 +36,15 @@ struct Slot {
     forgotten: HashSet<u64>,
     /// Whether that it is of another root was among them.
     other_root: bool,
+    /// Files that came since it was last looked whether a directory has too many names.
+    new_names: u32,
 }
+
+/// After so many new files of one program it is looked whether a directory has too many names.
+const FOLD_AFTER: u32 = 2000;
+
+/// So many hashes of paths are kept among facts that were given away.
+const FORGOTTEN: usize = 100_000;
 
 /// Facts so far: of slots in use by slot, of those that were freed by program.
 #[derive(Clone)]
@@ -326,7 +334,10 @@ impl Collector {
             self.granted_for(event, || operation.name(), path.as_bytes());
         }
         let Slot {
-            facts, forgotten, ..
+            facts,
+            forgotten,
+            new_names,
+            ..
         } = &mut **self.slots.entry(event.header.slot).or_default();
         // To look at a descriptor takes no path. If this program opened it, that is recorded; if it
         // was handed the descriptor (its standard output, say), it needs the path for nothing.
@@ -355,6 +366,7 @@ impl Collector {
                 entry.insert(File::default())
             }
         };
+        *new_names += u32::from(file.operations.is_empty());
         if is_own {
             file.resolved = true;
             file.inodes.extend(inode(&event.inode));
@@ -363,6 +375,10 @@ impl Collector {
         for operation in operations {
             let outcomes = file.operations.entry(operation).or_default();
             join(outcomes, outcome.clone(), seen.clone());
+        }
+        if *new_names >= FOLD_AFTER && self.news.is_some() {
+            *new_names = 0;
+            facts.fold_names();
         }
     }
 
@@ -469,8 +485,9 @@ impl Collector {
             let facts = std::mem::take(&mut slot.facts);
             let paths = facts.files.keys();
             slot.other_root |= root::is_other(&facts);
-            slot.forgotten
-                .extend(paths.map(|path| self.hasher.hash_one(path)));
+            let room = FORGOTTEN.saturating_sub(slot.forgotten.len());
+            let hashes = paths.map(|path| self.hasher.hash_one(path));
+            slot.forgotten.extend(hashes.take(room));
         }
     }
 

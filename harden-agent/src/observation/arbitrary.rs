@@ -110,12 +110,14 @@ fn file() -> impl Strategy<Value = File> {
         btree_map(operation, outcomes(), 0..3),
         inodes(),
         btree_set(path(), 0..2),
+        0..3_u64,
     )
-        .prop_map(|(resolved, operations, inodes, asked_as)| File {
+        .prop_map(|(resolved, operations, inodes, asked_as, names)| File {
             resolved,
             operations,
             inodes,
             asked_as,
+            names,
         })
 }
 

@@ -117,6 +117,7 @@ join_by_field!(File {
     operations: Join::join,
     inodes: Join::join,
     asked_as: Join::join,
+    names: keep_max,
 });
 
 join_by_field!(Seen {

@@ -10,6 +10,7 @@ mod fold;
 mod join;
 mod layout;
 mod model;
+mod names;
 mod schema_1;
 mod strict;
 mod text;

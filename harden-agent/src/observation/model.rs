@@ -211,6 +211,15 @@ pub struct File {
     /// The absolute names by which the program asked for it, where they differ from the path.
     #[serde(deserialize_with = "strict::paths")]
     pub asked_as: BTreeSet<Text>,
+    /// Of a directory: about so many names in it are not listed, as there are too many. What was done with them was done
+    /// with the directory. Schema 5 had none.
+    #[serde(skip_serializing_if = "is_none_left_out")]
+    pub names: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_none_left_out(names: &u64) -> bool {
+    *names == 0
 }
 
 /// An inode as the kernel had it when the fact was first seen.
@@ -359,6 +368,12 @@ impl Outcome {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.0.as_str() == "ok"
+    }
+
+    /// Whether nothing was there.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self.0.as_str(), "ENOENT" | "ENOTDIR")
     }
 }
 

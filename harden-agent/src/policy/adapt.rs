@@ -28,6 +28,7 @@ pub struct Adapted {
 pub fn adapt(observation: &Observation, paths: Paths, overrides: &Overrides) -> Adapted {
     let mut exact = observation.clone();
     let mut remarks = overrides.apply(&mut exact);
+    remarks.extend(generalise::folded(&exact));
     let mut general = exact.clone();
     remarks.extend(generalise::generalise(
         &mut general,

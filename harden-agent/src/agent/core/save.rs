@@ -70,6 +70,7 @@ impl Core {
                 });
             }
             observation.fold(keep, windows);
+            observation.fold_names();
             self.store.save(&observation).map(|()| observation)
         });
         self.say_store();

@@ -1,4 +1,4 @@
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 use harden_common::ExecutableId;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::observation::ControlCommand;
+use crate::observation::{ControlCommand, Word};
 
 const LAYOUT: u64 = 42;
 use crate::observation::arbitrary::{host, kind, text, word};

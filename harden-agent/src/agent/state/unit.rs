@@ -29,6 +29,9 @@ pub(super) struct Unit {
     pub held: usize,
 }
 
+/// So many facts of a unit are known again; more are told as new each time.
+const KNOWN: usize = 100_000;
+
 impl Unit {
     /// Whether the fact, of this time, is new.
     pub fn learn(&mut self, program: &Text, fact: &Told, time: Timestamp) -> bool {
@@ -52,6 +55,9 @@ impl Unit {
         // The same for every process of this build: only kept in memory.
         let mut hasher = DefaultHasher::new();
         (program, fact).hash(&mut hasher);
+        if self.known.len() >= KNOWN {
+            return !self.known.contains(&hasher.finish());
+        }
         self.known.insert(hasher.finish())
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Executable, File, Inode, Join as _, Observation, Operation, Text};
+use crate::observation::{Executable, File, Join as _, Observation, Operation, Text};
 use crate::policy::paths::{is_within, parent};
 use crate::policy::shared::{is_shared, many_owners, own_directory};
 
@@ -26,6 +26,23 @@ pub enum Paths {
 
 /// What is the kernel's, whose names have a meaning, and what is people's.
 const FOREIGN: [&[u8]; 6] = [b"/dev", b"/home", b"/proc", b"/root", b"/run/user", b"/sys"];
+
+/// Directories that are listed for names in them, of which there were too many to be kept.
+pub(super) fn folded(observation: &Observation) -> Vec<String> {
+    let runs = observation.runs.values();
+    let files = runs
+        .flat_map(|run| run.executables.values())
+        .flat_map(|facts| &facts.files);
+    let mut folded: BTreeMap<&Text, u64> = BTreeMap::new();
+    for (path, file) in files.filter(|(_, file)| file.names > 0) {
+        let names = folded.entry(path).or_default();
+        *names = file.names.max(*names);
+    }
+    let remarks = folded.into_iter().map(|(path, names)| {
+        format!("Paths: {path} is in the place of {names} names in it: too many to be kept")
+    });
+    remarks.collect()
+}
 
 /// Puts directories in the place of files. Returns what stands for what.
 pub(super) fn generalise(
@@ -223,54 +240,13 @@ fn crossing(executable: &Executable, level: Paths, asked: &[Text]) -> BTreeSet<T
 /// vain, or reached by another name stays.
 fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
     let file = executable.files.get(path)?;
-    let was_found = |name: &str| !matches!(name, "ENOENT" | "ENOTDIR");
     let mut outcomes = file.operations.values().flat_map(BTreeMap::keys);
-    let is_there = outcomes.any(|outcome| was_found(outcome.0.as_str()));
+    let is_there = outcomes.any(|outcome| !outcome.is_absence());
     let stays = file.operations.contains_key(&Operation::Execute) || !file.asked_as.is_empty();
     if !is_there || stays {
         return None;
     }
-    let file = executable.files.remove(path)?;
-    let mut general = File {
-        resolved: file.resolved,
-        // Whose they are counts for the directory, too.
-        inodes: file.inodes.into_iter().map(as_directory).collect(),
-        ..File::default()
-    };
-    for (operation, outcomes) in file.operations {
-        let operation = if operation.writes() {
-            Operation::Write
-        } else {
-            Operation::Read
-        };
-        for (outcome, seen) in outcomes
-            .into_iter()
-            .filter(|(one, _)| was_found(one.0.as_str()))
-        {
-            general
-                .operations
-                .entry(operation)
-                .or_default()
-                .entry(outcome)
-                .or_default()
-                .join(seen);
-        }
-    }
-    Some(general)
-}
-
-/// A regular file's inode, as one of a directory: no rule is to take the path for a file that others may replace.
-fn as_directory(inode: Inode) -> Inode {
-    const S_IFMT: u32 = 0o170_000;
-    const S_IFREG: u32 = 0o100_000;
-    const S_IFDIR: u32 = 0o040_000;
-    if inode.mode & S_IFMT != S_IFREG {
-        return inode;
-    }
-    Inode {
-        mode: S_IFDIR | (inode.mode & !S_IFMT),
-        ..inode
-    }
+    Some(executable.files.remove(path)?.as_directory())
 }
 
 #[cfg(test)]

@@ -1,0 +1,233 @@
+//! Many names in one directory become the directory: a mail spool, a cache, or a program that asks for as many names
+//! as it can must not make an observation grow for ever.
+
+use std::collections::BTreeMap;
+
+use super::join::Join as _;
+use super::model::{Executable, File, Inode, Observation, Operation, Outcome};
+use super::text::Text;
+
+/// So many names of one directory are kept. A daemon's own directories have fewer; a document root or a spool is one
+/// directory to any profile.
+const NAMES: usize = 1000;
+
+/// So many are kept of all directories together; else fewer of each.
+const ALL: usize = 20_000;
+
+impl Observation {
+    /// Has directories in the place of the names in them, where there are too many.
+    pub fn fold_names(&mut self) {
+        for run in self.runs.values_mut() {
+            let control = run.control.values_mut().flat_map(BTreeMap::values_mut);
+            for executable in run.executables.values_mut().chain(control) {
+                executable.fold_names();
+            }
+        }
+    }
+}
+
+impl Executable {
+    /// Has directories in the place of the names in them, where there are too many. Programs that were run keep theirs.
+    pub fn fold_names(&mut self) {
+        for limit in [NAMES, NAMES / 10, NAMES / 100, 1] {
+            // A directory that has taken names in is itself a name in the one above.
+            while self.fold_beyond(limit) {}
+            if self.files.len() <= ALL {
+                break;
+            }
+        }
+    }
+
+    /// Folds directories with more than `limit` names, and those that were folded before: apart from each other what is
+    /// there and what was looked for in vain. Says whether there were any.
+    fn fold_beyond(&mut self, limit: usize) -> bool {
+        let mut names: BTreeMap<(&[u8], bool), usize> = BTreeMap::new();
+        for (path, file) in self.files.iter().filter(|(_, file)| is_foldable(file)) {
+            if let Some(parent) = parent(path) {
+                *names.entry((parent, is_absent(file))).or_default() += 1;
+            }
+        }
+        let is_folded = |directory: &[u8], absent: bool| {
+            let folded = self.files.get(&Text::from(directory));
+            folded.is_some_and(|file| file.names > 0 && (absent || !file.operations.is_empty()))
+        };
+        let many: Vec<(Text, bool)> = names
+            .into_iter()
+            .filter(|((directory, absent), count)| *count > limit || is_folded(directory, *absent))
+            .map(|((directory, absent), _)| (Text::from(directory), absent))
+            .collect();
+        for (directory, absent) in &many {
+            self.fold_directory(directory, *absent);
+        }
+        !many.is_empty()
+    }
+
+    fn fold_directory(&mut self, directory: &Text, absent: bool) {
+        let is_one = |path: &Text, file: &File| {
+            parent(path) == Some(directory.as_bytes())
+                && is_foldable(file)
+                && is_absent(file) == absent
+        };
+        let files = self.files.iter();
+        let names = files.filter(|(path, file)| is_one(path, file));
+        let names: Vec<Text> = names.map(|(path, _)| path.clone()).collect();
+        let mut whole = File::default();
+        let mut count = 0;
+        for name in names {
+            if let Some(file) = self.files.remove(&name) {
+                count += file.names.max(1);
+                whole.join(file.as_directory());
+            }
+        }
+        let known = self.files.entry(directory.clone()).or_default();
+        count += known.names;
+        known.join(whole);
+        known.names = count;
+    }
+}
+
+impl File {
+    /// What the directory of a file is used for where it represents the file: it is read, or changed. What was looked
+    /// for in vain is not in it.
+    #[must_use]
+    pub fn as_directory(self) -> Self {
+        let mut directory = Self {
+            resolved: self.resolved,
+            names: self.names,
+            // Whose they are counts for the directory, too.
+            inodes: self.inodes.into_iter().map(as_directory).collect(),
+            ..Self::default()
+        };
+        for (operation, outcomes) in self.operations {
+            let operation = if operation.writes() {
+                Operation::Write
+            } else {
+                Operation::Read
+            };
+            for (outcome, seen) in outcomes.into_iter().filter(|(one, _)| !one.is_absence()) {
+                let outcomes = directory.operations.entry(operation).or_default();
+                outcomes.entry(outcome).or_default().join(seen);
+            }
+        }
+        directory
+    }
+}
+
+/// Whether nothing depends on the name.
+fn is_foldable(file: &File) -> bool {
+    !file.operations.contains_key(&Operation::Execute) || is_absent(file)
+}
+
+/// Whether nothing was there, each time.
+fn is_absent(file: &File) -> bool {
+    let mut outcomes = file.operations.values().flat_map(BTreeMap::keys);
+    outcomes.all(Outcome::is_absence)
+}
+
+/// The directory of `path`; `None` for the root.
+fn parent(path: &Text) -> Option<&[u8]> {
+    let path = path.as_bytes();
+    let slash = path.iter().rposition(|byte| *byte == b'/')?;
+    match slash {
+        0 if path.len() == 1 => None,
+        0 => Some(b"/"),
+        _ => Some(&path[..slash]),
+    }
+}
+
+/// A regular file's inode, as one of a directory: no rule is to take the path for a file that others may replace.
+fn as_directory(inode: Inode) -> Inode {
+    const S_IFMT: u32 = 0o170_000;
+    const S_IFREG: u32 = 0o100_000;
+    const S_IFDIR: u32 = 0o040_000;
+    if inode.mode & S_IFMT != S_IFREG {
+        return inode;
+    }
+    Inode {
+        mode: S_IFDIR | (inode.mode & !S_IFMT),
+        ..inode
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::Word;
+    use super::*;
+
+    fn file(operation: Operation, outcome: &str) -> File {
+        let outcome = Outcome(Word::new(outcome).unwrap());
+        File {
+            operations: [(operation, [(outcome, super::super::Seen::default())].into())].into(),
+            ..File::default()
+        }
+    }
+
+    fn used(executable: &Executable, path: &str) -> Option<(u64, Vec<Operation>)> {
+        let file = executable.files.get(&Text::from(path))?;
+        Some((file.names, file.operations.keys().copied().collect()))
+    }
+
+    #[test]
+    fn too_many_names_become_their_directory() {
+        let mut executable = Executable::default();
+        let put = |executable: &mut Executable, path: String, operation, outcome| {
+            let file = file(operation, outcome);
+            executable.files.insert(path.into(), file);
+        };
+        for number in 0..1001 {
+            let (read, asked) = (format!("/srv/a/{number}"), format!("/tmp/{number}"));
+            put(&mut executable, read, Operation::Read, "ok");
+            put(&mut executable, asked, Operation::Stat, "ENOENT");
+            if number < 1000 {
+                let kept = format!("/srv/b/{number}");
+                put(&mut executable, kept, Operation::Create, "ok");
+            }
+        }
+        put(
+            &mut executable,
+            "/srv/a/run".to_owned(),
+            Operation::Execute,
+            "ok",
+        );
+        executable.fold_names();
+        assert_eq!(
+            used(&executable, "/srv/a"),
+            Some((1001, vec![Operation::Read]))
+        );
+        // Nothing is there, and nothing was done to the directory.
+        assert_eq!(used(&executable, "/tmp"), Some((1001, vec![])));
+        assert_eq!(executable.files.len(), 2 + 1000 + 2);
+        // Later ones go the same way, and once is enough.
+        put(
+            &mut executable,
+            "/srv/a/x".to_owned(),
+            Operation::Unlink,
+            "ok",
+        );
+        executable.fold_names();
+        let both = vec![Operation::Read, Operation::Write];
+        assert_eq!(used(&executable, "/srv/a"), Some((1002, both)));
+        let before = executable.clone();
+        executable.fold_names();
+        assert_eq!(executable, before);
+    }
+
+    #[test]
+    fn many_directories_with_few_names_become_the_one_above() {
+        let mut executable = Executable::default();
+        for number in 0..30_000 {
+            let path = format!("/var/cache/d/{}/{}/x", number / 100, number % 100);
+            executable
+                .files
+                .insert(path.into(), file(Operation::Create, "ok"));
+        }
+        executable.fold_names();
+        assert!(executable.files.len() <= ALL, "{}", executable.files.len());
+        let names: u64 = executable
+            .files
+            .values()
+            .map(|file| file.names.max(1))
+            .sum();
+        assert!(names >= 30_000, "{names}");
+    }
+}
