@@ -104,11 +104,13 @@ pub enum Argument {
     LeftCgroup = 24,
     /// An x32 call came back with something other than `ENOSYS`: this kernel has them.
     X32Answered = 25,
+    /// It sent a signal to a process of another cgroup.
+    SignalOtherCgroup = 26,
 }
 
 impl Argument {
     /// Every argument fact with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 26] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::MmapWriteExec, "mmap-write-exec"),
         (Self::MprotectExec, "mprotect-exec"),
         (Self::ShmatExec, "shmat-exec"),
@@ -135,6 +137,7 @@ impl Argument {
         (Self::OtherRoot, "other-root"),
         (Self::LeftCgroup, "left-cgroup"),
         (Self::X32Answered, "x32-answered"),
+        (Self::SignalOtherCgroup, "signal-other-cgroup"),
     ];
 
     /// The name that the observation gives it.

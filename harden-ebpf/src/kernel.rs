@@ -110,6 +110,14 @@ offsets! {
     USER_NS_LEVEL;
     /// `linux_binprm.filename`
     BINPRM_FILENAME;
+    /// `kernel_siginfo.si_code`
+    SIGINFO_CODE;
+    /// `task_struct.cgroups`, a `css_set`.
+    TASK_CGROUPS;
+    /// `css_set.dom_cset`: that of the process, where a thread is in a threaded cgroup.
+    CSS_SET_DOMAIN;
+    /// `css_set.dfl_cgrp`: the cgroup of version 2.
+    CSS_SET_CGROUP;
     /// `cgroup.kn`
     CGROUP_KN;
     /// `kernfs_node.id`

@@ -18,6 +18,7 @@ mod log;
 mod maps;
 mod paths;
 mod scratch;
+mod signals;
 mod sockets;
 mod syscalls;
 mod task_state;
@@ -246,6 +247,15 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
 #[fexit(function = "audit_seccomp")]
 pub fn audit_seccomp(ctx: FExitContext) -> i32 {
     syscalls::refused(ctx.arg(2));
+    0
+}
+
+/// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`,
+/// include/trace/events/signal.h; all supported kernels. In the sender's context, once it may send the signal, whether that
+/// is delivered or ignored; not for signal 0.
+#[raw_tracepoint(tracepoint = "signal_generate")]
+pub fn signal_generate(ctx: RawTracePointContext) -> u32 {
+    signals::sent(ctx.arg(1), ctx.arg(2));
     0
 }
 

@@ -51,6 +51,7 @@ mod run;
 mod secondary_calls;
 mod service;
 mod service_edit;
+mod signals;
 mod soak;
 mod survival;
 mod syscalls;

@@ -8,10 +8,13 @@ use super::calls::{Asked, failed_each_time, losses};
 use super::completeness::Completeness;
 use super::elsewhere;
 use super::evidence::Evidence;
+use super::processes::hides_signals;
 use crate::observation::{ControlCommand, Observation, Run, RunKind, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
 pub(super) const FACTS: [&str; 3] = ["syscalls", "capabilities", "files"];
+/// Whom signals go to: where no call sends any, there is nothing to see.
+const SIGNALS: &str = "signals";
 
 /// How much the policy rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,12 +58,14 @@ impl Coverage {
             *sum = sum.saturating_add(*count);
         }
         lost.retain(|_, count| *count > 0);
+        let hidden = count(runs.clone().filter(|run| hides_signals(run)));
         let blind = FACTS
             .iter()
             .map(|fact| {
                 let without = runs.clone().filter(|run| !is_seen(run, fact));
                 ((*fact).to_owned(), count(without))
             })
+            .chain([(SIGNALS.to_owned(), hidden)])
             .filter(|(_, count)| *count > 0)
             .collect();
         Self {

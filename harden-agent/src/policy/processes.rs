@@ -1,7 +1,12 @@
 //! Processes that are not the program's own.
 
-use crate::observation::{Observation, Operation, Text};
+use harden_common::Argument;
 
+use crate::observation::{Executable, Observation, Operation, Run, Text};
+
+use super::coverage::is_seen;
+use super::elsewhere::named;
+use super::evidence::Evidence;
 use super::paths::is_within;
 use super::places::Place;
 
@@ -59,6 +64,40 @@ const BY_NUMBER: [&str; 6] = [
     "tgkill",
     "tkill",
 ];
+/// Signals a process of which there is a descriptor.
+const BY_DESCRIPTOR: &str = "pidfd_send_signal";
+
+/// Whether signals may have been sent, and nothing saw to whom.
+pub(super) fn hides_signals(run: &Run) -> bool {
+    let mut programs = run.executables.values();
+    let is_signal = |name: &str| name == BY_DESCRIPTOR || is_by_number(name);
+    !is_seen(run, "signals") && programs.any(|facts| calls(facts, is_signal))
+}
+
+/// Who sent signals to processes of other cgroups. A unit's other commands do it outside of the sandbox.
+pub(super) fn senders(observation: &Observation) -> Evidence {
+    let mut evidence = Evidence::default();
+    for (test, run) in observation.tests() {
+        for (path, facts) in &run.executables {
+            let mut arguments = facts.arguments.iter();
+            let sent =
+                arguments.find(|(name, _)| name.as_str() == Argument::SignalOtherCgroup.name());
+            if let Some((_, seen)) = sent {
+                evidence.add(test, path, seen);
+            }
+        }
+    }
+    evidence
+}
+
+fn is_by_number(name: &str) -> bool {
+    BY_NUMBER.contains(&name)
+}
+
+fn calls(facts: &Executable, is_one: impl Fn(&str) -> bool) -> bool {
+    let mut calls = facts.syscalls.values().flat_map(|calls| calls.keys());
+    calls.any(|call| is_one(call.as_str()))
+}
 
 /// What was done that a PID namespace makes impossible, a clause each.
 pub(super) fn others(observation: &Observation, places: &[Place<'_>]) -> Vec<String> {
@@ -73,23 +112,20 @@ pub(super) fn others(observation: &Observation, places: &[Place<'_>]) -> Vec<Str
         let rest = rest.unwrap_or_default();
         format!("{} looks at /proc{process}{rest}", place.executable)
     });
-    looked
-        .into_iter()
-        .chain(signalled(observation, places))
-        .collect()
+    let senders = senders(observation).executables;
+    let sent = named(&senders.iter().collect());
+    let sent = sent.map(|names| format!("{names} signals processes of other units or cgroups"));
+    let asked = || asked_by_number(observation, places);
+    looked.into_iter().chain(sent.or_else(asked)).collect()
 }
 
 /// A number that was read from a PID file which only others write, where something was then done by number.
 ///
-/// The kernel side does not see whom a signal goes to: most go to a program's own children.
-fn signalled(observation: &Observation, places: &[Place<'_>]) -> Option<String> {
+/// A question whether a process lives is signal 0, which the kernel generates none for, or `pidfd_open`.
+fn asked_by_number(observation: &Observation, places: &[Place<'_>]) -> Option<String> {
     let runs = observation.runs.values();
     let mut programs = runs.flat_map(|run| run.executables.values());
-    let by_number = programs.any(|facts| {
-        let mut calls = facts.syscalls.values().flat_map(|calls| calls.keys());
-        calls.any(|call| BY_NUMBER.contains(&call.as_str()))
-    });
-    if !by_number {
+    if !programs.any(|facts| calls(facts, is_by_number)) {
         return None;
     }
     let written = |path: &[u8]| {
@@ -137,6 +173,35 @@ mod tests {
         let looked = program().file("/proc", Operation::Stat, "ok");
         assert!(of(looked).is_empty());
     }
+    #[test]
+    fn who_signals_other_cgroups_is_named() {
+        let of = |fixture: Fixture| {
+            let observation = fixture.observation();
+            others(&observation, &places(&observation))
+        };
+        let program = || Fixture::new().executable("/bin/d").syscalls(&["kill"]);
+        assert!(of(program()).is_empty());
+        let sends = || program().argument("signal-other-cgroup");
+        let told = ["/bin/d signals processes of other units or cgroups"];
+        assert_eq!(of(sends()), told);
+        // Where it has the number from is no matter then.
+        assert_eq!(of(sends().file("/run/x.pid", Operation::Read, "ok")), told);
+    }
+
+    #[test]
+    fn without_a_hook_a_call_hides_whom_it_signals() {
+        let hides = |call: &str, hook: Option<&str>| {
+            let mut fixture = Fixture::new().executable("/bin/d").syscalls(&[call]);
+            let hooks = &mut fixture.run().hooks;
+            hooks.extend(hook.map(|hook| ("signals".to_owned(), hook.to_owned())));
+            hides_signals(fixture.run())
+        };
+        assert!(hides("kill", None));
+        assert!(hides("pidfd_send_signal", Some("none (turned off)")));
+        assert!(!hides("kill", Some("raw_tp:signal_generate")));
+        assert!(!hides("read", None));
+    }
+
     #[test]
     fn a_number_from_the_pid_file_of_another_is_another_s() {
         let of = |call: &str, fixture: fn(Fixture) -> Fixture| {

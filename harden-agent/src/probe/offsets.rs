@@ -3,7 +3,7 @@
 use super::btf::Btf;
 
 /// (constant, structure, member), in the order of the kernel side.
-const OFFSETS: [(&str, &str, &str); 54] = [
+const OFFSETS: [(&str, &str, &str); 58] = [
     ("TASK_SELF_EXEC_ID", "task_struct", "self_exec_id"),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
     ("TASK_REAL_CRED", "task_struct", "real_cred"),
@@ -52,6 +52,10 @@ const OFFSETS: [(&str, &str, &str); 54] = [
     ("SB_MAGIC", "super_block", "s_magic"),
     ("USER_NS_LEVEL", "user_namespace", "level"),
     ("BINPRM_FILENAME", "linux_binprm", "filename"),
+    ("SIGINFO_CODE", "kernel_siginfo", "si_code"),
+    ("TASK_CGROUPS", "task_struct", "cgroups"),
+    ("CSS_SET_DOMAIN", "css_set", "dom_cset"),
+    ("CSS_SET_CGROUP", "css_set", "dfl_cgrp"),
     ("CGROUP_KN", "cgroup", "kn"),
     ("KERNFS_NODE_ID", "kernfs_node", "id"),
     ("CGROUP_ROOT", "cgroup", "root"),

@@ -24,6 +24,8 @@ pub enum Fact {
     RefusedCalls,
     /// Capability checks.
     Capabilities,
+    /// Signals to processes of other cgroups.
+    Signals,
     /// What a forked task belongs to.
     Fork,
     /// When a task begins another program, and what exec was given.
@@ -37,7 +39,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Syscalls,
         Self::SkippedCalls,
         Self::Files,
@@ -46,6 +48,7 @@ impl Fact {
         Self::Addresses,
         Self::RefusedCalls,
         Self::Capabilities,
+        Self::Signals,
         Self::Fork,
         Self::Exec,
         Self::Exit,
@@ -65,6 +68,7 @@ impl Fact {
             Self::Addresses => "addresses",
             Self::RefusedCalls => "refused-calls",
             Self::Capabilities => "capabilities",
+            Self::Signals => "signals",
             Self::Fork => "fork",
             Self::Exec => "exec",
             Self::Exit => "exit",
@@ -213,6 +217,7 @@ pub const TIERS: &[&[Hook]] = &[
         hook!(Capabilities, BtfTracepoint, "cap_capable"),
         hook!(Capabilities, Fexit, "cap_capable", "cap_capable_done"),
     ],
+    &[hook!(Signals, RawTracepoint, "signal_generate")],
     &[hook!(Fork, BtfTracepoint, "task_newtask")],
     &[
         hook!(Exec, Lsm, "bprm_committed_creds"),

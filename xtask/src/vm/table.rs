@@ -23,6 +23,7 @@ const FACTS: &[&str] = &[
     "addresses",
     "refused-calls",
     "capabilities",
+    "signals",
     "fork",
     "exec",
     "exit",

@@ -3,6 +3,7 @@
 use crate::observation::Observation;
 
 use super::super::capabilities::needs;
+use super::super::processes;
 use super::{Obstacle, Remedy};
 
 /// Whoever has one of these can have the others, or the machine: an account with it is root by another name
@@ -25,8 +26,11 @@ const IDENTITY: [&str; 4] = ["chown", "setgid", "setpcap", "setuid"];
 const FILES: [&str; 4] = ["dac_override", "dac_read_search", "fowner", "fsetid"];
 
 pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
-    let needed = needs(observation).needed.into_iter();
-    needed
+    let needed = needs(observation).needed;
+    let has_kill = needed.keys().any(|name| name.as_str() == "kill");
+    let signals = signals(observation).filter(|_| !has_kill);
+    let asked = needed
+        .into_iter()
         .filter(|(name, _)| !FILES.contains(&name.as_str()))
         .map(|(name, need)| {
             let name = name.as_str();
@@ -47,6 +51,45 @@ pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
                 what: format!("the capability {name}{}", asked.unwrap_or_default()),
                 evidence: need.evidence,
             }
-        })
-        .collect()
+        });
+    asked.chain(signals).collect()
+}
+
+/// Root may signal root's processes without a capability; another user may not (kernel/signal.c, `kill_ok_by_cred`).
+fn signals(observation: &Observation) -> Option<Obstacle> {
+    let evidence = processes::senders(observation);
+    (!evidence.executables.is_empty()).then(|| Obstacle {
+        remedy: Remedy::Capability {
+            name: "CAP_KILL".to_owned(),
+        },
+        what: "signals to processes of other units or cgroups".to_owned(),
+        evidence,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture::Fixture;
+    use super::*;
+    use crate::observation::CapabilityCheck;
+
+    #[test]
+    fn who_signals_other_cgroups_keeps_kill_once() {
+        let of = |fixture: Fixture| {
+            let obstacles = obstacles(&fixture.observation()).into_iter();
+            obstacles
+                .map(|one| (one.remedy, one.what))
+                .collect::<Vec<_>>()
+        };
+        let kill = || Remedy::Capability {
+            name: "CAP_KILL".to_owned(),
+        };
+        let program = || Fixture::new().executable("/bin/d");
+        assert_eq!(of(program()), []);
+        let sends = || program().argument("signal-other-cgroup");
+        let what = "signals to processes of other units or cgroups";
+        assert_eq!(of(sends()), [(kill(), what.to_owned())]);
+        let asked = of(sends().capability("kill", CapabilityCheck::Granted));
+        assert_eq!(asked, [(kill(), "the capability kill".to_owned())]);
+    }
 }
