@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use harden_tests::{Agent, Machine, Setup, Written};
+use harden_tests::{Agent, Machine, Setup, Written, harden, met};
 
 const UNIT: &str = "directives.service";
 
@@ -216,4 +216,59 @@ fn by_control_groups_a_device_that_was_used_is_there_and_no_other() -> Result<()
     ensure!(without.is_err() == is_unified(), "{without:?}");
     let _ = machine.try_run(&["systemctl", "stop", UNIT])?;
     machine.run(&["rm", "/dev/directives"]).map(drop)
+}
+
+/// A unit that works and ends.
+const ASKS: &str = "asks.service";
+
+#[test]
+fn a_call_that_was_refused_each_time_takes_no_directive_away() -> Result<()> {
+    const NAME: &str = "a_call_that_was_refused_each_time_takes_no_directive_away";
+    const LINES: [&str; 3] = [
+        "RestrictNamespaces=yes",
+        "RestrictRealtime=yes",
+        "RestrictSUIDSGID=yes",
+    ];
+    const REFUSED: &str =
+        "! unshare --uts true && ! chrt --fifo 1 true && ! chmod u+s /etc/hostname";
+    const WORKED: &str =
+        "touch /run/asks && unshare --uts true && chrt --fifo 1 true && chmod u+s /run/asks";
+    if !met(NAME, &["sh", "unshare", "chrt", "chmod"]) {
+        return Ok(());
+    }
+    let Some(machine) = Machine::here(NAME)? else {
+        return Ok(());
+    };
+    for (user, script) in [("games", REFUSED), ("root", WORKED)] {
+        // How often a call failed is counted by `harden run` alone.
+        let options = ["--user", user, "--format", "firejail,systemd"];
+        let recorded = harden::record("asks", &options, &["/bin/sh", "-c", script])?;
+        let _ = fs::remove_file("/run/asks");
+        ensure!(recorded.status == 0, "{}", recorded.output);
+        let drop_in = fs::read_to_string(recorded.dir.path().join("asks.drop-in.conf"))?;
+        let unit =
+            format!("[Service]\nType=oneshot\nUser={user}\nExecStart=/bin/sh -c '{script}'\n");
+        machine.unit(ASKS, &unit)?;
+        let works = |drop_in: &str| -> Result<()> {
+            machine.write(
+                &format!("/run/systemd/system/{ASKS}.d/50-harden.conf"),
+                drop_in,
+            )?;
+            machine.run(&["systemctl", "daemon-reload"])?;
+            let _ = machine.try_run(&["systemctl", "reset-failed", ASKS])?;
+            machine
+                .run(&["timeout", "30", "systemctl", "start", ASKS])
+                .map(drop)
+        };
+        works(&drop_in).with_context(|| drop_in.clone())?;
+        for line in LINES {
+            let is_given = drop_in.lines().any(|one| one == line);
+            ensure!(is_given == (user == "games"), "{user}: {line}\n{drop_in}");
+            if !is_given {
+                let more = works(&format!("{drop_in}\n[Service]\n{line}\n"));
+                ensure!(more.is_err(), "it works with {line}");
+            }
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
 use super::evidence::{Evidence, Item};
-use super::unchecked;
+use super::{refused, unchecked};
 
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
@@ -99,8 +99,7 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
                     .add(id, path, seen);
                 }
             }
-            let mut arguments = executable.arguments.keys();
-            sets_id |= arguments.any(|name| name.as_str() == "mode-setid");
+            sets_id |= refused::arguments(run, executable).contains("mode-setid");
             for (name, calls) in &executable.capability_calls {
                 if let Some(need) = needed.get_mut(name) {
                     need.calls.extend(calls.keys());

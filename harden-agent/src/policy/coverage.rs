@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::calls::{Asked, failed_each_time, losses};
+use super::calls::{Asked, losses};
 use super::completeness::Completeness;
 use super::elsewhere;
 use super::evidence::Evidence;
 use super::processes::hides_signals;
+use super::refused;
 use crate::observation::{ControlCommand, Observation, Run, RunKind, Text, Word};
 
 /// The facts without which a facet says nothing, as an observation's `hooks` call them.
@@ -174,11 +175,10 @@ pub(super) fn hides_files(run: &Run) -> bool {
 
 /// A ring may also come from another program: then it is entered, and not set up.
 pub(super) fn uses_ring(run: &Run) -> bool {
-    let executables = run.executables.values();
-    let mut calls = executables.flat_map(|facts| facts.syscalls.values().flatten());
-    // Where none could be made, there is none.
-    calls.any(|(name, seen)| {
-        matches!(name.as_str(), "io_uring_setup" | "io_uring_enter") && !failed_each_time(seen)
+    let mut executables = run.executables.values();
+    executables.any(|facts| {
+        let calls = refused::calls(run, facts);
+        calls.contains("io_uring_setup") || calls.contains("io_uring_enter")
     })
 }
 

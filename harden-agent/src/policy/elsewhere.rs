@@ -1,9 +1,10 @@
 //! What was recorded in another root than the host's, and what was not recorded at all, as it had left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::observation::{Executable, Observation, Run, RunKind, Text, Word};
+use crate::observation::{Executable, Observation, Run, RunKind, Text};
 
+use super::refused;
 use super::warnings::{Id, Warning};
 
 /// Changes the root of who calls it: who does began in the host's.
@@ -25,12 +26,12 @@ const CLIENTS: [&[u8]; 11] = [
 ];
 
 /// Whether the program was there from its start: its own path and all others are of that root.
-pub(super) fn began_there(facts: &Executable) -> bool {
-    let calls = facts.syscalls.values().flat_map(BTreeMap::keys);
-    said(facts, "other-root")
-        && !calls
-            .map(Word::as_str)
-            .any(|name| GOES_THERE.contains(&name))
+pub(super) fn began_there(run: &Run, facts: &Executable) -> bool {
+    let went = || {
+        let calls = refused::calls(run, facts);
+        GOES_THERE.iter().any(|name| calls.contains(name))
+    };
+    said(facts, "other-root") && !went()
 }
 
 /// The programs that ran in another root.

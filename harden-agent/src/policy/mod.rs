@@ -26,6 +26,7 @@ mod mounts;
 mod paths;
 mod places;
 mod processes;
+mod refused;
 mod renames;
 pub mod seccomp;
 mod set_id;

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Observation, Operation, Text, Word};
+use crate::observation::{Observation, Operation, Text};
 
-use super::calls::failed_each_time;
 use super::coverage::Coverage;
+use super::refused;
 
 /// Changes what is mounted, hands out what is, or watches it. In a mount namespace of one's own, all of it is about that
 /// alone: mounts come in from outside, and never get out (`MS_SLAVE`, `mount_namespaces(7)`), and a mark of fanotify on a
@@ -28,18 +28,20 @@ const CALLS: [&str; 10] = [
 /// that is known.
 fn callers(observation: &Observation) -> BTreeMap<&Text, BTreeSet<&str>> {
     let runs = observation.runs.values();
+    let programs = runs.flat_map(|run| run.executables.iter().map(move |program| (run, program)));
     let mut callers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for (path, facts) in runs.flat_map(|run| &run.executables) {
-        let said: BTreeSet<&str> = facts.arguments.keys().map(Word::as_str).collect();
+    for (run, (path, facts)) in programs {
+        let said = refused::arguments(run, facts);
         if said.contains("namespace-mount") || said.contains("other-root") {
             continue;
         }
-        let called = facts.syscalls.values().flatten();
-        let called = called.filter(|(_, seen)| !failed_each_time(seen));
-        let called = called.map(|(name, _)| name.as_str());
-        let mut calls: BTreeSet<&str> = called.filter(|name| CALLS.contains(name)).collect();
-        let mut done = facts.files.values().flat_map(|file| file.operations.keys());
-        let mounted = done.any(|one| matches!(one, Operation::Mount | Operation::Unmount));
+        let mut calls = refused::calls(run, facts);
+        calls.retain(|name| CALLS.contains(name));
+        let mut done = facts.files.values().flat_map(|file| &file.operations);
+        let mounted = done.any(|(one, outcomes)| {
+            matches!(one, Operation::Mount | Operation::Unmount)
+                && !outcomes.keys().all(refused::is_refusal)
+        });
         if calls.is_empty() && mounted {
             calls.insert("mount");
         }
@@ -78,6 +80,35 @@ pub(super) fn told(observation: &Observation) -> Option<String> {
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
+
+    #[test]
+    fn who_was_refused_a_namespace_mounts_for_all_and_who_was_refused_a_mount_for_none() {
+        let refused = |call: &str| {
+            let mut fixture = Fixture::new()
+                .executable("/bin/d")
+                .syscalls(&["mount", "unshare"]);
+            fixture = fixture.argument("namespace-mount");
+            let run = fixture.run();
+            run.hooks.insert("files".into(), "raw_tp:sys_exit".into());
+            for (name, seen) in run
+                .executables
+                .values_mut()
+                .flat_map(|facts| facts.syscalls.values_mut().flatten())
+            {
+                let errors = u64::from(name.as_str() == call);
+                (seen.count, seen.errors) = (Some(1), Some(errors));
+            }
+            let outcome = if call == "mount" { "EPERM" } else { "ok" };
+            told(
+                &fixture
+                    .file("/mnt", Operation::Mount, outcome)
+                    .observation(),
+            )
+        };
+        assert_eq!(refused("unshare").as_deref(), Some("/bin/d calls mount"));
+        assert_eq!(refused("mount"), None);
+        assert_eq!(refused("neither"), None);
+    }
 
     #[test]
     fn who_has_a_mount_namespace_of_its_own_mounts_for_nobody_else() {

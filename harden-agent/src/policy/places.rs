@@ -180,7 +180,7 @@ pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
     for (id, run) in observation.tests() {
         let links = Links::new(&run.symlinks);
         let host = run.executables.iter();
-        for (path, executable) in host.filter(|(_, facts)| !elsewhere::began_there(facts)) {
+        for (path, executable) in host.filter(|(_, facts)| !elsewhere::began_there(run, facts)) {
             let source = Source {
                 run: id,
                 host: &run.host,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{Executable, File, Observation, Operation, Outcome, Run, Text, Word};
 
 use super::capabilities::Need;
+use super::refused;
 
 /// Who has more than the process that it looks at is asked for nothing (`cap_ptrace_access_check` in
 /// security/commoncap.c): so root with all capabilities is never asked, and is once it has fewer than that process.
@@ -59,8 +60,7 @@ pub(super) fn asked(run: &Run) -> Vec<(&'static str, &'static str, &Text)> {
         });
     let mut found = Vec::new();
     for (path, facts) in &run.executables {
-        let mut arguments = facts.arguments.keys();
-        if mapped && arguments.any(|name| name.as_str() == "namespace-user") {
+        if mapped && refused::arguments(run, facts).contains("namespace-user") {
             found.push(("setfcap", SETFCAP, path));
         }
         if called(facts, &OTHERS) || looks_into_others(facts) {

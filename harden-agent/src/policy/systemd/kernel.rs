@@ -3,18 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Observation, Operation, Text, Word};
+use crate::observation::{Observation, Operation, Text};
 
 use super::super::capabilities::{self, Needs};
 use super::super::coverage::Coverage;
 use super::super::evidence::Decision;
 use super::super::paths::is_within;
 use super::super::places::Place;
+use super::super::refused;
 use super::super::set_id;
 use super::Directive;
 
 /// What was done anywhere in the unit, without by whom: enough to see that nothing speaks against
-/// a directive.
+/// a directive. What was refused each time was not done.
 pub(super) struct Seen<'a> {
     calls: BTreeSet<&'a str>,
     arguments: BTreeSet<&'a str>,
@@ -27,20 +28,19 @@ impl<'a> Seen<'a> {
     pub(super) fn of(observation: &'a Observation, coverage: &Coverage) -> Self {
         let executables = || {
             let runs = observation.runs.values();
-            runs.flat_map(|run| run.executables.values())
+            runs.flat_map(|run| run.executables.values().map(move |facts| (run, facts)))
         };
         let mut blind: BTreeSet<String> = coverage.blind("syscalls").into_iter().collect();
         blind.extend(coverage.blind("capabilities"));
         Self {
             calls: executables()
-                .flat_map(|facts| facts.syscalls.values())
-                .flat_map(|calls| calls.keys().map(Word::as_str))
+                .flat_map(|(run, facts)| refused::calls(run, facts))
                 .collect(),
             arguments: executables()
-                .flat_map(|facts| facts.arguments.keys().map(Word::as_str))
+                .flat_map(|(run, facts)| refused::arguments(run, facts))
                 .collect(),
             capabilities: executables()
-                .flat_map(|facts| &facts.capabilities)
+                .flat_map(|(_, facts)| &facts.capabilities)
                 .filter(|(_, checks)| capabilities::is_needed(checks))
                 .map(|(name, _)| name.as_str())
                 .collect(),
