@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{Core, CoreError};
-use crate::{agent::journal::Record, observation::Word};
+use crate::{
+    agent::journal::Record,
+    observation::{Text, Word},
+};
 
 /// A machine that loses something each second would fill the log with it.
 const PAUSE: Duration = Duration::from_mins(10);
@@ -45,7 +48,10 @@ impl Core {
         for (kind, count) in &losses {
             let before = self.state.losses().get(kind).copied().unwrap_or(0);
             if let Some(new) = self.told.due(kind, *count, before, now) {
-                tracing::warn!("{new} events were lost ({kind}); `harden status` goes on counting");
+                let units = some(self.state.dirty());
+                tracing::warn!(
+                    "{new} events were lost ({kind}), {units}; `harden status` goes on counting"
+                );
             }
         }
         let known = self.state.losses();
@@ -63,6 +69,19 @@ impl Core {
             self.adopt_slots()?;
         }
         Ok(())
+    }
+}
+
+/// Of which units something may have been lost: the kernel does not count it for each, but it is one of those that did
+/// something since they were last written.
+fn some(units: Vec<Text>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<String> = units.iter().take(SHOWN).map(Text::to_string).collect();
+    match units.len().saturating_sub(SHOWN) {
+        0 if names.is_empty() => "of no unit that is known".to_owned(),
+        0 if names.len() == 1 => format!("of {}", names.join("")),
+        0 => format!("of one or more of {}", names.join(", ")),
+        more => format!("of one or more of {} and {more} others", names.join(", ")),
     }
 }
 
@@ -85,5 +104,17 @@ mod tests {
         let late = begin + PAUSE;
         assert_eq!(told.due(&kind, 9, 9, late), Some(2));
         assert_eq!(told.due(&kind, 9, 9, late + PAUSE), None);
+    }
+
+    #[test]
+    fn the_units_of_a_loss_are_named_and_not_all_of_many() {
+        let units = |count: usize| {
+            let names = (0..count).map(|number| Text::from(format!("{number}.service\n")));
+            some(names.collect())
+        };
+        assert_eq!(units(0), "of no unit that is known");
+        assert_eq!(units(1), r"of 0.service\n");
+        assert_eq!(units(2), r"of one or more of 0.service\n, 1.service\n");
+        assert!(units(10).ends_with(r", 7.service\n and 2 others"));
     }
 }
