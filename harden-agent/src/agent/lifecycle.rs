@@ -1,7 +1,8 @@
 //! The agent's life: start, loop, stop.
 
-use std::{io, time::Duration};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
+use caps::Capability;
 use sd_notify::NotifyState;
 use tokio::{
     io::unix::AsyncFd,
@@ -19,7 +20,8 @@ use super::{
     request::Request,
 };
 use crate::{
-    probe::{self, KernelLog},
+    probe::{self, KernelLog, ProbeError},
+    proc,
     run::watch,
 };
 
@@ -35,6 +37,10 @@ const REQUESTS: usize = 128;
 /// # Errors
 /// Nothing can be recorded, or the control socket cannot be had.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    can_record()?;
+    if let Some(directory) = &config.kernel.pin {
+        is_on_bpffs(directory)?;
+    }
     memory::limit();
     let _state = Lock::take(&config.state.directory)?;
     let _pins = match config.kernel.pin.as_deref().map(Lock::take) {
@@ -52,11 +58,59 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 /// Takes the kernel side out. Says whether there was one.
 ///
 /// # Errors
-/// It cannot be removed.
+/// It cannot be removed, or an agent uses it.
 pub fn unload(config: &Config) -> anyhow::Result<bool> {
-    match &config.kernel.pin {
-        Some(directory) => Ok(probe::unload(directory)?),
-        None => Ok(false),
+    let Some(directory) = &config.kernel.pin else {
+        return Ok(false);
+    };
+    let _pins = match Lock::take_existing(directory) {
+        Err(LockError::Taken(_, holder)) => anyhow::bail!(
+            "an agent is running{holder}, and would record nothing any more\nend it first: sudo systemctl stop harden; \
+             one that systemd did not start, by SIGTERM"
+        ),
+        // What is wrong with the directory is told better when it is used.
+        lock => lock.ok(),
+    };
+    Ok(probe::unload(directory)?)
+}
+
+/// Whether this process may load BPF programs at all: else the cause would be told as that of whatever is tried first.
+fn can_record() -> anyhow::Result<()> {
+    let has = proc::status("self").unwrap_or_default().effective;
+    let has = |capability| proc::has(has, capability);
+    let may = has(Capability::CAP_SYS_ADMIN)
+        || (has(Capability::CAP_BPF) && has(Capability::CAP_PERFMON));
+    let is_outside = is_of_the_machine();
+    anyhow::ensure!(
+        may && is_outside,
+        "nothing can be recorded: {}\nrun the agent on the host: from there it observes the units of containers too",
+        match (may, is_outside) {
+            (false, true) =>
+                "this process lacks the capabilities CAP_BPF and CAP_PERFMON, as in a container without privileges",
+            _ =>
+                "this process is in a user namespace, as in a container without privileges, and has no capabilities outside",
+        }
+    );
+    Ok(())
+}
+
+/// Whether this process is in the first user namespace: in another one, capabilities count for nothing here.
+fn is_of_the_machine() -> bool {
+    // `PROC_USER_INIT_INO` (include/linux/proc_ns.h).
+    const FIRST: u64 = 0xEFFF_FFFD;
+    fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == FIRST)
+}
+
+/// Whether a directory is, or would be, on a BPF file system: asked before it is made.
+fn is_on_bpffs(directory: &Path) -> Result<(), ProbeError> {
+    let found = directory
+        .ancestors()
+        .find_map(|above| rustix::fs::statfs(above).ok());
+    match found {
+        Some(system) if system.f_type != libc::BPF_FS_MAGIC => {
+            Err(ProbeError::NotBpffs(directory.to_owned()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -43,6 +43,15 @@ impl Lock {
             .mode(0o700)
             .create(directory)
             .map_err(failed)?;
+        Self::take_existing(directory)
+    }
+
+    /// The same for a directory that is there.
+    ///
+    /// # Errors
+    /// Another agent has it, or it cannot be opened.
+    pub fn take_existing(directory: &Path) -> Result<Self, LockError> {
+        let failed = |error| LockError::Io(directory.to_owned(), error);
         let opened = File::open(directory).map_err(failed)?;
         match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _directory: opened }),

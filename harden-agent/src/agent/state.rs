@@ -304,6 +304,16 @@ impl State {
         Some(&self.slots.get(&slot)?.losses)
     }
 
+    /// The units that have lost something of `kind` in slots that are still theirs.
+    #[must_use]
+    pub fn losers(&self, kind: &Word) -> BTreeSet<Text> {
+        let homes = self.slots.values();
+        homes
+            .filter(|home| home.losses.contains_key(kind))
+            .map(|home| home.unit.clone())
+            .collect()
+    }
+
     /// The kernel side that there is.
     #[must_use]
     pub fn instance(&self) -> Option<&Instance> {

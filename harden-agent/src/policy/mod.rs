@@ -36,6 +36,7 @@ pub mod systemd;
 mod tmp;
 mod unasked;
 mod unchecked;
+mod verdict;
 mod warnings;
 
 pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};
@@ -44,6 +45,7 @@ pub use coverage::Coverage;
 pub use equivalents::Widen;
 pub use evidence::{Decision, Evidence, Item};
 pub use mode::{Advice, Mode};
+pub use verdict::Verdict;
 pub use warnings::{Id, Warning};
 
 use crate::observation::Host;

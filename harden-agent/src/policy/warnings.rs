@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::observation::{Host, Observation, Text, Word};
 
-use super::completeness::Estimate;
+use super::completeness::{ENOUGH, Estimate};
 use super::coverage::{Coverage, hides_files, uses_ring};
 use super::paths::is_within;
 use super::places::Place;
@@ -136,15 +136,15 @@ impl fmt::Display for Warning {
 /// What a loss means. The kernel says of a program how often it was skipped, but not for whom; the ends
 /// of calls are counted by the programs themselves.
 fn loss(kind: &str, lost: u64) -> Warning {
-    match kind.strip_prefix("skipped-") {
-        Some(program) if program != "sys_exit" => Warning::new(
+    match skipped(kind) {
+        Some(program) => Warning::new(
             Id::SkippedProgram,
             format!(
                 "the kernel skipped {program} up to {lost} times, on the whole machine: if it was for this \
              program, something may be missing here"
             ),
         ),
-        _ => Warning::new(
+        None => Warning::new(
             Id::LostEvents,
             format!(
                 "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
@@ -152,6 +152,17 @@ fn loss(kind: &str, lost: u64) -> Warning {
             ),
         ),
     }
+}
+
+/// The program that the kernel skipped, if the loss is of that kind.
+fn skipped(kind: &str) -> Option<&str> {
+    kind.strip_prefix("skipped-")
+        .filter(|program| *program != "sys_exit")
+}
+
+/// Whether a loss of this kind leaves something out for certain.
+pub(super) fn is_lost(kind: &str) -> bool {
+    skipped(kind).is_none()
 }
 
 /// What any file that rests on these runs must say.
@@ -215,8 +226,6 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
 
 /// Whether there were enough tests for a list of what is allowed.
 fn few(completeness: &Estimate) -> Option<Warning> {
-    /// Below this share more than one call of twenty of the next test is refused.
-    const ENOUGH: u8 = 95;
     let tests = completeness.tests;
     match completeness.percent() {
         // Without any call there is no list.

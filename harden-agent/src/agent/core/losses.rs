@@ -1,12 +1,16 @@
 //! What could not be recorded: kept whenever it grows, said now and then.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use super::{Core, CoreError, monotonic};
-use crate::{agent::journal::Record, observation::Word, probe::Losses};
+use crate::{
+    agent::journal::Record,
+    observation::{Text, Word},
+    probe::Losses,
+};
 
 /// A machine that loses something each second would fill the log with it.
 const PAUSE: Duration = Duration::from_mins(10);
@@ -43,23 +47,38 @@ impl Core {
             }
         }
         let (losses, unowned) = (words(all), words(unowned));
-        let now = Instant::now();
-        for (kind, count) in &losses {
-            let before = self.state.losses().get(kind).copied().unwrap_or(0);
-            if let Some(new) = self.told.due(kind, *count, before, now) {
-                tracing::warn!("{new} events were lost ({kind}); `harden status` goes on counting");
-            }
-        }
         let known = self.state.losses();
-        if losses == *known {
-            return Ok(());
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for (kind, count) in &losses {
+            let before = known.get(kind).copied().unwrap_or(0);
+            let new = self.told.due(kind, *count, before, now);
+            due.extend(new.map(|new| (kind.clone(), new)));
         }
+        if losses != *known {
+            self.take_losses(losses, unowned)?;
+        }
+        for (kind, new) in due {
+            let units = some(&self.state.losers(&kind));
+            tracing::warn!(
+                "{new} events were lost ({kind}), {units}; `harden status` goes on counting"
+            );
+        }
+        Ok(())
+    }
+
+    fn take_losses(
+        &mut self,
+        all: BTreeMap<Word, u64>,
+        unowned: BTreeMap<Word, u64>,
+    ) -> Result<(), CoreError> {
+        let known = self.state.losses();
         let is_more = |(kind, count): (&Word, &u64)| {
             kind.as_str().ends_with(RING_FULL) && known.get(kind).is_none_or(|known| known < count)
         };
-        let was_full = losses.iter().any(is_more);
+        let was_full = all.iter().any(is_more);
         self.record(Record::Losses {
-            all: losses,
+            all,
             unowned,
             time: monotonic(),
         });
@@ -77,6 +96,18 @@ fn words(losses: BTreeMap<String, u64>) -> BTreeMap<Word, u64> {
     words
         .filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)))
         .collect()
+}
+
+/// `of a.service, b.service and 3 others`
+fn some(units: &BTreeSet<Text>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<String> = units.iter().take(SHOWN).map(Text::to_string).collect();
+    let names = names.join(", ");
+    match units.len().saturating_sub(SHOWN) {
+        0 if units.is_empty() => "of any unit, perhaps".to_owned(),
+        0 => format!("of {names}"),
+        more => format!("of {names} and {more} others"),
+    }
 }
 
 #[cfg(test)]
@@ -98,5 +129,17 @@ mod tests {
         let late = begin + PAUSE;
         assert_eq!(told.due(&kind, 9, 9, late), Some(2));
         assert_eq!(told.due(&kind, 9, 9, late + PAUSE), None);
+    }
+
+    #[test]
+    fn the_units_of_a_loss_are_named_and_not_all_of_many() {
+        let units = |count: usize| {
+            let names = (0..count).map(|number| Text::from(format!("{number}.service\n")));
+            some(&names.collect())
+        };
+        assert_eq!(units(0), "of any unit, perhaps");
+        assert_eq!(units(1), r"of 0.service\n");
+        assert_eq!(units(2), r"of 0.service\n, 1.service\n");
+        assert!(units(10).ends_with(r", 7.service\n and 2 others"));
     }
 }
