@@ -29,6 +29,7 @@ pub fn main(args: &Args) -> Result<()> {
     let variables = [
         ("HARDEN_TEST_KILLS", args.kills.to_string()),
         ("HARDEN_TEST_PATHS", "1000000".to_owned()),
+        ("HARDEN_FLOOD_SECONDS", "60".to_owned()),
         ("HARDEN_SOAK_MINUTES", args.minutes.to_string()),
     ];
     let suites = suites.with(&variables, Duration::from_secs(60 * (args.minutes + 60)));
@@ -36,6 +37,7 @@ pub fn main(args: &Args) -> Result<()> {
     for (suite, filter) in [
         ("survival", ""),
         ("losses", ""),
+        ("neighbours", ""),
         ("soak", ""),
         ("agent", "a_hundred_units"),
     ] {
