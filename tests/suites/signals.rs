@@ -122,7 +122,7 @@ fn who_signals_another_unit_does_not_work_under_firejail() -> Result<()> {
         let warning = warning.with_context(|| format!("{program}: {text}"))?;
         ensure!(warning.contains("signals processes of other"), "{warning}");
 
-        let mut stranger = start()?;
+        let stranger = start()?;
         firejail::run(&recorded.profile, &command(stranger.id()), |process| {
             let status = process.wait()?;
             ensure!(status.code() == Some(1), "{status}: {}", process.output());
