@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::Observation;
 use harden_tests::{
-    Process, Scratch, firejail, harden, is_alive, met, observed::facts, programs::install,
+    Agent, Machine, Process, Scratch, Setup, Written, firejail, harden, is_alive, met,
+    observed::facts, programs::install,
 };
 use nix::unistd::Pid;
 
@@ -129,5 +130,79 @@ fn who_signals_another_unit_does_not_work_under_firejail() -> Result<()> {
         })?;
         ensure!(is_alive(stranger.id()), "{program}");
     }
+    Ok(())
+}
+
+/// A process of a user, which root may signal by `CAP_KILL` alone. SIGWINCH is ignored (signal(7)).
+const VICTIM: &str = "[Service]\nUser=nobody\nExecStart=/bin/sleep infinity\n";
+/// Signals itself and its child, and is signalled by its own command.
+const ALONE: &str = "[Service]
+ExecStart=/bin/sh /opt/signals-alone.sh
+ExecReload=/bin/kill -WINCH $MAINPID
+";
+const ALONE_SCRIPT: &str = "sleep 1000 &\nkill -WINCH $! $$\nwait\n";
+const SENDER: &str = "signals-sender.service";
+
+#[test]
+fn a_unit_that_signals_another_works_under_its_drop_in() -> Result<()> {
+    let Some(machine) = Machine::here("a unit that signals another works under its drop-in")?
+    else {
+        return Ok(());
+    };
+    machine.write("/opt/signals-alone.sh", ALONE_SCRIPT)?;
+    machine.unit("signals-victim.service", VICTIM)?;
+    machine.unit("signals-alone.service", ALONE)?;
+    machine.run(&["systemctl", "start", "signals-victim.service"])?;
+    let victim = machine.property("signals-victim.service", "MainPID")?;
+    let send = format!("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'kill -WINCH {victim}'\n");
+    machine.unit(SENDER, &send)?;
+    let agent = Agent::start(&Setup::default())?;
+    for _ in 0..2 {
+        machine.run(&["systemctl", "start", SENDER])?;
+        machine.run(&["systemctl", "start", "signals-alone.service"])?;
+        machine.run(&["systemctl", "reload", "signals-alone.service"])?;
+        machine.run(&["systemctl", "stop", "signals-alone.service"])?;
+    }
+    let alone = Written::of(&agent, &machine, "signals-alone.service")?;
+    let profile = &alone.profile;
+    ensure!(!profile.contains("[other-processes]"), "{profile}");
+
+    let written = Written::of(&agent, &machine, SENDER)?;
+    let told = "WARNING[other-processes]: /usr/bin/dash signals processes of other units";
+    ensure!(written.profile.contains(told), "{}", written.profile);
+    let drop_in = written.drop_in;
+    ensure!(
+        drop_in.contains("\nCapabilityBoundingSet=CAP_KILL\n"),
+        "{drop_in}"
+    );
+    let lives_under = |text: &str| -> Result<String> {
+        let path = format!("/run/systemd/system/{SENDER}.d/50-harden.conf");
+        machine.write(&path, text)?;
+        machine.run(&["systemctl", "daemon-reload"])?;
+        machine.run(&["systemctl", "start", SENDER])
+    };
+    lives_under(&drop_in)?;
+    let without = drop_in.replace("CapabilityBoundingSet=CAP_KILL", "CapabilityBoundingSet=");
+    ensure!(lives_under(&without).is_err(), "{without}");
+    machine.run(&["systemctl", "stop", "signals-victim.service"])?;
+    Ok(())
+}
+
+#[test]
+fn another_user_than_root_needs_kill_for_processes_of_root() -> Result<()> {
+    let Some(machine) = Machine::here("another user than root needs CAP_KILL")? else {
+        return Ok(());
+    };
+    let signals = |properties: &[&str]| {
+        let properties = properties.iter().flat_map(|one| ["--property", one]);
+        let mut command = vec!["systemd-run", "--quiet", "--wait", "--collect"];
+        command.extend(properties);
+        // The first process catches it.
+        command.extend(["/bin/sh", "-c", "kill -CONT 1"]);
+        machine.run(&command)
+    };
+    signals(&[])?;
+    signals(&["User=nobody", "AmbientCapabilities=CAP_KILL"])?;
+    ensure!(signals(&["User=nobody"]).is_err(), "it needs nothing");
     Ok(())
 }
