@@ -27,7 +27,7 @@ const FILES: [&str; 4] = ["dac_override", "dac_read_search", "fowner", "fsetid"]
 pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
     let needed = needs(observation).needed.into_iter();
     needed
-        .filter(|(name, _)| !FILES.contains(&name.as_str()))
+        .filter(|(name, need)| !FILES.contains(&name.as_str()) && !need.is_brought())
         .map(|(name, need)| {
             let name = name.as_str();
             let remedy = if IDENTITY.contains(&name) {
