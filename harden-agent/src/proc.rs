@@ -1,6 +1,6 @@
 //! Files of /proc/PID.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
@@ -58,6 +58,49 @@ fn parse(text: &str) -> Status {
     }
 }
 
+/// What `/proc/PID/stat` tells (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The process above.
+    pub parent: u32,
+    /// When it started, in nanoseconds since boot, time in suspend counted.
+    pub start: u64,
+    /// It has ended, and nobody has waited for it yet.
+    pub is_over: bool,
+}
+
+/// The stat of process `pid`, or `None` if there is none.
+pub fn stat(pid: u32) -> Option<Stat> {
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&String::from_utf8_lossy(&bytes))
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    /// `USER_HZ`, in which the kernel counts for user space on every architecture that harden runs on.
+    const TICK: u64 = 1_000_000_000 / 100;
+    // The name, in brackets, may hold anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // The first of these is the third in proc(5).
+    let field = |number: usize| fields.get(number - 3).copied();
+    let threads: u64 = field(20)?.parse().ok()?;
+    let start: u64 = field(22)?.parse().ok()?;
+    Some(Stat {
+        parent: field(4)?.parse().ok()?,
+        start: start.saturating_mul(TICK),
+        // Its first thread may have ended before the others.
+        is_over: field(3)? == "Z" && threads <= 1,
+    })
+}
+
+/// How long this machine has been in suspend since boot, in nanoseconds.
+pub fn suspended() -> u64 {
+    use nix::time::{ClockId, clock_gettime};
+    let now = |clock| clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
+    let suspended = now(ClockId::CLOCK_BOOTTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC));
+    u64::try_from(suspended.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The program that process `pid` runs; `None` without the right to know.
 pub fn executable(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
@@ -98,7 +141,7 @@ pub fn has(set: u64, capability: caps::Capability) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{capability_names, parse};
+    use super::{Stat, capability_names, parse, parse_stat};
 
     #[test]
     fn a_status_is_read() {
@@ -109,6 +152,24 @@ mod tests {
         assert_eq!(status.seccomp_filters, Some(3));
         assert!(status.no_new_privileges);
         assert_eq!(capability_names(status.effective), ["CAP_NET_BIND_SERVICE"]);
+    }
+
+    #[test]
+    fn a_stat_is_read_whatever_the_name_is() {
+        let fields = "12 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 THREADS 0 350 0";
+        let stat = |state: &str, threads: &str| {
+            let fields = fields.replace("THREADS", threads);
+            parse_stat(&format!("15 (a) b (c) {state} {fields}"))
+        };
+        let expected = |is_over| Stat {
+            parent: 12,
+            start: 3_500_000_000,
+            is_over,
+        };
+        assert_eq!(stat("S", "1"), Some(expected(false)));
+        assert_eq!(stat("Z", "1"), Some(expected(true)));
+        assert_eq!(stat("Z", "2"), Some(expected(false)));
+        assert_eq!(parse_stat("15 (a) S 12"), None);
     }
 
     #[test]

@@ -12,6 +12,10 @@ use harden_tests::{
     Process, Scratch, cgroup_tree, harden, met,
     observed::{acts, facts},
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// A cgroup beside that of the recording, removed when dropped.
 struct Cgroup(PathBuf);
@@ -61,6 +65,49 @@ echo $$ > \"$2/cgroup.procs\" || exit; : > \"$1/after\"; /usr/bin/head \"$1/read
     let text = recorded.profile.text();
     assert!(text.contains("WARNING[left-cgroup]"), "{text}");
     assert!(!text.contains("INCOMPLETE"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn what_was_moved_out_is_waited_for() -> Result<()> {
+    if !met("what_was_moved_out_is_waited_for", &["sh", "cat", "sleep"]) {
+        return Ok(());
+    }
+    let outside = Cgroup::create("later")?;
+    let tree = Scratch::new(Path::new("/var/tmp"))?;
+    for name in ["child", "orphan"] {
+        fs::write(tree.path().join(name), "")?;
+    }
+    // The command ends at once. What it started has gone elsewhere, and there leaves an orphan of its own behind.
+    let script = "
+(echo 0 > \"$2/cgroup.procs\" || exit
+ : > \"$1/there\"
+ (sleep 1; exec /usr/bin/head \"$1/orphan\") &
+ sleep 0.5; exec /bin/cat \"$1/child\") &
+while [ ! -e \"$1/there\" ]; do sleep 0.05; done";
+    let [path, cgroup] = [tree.path(), &outside.0].map(|path| path.to_str().expect("UTF-8"));
+    let command = ["/bin/sh", "-c", script, "sh", path, cgroup];
+    let recorded = harden::record("later", &[], &command)?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    for (program, act) in [("cat", "read ok child"), ("head", "read ok orphan")] {
+        let done = acts(facts(&recorded.observation, program), tree.path());
+        assert!(done.contains(act), "{program}: {done:?}");
+    }
+    // Unless the run is told to end: then it goes on without it.
+    let script = "
+(echo 0 > \"$2/cgroup.procs\" || exit; : > \"$1/again\"; exec sleep 1000) >/dev/null 2>&1 &
+echo $! > \"$1/pid\"; while [ ! -e \"$1/again\" ]; do sleep 0.05; done";
+    let command = ["/bin/sh", "-c", script, "sh", path, cgroup];
+    let options = ["--duration", "2s"];
+    let recorded = harden::record("later", &options, &command)?;
+    assert_eq!(recorded.status, 0, "{}", recorded.output);
+    let pid = fs::read_to_string(tree.path().join("pid"))?;
+    let pid = Pid::from_raw(pid.trim().parse()?);
+    kill(pid, Signal::SIGKILL).context("it has ended")?;
+    // Its cgroup cannot be removed before.
+    while !fs::read_to_string(outside.0.join("cgroup.procs"))?.is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     Ok(())
 }
 

@@ -43,6 +43,10 @@ impl<'a> Case<'a> {
         let _ = machine.try_run(&["systemctl", "reset-failed", self.unit])?;
         machine.work(self.before)?;
         machine.run(&["timeout", "30", "systemctl", "start", self.unit])?;
+        if self.settings.contains("Type=oneshot") {
+            // All is done once it has started.
+            return machine.run(&["sh", "-c", self.works]).map(drop);
+        }
         machine.work_within(Machine::BRIEF, self.works)
     }
 
@@ -95,6 +99,17 @@ fn given(drop_in: &str) -> Vec<&str> {
         .collect()
 }
 
+/// A copy of a program whose file gives `cap_net_bind_service` at once (struct `vfs_cap_data` in
+/// include/uapi/linux/capability.h).
+fn with_capability(machine: &Machine, program: &str, copy: &str) -> Result<()> {
+    const SET: &str = "import os, struct, sys; os.setxattr(sys.argv[1], 'security.capability', \
+                       struct.pack('<5I', 0x02000001, 1 << 10, 0, 0, 0))";
+    machine.run(&["cp", program, copy])?;
+    machine
+        .run(&["/usr/bin/python3", "-c", SET, copy])
+        .map(drop)
+}
+
 const MAIL_IS_THERE: &str = "grep -qx mail /run/implied.out/group";
 
 #[test]
@@ -106,14 +121,7 @@ fn set_id_programs_and_file_capabilities_keep_what_they_give() -> Result<()> {
     machine.run(&["cp", "/usr/bin/id", "/opt/as-mail"])?;
     machine.run(&["chgrp", "mail", "/opt/as-mail"])?;
     machine.run(&["chmod", "2755", "/opt/as-mail"])?;
-    // cap_net_bind_service+ep (struct vfs_cap_data in include/uapi/linux/capability.h).
-    machine.run(&["cp", "/usr/bin/python3", "/opt/binder"])?;
-    machine.run(&[
-        "python3",
-        "-c",
-        "import os, struct; os.setxattr('/opt/binder', 'security.capability', \
-         struct.pack('<5I', 0x02000001, 1 << 10, 0, 0, 0))",
-    ])?;
+    with_capability(&machine, "/usr/bin/python3", "/opt/binder")?;
     let version = machine.run(&["systemctl", "--version"])?;
     let mut words = version.split_whitespace();
     let version: u32 = words.nth(1).context("a version")?.parse()?;
@@ -188,6 +196,46 @@ fn set_id_programs_and_file_capabilities_keep_what_they_give() -> Result<()> {
     let told = "# WARNING[set-id-programs]: ";
     ensure!(written.profile.contains(told), "{}", written.profile);
     bus.holds(&machine, &written.drop_in, "NoNewPrivileges=yes")
+}
+
+#[test]
+fn a_file_gives_its_capabilities_to_whom_root_has_become() -> Result<()> {
+    let Some(machine) = Machine::here("a file gives its capabilities to whom root has become")?
+    else {
+        return Ok(());
+    };
+    let agent = Agent::start(&Setup::default())?;
+    // It never uses the capability: no check tells of it.
+    with_capability(&machine, "/bin/cat", "/opt/cat")?;
+    let settings = "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'exec setpriv --reuid games --regid games \
+                    --clear-groups /opt/cat /proc/self/status >/run/implied.out/status'\n";
+    let case = Case {
+        before: "rm -rf /run/implied.out && install -d -o games /run/implied.out",
+        ..Case::of(
+            "of a file",
+            settings,
+            "grep -qx 'CapEff:.0000000000000400' /run/implied.out/status",
+        )
+    };
+    let written = case.recorded(&agent, &machine)?;
+    let drop_in = &written.drop_in;
+    let mut lines = drop_in.lines();
+    let is_kept = lines.any(|line| {
+        line.starts_with("CapabilityBoundingSet=") && line.contains("CAP_NET_BIND_SERVICE")
+    });
+    ensure!(is_kept, "{drop_in}");
+    let why = "file capabilities of /opt/cat";
+    ensure!(drop_in.contains(why), "{drop_in}");
+    ensure!(!is_given(drop_in, "NoNewPrivileges"), "{drop_in}");
+    if machine.container().is_none() {
+        // Of a container's unit the user is not known.
+        ensure!(is_given(drop_in, "SystemCallFilter"), "{drop_in}");
+    }
+    let told = "# WARNING[file-capabilities]: /opt/cat: ";
+    ensure!(written.profile.contains(told), "{}", written.profile);
+    case.holds(&machine, drop_in, "NoNewPrivileges=yes")?;
+    let less = "CapabilityBoundingSet=~CAP_NET_BIND_SERVICE";
+    case.holds(&machine, drop_in, less)
 }
 
 /// Says so when somebody opens a file on the root's mount: `FAN_MARK_ADD | FAN_MARK_MOUNT`, `FAN_OPEN`
@@ -356,6 +404,45 @@ fn who_maps_root_keeps_setfcap() -> Result<()> {
         known.needs("caps.keep", "setfcap")?;
     }
     Ok(())
+}
+
+#[test]
+fn firejail_runs_a_program_with_file_capabilities_and_says_that_they_are_void() -> Result<()> {
+    const NAME: &str = "firejail_runs_a_program_with_file_capabilities_and_says_that_they_are_void";
+    if !met(NAME, &["firejail", "setcap", "setpriv", "cat"]) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/opt"))?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    let program = dir.path().join("cat");
+    fs::copy("/bin/cat", &program)?;
+    let mut setcap = Command::new("setcap");
+    let set = setcap
+        .arg("cap_net_bind_service+ep")
+        .arg(&program)
+        .status()?;
+    ensure!(set.success(), "{set}");
+    let program = program.to_str().context("UTF-8")?;
+    let games = [
+        "setpriv",
+        "--reuid=games",
+        "--regid=games",
+        "--clear-groups",
+    ];
+    let command = [&games[..], &[program, "/proc/self/status"]].concat();
+    let known = Work {
+        name: "void",
+        user: None,
+        command: command.into_iter().map(str::to_owned).collect(),
+        reset: &|| Ok(()),
+        result: &|| Ok(Vec::new()),
+    }
+    .record()?;
+    let text = known.profile().text();
+    let told = format!("# WARNING[file-capabilities]: {program}: ");
+    ensure!(text.contains(&told), "{text}");
+    known.passes()?;
+    known.needs("caps.keep", "net_bind_service")
 }
 
 #[test]

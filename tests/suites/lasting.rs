@@ -101,8 +101,9 @@ fn a_log_that_was_rotated_from_outside_is_written() -> Result<()> {
     let state = Scratch::new(Path::new("/var/lib"))?;
     let log = dir.path().join("d.log");
     let (ready, go) = (state.path().join("ready"), state.path().join("go"));
+    // Not what a PATH has first, such as a wrapper in a home directory that runs a dozen programs.
     let command = [
-        "python3",
+        "/usr/bin/python3",
         "-S",
         "-E",
         "-c",
@@ -139,7 +140,9 @@ fn a_log_that_was_rotated_from_outside_is_written() -> Result<()> {
                 let lines = fs::read_to_string(&log)?;
                 ensure!(lines == "opened\nopened\n", "{lines:?}");
                 Ok(())
-            })
+            })?;
+            // Its end is recorded, too.
+            process.wait().map(drop)
         })
     };
     let known = record(&FORMATS)?;

@@ -1,5 +1,5 @@
-//! What only the file system knows: interpreters of programs, links on the way to files, whose sockets are, access
-//! control lists.
+//! What only the file system knows: interpreters and capabilities of programs, links on the way to files, whose sockets
+//! are, access control lists.
 //!
 //! To be asked by whoever sees the file system as the program did, which the agent in its sandbox does not.
 
@@ -13,7 +13,7 @@ use std::{
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 
-use super::{acl, program, symlinks::Symlinks};
+use super::{acl, file_capabilities, program, root::is_other, symlinks::Symlinks};
 use crate::observation::{Executable, Inode, Operation, Text};
 
 /// The file system of a program, and what is known of it so far.
@@ -34,7 +34,7 @@ impl Disk {
         })
     }
 
-    /// Adds to each of `executables` the ELF interpreter that its file names, to the sockets that it connected
+    /// Adds to each of `executables` the ELF interpreter that its file names and the capabilities that it gives, to the sockets that it connected
     /// to their owners and modes, and to files their access control lists; gives back the symbolic links on all paths that were asked for.
     pub fn look(&mut self, executables: &mut BTreeMap<Text, Executable>) -> BTreeMap<Text, Text> {
         let mut links = BTreeMap::new();
@@ -43,6 +43,12 @@ impl Disk {
         for (program, facts) in executables {
             let interpreter = program::interpreter(root, program.as_path());
             facts.interpreters.extend(interpreter);
+            // The path of one that began in another root is of that.
+            if !is_other(facts) {
+                let file = find(root, program.as_path(), OFlags::NOFOLLOW);
+                let given = file.and_then(|file| file_capabilities::of(&file));
+                facts.file_capabilities.extend(given);
+            }
             // The kernel opens what a script names, by that name: it may be a link.
             let scripts = facts.invoked_as.iter().filter_map(|(name, seen)| {
                 let interpreter = program::script_interpreter(root, name.as_path())?;

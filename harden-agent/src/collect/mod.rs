@@ -6,6 +6,7 @@ mod clock;
 mod collector;
 mod disk;
 mod event;
+mod file_capabilities;
 mod names;
 mod operation;
 mod path;

@@ -148,7 +148,7 @@ fn check(number: u32) -> Option<CapabilityCheck> {
     })
 }
 
-fn capability(number: u32) -> Word {
+pub(super) fn capability(number: u32) -> Word {
     debug_assert!(number < CAPABILITIES);
     let name = caps::all()
         .into_iter()

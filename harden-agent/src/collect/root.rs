@@ -25,6 +25,7 @@ pub fn forget_paths(facts: &mut Executable) {
     facts.files.clear();
     facts.invoked_as.clear();
     facts.interpreters.clear();
+    facts.file_capabilities.clear();
     facts.inodes.clear();
     facts.capability_objects.clear();
     for addresses in facts.addresses.values_mut() {

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    Abi, Acl, AddressOperation, CapabilityCheck, ControlCommand, Executable, File, Host, Inode,
-    Observation, Operation, Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
+    Abi, Acl, AddressOperation, CapabilityCheck, ControlCommand, Executable, File,
+    FileCapabilities, Host, Inode, Observation, Operation, Outcome, Run, RunKind, SCHEMA, Seen,
+    Socket, Text, Word,
 };
 
 /// Any bytes.
@@ -121,6 +122,15 @@ fn file() -> impl Strategy<Value = File> {
         })
 }
 
+fn file_capabilities() -> impl Strategy<Value = FileCapabilities> {
+    let sets = (btree_set(word(), 0..2), btree_set(word(), 0..2));
+    (sets, any::<bool>()).prop_map(|((permitted, inheritable), effective)| FileCapabilities {
+        permitted,
+        inheritable,
+        effective,
+    })
+}
+
 fn executable() -> impl Strategy<Value = Executable> {
     use {AddressOperation as A, CapabilityCheck as C};
     let check = select(&[C::Granted, C::DeniedNoaudit, C::ChildUserNamespace, C::Kept][..]);
@@ -128,6 +138,7 @@ fn executable() -> impl Strategy<Value = Executable> {
     let programs = (
         inodes(),
         btree_set(text(), 0..2),
+        btree_set(file_capabilities(), 0..2),
         btree_map(path(), seen(), 0..2),
     );
     let calls = (
@@ -149,13 +160,14 @@ fn executable() -> impl Strategy<Value = Executable> {
     );
     (programs, calls, sockets, btree_map(path(), file(), 0..3)).prop_map(
         |(
-            (inodes, interpreters, invoked_as),
+            (inodes, interpreters, file_capabilities, invoked_as),
             (syscalls, capabilities, capability_calls, capability_objects, arguments),
             (families, socket_types, sockets, addresses),
             files,
         )| Executable {
             inodes,
             interpreters,
+            file_capabilities,
             invoked_as,
             syscalls,
             capabilities,

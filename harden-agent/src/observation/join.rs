@@ -98,6 +98,7 @@ join_by_field!(Run {
 join_by_field!(Executable {
     inodes: Join::join,
     interpreters: Join::join,
+    file_capabilities: Join::join,
     invoked_as: Join::join,
     syscalls: Join::join,
     capabilities: Join::join,

@@ -12,7 +12,7 @@ use super::strict;
 use super::text::{Text, Word};
 
 /// The version of the JSON that this build writes and reads.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// What was seen of one unit or command, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +157,9 @@ pub struct Executable {
     pub inodes: BTreeSet<Inode>,
     /// The ELF interpreter (`PT_INTERP`) of the program, if it names one.
     pub interpreters: BTreeSet<Text>,
+    /// The capabilities that its file gives, as of the end of the run (an upgrade gives a second). Schema 6 had none.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub file_capabilities: BTreeSet<FileCapabilities>,
     /// What was given to execve, as an absolute name: the same path, a symbolic link, a script.
     #[serde(deserialize_with = "strict::by_path")]
     pub invoked_as: BTreeMap<Text, Seen>,
@@ -196,6 +199,18 @@ pub struct Executable {
     pub files: BTreeMap<Text, File>,
 }
 
+/// What the `security.capability` of a file says (capabilities(7), "File capabilities").
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileCapabilities {
+    /// What whoever runs it gets.
+    pub permitted: BTreeSet<Word>,
+    /// What it gets of its own inheritable ones.
+    pub inheritable: BTreeSet<Word>,
+    /// Whether the program has them at once, without asking.
+    pub effective: bool,
+}
+
 /// What was done with the file at one path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -212,7 +227,7 @@ pub struct File {
     #[serde(deserialize_with = "strict::paths")]
     pub asked_as: BTreeSet<Text>,
     /// Of a directory: about so many names in it are not listed, as there are too many. What was done with them was done
-    /// with the directory. Schema 5 had none.
+    /// with the directory. Schema 6 had none.
     #[serde(skip_serializing_if = "is_none_left_out")]
     pub names: u64,
 }

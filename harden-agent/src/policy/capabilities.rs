@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
 use super::evidence::{Evidence, Item};
-use super::{refused, unchecked};
+use super::{refused, set_id, unchecked};
 
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
@@ -32,11 +32,20 @@ pub(super) struct Need<'a> {
     kept: bool,
     /// Why it is needed although no check was seen.
     pub unchecked: BTreeSet<&'static str>,
+    /// The programs whose files give it at once.
+    files: BTreeSet<&'a Text>,
+    /// Whether something else than a file's attribute asks for it.
+    used: bool,
     /// Why it is perhaps not needed.
     doubt: Option<&'static str>,
 }
 
 impl Need<'_> {
+    /// Whether only files ask for it, which bring it with them.
+    pub(super) fn is_brought(&self) -> bool {
+        !self.used && self.unchecked.is_empty()
+    }
+
     /// `value` with all that asks for it.
     pub(super) fn item(self, value: impl Into<String>) -> Item {
         Item {
@@ -50,12 +59,19 @@ impl Need<'_> {
         let kept = self
             .kept
             .then_some("capset(2) or an ambient raise asks to keep it, and fails without");
+        // `bprm_caps_from_vfs_caps` in security/commoncap.c: EPERM.
+        let files = self.files.iter().map(|path| {
+            format!(
+                "file capabilities of {path}, which is not run at all where one of them is missing"
+            )
+        });
         let doubt = self.doubt.map(|why| format!("perhaps not needed: {why}"));
         let clauses: Vec<String> = self
             .asked()
             .into_iter()
             .chain(kept.map(str::to_owned))
             .chain(self.unchecked.iter().map(|why| (*why).to_owned()))
+            .chain(files)
             .chain(doubt)
             .collect();
         (!clauses.is_empty()).then(|| clauses.join("; "))
@@ -92,6 +108,7 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
                         CapabilityCheck::Granted | CapabilityCheck::Kept => {
                             let need = needed.entry(name.clone()).or_default();
                             need.kept |= *check == CapabilityCheck::Kept;
+                            need.used = true;
                             &mut need.evidence
                         }
                         other => noise.entry((name, *other)).or_default(),
@@ -100,6 +117,11 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
                 }
             }
             sets_id |= refused::arguments(run, executable).contains("mode-setid");
+            for name in set_id::at_once(executable) {
+                let need = needed.entry(name.clone()).or_default();
+                need.files.insert(path);
+                need.evidence.add(id, path, &Seen::default());
+            }
             for (name, calls) in &executable.capability_calls {
                 if let Some(need) = needed.get_mut(name) {
                     need.calls.extend(calls.keys());
@@ -114,7 +136,7 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
     }
     unchecked::add(observation, &mut needed);
     for (name, need) in &mut needed {
-        let is_sure = need.kept || !need.unchecked.is_empty();
+        let is_sure = need.kept || !need.unchecked.is_empty() || !need.files.is_empty();
         need.doubt = unchecked::doubt(name.as_str(), &need.calls, sets_id).filter(|_| !is_sure);
     }
     noise.retain(|(name, _), _| !needed.contains_key(*name));

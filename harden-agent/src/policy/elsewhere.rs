@@ -52,7 +52,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
             ),
         ));
     }
-    // `harden run` follows its tasks, and ends with the last in its own cgroup.
+    // `harden run` follows its tasks.
     let followed = who(observation, |run, _, facts| {
         run.kind == RunKind::Command && said(facts, "left-cgroup")
     });
@@ -60,8 +60,8 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
         warnings.push(Warning::new(
             Id::LeftCgroup,
             format!(
-                "a process of {names} was moved to another cgroup, and followed there until the last process in the \
-                 run's own cgroup had ended: what it did later is missing here"
+                "a process of {names} was moved to another cgroup, and followed there until it had ended, or until the \
+                 run was told to end: what it did later is missing here"
             ),
         ));
     }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::evidence::{Decision, Item};
 use crate::observation::{
-    Abi, AddressOperation, CapabilityCheck, Executable, Host, Inode, Observation, Operation,
-    Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
+    Abi, AddressOperation, CapabilityCheck, Executable, FileCapabilities, Host, Inode, Observation,
+    Operation, Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
 };
 
 pub(crate) struct Fixture {
@@ -108,6 +108,17 @@ impl Fixture {
     pub(crate) fn capability(mut self, name: &str, check: CapabilityCheck) -> Self {
         let checks = self.current().capabilities.entry(word(name)).or_default();
         checks.insert(check, Seen::default());
+        self
+    }
+
+    /// The program's file gives these at once.
+    pub(crate) fn file_capabilities(mut self, names: &[&str]) -> Self {
+        let given = FileCapabilities {
+            permitted: names.iter().map(|name| word(name)).collect(),
+            inheritable: [].into(),
+            effective: true,
+        };
+        self.current().file_capabilities.insert(given);
         self
     }
 

@@ -8,6 +8,7 @@ use crate::observation::{Executable, Observation, Operation, Run, Text, Word};
 use super::capabilities::is_needed;
 use super::paths::is_within;
 use super::set_id::is_set_id;
+use super::shells::is_shell;
 use super::warnings::{Id, Warning};
 
 /// Launchers by the names of their files.
@@ -40,10 +41,6 @@ const NAMES: [&[u8]; 24] = [
 
 /// What an interpreter runs, and is a launcher: Jenkins is `java -jar jenkins.war`.
 const ARGUMENTS: [&[u8]; 3] = [b"agent.jar", b"jenkins.war", b"slave.jar"];
-
-const SHELLS: [&[u8]; 8] = [
-    b"ash", b"bash", b"busybox", b"dash", b"fish", b"ksh", b"sh", b"zsh",
-];
 
 /// Where people leave jobs.
 const TABLES: [&[u8]; 9] = [
@@ -141,10 +138,6 @@ fn done(file: &crate::observation::File, operation: Operation) -> bool {
             .keys()
             .any(|outcome| outcome.0.as_str() != "ENOENT")
     })
-}
-
-fn is_shell(path: &Text) -> bool {
-    SHELLS.contains(&file_name(path))
 }
 
 fn file_name(path: &Text) -> &[u8] {

@@ -31,6 +31,7 @@ mod renames;
 pub mod seccomp;
 mod set_id;
 mod shared;
+mod shells;
 mod sockets;
 pub mod systemd;
 mod tmp;

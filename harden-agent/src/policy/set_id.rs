@@ -1,12 +1,13 @@
 //! Programs that get more by being run than who runs them has: by set-id bits, or by capabilities of their files.
 //! `no_new_privs` takes both from them (prctl(2)), and a filter sets it where who installs one is not privileged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{CapabilityCheck, Executable, Observation, Run, RunKind, Text};
+use crate::observation::{CapabilityCheck, Executable, Observation, Run, RunKind, Text, Word};
 
 use super::capabilities::is_needed;
 use super::coverage::Coverage;
+use super::refused;
 
 /// The set-user-ID and set-group-ID programs that were run.
 pub(super) fn programs(observation: &Observation) -> BTreeSet<&Text> {
@@ -25,17 +26,68 @@ pub(super) fn is_set_id(facts: &Executable) -> bool {
     arguments.any(|name| name.as_str() == "exec-setid")
 }
 
+/// The capabilities that the program's file gives whoever runs it, before it asks: without one of them in the bounding set
+/// the kernel does not run it (`bprm_caps_from_vfs_caps` in security/commoncap.c).
+pub(super) fn at_once(facts: &Executable) -> impl Iterator<Item = &Word> {
+    let files = facts.file_capabilities.iter();
+    files
+        .filter(|file| file.effective)
+        .flat_map(|file| &file.permitted)
+}
+
+/// Become another user. Root has all capabilities anyway, whatever a file gives.
+const BECOMES: [&str; 6] = [
+    "setresuid",
+    "setresuid32",
+    "setreuid",
+    "setreuid32",
+    "setuid",
+    "setuid32",
+];
+
+/// The programs with file capabilities that somebody else than root may have run.
+pub(super) fn with_capabilities(observation: &Observation) -> BTreeSet<&Text> {
+    let runs = observation.runs.values().filter(|run| has_users(run));
+    let control = runs.clone().flat_map(|run| run.control.values()).flatten();
+    let programs = runs.flat_map(|run| &run.executables).chain(control);
+    programs
+        .filter(|(_, facts)| gives(facts))
+        .map(|(path, _)| path)
+        .collect()
+}
+
+fn gives(facts: &Executable) -> bool {
+    let mut files = facts.file_capabilities.iter();
+    files.any(|file| !file.permitted.is_empty() || !file.inheritable.is_empty())
+}
+
+/// Whether not everything was run as root, as far as that is known.
+fn has_users(run: &Run) -> bool {
+    let control = run.control.values().flat_map(BTreeMap::values);
+    let mut programs = run.executables.values().chain(control);
+    run.uid != 0
+        || is_user_unknown(run)
+        || programs.any(|facts| {
+            let calls = refused::calls(run, facts);
+            BECOMES.iter().any(|name| calls.contains(name))
+        })
+}
+
 /// What would lose by `no_new_privs`, a clause each.
 pub(super) fn gains(observation: &Observation) -> Vec<String> {
     let set_id = programs(observation).into_iter();
     let mut gains: Vec<String> = set_id
         .map(|path| format!("{path} was run, which is set-user-ID or set-group-ID"))
         .collect();
+    let with = with_capabilities(observation);
+    gains.extend(with.iter().map(|path| {
+        format!("{path} was run, which has file capabilities, and not all was run as root")
+    }));
     for run in observation.runs.values().filter(|run| run.uid != 0) {
         let control = run.control.values().flatten();
         let control = control.filter(|(_, facts)| !was_root(facts));
         for (path, facts) in run.executables.iter().chain(control) {
-            if let Some(name) = used(facts).next() {
+            if let Some(name) = used(facts).next().filter(|_| !with.contains(path)) {
                 gains.push(format!(
                     "{path} was not started as root and used {name}: it may have it from its file"
                 ));
@@ -122,6 +174,28 @@ mod tests {
         let mut unknown = sudo();
         unknown.run().kind = RunKind::Invocation;
         assert_eq!(implied_for(0, unknown).len(), 1);
+    }
+
+    #[test]
+    fn file_capabilities_are_a_gain_for_whoever_is_not_root() {
+        let runs = |uid: u32, calls: &[&str]| {
+            let ping = Fixture::new().executable("/usr/bin/ping");
+            let mut fixture = ping
+                .file_capabilities(&["net_raw"])
+                .executable("/usr/sbin/d");
+            fixture = fixture.syscalls(calls);
+            fixture.run().uid = uid;
+            fixture.observation()
+        };
+        assert_eq!(gains(&runs(0, &["read"])), Vec::<String>::new());
+        for (uid, calls) in [(7, "read"), (0, "setresuid")] {
+            let told = gains(&runs(uid, &[calls]));
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with("/usr/bin/ping was run, which has file capabilities"));
+        }
+        // A filter of a unit of root implies nothing.
+        let observation = runs(0, &["setresuid"]);
+        assert!(implied(&observation, &Coverage::of(&observation)).is_empty());
     }
 
     #[test]

@@ -237,6 +237,36 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_gives_at_once_is_needed_to_run_it() {
+        let ping = || {
+            Fixture::new()
+                .executable("/bin/ping")
+                .file_capabilities(&["net_raw"])
+        };
+        let observation = ping().observation();
+        let (name, need) = needs(&observation).needed.pop_first().unwrap();
+        assert_eq!(name.as_str(), "net_raw");
+        assert!(need.is_brought());
+        let told = need.item("net_raw").note.unwrap();
+        assert!(told.starts_with("file capabilities of /bin/ping"), "{told}");
+        let uses = ping()
+            .capability("net_raw", CapabilityCheck::Granted)
+            .observation();
+        assert!(!needs(&uses).needed.pop_first().unwrap().1.is_brought());
+        // Of one that has to ask for them, what it asked for is seen.
+        let mut asks = ping();
+        for facts in asks.run().executables.values_mut() {
+            let files = std::mem::take(&mut facts.file_capabilities).into_iter();
+            let files = files.map(|file| crate::observation::FileCapabilities {
+                effective: false,
+                ..file
+            });
+            facts.file_capabilities = files.collect();
+        }
+        assert!(needed(asks).is_empty());
+    }
+
+    #[test]
     fn what_is_granted_in_such_calls_alone_is_perhaps_not_needed() {
         let note = |name: &str, calls: &[&str], check| {
             let mut fixture = Fixture::new().executable("/bin/d").capability(name, check);

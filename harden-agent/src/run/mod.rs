@@ -3,6 +3,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod child;
 mod descriptor;
+mod elsewhere;
 pub(crate) mod host;
 mod session;
 mod signals;

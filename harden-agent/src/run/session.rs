@@ -24,6 +24,7 @@ use super::{
     cgroup::Cgroup,
     child::{self, User},
     descriptor::watch,
+    elsewhere::Elsewhere,
     host,
     signals::{Received, Signals},
     spool::Spool,
@@ -148,6 +149,7 @@ pub async fn record(
         events,
         spool: Spool::default(),
         collector: Collector::default(),
+        elsewhere: Elsewhere::default(),
         cgroup,
         child,
         status: None,
@@ -262,6 +264,7 @@ struct Session {
     events: Events,
     spool: Spool,
     collector: Collector,
+    elsewhere: Elsewhere,
     cgroup: Cgroup,
     child: Child,
     status: Option<i32>,
@@ -271,7 +274,8 @@ struct Session {
 }
 
 impl Session {
-    /// Until the command has ended and its cgroup is empty. Returns the command's status.
+    /// Until the command has ended, its cgroup is empty, and what has left that has ended, too. Returns the command's
+    /// status.
     async fn follow(
         &mut self,
         options: &Options,
@@ -285,6 +289,7 @@ impl Session {
         loop {
             if let Some(status) = self.status
                 && !self.cgroup.is_populated()
+                && !self.goes_on_elsewhere()
             {
                 return Ok(status);
             }
@@ -294,7 +299,7 @@ impl Session {
                 }
                 // Not what is ready at once: the runtime would look at nothing else.
                 () = tokio::task::yield_now(), if self.is_to_take_in() => {
-                    self.spool.take(AT_ONCE, |item| self.collector.take(item));
+                    self.take_in(AT_ONCE);
                     if !self.spool.is_full() {
                         self.events.drain(|item| self.spool.push(item));
                     }
@@ -329,6 +334,24 @@ impl Session {
         }
     }
 
+    /// Whether a process that has left the cgroup goes on. Nobody waits for it once all are to end: it is another's by now,
+    /// such as a session or a container, and is not asked to.
+    fn goes_on_elsewhere(&mut self) -> bool {
+        if self.ending.is_some() {
+            return false;
+        }
+        // What has come may be of one that has left.
+        self.drain();
+        self.elsewhere.is_any()
+    }
+
+    fn take_in(&mut self, items: usize) {
+        self.spool.take(items, |item| {
+            self.elsewhere.see(item);
+            self.collector.take(item);
+        });
+    }
+
     /// Whether something waits, and the ring buffer does not.
     fn is_to_take_in(&self) -> bool {
         self.spool.items() > 0 && (!self.events.is_more() || self.spool.is_full())
@@ -340,7 +363,7 @@ impl Session {
         let mut left = self.spool.items();
         while left > 0 {
             let some = left.min(AT_ONCE);
-            self.spool.take(some, |item| self.collector.take(item));
+            self.take_in(some);
             left -= some;
             self.events.drain(|item| self.spool.push(item));
         }

@@ -110,7 +110,7 @@ fn a_file_of_the_fourth_schema_lacks_what_capabilities_were_for() {
 #[test]
 fn in_a_file_of_the_fifth_schema_x32_may_have_been_answered() {
     let fifth = include_str!("../../../tests/fixtures/observation-schema-5.json");
-    let present = from_json(EXAMPLE.as_bytes()).unwrap();
+    let present = as_of_schema_6(from_json(EXAMPLE.as_bytes()).unwrap());
     assert_eq!(from_json(fifth.as_bytes()).unwrap(), present);
     let with_x32 = fifth.replacen("\"native\": {", "\"x32\": {", 1);
     let read = from_json(with_x32.as_bytes()).unwrap();
@@ -122,8 +122,28 @@ fn in_a_file_of_the_fifth_schema_x32_may_have_been_answered() {
     assert!(programs.any(has));
 }
 
+#[test]
+fn a_file_of_the_sixth_schema_lacks_file_capabilities() {
+    let sixth = include_str!("../../../tests/fixtures/observation-schema-6.json");
+    let present = from_json(EXAMPLE.as_bytes()).unwrap();
+    assert_eq!(
+        from_json(sixth.as_bytes()).unwrap(),
+        as_of_schema_6(present)
+    );
+}
+
 /// The present example without what is new in it.
-fn as_of_schema_4(mut example: Observation) -> Observation {
+fn as_of_schema_6(mut example: Observation) -> Observation {
+    let runs = example.runs.values_mut();
+    let programs = runs.flat_map(|run| run.executables.values_mut());
+    let known = programs.map(|facts| std::mem::take(&mut facts.file_capabilities).len());
+    assert_eq!(known.sum::<usize>(), 1);
+    example
+}
+
+/// The same without what was new in schema 5.
+fn as_of_schema_4(example: Observation) -> Observation {
+    let mut example = as_of_schema_6(example);
     let mut known = 0;
     let runs = example.runs.values_mut();
     for facts in runs.flat_map(|run| run.executables.values_mut()) {
@@ -154,10 +174,10 @@ fn as_of_schema_3(example: Observation) -> Observation {
 
 #[test]
 fn another_schema_is_named_before_anything_else_is_judged() {
-    let newer = from_json(br#"{"shape": "unknown", "schema": 7}"#).unwrap_err();
+    let newer = from_json(br#"{"shape": "unknown", "schema": 8}"#).unwrap_err();
     assert_eq!(
         newer.to_string(),
-        ": written by a newer harden (schema 7, this one reads 1 to 6): update harden"
+        ": written by a newer harden (schema 8, this one reads 1 to 7): update harden"
     );
     let older = from_json(br#"{"schema": 0}"#).unwrap_err();
     assert!(older.to_string().contains("an older harden"), "{older}");
@@ -366,7 +386,7 @@ fn a_file_of_the_first_schema_is_read_and_written_in_the_present_one() {
     );
     let json = to_json(&migrated).unwrap();
     assert_eq!(from_json(&json).unwrap(), migrated);
-    assert!(json.starts_with(b"{\n  \"schema\": 6,"));
+    assert!(json.starts_with(b"{\n  \"schema\": 7,"));
 
     // As strict as ever, and what is new is no part of the old.
     for (from, to, says) in [

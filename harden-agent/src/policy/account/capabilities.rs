@@ -31,7 +31,7 @@ pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
     let signals = signals(observation).filter(|_| !has_kill);
     let asked = needed
         .into_iter()
-        .filter(|(name, _)| !FILES.contains(&name.as_str()))
+        .filter(|(name, need)| !FILES.contains(&name.as_str()) && !need.is_brought())
         .map(|(name, need)| {
             let name = name.as_str();
             let remedy = if IDENTITY.contains(&name) {

@@ -15,14 +15,12 @@ use super::super::coverage::Coverage;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::{as_element, below, components};
 use super::super::places::Place;
+use super::super::shells::is_shell;
 
 /// Firejail's limit (`ETC_MAX` in `src/include/etc_groups.h`).
 const LIMIT: usize = 256;
 
 const ETC: &[u8] = b"/etc";
-
-/// Shells have a handler for SIGHUP to leave their children in order, not to read anything again.
-const SHELLS: [&str; 6] = ["bash", "busybox", "dash", "ksh", "sh", "zsh"];
 
 /// Decides on /etc.
 pub(super) fn decide(
@@ -109,10 +107,9 @@ fn reads_again(observation: &Observation) -> Option<String> {
     let handles = runs.find_map(|run| {
         let mut programs = run.executables.iter();
         programs.find(|(path, facts)| {
-            let file = path.as_path().file_name().and_then(|name| name.to_str());
             let mut arguments = facts.arguments.keys();
-            !file.is_some_and(|file| SHELLS.contains(&file))
-                && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
+            // Shells have a handler to leave their children in order, not to read anything again.
+            !is_shell(path) && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
         })
     });
     handles.map(|(path, _)| format!("{path} handles SIGHUP, {copy}"))

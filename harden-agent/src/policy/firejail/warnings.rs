@@ -117,16 +117,30 @@ fn other_processes(observation: &Observation, places: &[Place<'_>]) -> Option<Wa
 /// (`no_new_privs` in prctl(2)); ambient ones are gone with Firejail's own exec as root. Tried with 0.9.72.
 fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warning> {
     let kept = policy.capabilities.keep.given()?;
+    let with = elsewhere::named(&set_id::with_capabilities(observation));
     let is_user = observation.runs.values().any(|run| run.uid != 0);
     let names: Vec<&str> = kept.iter().map(|item| item.value.as_str()).collect();
-    (is_filtered(policy) && is_user && !names.is_empty()).then(|| {
-        Warning::new(
+    if !is_filtered(policy) {
+        return None;
+    }
+    if is_user && !names.is_empty() {
+        return Some(Warning::new(
             Id::FileCapabilities,
             format!(
                 "an ordinary user loses {} under this profile: with a filter Firejail sets no_new_privs, and file \
                  capabilities and ambient ones are void. Use the systemd drop-in with AmbientCapabilities=, have the \
                  program start as root and step down itself (setpriv), or leave the seccomp and protocol lines out",
                 names.join(", ")
+            ),
+        ));
+    }
+    with.map(|with| {
+        Warning::new(
+            Id::FileCapabilities,
+            format!(
+                "{with}: with a filter Firejail sets no_new_privs, under which the capabilities of a file are void. Run by \
+                 root it misses nothing; not all was run as root. Confine it by systemd alone (--format systemd), or leave \
+                 the seccomp and protocol lines out"
             ),
         )
     })
@@ -323,6 +337,16 @@ mod tests {
             ids.any(|id| id == Id::FileCapabilities)
         };
         assert!(warned(1000, true));
+        let steps_down = |calls: &[&str]| {
+            let ping = Fixture::new().executable("/bin/ping");
+            let ping = ping.file_capabilities(&["net_raw"]).syscalls(calls);
+            let observation = ping.observation();
+            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let mut ids = policy.warnings.iter().map(|one| one.id);
+            ids.any(|id| id == Id::FileCapabilities)
+        };
+        assert!(steps_down(&["read", "setuid"]));
+        assert!(!steps_down(&["read"]));
         assert!(!warned(0, true));
         assert!(!warned(1000, false));
     }

@@ -101,7 +101,6 @@ pub(super) fn capabilities(observation: &Observation, coverage: &Coverage) -> Di
 }
 
 /// `NoNewPrivileges`: no program that is run may gain by its set-id bits or file capabilities.
-/// File capabilities are in no fact; a task that had none to begin with and used one shows them.
 pub(super) fn no_new_privileges(recorded: &Observation, seen: &Seen<'_>) -> Directive {
     let mut reasons = seen.against(&[], &[], &[]);
     reasons.extend(set_id::gains(recorded));
