@@ -37,6 +37,7 @@ mod namespaces;
 mod nginx;
 mod nothing_stays_behind;
 mod oci;
+mod operator;
 mod own_profile;
 mod package;
 mod path_calls;

@@ -4,6 +4,7 @@
 //! knew another knows that reads it. To apply a record twice changes nothing but counts of losses,
 //! which may then be too large.
 
+mod forget;
 mod invocation;
 mod place;
 mod run;
@@ -18,6 +19,7 @@ use harden_common::kind;
 use jiff::Timestamp;
 
 use self::{
+    forget::Forgotten,
     invocation::Invocations,
     place::{Cgroup, Home},
     run::Mark,
@@ -59,6 +61,8 @@ pub struct State {
     /// By the id of the unit's own cgroup.
     invocations: BTreeMap<u64, Invocations>,
     units: BTreeMap<Text, Unit>,
+    /// Since this kernel side was loaded.
+    forgotten: BTreeMap<Text, Forgotten>,
     losses: BTreeMap<Word, u64>,
     news: Vec<NewFact>,
     /// Facts that are in no file yet, about.
@@ -151,6 +155,7 @@ impl State {
                     self.touch(cgroup);
                 }
             }
+            Record::Forget { unit, run, is_over } => self.forgotten(unit, run, is_over),
             Record::Losses(losses) => self.lost(losses),
         }
     }
@@ -172,6 +177,7 @@ impl State {
         self.slots.clear();
         self.cgroups.clear();
         self.marks.clear();
+        self.renew_forgotten();
         self.losses.clear();
         self.invocations.clear();
         self.instance = Some(instance);
@@ -413,6 +419,7 @@ impl State {
         }];
         records.push(Record::Losses(self.losses.clone()));
         records.extend(self.marks.iter().map(|(number, mark)| mark.record(*number)));
+        records.extend(self.forgotten_records());
         // Parents before children: a unit is known by its own cgroup.
         let mut cgroups: Vec<_> = self.cgroups.iter().collect();
         cgroups.sort_by_key(|(_, cgroup)| cgroup.path.len());
@@ -485,10 +492,14 @@ impl State {
         if self.slots.contains_key(&slot) {
             return;
         }
-        let Some(home) = self.home(owner) else {
+        let Some(mut home) = self.home(owner) else {
             return;
         };
-        self.open_run(&home);
+        if self.is_forgotten(&home) {
+            home.run = forget::nowhere();
+        } else {
+            self.open_run(&home);
+        }
         self.slots.insert(slot, home);
     }
 }

@@ -135,6 +135,15 @@ pub enum Record {
         /// As [`crate::observation::Run::filters`].
         filters: BTreeSet<Word>,
     },
+    /// What was recorded of a unit is dropped.
+    Forget {
+        /// The unit.
+        unit: Text,
+        /// The number of the run that began in it then: what comes of earlier ones is not wanted either.
+        run: u64,
+        /// Its file went then, and one that is there is younger.
+        is_over: bool,
+    },
     /// What could not be recorded so far, by kind.
     Losses(BTreeMap<Word, u64>),
 }
@@ -247,6 +256,7 @@ impl Record {
             | Self::Command { .. }
             | Self::Ended { .. }
             | Self::Filtered { .. }
+            | Self::Forget { .. }
             | Self::Losses(_) => {
                 out.push(tag::RARE);
                 serde_json::to_writer(out, self)?;

@@ -265,7 +265,7 @@ impl State {
             ),
             _ => (RunKind::Invocation, None, invocation.born),
         };
-        let started = self.clock.at(time);
+        let started = self.clock.at(time.max(self.forgotten_at(&home.unit)));
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
