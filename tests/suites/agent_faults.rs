@@ -259,7 +259,18 @@ fn a_corrupt_file_is_kept_and_told_of() -> Result<()> {
     let mut aside = file.into_os_string();
     aside.push(".corrupt-1");
     assert_eq!(fs::read(&aside)?, content);
-    stage.errors(false)
+    stage.errors(false)?;
+    // Until somebody has seen it.
+    let aside = Text::from(aside.as_encoded_bytes());
+    assert_eq!(stage.agent.status()?.set_aside, [aside.clone()]);
+    let status = stage.agent.harden(&["status"])?;
+    assert_eq!(status.status.code(), Some(6));
+    let said = String::from_utf8(status.stdout)?;
+    ensure!(said.contains(&format!("set aside: {aside}")), "{said}");
+    stage.agent.say(&["forget", &stage.key])?;
+    assert!(stage.agent.status()?.set_aside.is_empty());
+    assert_eq!(stage.agent.harden(&["status"])?.status.code(), Some(0));
+    Ok(())
 }
 
 #[test]
@@ -295,6 +306,13 @@ fn a_corrupt_journal_is_kept_and_told_of() -> Result<()> {
             fs::read(&aside).with_context(|| format!("{}", path.display()))?,
             content
         );
+        let shown = stage.agent.status()?.set_aside;
+        ensure!(
+            shown.contains(&Text::from(aside.as_encoded_bytes())),
+            "{shown:?}"
+        );
+        fs::remove_file(&aside)?;
     }
+    assert!(stage.agent.status()?.set_aside.is_empty());
     stage.errors(false)
 }

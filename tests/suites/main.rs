@@ -38,6 +38,7 @@ mod neighbours;
 mod nginx;
 mod nothing_stays_behind;
 mod oci;
+mod operator;
 mod own_profile;
 mod package;
 mod path_calls;

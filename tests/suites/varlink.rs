@@ -44,7 +44,15 @@ fn varlinkctl_describes_and_calls_it() -> Result<()> {
     ensure!(info.contains("io.harden.Agent"), "{info}");
     // It parses the description, and refuses one that breaks the rules of the language.
     let said = told(&run(&["introspect", "io.harden.Agent"])?)?;
-    for method in ["Status", "Units", "Observations", "Mark", "Unmark", "Watch"] {
+    for method in [
+        "Status",
+        "Units",
+        "Observations",
+        "Mark",
+        "Unmark",
+        "Forget",
+        "Watch",
+    ] {
         ensure!(said.contains(&format!("method {method}")), "{said}");
     }
 

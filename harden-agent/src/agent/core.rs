@@ -2,6 +2,7 @@
 //! files of units.
 
 mod ask;
+mod forget;
 mod losses;
 mod runs;
 mod save;
@@ -155,6 +156,7 @@ impl Core {
             cut: Instant::now(),
             swept: Instant::now(),
         };
+        core.forget_rest();
         core.say_store();
         core.begin(&mut events)?;
         memory::give_back();

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     config::Listen,
     control,
-    request::{Request, Status, UnitSummary},
+    request::{Request, Status, UnitState, UnitSummary},
 };
 
 /// Answers for ever.
@@ -155,7 +155,7 @@ pub fn text(status: &Status, units: &[UnitSummary]) -> String {
         out.value("harden_losses_total", &[("kind", kind)], *count);
     }
     out.family("harden_unit_facts", "gauge", "Different facts of a unit");
-    for unit in units {
+    for unit in units.iter().filter(|unit| unit.state != UnitState::Silent) {
         let name = unit.unit.to_string();
         for (kind, count) in [
             ("call", unit.calls),
@@ -212,15 +212,12 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::{
-        control::tests::{core, observation, status},
-        summary::summarise,
-    };
+    use crate::agent::control::tests::{core, observation, status, summary};
 
     #[test]
     fn every_line_is_one_figure_whatever_a_unit_is_called() {
         let units = ["a.service", "evil\"} 1\nharden_units 7\\.service"];
-        let units = units.map(|name| summarise(&observation(name)));
+        let units = units.map(|name| summary(&observation(name)));
         let text = text(&status(2), &units);
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();

@@ -12,7 +12,7 @@ mod lock;
 pub mod log;
 mod memory;
 pub mod metrics;
-pub mod near;
+pub mod names;
 pub mod request;
 mod state;
 mod step;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +15,10 @@ use zlink::{
     introspect::{CustomType, Type},
 };
 
-use crate::observation::{Kind, Observation, Text, Word};
+use crate::{
+    observation::{Kind, Observation, Text, Word},
+    policy,
+};
 
 /// A question or an order to the core. An answer that nobody waits for any more is no error.
 #[derive(Debug)]
@@ -33,8 +37,8 @@ pub enum Request {
     Resolve {
         /// As somebody gave them; none: all.
         units: Vec<Text>,
-        /// The names, or the first that is not known.
-        reply: oneshot::Sender<Result<Vec<Text>, NotFound>>,
+        /// The names, or the first of which it is not known what it means.
+        reply: oneshot::Sender<Result<Vec<Text>, NameError>>,
     },
     /// What was seen of one unit: asked for one by one, so that no more of them lie in memory than
     /// the client takes.
@@ -42,7 +46,7 @@ pub enum Request {
         /// Its full name.
         unit: Text,
         /// Where the answer goes.
-        reply: oneshot::Sender<Result<Observation, NotFound>>,
+        reply: oneshot::Sender<Result<Observation, NameError>>,
     },
     /// Begin a named run, or end the one that was begun.
     Mark {
@@ -52,6 +56,13 @@ pub enum Request {
         unit: Option<Text>,
         /// Where the answer goes, once calls count for the new run.
         reply: oneshot::Sender<Result<Marked, MarkError>>,
+    },
+    /// Drop what was recorded of units.
+    Forget {
+        /// Their names, or patterns.
+        units: Vec<Text>,
+        /// Where the answer goes, once it is gone.
+        reply: oneshot::Sender<Result<Forgotten, ForgetError>>,
     },
     /// Tell of every new fact from now on, until [`Watcher::tell`] says that nobody listens.
     Watch(Watcher),
@@ -65,6 +76,12 @@ pub const MARK_LENGTH: usize = 256;
 pub struct UnitSummary {
     /// Its name.
     pub unit: Text,
+    /// Whether it is there, and whether anything was recorded of it.
+    pub state: UnitState,
+    /// Whether a profile that rests on this would hold.
+    pub verdict: Verdict,
+    /// On how many tests that rests: runs and marked cases in which something was done.
+    pub tests: u64,
     /// The programs seen.
     pub executables: Vec<Text>,
     /// Runs recorded.
@@ -81,6 +98,69 @@ pub struct UnitSummary {
     pub last_new: Option<Time>,
     /// What could not be recorded, by kind.
     pub losses: BTreeMap<String, u64>,
+}
+
+/// Whether a unit is there.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    CustomType,
+    ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+#[zlink(rename_all = "snake_case")]
+pub enum UnitState {
+    /// systemd has its cgroup, and something was recorded of it
+    Active,
+    /// It has ended; something was recorded of it
+    Inactive,
+    /// systemd has its cgroup, and it has done nothing that was recorded
+    Silent,
+}
+
+/// Whether a profile that rests on what was recorded would hold. The first that applies, from the last one on.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    CustomType,
+    ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+#[zlink(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Enough tests, and they show nothing new
+    Ready,
+    /// The tests still differ: the next one would show something new
+    Growing,
+    /// Fewer than five tests
+    FewTests,
+    /// Some of what it did could not be recorded
+    Lossy,
+}
+
+impl From<policy::Verdict> for Verdict {
+    fn from(verdict: policy::Verdict) -> Self {
+        match verdict {
+            policy::Verdict::Ready => Self::Ready,
+            policy::Verdict::Growing => Self::Growing,
+            policy::Verdict::FewTests => Self::FewTests,
+            policy::Verdict::Lossy => Self::Lossy,
+        }
+    }
 }
 
 /// How the agent does.
@@ -116,6 +196,8 @@ pub struct Status {
     pub losses: BTreeMap<String, u64>,
     /// Which kernel hook supplies which kind of fact.
     pub hooks: BTreeMap<String, String>,
+    /// Files that could not be used and were kept under another name, until somebody removes them.
+    pub set_aside: Vec<Text>,
     /// What is wrong at this moment, as sentences.
     pub errors: Vec<String>,
 }
@@ -140,22 +222,56 @@ pub struct Marked {
     pub units: Vec<Text>,
 }
 
-/// Why no run was begun.
+/// Units of which nothing is recorded any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+pub struct Forgotten {
+    /// Their full names.
+    pub units: Vec<Text>,
+    /// Those with an open run, which goes on from zero.
+    pub open: Vec<Text>,
+}
+
+/// Why nothing, or not everything, was forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MarkError {
-    /// There is no such unit.
-    NotFound(NotFound),
+pub enum ForgetError {
+    /// It is not known what.
+    Name(NameError),
     /// As a sentence.
     Refused(String),
 }
 
-/// No unit has this name.
+impl From<NameError> for ForgetError {
+    fn from(error: NameError) -> Self {
+        Self::Name(error)
+    }
+}
+
+/// Why no run was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotFound {
-    /// What was asked for.
-    pub unit: Text,
-    /// Names like it, see [`super::near::near`].
-    pub near: Vec<Text>,
+pub enum MarkError {
+    /// It is not known of which unit.
+    Name(NameError),
+    /// As a sentence.
+    Refused(String),
+}
+
+/// It is not known which unit a name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// None.
+    NotFound {
+        /// What was asked for.
+        unit: Text,
+        /// Names like it, see [`super::names::near`].
+        near: Vec<Text>,
+    },
+    /// One of several.
+    Ambiguous {
+        /// What was asked for.
+        unit: Text,
+        /// Those.
+        candidates: Vec<Text>,
+    },
 }
 
 /// A fact that was not known before.

@@ -4,6 +4,7 @@
 //! knew another knows that reads it. To apply a record twice changes nothing but counts of losses,
 //! which may then be too large.
 
+mod forget;
 mod invocation;
 mod losses;
 mod place;
@@ -19,6 +20,7 @@ use harden_common::{ExecutableId, kind};
 use jiff::Timestamp;
 
 use self::{
+    forget::Forgotten,
     invocation::Invocations,
     losses::{Unowned, add, increase},
     place::{Cgroup, Home},
@@ -61,6 +63,8 @@ pub struct State {
     /// By the id of the unit's own cgroup.
     invocations: BTreeMap<u64, Invocations>,
     units: BTreeMap<Text, Unit>,
+    /// Since this kernel side was loaded.
+    forgotten: BTreeMap<Text, Forgotten>,
     /// All that was lost so far.
     losses: BTreeMap<Word, u64>,
     /// The part of it that may have been of any run.
@@ -158,6 +162,7 @@ impl State {
                     self.touch(cgroup);
                 }
             }
+            Record::Forget { unit, run, is_over } => self.forgotten(unit, run, is_over),
             Record::Losses { all, unowned, time } => {
                 self.losses = all;
                 self.lost(unowned, time);
@@ -183,6 +188,7 @@ impl State {
         self.slots.clear();
         self.cgroups.clear();
         self.marks.clear();
+        self.renew_forgotten();
         self.losses.clear();
         self.unowned = Unowned::default();
         self.invocations.clear();
@@ -465,6 +471,7 @@ impl State {
         }];
         records.extend(self.unowned.records(&self.losses));
         records.extend(self.marks.iter().map(|(number, mark)| mark.record(*number)));
+        records.extend(self.forgotten_records());
         // Parents before children: a unit is known by its own cgroup.
         let mut cgroups: Vec<_> = self.cgroups.iter().collect();
         cgroups.sort_by_key(|(_, cgroup)| cgroup.path.len());
@@ -542,10 +549,14 @@ impl State {
         if self.slots.contains_key(&slot) {
             return;
         }
-        let Some(home) = self.home(owner) else {
+        let Some(mut home) = self.home(owner) else {
             return;
         };
-        self.open_run(&home);
+        if self.is_forgotten(&home) {
+            home.run = forget::nowhere();
+        } else {
+            self.open_run(&home);
+        }
         self.slots.insert(slot, home);
     }
 }

@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{aside::move_aside, step::step};
+use super::{
+    aside::{self, move_aside},
+    step::step,
+};
 use crate::observation::{self, Observation, ReadError, Text};
 use crate::output::{self, Ours, Output, WriteError, file_stem};
 
@@ -170,6 +173,43 @@ impl Store {
         staged.commit()?;
         step("save-end");
         Ok(())
+    }
+
+    /// Removes the file of `unit`, and those of it that were moved aside. One that is not there is no error.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn forget(&mut self, unit: &Text) -> Result<(), StoreError> {
+        let stem = file_stem(unit);
+        let path = self.path(&stem);
+        let mut gone = aside::of(&path).map_err(|error| StoreError::io(&path, error))?;
+        gone.push(path);
+        for path in gone {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io(&path, error));
+                }
+                _ => {}
+            }
+        }
+        self.unread.remove(&stem);
+        Ok(())
+    }
+
+    /// Whether a file of `unit` was moved aside.
+    #[must_use]
+    pub fn has_aside(&self, unit: &Text) -> bool {
+        let path = self.path(&file_stem(unit));
+        aside::of(&path).is_ok_and(|files| !files.is_empty())
+    }
+
+    /// The files that were moved aside and are there still, those of the journal among them.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<Text> {
+        let state = self.directory.parent().unwrap_or(&self.directory);
+        let directories = [state, &self.directory].into_iter();
+        let found = directories.flat_map(|directory| aside::all(directory).unwrap_or_default());
+        found.map(|path| error::text(&path)).collect()
     }
 
     fn path(&self, stem: &str) -> PathBuf {

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::request::{Time, UnitSummary};
-use crate::observation::{CapabilityCheck, Executable, Observation, Seen};
+use super::request::{Time, UnitState, UnitSummary};
+use crate::{
+    observation::{CapabilityCheck, Executable, Observation, Seen},
+    policy::Verdict,
+};
 
-/// The figures of `observation`.
+/// The figures of `observation`, of a unit in this state.
 #[must_use]
-pub fn summarise(observation: &Observation) -> UnitSummary {
+pub fn summarise(observation: &Observation, state: UnitState) -> UnitSummary {
+    let (verdict, tests) = Verdict::of(observation);
     let facts = || {
         observation
             .runs
@@ -41,6 +45,9 @@ pub fn summarise(observation: &Observation) -> UnitSummary {
         .collect();
     UnitSummary {
         unit: observation.name.clone(),
+        state,
+        verdict: verdict.into(),
+        tests: tests as u64,
         executables: executables.into_iter().collect(),
         runs: observation.runs.len() as u64,
         calls: calls.len() as u64,
@@ -82,7 +89,7 @@ mod tests {
     fn what_is_in_the_example_is_counted() {
         let json = include_bytes!("../../tests/fixtures/observation.json");
         let observation = crate::observation::from_json(json).unwrap();
-        let summary = summarise(&observation);
+        let summary = summarise(&observation, UnitState::Active);
         let whole = serde_json::to_value(&observation).unwrap();
         let mut firsts = Vec::new();
         collect_firsts(&whole, &mut firsts);

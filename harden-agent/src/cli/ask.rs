@@ -1,17 +1,22 @@
 //! What the commands that ask the agent have in common.
 
 use std::{
-    ffi::OsString,
+    ffi::OsStr,
     io::{self, Write},
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
+use anyhow::Context as _;
 use clap::Args;
 
+use super::{snapshot::NoRuns, status::AgentFailed};
 use crate::{
-    agent::control::{self, AgentError, Client, ClientError, SOCKET},
-    observation::Text,
+    agent::{
+        control::{self, AgentError, Client, ClientError, SOCKET},
+        names,
+    },
+    observation::{self, Observation, Text},
 };
 
 /// Where the agent is.
@@ -57,19 +62,49 @@ fn wait<T>(work: impl Future<Output = Result<T, ClientError>>) -> anyhow::Result
 /// The exit status for an error of a command that asks the agent.
 #[must_use]
 pub fn failure_status(error: &anyhow::Error) -> u8 {
+    if error.is::<NoRuns>() {
+        return 7;
+    }
+    if error.is::<AgentFailed>() {
+        return 8;
+    }
     match error.downcast_ref() {
         Some(ClientError::NoAgent { .. }) => 3,
         Some(
             ClientError::Denied { .. } | ClientError::Refused(AgentError::PermissionDenied { .. }),
         ) => 4,
-        Some(ClientError::Refused(AgentError::UnitNotFound { .. })) => 5,
+        Some(ClientError::Refused(
+            AgentError::UnitNotFound { .. } | AgentError::UnitAmbiguous { .. },
+        )) => 5,
         _ => 1,
     }
 }
 
-/// A name as it stands on the command line: byte for byte.
-pub fn name(argument: &OsString) -> Text {
-    Text::from(argument.as_bytes())
+/// A unit's name from the command line: as `harden units` prints it, or byte for byte.
+pub fn name(argument: &OsStr) -> Text {
+    names::as_printed(argument.as_bytes())
+}
+
+/// The observation in a file, where there is one of that name; else what the agent has of the unit.
+///
+/// # Errors
+/// The file cannot be read; or there is none, and the agent does not know the unit, or does not answer.
+pub fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observation> {
+    let path = Path::new(argument);
+    let is_json = path.extension() == Some("json".as_ref());
+    if is_json || path.exists() {
+        return Ok(observation::read(path)?);
+    }
+    let shown = Text::from(argument.as_bytes());
+    let found = ask.observations(&[name(argument)]);
+    let found = found.map_err(|error| match error.downcast_ref() {
+        Some(ClientError::NoAgent { .. }) => {
+            error.context(format!("there is no file {shown}, and no agent to ask"))
+        }
+        _ => error,
+    })?;
+    let json = found.first().context("the agent has nothing of it")?;
+    Ok(observation::from_json(json.as_bytes())?)
 }
 
 /// Prints `text`. Returns whether anybody reads on: `harden units | head`.
@@ -108,6 +143,13 @@ mod tests {
                 refused(AgentError::UnitNotFound {
                     unit: "a".into(),
                     near: Vec::new(),
+                }),
+                5,
+            ),
+            (
+                refused(AgentError::UnitAmbiguous {
+                    unit: "a".into(),
+                    candidates: Vec::new(),
                 }),
                 5,
             ),

@@ -1,23 +1,28 @@
 //! `harden diff`: what one observation has seen and the other has not.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeSet, ffi::OsString, fmt::Write as _};
 
 use clap::Args;
 use serde_json::json;
 
-use super::ask;
-use crate::observation::{self, Fact, Observation, Run};
+use super::ask::{self, Ask};
+use crate::observation::{Fact, Observation, Run};
 
 /// `harden diff`
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// One observation, a JSON file
-    pub one: PathBuf,
+    /// One observation, a JSON file; or a unit, as the agent's `harden units` lists it
+    #[arg(value_name = "OBSERVATION|UNIT")]
+    pub one: OsString,
     /// The other
-    pub other: PathBuf,
+    #[arg(value_name = "OBSERVATION|UNIT")]
+    pub other: OsString,
     /// Say it in JSON, one object a line
     #[arg(long)]
     pub json: bool,
+    /// Where to ask
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 impl Diff {
@@ -25,10 +30,10 @@ impl Diff {
     /// first, `+` those of the second.
     ///
     /// # Errors
-    /// One cannot be read.
+    /// One cannot be read, or no agent knows the unit.
     pub fn run(&self) -> anyhow::Result<u8> {
-        let one = observation::read(&self.one)?;
-        let other = observation::read(&self.other)?;
+        let one = ask::observation(&self.one, &self.ask)?;
+        let other = ask::observation(&self.other, &self.ask)?;
         let lines = differences(&one, &other, self.json);
         ask::print(&lines)?;
         Ok(u8::from(!lines.is_empty()))

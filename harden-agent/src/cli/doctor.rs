@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ask;
 use crate::doctor::{Questions, Report};
 
 /// `harden doctor`
@@ -15,8 +16,8 @@ pub struct Doctor {
     /// Show the end of the verifier's log of each refused program
     #[arg(short, long)]
     pub verbose: bool,
-    /// Look whether these processes run under a filter already: a systemd unit, a cgroup's path
-    /// that begins with a slash, or a process number
+    /// Look whether these processes run under a filter already: a systemd unit, as `harden units` prints it or in
+    /// short, a cgroup's path that begins with a slash, or a process number
     #[arg(long, value_name = "NAME")]
     pub unit: Vec<String>,
     /// Programs, to see whether capabilities can be set on their files [default: harden, /usr/bin]
@@ -31,8 +32,13 @@ impl Doctor {
     /// The report cannot be printed.
     pub fn run(&self) -> anyhow::Result<u8> {
         use std::io::Write;
+        let units = self.unit.iter().map(|unit| {
+            let unit = ask::name(unit.as_ref());
+            String::from_utf8_lossy(unit.as_bytes()).into_owned()
+        });
+        let units: Vec<String> = units.collect();
         let report = Report::make(&Questions {
-            units: &self.unit,
+            units: &units,
             programs: &self.programs,
         });
         let text = if self.json {

@@ -1,10 +1,11 @@
 //! `harden mark`: begin a named run, or end it.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, os::unix::ffi::OsStrExt as _};
 
 use clap::Args;
 
 use super::ask::{self, Ask};
+use crate::observation::Text;
 
 /// `harden mark`
 #[derive(Debug, Args)]
@@ -32,8 +33,8 @@ impl Mark {
     /// # Errors
     /// No agent answers, or it says no.
     pub fn run(&self) -> anyhow::Result<()> {
-        let name = self.name.as_ref().map(ask::name);
-        let unit = self.unit.as_ref().map(ask::name);
+        let name = self.name.as_ref().map(|name| Text::from(name.as_bytes()));
+        let unit = self.unit.as_deref().map(ask::name);
         let marked = self.ask.agent(async |agent| match &name {
             Some(name) => agent.mark(name, unit.as_ref()).await,
             None => agent.unmark(unit.as_ref()).await,

@@ -5,6 +5,8 @@ mod ask;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
+mod failure;
+pub mod forget;
 pub mod generate;
 pub mod mark;
 pub mod merge;
@@ -18,6 +20,8 @@ pub mod units;
 pub mod watch;
 
 use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
 
 /// Confinement profiles for Linux daemons, from what the kernel saw them do.
 #[derive(Debug, Parser)]
@@ -42,7 +46,8 @@ pub enum Command {
     Merge(merge::Merge),
     /// Say which facts only one of two observations has
     ///
-    /// The exit status is 0 if they have the same, 1 if not, and 2 if one cannot be read, as of diff(1).
+    /// The exit status is 0 if they have the same, 1 if not, and 2 if one cannot be read or no agent knows
+    /// the unit, as of diff(1).
     Diff(diff::Diff),
     /// Tell where a word of a profile comes from: which program, in which runs, when, how often, by which hook
     ///
@@ -64,19 +69,25 @@ pub enum Command {
     Units(units::Units),
     /// Say how the agent does
     ///
-    /// The exit status is that of `harden units`, and 6 if the agent answers and something is
-    /// wrong with it: it says what.
+    /// The exit status is that of `harden units`, 6 if the agent answers and something is wrong with it, and 8 if
+    /// systemd has started it and it failed: it says what.
     Status(status::Status),
     /// Write the observation of units and files from it, as recorded so far
     ///
-    /// The exit status is that of `harden units`, and 5 if a unit is not known. Then, and after any
-    /// other error, no file is written.
+    /// The exit status is that of `harden units`, 5 if a unit is not known, and 7 if nothing is recorded of one: then
+    /// the files of the others are written, and after any other error none. With --all, units of which nothing is
+    /// recorded are left out.
     Snapshot(snapshot::Snapshot),
     /// Begin a named run in the agent, such as a test case, and print its identifier; needs root
     ///
     /// The exit status is that of `harden units`, and 5 if the unit is not known. At 0, whatever a
     /// unit does from now on counts for the new run.
     Mark(mark::Mark),
+    /// Drop what the agent has recorded of units, in memory and on disk; needs root
+    ///
+    /// A run that is open goes on from zero. The exit status is that of `harden units`, and 5 if a unit is not
+    /// known; then nothing is dropped.
+    Forget(forget::Forget),
     /// Print every new fact as the agent finds it, one a line
     ///
     /// The exit status is 0 after Ctrl-C or when the agent ends, else that of `harden units`.
@@ -104,8 +115,30 @@ impl Cli {
             Command::Status(status) => status.run(),
             Command::Snapshot(snapshot) => snapshot.run().map(|()| 0),
             Command::Mark(mark) => mark.run().map(|()| 0),
+            Command::Forget(forget) => forget.run().map(|()| 0),
             Command::Watch(watch) => watch.run().map(|()| 0),
             Command::Generate(generate) => generate.run().map(|()| 0),
+        }
+    }
+
+    /// Whether errors are to be said in JSON, as everything else.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        match &self.command {
+            Command::Run(run) => run.json,
+            Command::Diff(diff) => diff.json,
+            Command::Doctor(doctor) => doctor.json,
+            Command::Units(units) => units.json,
+            Command::Status(status) => status.json,
+            Command::Snapshot(snapshot) => snapshot.json,
+            Command::Mark(mark) => mark.json,
+            Command::Forget(forget) => forget.json,
+            Command::Watch(watch) => watch.json,
+            Command::Render(_)
+            | Command::Merge(_)
+            | Command::Explain(_)
+            | Command::Agent(_)
+            | Command::Generate(_) => false,
         }
     }
 

@@ -22,8 +22,9 @@ use super::{
     profile::{Format, ProfileArgs, Renderer},
 };
 use crate::{
-    observation::{self, Text},
+    observation::{self, Observation, Text},
     output::{self, Ours, Output, file_stem},
+    policy::{Id, Warning},
     target::disks::Disks,
 };
 
@@ -55,9 +56,13 @@ impl Snapshot {
     /// Asks, decides, writes, and prints where.
     ///
     /// # Errors
-    /// No agent answers, it says no, or a file cannot be written; then none is.
+    /// No agent answers, it says no, or a file cannot be written; then none is. A unit that was named has no run: the
+    /// files of the others are written.
     pub fn run(&self) -> anyhow::Result<()> {
-        let outputs = self.outputs()?;
+        let (without, shots): (Vec<Shot>, Vec<Shot>) =
+            self.shots()?.into_iter().partition(Shot::is_empty);
+        let without: Vec<Text> = without.into_iter().map(|shot| shot.unit).collect();
+        let outputs: Vec<Output> = shots.iter().flat_map(|shot| shot.outputs.clone()).collect();
         output::write(&self.profile.out, &outputs, self.profile.force)?;
         let files: Vec<Text> = outputs
             .iter()
@@ -66,20 +71,35 @@ impl Snapshot {
             .collect();
         let mut text = String::new();
         if self.json {
-            writeln!(text, "{}", serde_json::json!({ "files": files }))?;
+            let warnings: BTreeMap<String, &[Warning]> = shots
+                .iter()
+                .map(|shot| (shot.unit.to_string(), shot.warnings.as_slice()))
+                .collect();
+            let said = serde_json::json!({
+                "files": files,
+                "warnings": warnings,
+                "without_runs": without,
+            });
+            writeln!(text, "{said}")?;
         } else {
             for file in &files {
                 writeln!(text, "{file}")?;
             }
+            for shot in &shots {
+                shot.warn();
+            }
         }
         ask::print(&text)?;
-        Ok(())
+        match without {
+            without if without.is_empty() || self.all => Ok(()),
+            without => Err(NoRuns(without).into()),
+        }
     }
 
-    /// The files, in the order of the observations. Each is worked on as it comes, by whatever processor is free: a
+    /// What there is of each unit, in the order of the observations. Each is worked on as it comes, by whatever processor is free: a
     /// profile is a few milliseconds of plain computing, and the agent takes as long for the next.
-    fn outputs(&self) -> anyhow::Result<Vec<Output>> {
-        let units: Vec<Text> = self.units.iter().map(ask::name).collect();
+    fn shots(&self) -> anyhow::Result<Vec<Shot>> {
+        let units: Vec<Text> = self.units.iter().map(|unit| ask::name(unit)).collect();
         let (sender, observations) = mpsc::channel();
         let observations = Mutex::new(observations);
         let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -97,15 +117,16 @@ impl Snapshot {
             let observations = &observations;
             let work = || {
                 let renderer = renderer.clone();
-                scope.spawn(move || files(observations, renderer))
+                let silenced = &self.profile.silence;
+                scope.spawn(move || shots(observations, renderer, silenced))
             };
             let workers: Vec<_> = (0..processors).map(|_| work()).collect();
-            let mut outputs = BTreeMap::new();
+            let mut shots = BTreeMap::new();
             for worker in workers {
-                outputs.extend(joined(worker)?);
+                shots.extend(joined(worker)?);
             }
             joined(asking)?;
-            Ok(outputs.into_values().flatten().collect())
+            Ok(shots.into_values().collect())
         })
     }
 
@@ -123,13 +144,44 @@ fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<
     result.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-/// The files of the observations that are left, each by its number.
-fn files(
+/// What there is of one unit.
+struct Shot {
+    unit: Text,
+    /// None if it has no run.
+    outputs: Vec<Output>,
+    warnings: Vec<Warning>,
+}
+
+impl Shot {
+    fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// As `harden run` has them, and of which unit.
+    fn warn(&self) {
+        for Warning { id, text } in &self.warnings {
+            eprintln!("warning[{id}]: {}: {text}", self.unit);
+        }
+    }
+}
+
+/// Units that were named have no run.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "nothing is recorded of {}, so no file was written for it\nsee `harden units`: a silent unit has done nothing yet \
+     that could be recorded",
+    .0.iter().map(Text::to_string).collect::<Vec<_>>().join(", ")
+)]
+pub struct NoRuns(Vec<Text>);
+
+/// What there is of the observations that are left, each by its number.
+fn shots(
     observations: &Mutex<Receiver<(usize, String)>>,
     mut renderer: Option<Renderer>,
-) -> anyhow::Result<BTreeMap<usize, Vec<Output>>> {
+    silenced: &[Id],
+) -> anyhow::Result<BTreeMap<usize, Shot>> {
     let mut disks = Disks::default();
-    let mut outputs = BTreeMap::new();
+    let mut shots = BTreeMap::new();
     let next = || {
         let waiting = observations.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.recv().ok()
@@ -137,6 +189,15 @@ fn files(
     while let Some((number, json)) = next() {
         let mut observation = observation::from_json(json.as_bytes())
             .context("the agent's observation cannot be read; it may be of another version: sudo systemctl restart harden")?;
+        let mut shot = Shot {
+            unit: observation.name.clone(),
+            outputs: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if has_nothing(&observation) {
+            shots.insert(number, shot);
+            continue;
+        }
         disks.look(&mut observation);
         let mut files = vec![Output {
             name: format!("{}.observation.json", file_stem(&observation.name)),
@@ -145,10 +206,20 @@ fn files(
         }];
         if let Some(renderer) = &mut renderer {
             files.extend(renderer.outputs(&observation)?);
+            shot.warnings = renderer.policy(&observation)?.warnings;
+            shot.warnings
+                .retain(|warning| !silenced.contains(&warning.id));
         }
-        outputs.insert(number, files);
+        shot.outputs = files;
+        shots.insert(number, shot);
     }
-    Ok(outputs)
+    Ok(shots)
+}
+
+/// Whether no program was seen in any run: a profile for that would refuse everything.
+fn has_nothing(observation: &Observation) -> bool {
+    let mut runs = observation.runs.values();
+    runs.all(|run| run.executables.is_empty() && run.control.is_empty())
 }
 
 #[cfg(test)]
@@ -168,7 +239,6 @@ mod tests {
             tests::{Agent, observation},
         },
         cli::Cli,
-        observation::Observation,
     };
 
     /// Runs the command. The profile is for a Firejail named here, so that none is asked.
@@ -254,6 +324,33 @@ mod tests {
         );
         assert_eq!(cli.failure_status(&error), 5);
         assert!(files(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn a_unit_without_runs_gets_no_file_and_the_others_theirs() {
+        let mut silent = observation("silent.service");
+        silent.runs.clear();
+        let agent = Agent::with(
+            Limits::default(),
+            vec![observation("cron.service"), silent],
+            None,
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let units = ["cron.service", "silent.service"];
+        let (cli, result) = harden(&agent, directory.path(), &units);
+        let error = result.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("nothing is recorded of silent.service, so"),
+            "{error}"
+        );
+        assert_eq!(cli.failure_status(&error), 7);
+        let expected = ["cron.service.observation.json", "cron.service.profile"];
+        assert_eq!(files(directory.path()), expected.map(str::to_owned).into());
+        // Who asks for all of them asks for those that there are.
+        harden(&agent, directory.path(), &["--all"]).1.unwrap();
+        assert_eq!(files(directory.path()), expected.map(str::to_owned).into());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `harden status`: how the agent does.
 
+use std::{collections::BTreeMap, path::Path};
+
 use clap::Args;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
@@ -9,8 +11,13 @@ use super::{
     units::age,
 };
 use crate::{
-    agent::request::{self, KernelSide},
+    agent::{
+        config::OWN_UNIT,
+        control::{ClientError, SOCKET},
+        request::{self, KernelSide},
+    },
     observation::Text,
+    target::systemd,
 };
 
 /// `harden status`
@@ -33,15 +40,56 @@ impl Status {
     /// # Errors
     /// No agent answers, or it says no.
     pub fn run(&self) -> anyhow::Result<u8> {
-        let status = self.ask.agent(async |agent| agent.status().await)?;
+        let status = self.ask.agent(async |agent| agent.status().await);
+        let status = status.map_err(|error| self.explain(error))?;
         let text = if self.json {
             format!("{}\n", serde_json::to_string_pretty(&status)?)
         } else {
             text(&status, Timestamp::now())
         };
         ask::print(&text)?;
-        Ok(if status.errors.is_empty() { 0 } else { WRONG })
+        let is_well = status.errors.is_empty() && status.set_aside.is_empty();
+        Ok(if is_well { 0 } else { WRONG })
     }
+
+    /// Why nobody answers, where systemd knows.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let is_absent = matches!(error.downcast_ref(), Some(ClientError::NoAgent { .. }));
+        if !is_absent || self.ask.socket != Path::new(SOCKET) {
+            return error;
+        }
+        systemd::properties(
+            OWN_UNIT,
+            &["ActiveState", "SubState", "Result", "ExecMainStatus"],
+        )
+        .and_then(|properties| failed(&properties))
+        .map_or(error, Into::into)
+    }
+}
+
+/// The agent was started, and is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AgentFailed(String);
+
+/// What became of the agent, where it was started and failed.
+fn failed(properties: &BTreeMap<String, String>) -> Option<AgentFailed> {
+    let property = |name: &str| properties.get(name).map_or("", String::as_str);
+    let is_failed = property("ActiveState") == "failed" || property("SubState") == "auto-restart";
+    if is_failed {
+        let again = if property("SubState") == "auto-restart" {
+            ", and is started again"
+        } else {
+            ""
+        };
+        return Some(AgentFailed(format!(
+            "the agent was started and failed ({}, exit status {}){again}\nwhy: journalctl -t harden -u harden; then: \
+             sudo systemctl restart harden",
+            property("Result"),
+            property("ExecMainStatus")
+        )));
+    }
+    None
 }
 
 fn text(status: &request::Status, now: Timestamp) -> String {
@@ -84,6 +132,13 @@ fn text(status: &request::Status, now: Timestamp) -> String {
         table.add_row([format!("{} by", plain(kind)), plain(hook)]);
     }
     let mut text = format!("{table}\n");
+    for file in &status.set_aside {
+        text.extend([
+            "set aside: ",
+            &file.to_string(),
+            " could not be used; look at it, then remove it, or `harden forget` its unit\n",
+        ]);
+    }
     for error in &status.errors {
         text.extend(["wrong: ", &plain(error), "\n"]);
     }
@@ -103,8 +158,37 @@ mod tests {
         assert!(text.contains("12 of 4096"), "{text}");
         assert!(text.contains("lsm:file_open"), "{text}");
         assert!(
+            text.contains("\nset aside: /var/lib/harden/journal.1.corrupt-1 could not be used"),
+            "{text}"
+        );
+        assert!(
             text.ends_with("wrong: /var/lib/harden: No space\\x1B[0m left\\non device\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn who_failed_is_told_from_who_was_not_started() {
+        let properties = |state: &str, below: &str| {
+            let pairs = [
+                ("ActiveState", state),
+                ("SubState", below),
+                ("Result", "exit-code"),
+                ("ExecMainStatus", "1"),
+            ];
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into()
+        };
+        assert!(failed(&properties("inactive", "dead")).is_none());
+        assert!(failed(&properties("activating", "start")).is_none());
+        assert!(failed(&BTreeMap::new()).is_none());
+        for (state, below) in [("failed", "failed"), ("activating", "auto-restart")] {
+            let failed = failed(&properties(state, below)).unwrap().to_string();
+            assert!(
+                failed.starts_with("the agent was started and failed (exit-code, exit status 1)"),
+                "{failed}"
+            );
+        }
     }
 }

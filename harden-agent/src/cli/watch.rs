@@ -4,11 +4,14 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::ask::{self, Ask};
+use super::{
+    ask::{self, Ask},
+    units,
+};
 use crate::agent::{
     control::{AgentError, ClientError},
-    near::near,
-    request::NewFact,
+    names,
+    request::{NameError, NewFact},
 };
 
 /// `harden watch`
@@ -30,21 +33,14 @@ impl Watch {
     /// # Errors
     /// No agent answers, or it says no.
     pub fn run(&self) -> anyhow::Result<()> {
-        let unit = self.unit.as_ref().map(ask::name);
+        let unit = self.unit.as_deref().map(ask::name);
         let mut printed = Ok(());
         let watched = self.ask.agent(async |agent| {
             if let Some(unit) = &unit {
                 // It may well come later; a typing error never does.
-                let units = agent.units().await?;
-                let names: Vec<_> = units.iter().map(|summary| &summary.unit).collect();
-                if !names.contains(&unit) {
-                    eprintln!(
-                        "harden: {}",
-                        AgentError::UnitNotFound {
-                            unit: unit.clone(),
-                            near: near(unit, names),
-                        }
-                    );
+                let known = units::names(&agent.units().await?);
+                if let Err(error @ NameError::NotFound { .. }) = names::resolve(unit, &known) {
+                    eprintln!("harden: {}", AgentError::from(error));
                 }
             }
             let each =

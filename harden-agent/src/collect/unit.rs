@@ -191,6 +191,14 @@ impl Unit {
         name::is_made_up(&self.name)
     }
 
+    /// Whether it is no unit, but what the facts of many are kept under: see [`Self::kind`] and [`Self::key`].
+    #[must_use]
+    pub fn is_kind(&self) -> bool {
+        self.name.starts_with(name::MADE_UP)
+            || name::is_template(&self.name)
+            || self.name == name::SESSIONS
+    }
+
     /// What its facts are kept under, in one run after the other: itself, or, where the name was made
     /// up, `run:EXECUTABLE` of the same manager, for the first program that it ran. That is no unit's
     /// name: it holds a `/`.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,6 +11,7 @@ use std::{
 use serde::Serialize;
 
 use super::{ask, check::Check, mounts::Mount, safe};
+use crate::collect::unit;
 use crate::observation::Text;
 use crate::proc;
 
@@ -79,6 +81,13 @@ fn processes(name: &str, mounts: &[Mount], unit: &mut Unit) -> Result<BTreeSet<u
         .find(|mount| mount.file_system == "cgroup2")
         .map(|mount| mount.point.clone())
         .ok_or("no cgroup version 2 is mounted")?;
+    let is_cgroup = |path| root.join(path).is_dir();
+    if let Ok(named) = name.parse::<unit::Unit>()
+        && !name.strip_prefix('/').is_some_and(is_cgroup)
+        && (!named.is_of_system() || named.is_kind())
+    {
+        return of_manager(&named, &root, unit);
+    }
     if let Some(path) = name.strip_prefix('/') {
         unit.cgroup = Some(name.into());
         return in_directory(&root.join(path));
@@ -90,7 +99,7 @@ fn processes(name: &str, mounts: &[Mount], unit: &mut Unit) -> Result<BTreeSet<u
         .filter(|path| !path.as_bytes().is_empty());
     let directory = match told {
         Some(path) => Some(root.join(path.as_path().strip_prefix("/").unwrap_or(path.as_path()))),
-        None => find(&root, name, 0),
+        None => the_one(&root, name)?,
     };
     let loaded = unit
         .properties
@@ -103,15 +112,61 @@ fn processes(name: &str, mounts: &[Mount], unit: &mut Unit) -> Result<BTreeSet<u
             Err("there is no such unit, running or not".to_owned())
         };
     };
-    let below = directory.strip_prefix(&root).unwrap_or(&directory);
-    unit.cgroup = Some(
-        Path::new("/")
-            .join(below)
-            .as_os_str()
-            .as_encoded_bytes()
-            .into(),
-    );
+    unit.cgroup = Some(below(&root, &directory));
     in_directory(&directory)
+}
+
+/// A directory in the tree of cgroups, from the root of the tree.
+fn below(root: &Path, directory: &Path) -> Text {
+    let below = directory.strip_prefix(root).unwrap_or(directory);
+    Path::new("/")
+        .join(below)
+        .as_os_str()
+        .as_encoded_bytes()
+        .into()
+}
+
+/// The processes of a unit that another systemd than this machine's has started, or of what many units are kept under:
+/// as `harden units` prints both.
+fn of_manager(named: &unit::Unit, root: &Path, unit: &mut Unit) -> Result<BTreeSet<u32>, String> {
+    if named.is_kind() {
+        return Err(
+            "it is what many units are kept under when they have ended; name one that is running"
+                .to_owned(),
+        );
+    }
+    let manager = root.join(
+        named
+            .manager()
+            .as_path()
+            .strip_prefix("/")
+            .unwrap_or(Path::new("")),
+    );
+    let mut found = Vec::new();
+    find(&manager, &|name| name == named.name(), 0, &mut found);
+    let Some(directory) = found.into_iter().next() else {
+        return Err("there is no such unit running".to_owned());
+    };
+    unit.cgroup = Some(below(root, &directory));
+    in_directory(&directory)
+}
+
+/// The directory of the unit in the tree of cgroups, whose ending may be left out.
+fn the_one(root: &Path, name: &str) -> Result<Option<PathBuf>, String> {
+    let mut found = Vec::new();
+    let is_meant = |own: &OsStr| own == name || own.to_str().is_some_and(|own| is_short(name, own));
+    find(root, &is_meant, 0, &mut found);
+    if found.len() > 1 {
+        let paths: Vec<String> = found
+            .iter()
+            .map(|path| below(root, path).to_string())
+            .collect();
+        return Err(format!(
+            "several have that name; name one of {}",
+            paths.join(", ")
+        ));
+    }
+    Ok(found.pop())
 }
 
 /// What `systemctl show` answers; nothing where it cannot be asked, or `name` is an option.
@@ -130,18 +185,25 @@ fn properties(text: &str) -> BTreeMap<String, Text> {
         .collect()
 }
 
-/// The directory called `name` in the tree of cgroups, which is no deeper than this.
-fn find(directory: &Path, name: &str, depth: u32) -> Option<PathBuf> {
+/// Whether `short` is the name of a unit without its ending.
+fn is_short(short: &str, unit: &str) -> bool {
+    let stem = unit.rsplit_once('.').map(|(stem, _)| stem);
+    stem == Some(short) && unit::Unit::of_system(unit).is_some()
+}
+
+/// The directories in the tree of cgroups that have such a name; the tree is no deeper than this.
+fn find(directory: &Path, is_meant: &dyn Fn(&OsStr) -> bool, depth: u32, found: &mut Vec<PathBuf>) {
     const DEEPEST: u32 = 32;
     if depth > DEEPEST {
-        return None;
+        return;
     }
-    let below = directories(directory);
-    below
-        .iter()
-        .find(|path| path.file_name().is_some_and(|found| found == name))
-        .cloned()
-        .or_else(|| below.iter().find_map(|path| find(path, name, depth + 1)))
+    for below in directories(directory) {
+        if below.file_name().is_some_and(is_meant) {
+            found.push(below);
+        } else {
+            find(&below, is_meant, depth + 1, found);
+        }
+    }
 }
 
 fn directories(path: &Path) -> Vec<PathBuf> {

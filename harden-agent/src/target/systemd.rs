@@ -1,6 +1,6 @@
 //! What the installed systemd says of itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
@@ -13,6 +13,18 @@ pub fn calls() -> Option<BTreeSet<String>> {
     let output = command.output().ok()?;
     let known = listed(&String::from_utf8_lossy(&output.stdout));
     (output.status.success() && !known.is_empty()).then_some(known)
+}
+
+/// These properties of a unit of the system; `None` if it could not be asked.
+#[must_use]
+pub fn properties(unit: &str, names: &[&str]) -> Option<BTreeMap<String, String>> {
+    let mut command = Command::new("systemctl");
+    let wanted = format!("--property={}", names.join(","));
+    let output = command.args(["show", &wanted, "--", unit]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    output.status.success().then(|| pairs.collect())
 }
 
 /// The overall exposure, of 10, of a service whose files hold `text`: `9.6`. `None` if it could not be asked: since 250 it

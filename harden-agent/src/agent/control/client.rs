@@ -22,7 +22,7 @@ use super::{
     service::{StatusReply, Units, Watched},
 };
 use crate::{
-    agent::request::{Marked, NewFact, Status, UnitSummary},
+    agent::request::{Forgotten, Marked, NewFact, Status, UnitSummary},
     observation::Text,
 };
 
@@ -36,6 +36,7 @@ trait Proxy {
         unit: Option<&Text>,
     ) -> zlink::Result<Result<Marked, AgentError>>;
     async fn unmark(&mut self, unit: Option<&Text>) -> zlink::Result<Result<Marked, AgentError>>;
+    async fn forget(&mut self, units: &[Text]) -> zlink::Result<Result<Forgotten, AgentError>>;
     #[zlink(more)]
     async fn watch(
         &mut self,
@@ -147,6 +148,15 @@ impl Client {
     /// [`ClientError`]
     pub async fn unmark(&mut self, unit: Option<&Text>) -> Result<Marked, ClientError> {
         let reply = self.connection.unmark(unit).await;
+        self.answer(reply).await
+    }
+
+    /// Drops what was recorded of these units.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn forget(&mut self, units: &[Text]) -> Result<Forgotten, ClientError> {
+        let reply = self.connection.forget(units).await;
         self.answer(reply).await
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use zlink::{ReplyError, idl, introspect, varlink_service};
 
 use crate::{
-    agent::request::{MARK_LENGTH, MarkError, NotFound},
+    agent::request::{ForgetError, MARK_LENGTH, MarkError, NameError},
     observation::Text,
 };
 
@@ -19,6 +19,13 @@ pub enum AgentError {
         /// Names like it.
         near: Vec<Text>,
     },
+    /// Several units have this short name.
+    UnitAmbiguous {
+        /// What was asked for.
+        unit: Text,
+        /// Their full names.
+        candidates: Vec<Text>,
+    },
     /// The caller may not do this.
     PermissionDenied {
         /// Who may.
@@ -31,6 +38,11 @@ pub enum AgentError {
     },
     /// The run cannot be begun.
     MarkRefused {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing, or not all, was forgotten.
+    ForgetRefused {
         /// Why.
         reason: String,
     },
@@ -64,11 +76,20 @@ impl AgentError {
     }
 }
 
-impl From<NotFound> for AgentError {
-    fn from(error: NotFound) -> Self {
-        Self::UnitNotFound {
-            unit: error.unit,
-            near: error.near,
+impl From<NameError> for AgentError {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::NotFound { unit, near } => Self::UnitNotFound { unit, near },
+            NameError::Ambiguous { unit, candidates } => Self::UnitAmbiguous { unit, candidates },
+        }
+    }
+}
+
+impl From<ForgetError> for AgentError {
+    fn from(error: ForgetError) -> Self {
+        match error {
+            ForgetError::Name(error) => error.into(),
+            ForgetError::Refused(reason) => Self::ForgetRefused { reason },
         }
     }
 }
@@ -76,39 +97,54 @@ impl From<NotFound> for AgentError {
 impl From<MarkError> for AgentError {
     fn from(error: MarkError) -> Self {
         match error {
-            MarkError::NotFound(error) => error.into(),
+            MarkError::Name(error) => error.into(),
             MarkError::Refused(reason) => Self::MarkRefused { reason },
+        }
+    }
+}
+
+impl AgentError {
+    /// What happened.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::UnitNotFound { unit, .. } => format!("no unit {unit} was seen"),
+            Self::UnitAmbiguous { unit, .. } => format!("{unit} is short for several units"),
+            Self::PermissionDenied { needs } => format!("this needs {}", Text::from(needs)),
+            Self::TooManyConnections { limit } => {
+                format!("all {limit} connections to the agent are taken")
+            }
+            Self::MarkRefused { reason } => format!("no run was begun: {}", Text::from(reason)),
+            Self::ForgetRefused { reason } => format!("not forgotten: {}", Text::from(reason)),
+            Self::Stopping => "the agent is about to end".to_owned(),
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let list = |names: &[Text]| {
+            let names: Vec<String> = names.iter().map(Text::to_string).collect();
+            names.join(", ")
+        };
+        match self {
+            Self::UnitNotFound { near, .. } if near.is_empty() => {
+                Some("`harden units` lists them".to_owned())
+            }
+            Self::UnitNotFound { near, .. } => Some(format!("is it {}?", list(near))),
+            Self::UnitAmbiguous { candidates, .. } => {
+                Some(format!("name one of them: {}", list(candidates)))
+            }
+            Self::TooManyConnections { .. } => Some("try again".to_owned()),
+            _ => None,
         }
     }
 }
 
 impl std::fmt::Display for AgentError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::UnitNotFound { unit, near } => {
-                write!(out, "no unit {unit} was seen")?;
-                for (number, name) in near.iter().enumerate() {
-                    let before = if number == 0 { "; is it " } else { ", " };
-                    write!(out, "{before}{name}")?;
-                }
-                out.write_str(if near.is_empty() {
-                    "; `harden units` lists them"
-                } else {
-                    "?"
-                })
-            }
-            Self::PermissionDenied { needs } => write!(out, "this needs {}", Text::from(needs)),
-            Self::TooManyConnections { limit } => {
-                write!(
-                    out,
-                    "all {limit} connections to the agent are taken; try again"
-                )
-            }
-            Self::MarkRefused { reason } => {
-                write!(out, "no run was begun: {}", Text::from(reason))
-            }
-            Self::Stopping => out.write_str("the agent is about to end"),
-        }
+        out.write_str(&self.message())?;
+        self.hint().map_or(Ok(()), |hint| write!(out, "; {hint}"))
     }
 }
 

@@ -23,14 +23,15 @@ use super::{
 };
 use crate::{
     agent::request::{
-        FactKind, KernelSide, MARK_LENGTH, Marked, NewFact, Request, Status, UnitSummary, Watcher,
+        FactKind, Forgotten, KernelSide, MARK_LENGTH, Marked, NameError, NewFact, Request, Status,
+        UnitState, UnitSummary, Verdict, Watcher,
     },
     observation::{Observation, Text},
 };
 
 /// What can be called. zlink takes a call of an unknown method for a known one with the wrong
 /// parameters.
-pub(super) const METHODS: [&str; 8] = [
+pub(super) const METHODS: [&str; 9] = [
     "org.varlink.service.GetInfo",
     "org.varlink.service.GetInterfaceDescription",
     "io.harden.Agent.Units",
@@ -38,6 +39,7 @@ pub(super) const METHODS: [&str; 8] = [
     "io.harden.Agent.Observations",
     "io.harden.Agent.Mark",
     "io.harden.Agent.Unmark",
+    "io.harden.Agent.Forget",
     "io.harden.Agent.Watch",
 ];
 
@@ -107,14 +109,14 @@ async fn ask<T>(
     answer.await.map_err(|_| AgentError::Stopping)
 }
 
-/// What the agent of harden has recorded. The group of the socket may read; root may begin runs.
+/// What the agent of harden has recorded. The group of the socket may read; root may begin runs and drop records.
 #[zlink::service(
     interface = "io.harden.Agent",
     vendor = "harden",
     product = "harden",
     version = env!("CARGO_PKG_VERSION"),
     url = "",
-    types = [UnitSummary, Status, KernelSide, Marked, NewFact, FactKind]
+    types = [UnitSummary, UnitState, Verdict, Status, KernelSide, Marked, Forgotten, NewFact, FactKind]
 )]
 #[expect(clippy::unused_async, reason = "zlink awaits every method")]
 impl Agent {
@@ -169,6 +171,16 @@ impl Agent {
         self.begin(None, unit).await
     }
 
+    /// Drops what was recorded of these units, which may be patterns. A run that is open goes on from zero. For root
+    /// only.
+    async fn forget(&mut self, units: Vec<Text>) -> Result<Forgotten, AgentError> {
+        if self.role != Role::Root {
+            return Err(AgentError::denied_change());
+        }
+        let forgotten = ask(&self.core, |reply| Request::Forget { units, reply }).await?;
+        Ok(forgotten?)
+    }
+
     /// Every new fact of one unit, or of all, from now on. Needs `more`.
     #[zlink(more)]
     async fn watch(
@@ -178,13 +190,10 @@ impl Agent {
     ) -> impl Stream<Item = Result<Reply<Watched>, StreamError>> + Unpin + use<> {
         let (sender, replies) = mpsc::channel(1);
         let core = self.core.clone();
-        let (watcher, facts) = Watcher::new(unit, self.queue);
+        let queue = self.queue;
         tokio::spawn(async move {
             let error = if more {
-                if core.send(Request::Watch(watcher)).await.is_ok() {
-                    send_facts(facts, &sender).await;
-                }
-                AgentError::Stopping.into()
+                watched(&core, unit, queue, &sender).await.into()
             } else {
                 StreamError::Varlink(varlink_service::Error::ExpectedMore)
             };
@@ -222,6 +231,40 @@ async fn send_observations(
         }
     }
     Ok(())
+}
+
+/// Sends the facts of `unit`, or of all, to the end. A unit that is not known yet may come.
+async fn watched(
+    core: &mpsc::Sender<Request>,
+    unit: Option<Text>,
+    queue: usize,
+    sender: &Sender<Watched>,
+) -> AgentError {
+    let unit = match unit {
+        Some(unit) => match full_name(core, unit).await {
+            Ok(unit) => Some(unit),
+            Err(error) => return error,
+        },
+        None => None,
+    };
+    let (watcher, facts) = Watcher::new(unit, queue);
+    if core.send(Request::Watch(watcher)).await.is_ok() {
+        send_facts(facts, sender).await;
+    }
+    AgentError::Stopping
+}
+
+/// The full name of a unit, or what it will be.
+async fn full_name(core: &mpsc::Sender<Request>, unit: Text) -> Result<Text, AgentError> {
+    let units = vec![unit.clone()];
+    match ask(core, |reply| Request::Resolve { units, reply }).await? {
+        Ok(found) => Ok(found.into_iter().next().unwrap_or(unit)),
+        Err(NameError::NotFound { unit, .. }) if !unit.as_bytes().contains(&b'.') => {
+            Ok(Text::from([unit.as_bytes(), b".service"].concat()))
+        }
+        Err(NameError::NotFound { unit, .. }) => Ok(unit),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Until the core drops its end, or the client.

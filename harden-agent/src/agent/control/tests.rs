@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{
     agent::{
-        near::near,
+        names::near,
         request::{
-            FactKind, KernelSide, MarkError, Marked, NewFact, NotFound, Status, Time, Watcher,
+            FactKind, Forgotten, KernelSide, MarkError, Marked, NameError, NewFact, Status, Time,
+            UnitState, UnitSummary, Verdict, Watcher,
         },
         summary::summarise,
     },
@@ -111,6 +112,10 @@ pub(crate) fn observation(name: &str) -> Observation {
     observation
 }
 
+pub(crate) fn summary(observation: &Observation) -> UnitSummary {
+    summarise(observation, UnitState::Active)
+}
+
 fn time() -> Time {
     Time("2026-03-01T12:00:00Z".parse().unwrap())
 }
@@ -132,6 +137,7 @@ pub(crate) fn status(units: usize) -> Status {
         state_directory: "/var/lib/harden".into(),
         losses: BTreeMap::from([("ring".to_owned(), 3)]),
         hooks: BTreeMap::from([("files".to_owned(), "lsm:file_open".to_owned())]),
+        set_aside: vec!["/var/lib/harden/journal.1.corrupt-1".into()],
         errors: vec!["/var/lib/harden: No space left on device".to_owned()],
     }
 }
@@ -154,7 +160,7 @@ pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Rec
         .into_iter()
         .map(|observation| (observation.name.clone(), observation))
         .collect();
-    let not_found = |unit: Text| NotFound {
+    let not_found = |unit: Text| NameError::NotFound {
         near: near(&unit, all.keys()),
         unit,
     };
@@ -162,7 +168,7 @@ pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Rec
     while let Some(request) = requests.recv().await {
         match request {
             Request::Units { reply } => {
-                let _ = reply.send(all.values().map(summarise).collect());
+                let _ = reply.send(all.values().map(summary).collect());
             }
             Request::Status { reply } => {
                 let _ = reply.send(status(all.len()));
@@ -183,7 +189,7 @@ pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Rec
                 let id = Word::new("0b7e").unwrap();
                 let units = match unit {
                     Some(unit) if !all.contains_key(&unit) => {
-                        let _ = reply.send(Err(MarkError::NotFound(not_found(unit))));
+                        let _ = reply.send(Err(MarkError::Name(not_found(unit))));
                         continue;
                     }
                     Some(unit) => vec![unit],
@@ -197,6 +203,16 @@ pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Rec
                     watchers.retain_mut(|watcher| watcher.tell(&fact));
                 }
                 let _ = reply.send(Ok(Marked { id, units }));
+            }
+            Request::Forget { units, reply } => {
+                let missing = units.iter().find(|unit| !all.contains_key(*unit));
+                let _ = reply.send(match missing {
+                    Some(unit) => Err(not_found(unit.clone()).into()),
+                    None => Ok(Forgotten {
+                        open: units.clone(),
+                        units,
+                    }),
+                });
             }
             Request::Watch(watcher) => watchers.push(watcher),
         }
@@ -292,7 +308,7 @@ fn the_interface_describes_itself() {
     assert_eq!(interface.methods().count() + 2, service::METHODS.len());
     // What goes over the wire is what is described.
     let samples = [
-        ("UnitSummary", json!(summarise(&observation("a.service")))),
+        ("UnitSummary", json!(summary(&observation("a.service")))),
         ("Status", json!(status(3))),
         ("NewFact", json!(fact("a.service", "read /"))),
         (
@@ -300,7 +316,16 @@ fn the_interface_describes_itself() {
             json!([KernelSide::Loaded, KernelSide::Adopted]),
         ),
         ("FactKind", json!(FactKind::ALL)),
+        (
+            "UnitState",
+            json!(<UnitState as clap::ValueEnum>::value_variants()),
+        ),
+        (
+            "Verdict",
+            json!(<Verdict as clap::ValueEnum>::value_variants()),
+        ),
         ("Marked", json!({"id": "", "units": []})),
+        ("Forgotten", json!({"units": [], "open": []})),
     ];
     assert_eq!(interface.custom_types().count(), samples.len());
     for described in interface.custom_types() {
@@ -428,6 +453,14 @@ fn each_method_answers() {
     assert_eq!(
         mark["parameters"],
         json!({"id": "0b7e", "units": ["cron.service"]})
+    );
+    let forgotten = wire.call(
+        "io.harden.Agent.Forget",
+        &json!({"units": ["cron.service"]}),
+    );
+    assert_eq!(
+        forgotten["parameters"],
+        json!({"units": ["cron.service"], "open": ["cron.service"]})
     );
     for name in [String::new(), "x".repeat(257)] {
         let refused = wire.call("io.harden.Agent.Mark", &json!({"name": name}));
@@ -724,7 +757,12 @@ fn who_is_in_the_group_reads_and_who_is_not_is_refused() {
         let mut wire = Wire::connect(&socket);
         let units = wire.call("io.harden.Agent.Units", &json!({}));
         let mark = wire.call("io.harden.Agent.Mark", &json!({"name": "case"}));
-        units["error"].is_null() && mark["error"] == "io.harden.Agent.PermissionDenied"
+        let forget = wire.call(
+            "io.harden.Agent.Forget",
+            &json!({"units": ["cron.service"]}),
+        );
+        let denied = |reply: &Value| reply["error"] == "io.harden.Agent.PermissionDenied";
+        units["error"].is_null() && denied(&mark) && denied(&forget)
     });
     for answer in [stranger, refused, member] {
         assert!(
@@ -790,7 +828,7 @@ fn the_client_gets_what_the_agent_has() {
         assert_eq!(client.status().await.unwrap(), status(3));
         let units = client.units().await.unwrap();
         assert_eq!(units.len(), 3);
-        assert_eq!(units[0], summarise(&observation("cron.service")));
+        assert_eq!(units[0], summary(&observation("cron.service")));
         let mut all = Vec::new();
         observations(&socket, &[], |json| {
             all.push(from_json(json.as_bytes()).unwrap());

@@ -52,7 +52,7 @@ impl Core {
         Ok(())
     }
 
-    fn begin_run(
+    pub(super) fn begin_run(
         &mut self,
         id: Word,
         kind: RunKind,

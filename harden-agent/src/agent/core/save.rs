@@ -8,7 +8,6 @@ use std::{
 use super::{Core, CoreError};
 use crate::{
     agent::{journal::JournalError, memory, store::StoreError},
-    collect::unit::Unit,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
 
@@ -89,31 +88,6 @@ impl Core {
         Ok(())
     }
 
-    /// What the facts of `unit` are kept under: itself; what it is one of, as one of many connections is of its template;
-    /// or, where its name was made up, the program that it ran.
-    fn key(&self, unit: &Text) -> Text {
-        let Ok(parsed) = unit.to_string().parse::<Unit>() else {
-            return unit.clone();
-        };
-        if let Some(kind) = parsed.kind() {
-            return Text::from(kind.to_string());
-        }
-        if !parsed.is_transient_random() {
-            return unit.clone();
-        }
-        let runs = self.state.open(unit);
-        let programs = runs.values().flat_map(|run| run.executables.iter());
-        // That which was first seen to do anything.
-        let first = programs.min_by_key(|(_, facts)| {
-            let calls = facts.syscalls.values().flat_map(BTreeMap::values);
-            calls.filter_map(|seen| seen.first).min()
-        });
-        match first {
-            Some((program, _)) => Text::from(parsed.key(program).to_string()),
-            None => unit.clone(),
-        }
-    }
-
     /// Writes what is not on disk. Says whether all of it is now.
     pub(super) fn save_all(&mut self) -> bool {
         let is_whole = self.save_these(self.state.dirty());
@@ -141,7 +115,7 @@ impl Core {
     fn save_these(&mut self, units: Vec<Text>) -> bool {
         let mut kept: BTreeMap<Text, Vec<Text>> = BTreeMap::new();
         for unit in units {
-            kept.entry(self.key(&unit)).or_default().push(unit);
+            kept.entry(self.state.key(&unit)).or_default().push(unit);
         }
         let mut first = None;
         for (key, units) in kept {
@@ -210,12 +184,14 @@ impl Core {
 
     /// Takes out of those to be written the ones that are kept under the same key as `unit`.
     fn take_alike(&mut self, unit: &Text) -> Vec<Text> {
-        let key = self.key(unit);
+        let key = self.state.key(unit);
         if key == *unit {
             return Vec::new();
         }
         let saving = std::mem::take(&mut self.saving);
-        let (alike, rest) = saving.into_iter().partition(|other| self.key(other) == key);
+        let (alike, rest) = saving
+            .into_iter()
+            .partition(|other| self.state.key(other) == key);
         self.saving = rest;
         alike.into()
     }

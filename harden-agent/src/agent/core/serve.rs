@@ -1,13 +1,14 @@
 //! Answers to the control interface.
 
+use std::collections::BTreeSet;
+
 use super::{Core, CoreError};
 use crate::{
     agent::{
-        near::near,
-        request::{MarkError, Marked, NotFound, Request, Status, Time, UnitSummary},
+        names,
+        request::{MarkError, Marked, NameError, Request, Status, Time, UnitState, UnitSummary},
         summary::summarise,
     },
-    collect::unit::Unit,
     observation::{Observation, Text},
     probe::Events,
 };
@@ -54,8 +55,12 @@ impl Core {
                         let (id, units) = self.mark(events, name, unit.as_ref())?;
                         Ok(Marked { id, units })
                     }
-                    Err(missing) => Err(MarkError::NotFound(missing)),
+                    Err(missing) => Err(MarkError::Name(missing)),
                 };
+                let _ = reply.send(answer);
+            }
+            Request::Forget { units, reply } => {
+                let answer = self.forget(events, &units)?;
                 let _ = reply.send(answer);
             }
             Request::Watch(watcher) => self.watchers.push(watcher),
@@ -71,7 +76,7 @@ impl Core {
         }
     }
 
-    fn seen(&mut self, unit: &Text) -> Result<Observation, NotFound> {
+    fn seen(&mut self, unit: &Text) -> Result<Observation, NameError> {
         match self.observation(unit) {
             Ok(observation) => Ok(observation),
             Err(error) => {
@@ -82,14 +87,17 @@ impl Core {
     }
 
     fn summaries(&mut self) -> Vec<UnitSummary> {
+        let living = self.state.living().filter_map(|(_, unit)| unit.cloned());
+        let living: BTreeSet<Text> = living.collect();
         let units = self.units();
         units
             .iter()
             .filter_map(|unit| {
                 let observation = self.seen(unit).ok()?;
                 let last_new = self.state.last_new(unit).map(Time);
-                let summary = summarise(&observation);
-                (summary.runs > 0).then(|| UnitSummary {
+                let state = state(&observation, living.contains(unit))?;
+                let summary = summarise(&observation, state);
+                Some(UnitSummary {
                     last_new: last_new.or(summary.last_new),
                     ..summary
                 })
@@ -97,32 +105,22 @@ impl Core {
             .collect()
     }
 
-    fn resolve(&self, units: &[Text]) -> Result<Vec<Text>, NotFound> {
+    fn resolve(&self, units: &[Text]) -> Result<Vec<Text>, NameError> {
         if units.is_empty() {
             return Ok(self.units().into_iter().collect());
         }
         units.iter().map(|unit| self.resolve_one(unit)).collect()
     }
 
-    /// The full name of a unit: `foo` is `foo.service` where there is one. One of many that has ended is what it was one of.
-    fn resolve_one(&self, unit: &Text) -> Result<Text, NotFound> {
-        let units = self.units();
-        let service = Text::from(format!("{unit}.service"));
-        let parsed = unit.to_string().parse::<Unit>().ok();
-        let kind = parsed.and_then(|unit| unit.kind());
-        let kind = kind.map(|kind| Text::from(kind.to_string()));
-        [Some(unit), Some(&service), kind.as_ref()]
-            .into_iter()
-            .flatten()
-            .find(|name| units.contains(*name))
-            .cloned()
-            .ok_or_else(|| self.missing(unit))
+    /// The full name of a unit.
+    fn resolve_one(&self, unit: &Text) -> Result<Text, NameError> {
+        names::resolve(unit, &self.units())
     }
 
-    fn missing(&self, unit: &Text) -> NotFound {
-        NotFound {
+    fn missing(&self, unit: &Text) -> NameError {
+        NameError::NotFound {
             unit: unit.clone(),
-            near: near(unit, self.state.units()),
+            near: names::near(unit, self.state.units()),
         }
     }
 
@@ -149,6 +147,7 @@ impl Core {
                 .map(|(kind, count)| (kind.to_string(), *count))
                 .collect(),
             hooks: self.probe.hooks(),
+            set_aside: self.store.set_aside(),
             errors: self
                 .faults
                 .iter()
@@ -156,4 +155,16 @@ impl Core {
                 .collect(),
         })
     }
+}
+
+/// The state of a unit of which this was seen; none if there is nothing to tell of it.
+fn state(observation: &Observation, is_living: bool) -> Option<UnitState> {
+    let mut runs = observation.runs.values();
+    if is_living && runs.all(|run| run.executables.is_empty() && run.control.is_empty()) {
+        return Some(UnitState::Silent);
+    }
+    if is_living {
+        return Some(UnitState::Active);
+    }
+    (!observation.runs.is_empty()).then_some(UnitState::Inactive)
 }

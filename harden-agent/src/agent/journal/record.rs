@@ -151,6 +151,15 @@ pub enum Record {
         /// All of it since the slot has this owner.
         losses: BTreeMap<Word, u64>,
     },
+    /// What was recorded of a unit is dropped.
+    Forget {
+        /// The unit.
+        unit: Text,
+        /// The number of the run that began in it then: what comes of earlier ones is not wanted either.
+        run: u64,
+        /// Its file went then, and one that is there is younger.
+        is_over: bool,
+    },
 }
 
 /// What a slot stands for: [`SlotKey`] in a form that does not change with the kernel side's.
@@ -261,6 +270,7 @@ impl Record {
             | Self::Command { .. }
             | Self::Ended { .. }
             | Self::Filtered { .. }
+            | Self::Forget { .. }
             | Self::Losses { .. }
             | Self::Lost { .. } => {
                 out.push(tag::RARE);

@@ -265,6 +265,7 @@ impl State {
             ),
             _ => (RunKind::Invocation, None, invocation.born),
         };
+        let time = time.max(self.forgotten_at(&home.unit));
         let started = self.clock.at(time);
         let unowned = &self.unowned;
         let Some(unit) = self.units.get_mut(&home.unit) else {

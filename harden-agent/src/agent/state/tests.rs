@@ -348,3 +348,103 @@ fn a_unit_that_is_started_again_in_its_cgroup_has_another_run() {
     state.forget_ended();
     assert!(state.is_at_rest(&unit) && state.invoked(7).is_none());
 }
+
+/// The unit of [`records`] is forgotten 30 seconds after the boot, while its run goes on.
+fn forgetting() -> [Record; 2] {
+    let unit = Text::from(UNIT);
+    [
+        Record::Run {
+            number: 2,
+            id: Word::new("from-zero").unwrap(),
+            kind: RunKind::Invocation,
+            label: None,
+            unit: Some(unit.clone()),
+            time: 30 * SECOND,
+        },
+        Record::Forget {
+            unit,
+            run: 2,
+            is_over: false,
+        },
+    ]
+}
+
+fn slot(slot: u32, cgroup: u64, run: u64) -> Record {
+    let owner = Owner {
+        cgroup,
+        run,
+        ..Owner::default()
+    };
+    Record::Slot { slot, owner }
+}
+
+#[test]
+fn what_is_forgotten_stays_so_and_its_run_goes_on_from_zero() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let at = |seconds: i64| boot + SignedDuration::from_secs(seconds);
+    let unit = Text::from(UNIT);
+    let mut state = state(boot);
+    for record in records(boot) {
+        state.apply(record);
+    }
+    let before: Vec<Word> = state.open(&unit).into_keys().collect();
+    forgetting()
+        .into_iter()
+        .for_each(|record| state.apply(record));
+    assert!(state.open(&unit).is_empty() && state.held() == 0);
+    assert_eq!(state.take_forgotten(), [unit.clone()]);
+    assert!(state.take_forgotten().is_empty());
+    // What comes of a slot of before, known or not, and once more.
+    let late = [item(3, 31), slot(9, 7, 1), item_of(9, 4, 32)];
+    late.into_iter().for_each(|record| state.apply(record));
+    state.apply(Record::finals(3, &[1; 8]));
+    assert!(state.open(&unit).is_empty());
+
+    state.apply(slot(4, 7, 2));
+    state.apply(item_of(4, 5, 33));
+    assert_eq!(times(&state), (at(30), at(33), vec![at(33)]));
+    let after: Vec<Word> = state.open(&unit).into_keys().collect();
+    assert_eq!(after, before);
+
+    // Another agent reads the tables, behind a journal that has all of the above.
+    let tables = state.tables();
+    tables.into_iter().for_each(|record| state.apply(record));
+    assert_eq!(times(&state), (at(30), at(33), vec![at(33)]));
+    assert!(state.take_forgotten().is_empty());
+    // Or the tables alone.
+    let mut next = self::state(boot);
+    state
+        .tables()
+        .into_iter()
+        .for_each(|record| next.apply(record));
+    next.apply(item(3, 34));
+    assert!(
+        next.open(&unit)
+            .values()
+            .all(|run| run.executables.is_empty())
+    );
+    next.apply(item_of(4, 5, 35));
+    assert_eq!(times(&next).2, [at(35)]);
+}
+
+#[test]
+fn a_later_invocation_has_the_low_number_of_its_slice_and_counts() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut state = state(boot);
+    let later = [
+        Record::Cgroup {
+            id: 8,
+            parent: 1,
+            born: 40 * SECOND,
+            path: format!("/system.slice/{UNIT}").into_bytes(),
+        },
+        slot(5, 8, 1),
+        item_of(5, 1, 41),
+    ];
+    for record in records(boot).into_iter().chain(forgetting()).chain(later) {
+        state.apply(record);
+    }
+    let runs = state.open(&Text::from(UNIT));
+    assert_eq!(runs.len(), 1);
+    assert!(runs.values().all(|run| !run.executables.is_empty()));
+}

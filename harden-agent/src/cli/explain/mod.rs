@@ -8,10 +8,8 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
 };
 
-use anyhow::Context as _;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -20,8 +18,7 @@ use super::{
     profile::{Decisions, Renderer},
 };
 use crate::{
-    agent::control::ClientError,
-    observation::{self, Abi, Deed, Fact, Observation, Operation, Outcome, Run, RunKind},
+    observation::{Abi, Deed, Fact, Observation, Operation, Outcome, Run, RunKind},
     policy::{Adapted, Evidence, Terms},
 };
 
@@ -53,7 +50,7 @@ impl Explain {
     /// # Errors
     /// The observation or the overrides cannot be read, or no agent knows the unit.
     pub fn run(&self) -> anyhow::Result<u8> {
-        let observation = self.observation()?;
+        let observation = ask::observation(&self.observation, &self.ask)?;
         if self.syscalls {
             ask::print(&calls(&observation))?;
             return Ok(0);
@@ -79,26 +76,6 @@ impl Explain {
             ask::print(&format!("{lines}{found}{denied}"))?;
         }
         Ok(u8::from(found.is_empty() && !given))
-    }
-
-    /// A file, where there is one of that name; else what the agent has of the unit.
-    fn observation(&self) -> anyhow::Result<Observation> {
-        let path = PathBuf::from(&self.observation);
-        let is_path = self.observation.as_bytes().contains(&b'/')
-            || path.extension() == Some("json".as_ref());
-        if is_path || path.exists() {
-            return Ok(observation::read(&path)?);
-        }
-        let found = self.ask.observations(&[ask::name(&self.observation)]);
-        let found = found.map_err(|error| match error.downcast_ref() {
-            Some(ClientError::NoAgent { .. }) => error.context(format!(
-                "there is no file {}, and no agent to ask",
-                path.display()
-            )),
-            _ => error,
-        })?;
-        let json = found.first().context("the agent has nothing of it")?;
-        Ok(observation::from_json(json.as_bytes())?)
     }
 }
 

@@ -8,6 +8,9 @@ const TYPES: [&str; 5] = ["service", "scope", "socket", "mount", "swap"];
 /// What the key of a unit with a made-up name begins with.
 pub const MADE_UP: &str = "run:";
 
+/// What login sessions are kept under.
+pub const SESSIONS: &str = "session-.scope";
+
 /// What names the scopes of containers: Docker, Podman, CRI-O, containerd.
 const CONTAINERS: [&str; 4] = ["docker-", "libpod-", "crio-", "cri-containerd-"];
 
@@ -78,7 +81,7 @@ pub fn kind(name: &str) -> Option<String> {
     {
         // `c1` where the audit session has no number (src/login/logind-dbus.c).
         let number = session.strip_prefix('c').unwrap_or(session);
-        return is_number(number).then(|| "session-.scope".to_owned());
+        return is_number(number).then(|| SESSIONS.to_owned());
     }
     let (stem, ending) = name.rsplit_once('.')?;
     let (template, instance) = stem.split_once('@')?;

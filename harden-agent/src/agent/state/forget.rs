@@ -1,0 +1,166 @@
+//! Units whose record somebody wanted dropped: what goes on in them goes on from zero.
+
+use super::{State, place::Home, run::Mark};
+use crate::{
+    collect::unit,
+    observation::{RunKind, Text, Word},
+};
+
+/// From where on a unit's facts count again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forgotten {
+    /// Slots of runs with lower numbers have what is forgotten,
+    run: u64,
+    /// if their invocation had begun by then, nanoseconds of `CLOCK_MONOTONIC`: a later one has the number of the
+    /// slice, which may be low.
+    time: u64,
+    /// The unit's file is known to be gone.
+    is_over: bool,
+}
+
+impl State {
+    /// Takes in that a unit was forgotten when the run of this number began in it.
+    pub(super) fn forgotten(&mut self, unit: Text, run: u64, is_over: bool) {
+        if is_over {
+            self.was_forgotten(unit, run);
+            return;
+        }
+        let time = self.marks.get(&run).map_or(0, |mark| mark.time);
+        // Of an agent that was killed, the journal has units too whose facts are in the file by now.
+        for unit in self.kept_as(&unit) {
+            self.drop_facts(&unit);
+            let forgotten = Forgotten { run, time, is_over };
+            self.forgotten.insert(unit, forgotten);
+        }
+    }
+
+    /// The same from a younger journal: what the older ones have since then is not forgotten.
+    fn was_forgotten(&mut self, unit: Text, run: u64) {
+        let time = self.marks.get(&run).map_or(0, |mark| mark.time);
+        let forgotten = Forgotten {
+            run,
+            time,
+            is_over: true,
+        };
+        let known = self.forgotten.entry(unit).or_insert(forgotten);
+        known.is_over |= known.run == run;
+    }
+
+    /// Another kernel side has other slots.
+    pub(super) fn renew_forgotten(&mut self) {
+        self.forgotten.retain(|_, forgotten| {
+            (forgotten.run, forgotten.time) = (0, 0);
+            !forgotten.is_over
+        });
+    }
+
+    /// `unit`, and those that will be kept under its name once they have ended.
+    #[must_use]
+    pub fn kept_as(&self, unit: &Text) -> Vec<Text> {
+        let others = self.units.keys().filter(|name| *name != unit);
+        let others = others.filter(|name| self.key(name) == *unit);
+        [unit].into_iter().chain(others).cloned().collect()
+    }
+
+    fn drop_facts(&mut self, unit: &Text) {
+        for home in self.slots.values_mut().filter(|home| home.unit == *unit) {
+            home.run = nowhere();
+        }
+        let Some(known) = self.units.get_mut(unit) else {
+            return;
+        };
+        self.held = self.held.saturating_sub(known.held);
+        *known = super::unit::Unit::default();
+        let mut invocations = self.invocations.values();
+        if !invocations.any(|known| known.present.unit == *unit) {
+            self.units.remove(unit);
+        }
+    }
+
+    /// Whether what `home` has is forgotten.
+    pub(super) fn is_forgotten(&self, home: &Home) -> bool {
+        let Some(forgotten) = self.forgotten.get(&home.unit) else {
+            return false;
+        };
+        let invocations = self.invocations.get(&home.top);
+        let born = invocations.map_or(0, |known| known.of_command(home.command).born);
+        home.owner.run < forgotten.run && born <= forgotten.time
+    }
+
+    /// When the unit was forgotten, nanoseconds of `CLOCK_MONOTONIC`: no run of it began earlier.
+    pub(super) fn forgotten_at(&self, unit: &Text) -> u64 {
+        self.forgotten.get(unit).map_or(0, |known| known.time)
+    }
+
+    /// The units that were forgotten and whose files may be there still; from now on they are taken to be gone.
+    pub fn take_forgotten(&mut self) -> Vec<Text> {
+        let mut units = Vec::new();
+        for (unit, forgotten) in &mut self.forgotten {
+            if !forgotten.is_over {
+                forgotten.is_over = true;
+                units.push(unit.clone());
+            }
+        }
+        units
+    }
+
+    /// The records of what was forgotten, for [`Self::tables`].
+    pub(super) fn forgotten_records(&self) -> impl Iterator<Item = super::Record> + '_ {
+        let units = self.forgotten.iter();
+        units.map(|(unit, forgotten)| super::Record::Forget {
+            unit: unit.clone(),
+            run: forgotten.run,
+            is_over: true,
+        })
+    }
+
+    /// The run that goes on in `unit` by name, if any: its identifier, its kind and its name.
+    #[must_use]
+    pub fn present_mark(&self, unit: &Text) -> Option<(Word, RunKind, Option<Text>)> {
+        let number = self.marked_by(unit, u64::MAX)?;
+        let Mark {
+            id, kind, label, ..
+        } = self.marks.get(&number)?;
+        Some((id.clone(), *kind, label.clone()))
+    }
+
+    /// Whether `unit` has a cgroup: whether a run of it is open.
+    #[must_use]
+    pub fn is_living(&self, unit: &Text) -> bool {
+        self.living().any(|(_, of)| of == Some(unit))
+    }
+
+    /// What the facts of `unit` are kept under: itself; what it is one of, as one of many connections is of its
+    /// template; or, where its name was made up, the program that it ran.
+    #[must_use]
+    pub fn key(&self, unit: &Text) -> Text {
+        let Ok(parsed) = unit.to_string().parse::<unit::Unit>() else {
+            return unit.clone();
+        };
+        if let Some(kind) = parsed.kind() {
+            return Text::from(kind.to_string());
+        }
+        if !parsed.is_transient_random() {
+            return unit.clone();
+        }
+        let runs = self.open(unit);
+        let programs = runs.values().flat_map(|run| run.executables.iter());
+        // That which was first seen to do anything.
+        let first = programs.min_by_key(|(_, facts)| {
+            let calls = facts
+                .syscalls
+                .values()
+                .flat_map(std::collections::BTreeMap::values);
+            calls.filter_map(|seen| seen.first).min()
+        });
+        match first {
+            Some((program, _)) => Text::from(parsed.key(program).to_string()),
+            None => unit.clone(),
+        }
+    }
+}
+
+/// The run of slots whose facts go nowhere: none of this name is ever opened.
+pub(super) fn nowhere() -> Word {
+    Word::numbered("forgotten", 0)
+}
