@@ -43,11 +43,14 @@ pub enum Loss {
     /// A path or address was beyond the share of the ring buffer that a slot has, see [`crate::SlotRecord::share`]. It
     /// comes again when it is used again.
     OverShare = 16,
+    /// The agent ended before it could write what it had taken out of the ring buffer, as its disk was full. No program
+    /// counts it: the agent keeps in the counter how much that is.
+    Unwritten = 17,
 }
 
 impl Loss {
     /// Every kind with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::PathRingFull, "path-ring-full"),
         (Self::ExecRingFull, "exec-ring-full"),
         (Self::SocketRingFull, "socket-ring-full"),
@@ -65,8 +68,9 @@ impl Loss {
         (Self::CgroupNamesFull, "cgroup-names-full"),
         (Self::CapabilityRingFull, "capability-ring-full"),
         (Self::OverShare, "over-share"),
+        (Self::Unwritten, "unwritten"),
     ];
 
     /// How many kinds there are.
-    pub const COUNT: u32 = 17;
+    pub const COUNT: u32 = 18;
 }

@@ -218,6 +218,62 @@ fn a_full_disk_costs_nothing_once_there_is_room() -> Result<()> {
 }
 
 #[test]
+fn an_agent_that_begins_or_is_killed_with_a_full_disk_loses_nothing_in_silence() -> Result<()> {
+    let small = Small::mount()?;
+    let Some(mut stage) = Stage::set(
+        "an agent that is killed with a full disk loses nothing in silence",
+        Some(small.0.path()),
+    )?
+    else {
+        return Ok(());
+    };
+    stage.order("before")?;
+    stage.written(&["before"])?;
+    small.fill()?;
+    let long = format!("full-{}", "x".repeat(200));
+    let names: Vec<String> = (0..40).map(|number| format!("{long}-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        stage.order(name)?;
+    }
+    stage.told(&names)?;
+    stage.errors(true)?;
+    let status = stage.agent.status()?;
+    assert!(
+        !status.losses.contains_key("unwritten"),
+        "{:?}",
+        status.losses
+    );
+    stage.agent.end(Signal::SIGKILL)?;
+
+    // There is no room for the next one either.
+    stage.agent.begin(&[])?;
+    stage.errors(true)?;
+    let status = stage.agent.status()?;
+    let unwritten = status.losses.get("unwritten").copied();
+    assert!(
+        unwritten.is_some_and(|count| count > 0),
+        "{:?}",
+        status.losses
+    );
+    stage.told(&["before"])?;
+    stage.order("after")?;
+    stage.told(&["before", "after"])?;
+
+    fs::remove_file(small.filler())?;
+    stage.said("works again")?;
+    stage.errors(false)?;
+    stage.agent.end(Signal::SIGKILL)?;
+    stage.agent.begin(&[])?;
+    stage.told(&["before", "after"])?;
+    let observation = stage.agent.snapshot(&stage.key)?;
+    let mut runs = observation.runs.values();
+    let is_marked = runs.any(|run| run.losses.keys().any(|kind| kind.as_str() == "unwritten"));
+    assert!(is_marked, "the run does not say so");
+    Ok(())
+}
+
+#[test]
 fn a_state_directory_that_is_gone_is_made_again() -> Result<()> {
     let Some(mut stage) = Stage::set("a state directory that is gone is made again", None)? else {
         return Ok(());

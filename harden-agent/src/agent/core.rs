@@ -65,6 +65,8 @@ pub struct Core {
     store: Store,
     /// What does not work at this moment, by what it is about.
     faults: BTreeMap<&'static str, String>,
+    /// So many records are in memory alone, at least.
+    unwritten: u64,
     /// The journal lacks something that is nowhere else on disk.
     is_behind: bool,
     /// That is to be tried again at once.
@@ -132,6 +134,7 @@ impl Core {
             journal,
             store,
             faults: BTreeMap::new(),
+            unwritten: 0,
             is_behind: false,
             retry: false,
             unwanted: Vec::new(),
@@ -173,7 +176,10 @@ impl Core {
         let id = word(self.probe.identity());
         // An agent that was killed between loading and its first record has left the journal of another one.
         let same = self.state.instance().is_some_and(|known| known.id == id);
-        self.fold()?;
+        // A full disk is no reason not to record: it is tried again.
+        if let Err(error) = self.fold() {
+            self.journal_fails(&error);
+        }
         if !same {
             self.record(Record::Instance {
                 id,
@@ -276,11 +282,23 @@ impl Core {
         }
     }
 
+    /// The kernel side is told how much would be lost with this process.
+    fn keep_unwritten(&mut self, records: u64) {
+        if records == self.unwritten {
+            return;
+        }
+        self.unwritten = records;
+        if let Err(error) = self.probe.set_unwritten(records) {
+            tracing::debug!("{}", chain(&error));
+        }
+    }
+
     /// Something is in memory alone.
     fn journal_fails(&mut self, error: &JournalError) {
         // A file that is gone can be made again at once. A full disk will be full for a while.
         self.retry |= !self.is_behind;
         self.is_behind = true;
+        self.keep_unwritten(self.unwritten + 1);
         self.fails("journal", error);
     }
 

@@ -344,7 +344,16 @@ impl State {
 
     /// Remembers that there is a file of `unit`.
     pub fn name(&mut self, unit: Text) {
-        self.units.entry(unit).or_default().rest();
+        let known = self.units.entry(unit).or_default();
+        known.is_kept = true;
+        known.rest();
+    }
+
+    /// Remembers that `unit` has a file, whatever goes on in it.
+    pub fn keep(&mut self, unit: &Text) {
+        if let Some(known) = self.units.get_mut(unit) {
+            known.is_kept = true;
+        }
     }
 
     /// Whether nothing goes on in `unit`, and what is known of it is in its file alone.

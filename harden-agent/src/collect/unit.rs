@@ -185,13 +185,25 @@ impl Unit {
         })
     }
 
+    /// The template that it is an instance of, and what the texts of all its instances begin with.
+    #[must_use]
+    pub fn template(&self) -> Option<(Self, String)> {
+        let (name, start) = name::template(&self.name)?;
+        let named = |name: &str| Self {
+            manager: self.manager.clone(),
+            name: name.to_owned(),
+        };
+        Some((named(&name), named(start).to_string()))
+    }
+
     /// Whether `systemd-run` or a container runtime made its name up: no other run will have the same.
     #[must_use]
     pub fn is_transient_random(&self) -> bool {
         name::is_made_up(&self.name)
     }
 
-    /// Whether it is no unit, but what the facts of many are kept under: see [`Self::kind`] and [`Self::key`].
+    /// Whether it is no unit, but what the facts of many are kept under: see [`Self::kind`], [`Self::template`] and
+    /// [`Self::key`].
     #[must_use]
     pub fn is_kind(&self) -> bool {
         self.name.starts_with(name::MADE_UP)

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use harden_common::Loss;
 
 use super::{
@@ -37,6 +37,8 @@ pub struct Probe {
     pub(super) counted_slots: u32,
     /// Slots that were being freed when the process that did it ended.
     pub(super) unfinished: Vec<u32>,
+    /// What earlier processes took and did not write.
+    unwritten: u64,
     /// When another run began in a cgroup, unless that is long ago.
     pub(super) begun: HashMap<u64, Instant>,
     /// What the programs say, if they are to say anything.
@@ -88,6 +90,8 @@ impl Probe {
         sizes: &Sizes,
     ) -> Result<Self, ProbeError> {
         let generation: Array<_, u32> = Array::try_from(maps.get("GENERATION")?)?;
+        let losses: PerCpuArray<_, u64> = PerCpuArray::try_from(maps.get("LOSSES")?)?;
+        let unwritten = losses.get(&(Loss::Unwritten as u32), 0)?.iter().sum();
         Ok(Self {
             generation: generation.get(&0, 0)?,
             slots: sizes.slots,
@@ -97,6 +101,7 @@ impl Probe {
             identity,
             hooks,
             unfinished: Vec::new(),
+            unwritten,
             begun: HashMap::new(),
             log,
             loaded: None,
@@ -155,6 +160,25 @@ impl Probe {
         self.log.take()
     }
 
+    /// Keeps in the kernel that `items` of the ring buffer are in the memory of this process alone: should it end before
+    /// they are written, the next one finds them among the losses.
+    ///
+    /// # Errors
+    /// [`ProbeError`] if the counter cannot be written.
+    pub fn set_unwritten(&mut self, items: u64) -> Result<(), ProbeError> {
+        let mut losses: PerCpuArray<_, u64> = PerCpuArray::try_from(self.maps.get_mut("LOSSES")?)?;
+        let index = Loss::Unwritten as u32;
+        let mut counts = losses.get(&index, 0)?.to_vec();
+        counts.fill(0);
+        if let Some(first) = counts.first_mut() {
+            *first = self.unwritten + items;
+        }
+        let counts = PerCpuValues::try_from(counts)
+            .map_err(|error| ProbeError::System("the number of CPUs changed", error))?;
+        losses.set(index, counts, 0)?;
+        Ok(())
+    }
+
     /// What was lost so far.
     ///
     /// # Errors
@@ -167,6 +191,11 @@ impl Probe {
             let count = |index: u32| counters.get(&index, 0).map(|count| count.iter().sum());
             let of_nobody: u64 = count(loss as u32)?;
             let of_slots: u64 = count(loss as u32 + Loss::COUNT)?;
+            // Beyond that, it is in the memory of this process.
+            let of_nobody = match loss {
+                Loss::Unwritten => self.unwritten,
+                _ => of_nobody,
+            };
             unowned.insert(name.to_owned(), of_nobody);
             all.insert(name.to_owned(), of_nobody + of_slots);
         }

@@ -85,6 +85,7 @@ impl Core {
             self.state.remember(&observation);
             self.state.name(key.clone());
         }
+        self.state.keep(key);
         Ok(())
     }
 
@@ -209,6 +210,7 @@ impl Core {
             match self.journal.drop_older() {
                 Ok(()) => {
                     self.is_behind = false;
+                    self.keep_unwritten(0);
                     self.works("journal");
                 }
                 Err(error) => self.fails("journal", &error),

@@ -131,7 +131,7 @@ impl State {
     }
 
     /// What the facts of `unit` are kept under: itself; what it is one of, as one of many connections is of its
-    /// template; or, where its name was made up, the program that it ran.
+    /// template, or an instance of a template that has many already; or, where its name was made up, the program that it ran.
     #[must_use]
     pub fn key(&self, unit: &Text) -> Text {
         let Ok(parsed) = unit.to_string().parse::<unit::Unit>() else {
@@ -139,6 +139,11 @@ impl State {
         };
         if let Some(kind) = parsed.kind() {
             return Text::from(kind.to_string());
+        }
+        if let Some((template, start)) = parsed.template()
+            && self.is_one_too_many(unit, &start)
+        {
+            return Text::from(template.to_string());
         }
         if !parsed.is_transient_random() {
             return unit.clone();
@@ -157,6 +162,25 @@ impl State {
             Some((program, _)) => Text::from(parsed.key(program).to_string()),
             None => unit.clone(),
         }
+    }
+}
+
+/// So many instances of a template have files of their own. Who names one for each customer, device or job has the rest
+/// of them in the template's.
+const INSTANCES: usize = 100;
+
+impl State {
+    /// Whether `unit` has no file yet, and as many of those have one whose names begin with `start`.
+    fn is_one_too_many(&self, unit: &Text, start: &str) -> bool {
+        if self.units.get(unit).is_some_and(|known| known.is_kept) {
+            return false;
+        }
+        let instances = self.units.range(Text::from(start)..);
+        let instances =
+            instances.take_while(|(name, _)| name.as_bytes().starts_with(start.as_bytes()));
+        let template = |name: &Text| name.as_bytes()[start.len()..].starts_with(b".");
+        let kept = instances.filter(|(name, known)| known.is_kept && !template(name));
+        kept.count() >= INSTANCES
     }
 }
 

@@ -448,3 +448,28 @@ fn a_later_invocation_has_the_low_number_of_its_slice_and_counts() {
     assert_eq!(runs.len(), 1);
     assert!(runs.values().all(|run| !run.executables.is_empty()));
 }
+
+#[test]
+fn instances_beyond_a_hundred_are_kept_under_their_template() {
+    let mut state = State::default();
+    let text = |name: &str| Text::from(name);
+    assert_eq!(
+        state.key(&text("backup@a.service")),
+        text("backup@a.service")
+    );
+    for number in 0..100 {
+        state.name(text(&format!("backup@{number}.service")));
+        state.name(text(&format!("/c/payload:backup@{number}.service")));
+    }
+    state.name(text("backup@.service"));
+    for (unit, key) in [
+        ("backup@a.service", "backup@.service"),
+        ("/c/payload:backup@a.service", "/c/payload:backup@.service"),
+        // It has a file.
+        ("backup@7.service", "backup@7.service"),
+        ("restore@a.service", "restore@a.service"),
+        ("backup.service", "backup.service"),
+    ] {
+        assert_eq!(state.key(&text(unit)), text(key), "{unit}");
+    }
+}

@@ -21,6 +21,8 @@ pub(super) struct Unit {
     known: HashSet<u64>,
     /// Nothing goes on in it: what is known is in its file alone.
     pub is_at_rest: bool,
+    /// It has a file of its own.
+    pub is_kept: bool,
     /// When the last fact came that was not known.
     pub last_new: Option<Timestamp>,
     /// There is more than on disk.

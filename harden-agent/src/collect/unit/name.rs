@@ -71,6 +71,14 @@ pub fn is_template(name: &str) -> bool {
     is_valid(&format!("{stem}@0.{ending}"))
 }
 
+/// The template that an instance is of, and what the names of all its instances begin with.
+pub fn template(name: &str) -> Option<(String, &str)> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    let at = stem.find('@')?;
+    let start = &stem[..=at];
+    (stem.len() > start.len()).then(|| (format!("{start}.{ending}"), start))
+}
+
 /// What a unit is one of, where a number that the machine gave it is all that tells it from the others: a connection
 /// of a socket with `Accept=yes`, which a core dump is as well, its template (`instance_from_socket` in
 /// src/core/socket.c); a login session, `session-.scope`.
