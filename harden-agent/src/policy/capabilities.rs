@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
 use super::evidence::{Evidence, Item};
-use super::unchecked;
+use super::{given_away, unchecked};
 
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
@@ -34,6 +34,8 @@ pub(super) struct Need<'a> {
     pub unchecked: BTreeSet<&'static str>,
     /// Why it is perhaps not needed.
     doubt: Option<&'static str>,
+    /// What else will perhaps be needed.
+    remark: Option<String>,
 }
 
 impl Need<'_> {
@@ -57,6 +59,7 @@ impl Need<'_> {
             .chain(kept.map(str::to_owned))
             .chain(self.unchecked.iter().map(|why| (*why).to_owned()))
             .chain(doubt)
+            .chain(self.remark.clone())
             .collect();
         (!clauses.is_empty()).then(|| clauses.join("; "))
     }
@@ -114,7 +117,11 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
         }
     }
     unchecked::add(observation, &mut needed);
+    let has_override = needed.keys().any(|name| name.as_str() == "dac_override");
     for (name, need) in &mut needed {
+        if name.as_str() == "chown" && !has_override {
+            need.remark = given_away::remark(observation);
+        }
         let is_sure = need.kept || !need.unchecked.is_empty();
         need.doubt = unchecked::doubt(name.as_str(), &need.calls, sets_id).filter(|_| !is_sure);
     }
