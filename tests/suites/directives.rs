@@ -272,3 +272,50 @@ fn a_call_that_was_refused_each_time_takes_no_directive_away() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn who_opens_what_it_gave_away_needs_more_at_the_second_start() -> Result<()> {
+    const REMARK: &str = "perhaps dac_override at the next start: /var/lib/directives/log ";
+    let Some(machine) =
+        Machine::here("who opens what it gave away needs more at the second start")?
+    else {
+        return Ok(());
+    };
+    machine.write(
+        "/opt/directives.py",
+        "import os, time\n\
+         log = os.open('/var/lib/directives/log', os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o640)\n\
+         os.fchown(log, 65534, -1)\n\
+         os.close(os.open('/run/directives/done', os.O_CREAT | os.O_WRONLY, 0o600))\n\
+         time.sleep(1000)\n",
+    )?;
+    let settings = format!("[Service]\nStateDirectory=directives\n{PYTHON}");
+    machine.unit(UNIT, &settings)?;
+    let agent = Agent::start(&Setup::default())?;
+    let case = || -> Result<Case<'_>> {
+        live(&machine)?;
+        machine.run(&["systemctl", "stop", UNIT])?;
+        let written = Written::of(&agent, &machine, UNIT)?;
+        Ok(Case {
+            machine: &machine,
+            written,
+        })
+    };
+    let once = case()?;
+    once.has("CapabilityBoundingSet=CAP_CHOWN")?;
+    let drop_in = &once.written.drop_in;
+    ensure!(drop_in.contains(REMARK), "{drop_in}");
+    ensure!(once.lives_without(None).is_err(), "it needs no more");
+
+    machine.run(&["systemctl", "stop", UNIT])?;
+    machine.run(&["rm", "-r", &format!("/run/systemd/system/{UNIT}.d")])?;
+    machine.run(&["systemctl", "daemon-reload"])?;
+    let _ = machine.try_run(&["systemctl", "reset-failed", UNIT])?;
+    let twice = case()?;
+    let drop_in = &twice.written.drop_in;
+    ensure!(!drop_in.contains(REMARK), "{drop_in}");
+    ensure!(drop_in.contains("CAP_DAC_OVERRIDE"), "{drop_in}");
+    twice.lives_without(None)?;
+    machine.run(&["systemctl", "stop", UNIT])?;
+    machine.run(&["rm", "-r", "/var/lib/directives"]).map(drop)
+}

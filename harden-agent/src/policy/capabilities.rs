@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
 use super::evidence::{Evidence, Item};
-use super::{refused, set_id, unchecked};
+use super::{given_away, refused, set_id, unchecked};
 
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
@@ -38,6 +38,8 @@ pub(super) struct Need<'a> {
     used: bool,
     /// Why it is perhaps not needed.
     doubt: Option<&'static str>,
+    /// What else will perhaps be needed.
+    remark: Option<String>,
 }
 
 impl Need<'_> {
@@ -73,6 +75,7 @@ impl Need<'_> {
             .chain(self.unchecked.iter().map(|why| (*why).to_owned()))
             .chain(files)
             .chain(doubt)
+            .chain(self.remark.clone())
             .collect();
         (!clauses.is_empty()).then(|| clauses.join("; "))
     }
@@ -135,7 +138,11 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
         }
     }
     unchecked::add(observation, &mut needed);
+    let has_override = needed.keys().any(|name| name.as_str() == "dac_override");
     for (name, need) in &mut needed {
+        if name.as_str() == "chown" && !has_override {
+            need.remark = given_away::remark(observation);
+        }
         let is_sure = need.kept || !need.unchecked.is_empty() || !need.files.is_empty();
         need.doubt = unchecked::doubt(name.as_str(), &need.calls, sets_id).filter(|_| !is_sure);
     }
