@@ -18,7 +18,7 @@ use crate::{
 
 /// How often they are looked for: that reads a file of every process on the machine.
 const ROUND: Duration = Duration::from_millis(100);
-/// `PROC_PID_INIT_INO` in include/linux/proc_ns.h, as `proc_pid_ns(5)` shows it.
+/// `PROC_PID_INIT_INO` in `include/linux/proc_ns.h`, as `proc_pid_ns(5)` shows it.
 const INITIAL: &str = "pid:[4026531836]";
 
 /// The processes of a run.
@@ -95,8 +95,10 @@ mod tests {
 
     #[test]
     fn a_process_is_known_by_its_events_its_parent_and_its_start() {
-        let mut run = Elsewhere::default();
-        run.seen = [(10, 500), (20, 500)].into();
+        let mut run = Elsewhere {
+            seen: [(10, 500), (20, 500)].into(),
+            ..Elsewhere::default()
+        };
         let stat = |parent, start| Stat {
             parent,
             start,
