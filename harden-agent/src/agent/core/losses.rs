@@ -48,7 +48,7 @@ impl Core {
         for (kind, count) in &losses {
             let before = self.state.losses().get(kind).copied().unwrap_or(0);
             if let Some(new) = self.told.due(kind, *count, before, now) {
-                let units = some(self.state.dirty());
+                let units = some(&self.suspects(kind));
                 tracing::warn!(
                     "{new} events were lost ({kind}), {units}; `harden status` goes on counting"
                 );
@@ -72,9 +72,25 @@ impl Core {
     }
 }
 
-/// Of which units something may have been lost: the kernel does not count it for each, but it is one of those that did
-/// something since they were last written.
-fn some(units: Vec<Text>) -> String {
+impl Core {
+    /// The units of which something may have been lost, the likeliest first: the kernel does not count it for each. Those
+    /// that did something since they were last written, and those of which nothing was recorded, perhaps for that.
+    fn suspects(&self, kind: &Word) -> Vec<Text> {
+        let (active, silent) = (
+            self.state.dirty(),
+            self.state.silent().into_iter().collect(),
+        );
+        let parts = if kind.as_str().ends_with(RING_FULL) {
+            [active, silent]
+        } else {
+            // A table without room: what got in loses nothing.
+            [silent, active]
+        };
+        parts.concat()
+    }
+}
+
+fn some(units: &[Text]) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> = units.iter().take(SHOWN).map(Text::to_string).collect();
     match units.len().saturating_sub(SHOWN) {
@@ -110,7 +126,7 @@ mod tests {
     fn the_units_of_a_loss_are_named_and_not_all_of_many() {
         let units = |count: usize| {
             let names = (0..count).map(|number| Text::from(format!("{number}.service\n")));
-            some(names.collect())
+            some(&names.collect::<Vec<_>>())
         };
         assert_eq!(units(0), "of no unit that is known");
         assert_eq!(units(1), r"of 0.service\n");
