@@ -318,7 +318,10 @@ fn a_corrupt_file_is_kept_and_told_of() -> Result<()> {
     stage.errors(false)?;
     // Until somebody has seen it.
     let aside = Text::from(aside.as_encoded_bytes());
-    assert_eq!(stage.agent.status()?.set_aside, [aside.clone()]);
+    assert_eq!(
+        stage.agent.status()?.set_aside,
+        std::slice::from_ref(&aside)
+    );
     let status = stage.agent.harden(&["status"])?;
     assert_eq!(status.status.code(), Some(6));
     let said = String::from_utf8(status.stdout)?;

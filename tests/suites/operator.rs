@@ -430,6 +430,34 @@ fn errors_are_json_where_json_was_asked_for() -> Result<()> {
 }
 
 #[test]
+fn the_log_names_the_units_of_a_loss() -> Result<()> {
+    if !met("the_log_names_the_units_of_a_loss", &["sh"]) {
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let mut agent = Agent::start(&setup(&["lossy-*"]))?;
+    agent.end(Signal::SIGTERM)?;
+    let config = fs::read_to_string(agent.config())?;
+    fs::write(
+        agent.config(),
+        config.replace("[kernel]", "[kernel]\nslots = 2"),
+    )?;
+    agent.begin(&[])?;
+    let units = ["a", "b", "c", "d", "e", "f"].map(|name| format!("lossy-{name}.service"));
+    let units = units.map(|name| workshop.unit(&name));
+    let units: Vec<Unit> = units.into_iter().collect::<Result<_>>()?;
+    let working = units.iter().map(|unit| work(&workshop, unit, 0, 5));
+    let _working: Vec<Working> = working.collect::<Result<_>>()?;
+    agent.until(|agent| {
+        let log = agent.log();
+        let line = log.lines().find(|line| line.contains("(slots-exhausted)"));
+        let line = line.context("nothing is said of a loss")?;
+        ensure!(line.contains("perhaps of lossy-"), "{line}");
+        Ok(())
+    })
+}
+
+#[test]
 fn what_an_agent_uses_is_not_unloaded() -> Result<()> {
     if !met("what_an_agent_uses_is_not_unloaded", &["sh"]) {
         return Ok(());
@@ -448,6 +476,10 @@ fn what_an_agent_uses_is_not_unloaded() -> Result<()> {
     Ok(())
 }
 
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path in UTF-8")
+}
+
 /// Starts an agent that cannot start, by way of `before`; with what it says, and whether it made anything.
 fn refused(before: &[&str], pin: &Path) -> Result<(String, bool)> {
     let home = Scratch::new(Path::new("/run"))?;
@@ -459,7 +491,10 @@ fn refused(before: &[&str], pin: &Path) -> Result<(String, bool)> {
     fs::write(
         &config,
         format!(
-            "[state]\ndirectory = {state:?}\n[kernel]\npin = {pin:?}\n[control]\nsocket = {socket:?}\n"
+            "[state]\ndirectory = {:?}\n[kernel]\npin = {:?}\n[control]\nsocket = {:?}\n",
+            text(&state)?,
+            text(&pin)?,
+            text(&socket)?,
         ),
     )?;
     let binary = harden::binary();
@@ -505,6 +540,9 @@ fn who_cannot_record_says_why_and_makes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Where the program is put: a container does not see this machine's files.
+const HARDEN: &str = "/run/harden-under-test";
+
 #[test]
 fn who_failed_to_start_is_told_from_who_was_not_started() -> Result<()> {
     let test = "who failed to start is told from who was not started";
@@ -515,7 +553,6 @@ fn who_failed_to_start_is_told_from_who_was_not_started() -> Result<()> {
     if machine.container().is_none() {
         return Ok(());
     }
-    const HARDEN: &str = "/run/harden-under-test";
     fs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
     let status = || machine.try_run(&[HARDEN, "status"]);
     let output = status()?;

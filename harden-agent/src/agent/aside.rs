@@ -92,7 +92,7 @@ mod tests {
             fs::write(file(name), "").unwrap();
         }
         let aside = move_aside(&file("a.json")).unwrap();
-        assert_eq!(of(&file("a.json")).unwrap(), [aside.clone()]);
+        assert_eq!(of(&file("a.json")).unwrap(), std::slice::from_ref(&aside));
         assert_eq!(
             all(directory.path()).unwrap(),
             [aside, file("ba.json.corrupt-1")]

@@ -272,7 +272,7 @@ mod tests {
             b"a\nb",
             b"[",
             b"\\x",
-            &[b'x'; 70_000],
+            &vec![b'x'; 70_000],
         ] {
             assert!(resolve(&as_printed(asked), &names).is_err());
             let _ = Names::new(&asked.into()).map(|pattern| pattern.has(&asked.into()));

@@ -312,12 +312,11 @@ impl State {
 
     /// The units that have lost something of `kind` in slots that are still theirs.
     #[must_use]
-    pub fn losers(&self, kind: &Word) -> BTreeSet<Text> {
+    pub fn losers(&self, kind: &Word) -> Vec<Text> {
         let homes = self.slots.values();
-        homes
-            .filter(|home| home.losses.contains_key(kind))
-            .map(|home| home.unit.clone())
-            .collect()
+        let losers = homes.filter(|home| home.losses.contains_key(kind));
+        let losers: BTreeSet<&Text> = losers.map(|home| &home.unit).collect();
+        losers.into_iter().cloned().collect()
     }
 
     /// The kernel side that there is.

@@ -101,6 +101,9 @@ pub fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observation> {
         Some(ClientError::NoAgent { .. }) => {
             error.context(format!("there is no file {shown}, and no agent to ask"))
         }
+        Some(ClientError::Refused(AgentError::UnitNotFound { .. })) => {
+            error.context(format!("there is no file {shown}"))
+        }
         _ => error,
     })?;
     let json = found.first().context("the agent has nothing of it")?;

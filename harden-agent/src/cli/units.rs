@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn each_column_sorts_and_names_break_ties() {
         let unit = |name: &str, calls, verdict| UnitSummary {
-            calls,
             verdict,
+            calls,
             ..summary(&observation(name))
         };
         let mut units = vec![

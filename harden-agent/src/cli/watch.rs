@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::{
+    Failure,
     ask::{self, Ask},
     units,
 };
@@ -40,7 +41,12 @@ impl Watch {
                 // It may well come later; a typing error never does.
                 let known = units::names(&agent.units().await?);
                 if let Err(error @ NameError::NotFound { .. }) = names::resolve(unit, &known) {
-                    eprintln!("harden: {}", AgentError::from(error));
+                    let error = ClientError::from(AgentError::from(error)).into();
+                    if self.json {
+                        eprintln!("{}", Failure::of(&error).json());
+                    } else {
+                        eprintln!("harden: {error}");
+                    }
                 }
             }
             let each =

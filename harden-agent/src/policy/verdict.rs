@@ -1,7 +1,7 @@
 //! One word for how far an observation is: whether a profile that rests on it would hold.
 
 use super::{
-    completeness::{Completeness, ENOUGH},
+    completeness::{Completeness, ENOUGH, Estimate},
     coverage::Coverage,
     warnings::is_lost,
 };
@@ -50,7 +50,7 @@ fn is_growing(completeness: &Completeness) -> bool {
         families,
     } = completeness;
     let kinds = [calls, capabilities, families];
-    let mut shares = kinds.into_iter().filter_map(|kind| kind.percent());
+    let mut shares = kinds.into_iter().filter_map(Estimate::percent);
     shares.any(|share| share < ENOUGH)
 }
 

@@ -26,7 +26,7 @@ impl Core {
     ) -> Result<Result<Forgotten, ForgetError>, CoreError> {
         // Whatever was done before is forgotten too.
         events.drain(|item| self.take(item));
-        let units = match self.to_forget(asked) {
+        let units = match self.all_meant(asked) {
             Ok(units) => units,
             Err(error) => return Ok(Err(error)),
         };
@@ -54,7 +54,7 @@ impl Core {
     }
 
     /// The units that are meant, if all of it can be done now.
-    fn to_forget(&mut self, asked: &[Text]) -> Result<BTreeSet<Text>, ForgetError> {
+    fn all_meant(&self, asked: &[Text]) -> Result<BTreeSet<Text>, ForgetError> {
         if asked.is_empty() {
             let reason = "no unit is named".to_owned();
             return Err(ForgetError::Refused(reason));

@@ -1,7 +1,7 @@
 //! What could not be recorded: kept whenever it grows, said now and then.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -59,7 +59,7 @@ impl Core {
             self.take_losses(losses, unowned)?;
         }
         for (kind, new) in due {
-            let units = some(&self.state.losers(&kind));
+            let units = self.whose(&kind);
             tracing::warn!(
                 "{new} events were lost ({kind}), {units}; `harden status` goes on counting"
             );
@@ -91,6 +91,30 @@ impl Core {
     }
 }
 
+impl Core {
+    /// The units that have lost something of `kind`. Where no slot says so, those that may have, the likeliest first: those
+    /// that did something since they were last written, and those of which nothing was recorded, perhaps for that.
+    fn whose(&self, kind: &Word) -> String {
+        let losers = self.state.losers(kind);
+        if !losers.is_empty() {
+            return format!("of {}", some(&losers));
+        }
+        let (active, silent) = (self.state.dirty(), self.state.silent());
+        let silent = silent.into_iter().collect();
+        let parts = if kind.as_str().ends_with(RING_FULL) {
+            [active, silent]
+        } else {
+            // A table without room: what got in loses nothing.
+            [silent, active]
+        };
+        let suspects = parts.concat();
+        if suspects.is_empty() {
+            return "of no unit that is known".to_owned();
+        }
+        format!("perhaps of {}", some(&suspects))
+    }
+}
+
 fn words(losses: BTreeMap<String, u64>) -> BTreeMap<Word, u64> {
     let words = losses.into_iter();
     words
@@ -98,15 +122,14 @@ fn words(losses: BTreeMap<String, u64>) -> BTreeMap<Word, u64> {
         .collect()
 }
 
-/// `of a.service, b.service and 3 others`
-fn some(units: &BTreeSet<Text>) -> String {
+/// `a.service, b.service and 3 others`
+fn some(units: &[Text]) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> = units.iter().take(SHOWN).map(Text::to_string).collect();
     let names = names.join(", ");
     match units.len().saturating_sub(SHOWN) {
-        0 if units.is_empty() => "of any unit, perhaps".to_owned(),
-        0 => format!("of {names}"),
-        more => format!("of {names} and {more} others"),
+        0 => names,
+        more => format!("{names} and {more} others"),
     }
 }
 
@@ -135,11 +158,9 @@ mod tests {
     fn the_units_of_a_loss_are_named_and_not_all_of_many() {
         let units = |count: usize| {
             let names = (0..count).map(|number| Text::from(format!("{number}.service\n")));
-            some(&names.collect())
+            some(&names.collect::<Vec<_>>())
         };
-        assert_eq!(units(0), "of any unit, perhaps");
-        assert_eq!(units(1), r"of 0.service\n");
-        assert_eq!(units(2), r"of 0.service\n, 1.service\n");
+        assert_eq!(units(2), r"0.service\n, 1.service\n");
         assert!(units(10).ends_with(r", 7.service\n and 2 others"));
     }
 }

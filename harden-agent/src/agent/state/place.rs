@@ -1,6 +1,6 @@
 //! Cgroups and slots: which unit and run a slot's facts are of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::journal::{Owner, Record},
@@ -121,6 +121,18 @@ impl State {
         cgroups
             .filter(|(_, cgroup)| cgroup.gone.is_none())
             .map(|(id, cgroup)| (*id, cgroup.place.as_ref().map(|(unit, _)| unit)))
+    }
+
+    /// The units that are there and have no open run: nothing was recorded of them.
+    #[must_use]
+    pub fn silent(&self) -> BTreeSet<Text> {
+        let is_open = |unit: &Text| {
+            self.units
+                .get(unit)
+                .is_some_and(|unit| !unit.open.is_empty())
+        };
+        let units = self.living().filter_map(|(_, unit)| unit);
+        units.filter(|unit| !is_open(unit)).cloned().collect()
     }
 
     /// The cgroups that are gone and not forgotten.

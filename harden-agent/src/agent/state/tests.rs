@@ -369,7 +369,13 @@ fn forgetting() -> [Record; 2] {
     ]
 }
 
-fn slot(slot: u32, cgroup: u64, run: u64) -> Record {
+fn apply(state: &mut State, records: impl IntoIterator<Item = Record>) {
+    for record in records {
+        state.apply(record);
+    }
+}
+
+fn slot_in(slot: u32, cgroup: u64, run: u64) -> Record {
     let owner = Owner {
         cgroup,
         run,
@@ -388,19 +394,17 @@ fn what_is_forgotten_stays_so_and_its_run_goes_on_from_zero() {
         state.apply(record);
     }
     let before: Vec<Word> = state.open(&unit).into_keys().collect();
-    forgetting()
-        .into_iter()
-        .for_each(|record| state.apply(record));
+    apply(&mut state, forgetting());
     assert!(state.open(&unit).is_empty() && state.held() == 0);
-    assert_eq!(state.take_forgotten(), [unit.clone()]);
+    assert_eq!(state.take_forgotten(), std::slice::from_ref(&unit));
     assert!(state.take_forgotten().is_empty());
     // What comes of a slot of before, known or not, and once more.
-    let late = [item(3, 31), slot(9, 7, 1), item_of(9, 4, 32)];
-    late.into_iter().for_each(|record| state.apply(record));
+    let late = [item(3, 31), slot_in(9, 7, 1), item_of(9, 4, 32)];
+    apply(&mut state, late);
     state.apply(Record::finals(3, &[1; 8]));
     assert!(state.open(&unit).is_empty());
 
-    state.apply(slot(4, 7, 2));
+    state.apply(slot_in(4, 7, 2));
     state.apply(item_of(4, 5, 33));
     assert_eq!(times(&state), (at(30), at(33), vec![at(33)]));
     let after: Vec<Word> = state.open(&unit).into_keys().collect();
@@ -408,15 +412,12 @@ fn what_is_forgotten_stays_so_and_its_run_goes_on_from_zero() {
 
     // Another agent reads the tables, behind a journal that has all of the above.
     let tables = state.tables();
-    tables.into_iter().for_each(|record| state.apply(record));
+    apply(&mut state, tables);
     assert_eq!(times(&state), (at(30), at(33), vec![at(33)]));
     assert!(state.take_forgotten().is_empty());
     // Or the tables alone.
     let mut next = self::state(boot);
-    state
-        .tables()
-        .into_iter()
-        .for_each(|record| next.apply(record));
+    apply(&mut next, state.tables());
     next.apply(item(3, 34));
     assert!(
         next.open(&unit)
@@ -438,7 +439,7 @@ fn a_later_invocation_has_the_low_number_of_its_slice_and_counts() {
             born: 40 * SECOND,
             path: format!("/system.slice/{UNIT}").into_bytes(),
         },
-        slot(5, 8, 1),
+        slot_in(5, 8, 1),
         item_of(5, 1, 41),
     ];
     for record in records(boot).into_iter().chain(forgetting()).chain(later) {
