@@ -153,7 +153,7 @@ mod tests {
             places.map(|place| place.path).collect()
         };
         let observation = container(&["read"]);
-        assert_eq!(paths(&observation), [&b"/etc/maker"[..], b"/bin/maker"]);
+        assert_eq!(paths(&observation), [&b"/bin/maker"[..], b"/etc/maker"]);
         assert!(Coverage::of(&observation).blind("files").is_some());
         assert_eq!(warnings(&observation)[0].id, Id::OtherRoot);
         // Who went there began here.
