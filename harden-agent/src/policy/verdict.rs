@@ -12,7 +12,7 @@ use crate::observation::Observation;
 pub enum Verdict {
     /// Events of it were lost.
     Lossy,
-    /// It has fewer than [`TESTS`] tests.
+    /// It has fewer than five tests.
     FewTests,
     /// Another such test would still show new facts.
     Growing,
@@ -22,7 +22,7 @@ pub enum Verdict {
 
 /// From so many tests on, a figure means something: where five tests show nothing new, the next one does so with a
 /// chance below one half, at 95 % confidence (1 - 0.05^(1/5) = 0.45).
-pub const TESTS: usize = 5;
+const TESTS: usize = 5;
 
 impl Verdict {
     /// The verdict, and how many tests it rests on.
