@@ -190,7 +190,7 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
             slowest = slowest.max(asked.elapsed());
         }
     }
-    let flooded = processor(pid)? - calm;
+    let taken = processor(pid)? - calm;
     let mut neighbours = Vec::new();
     for (number, (mut child, unit, first)) in long.into_iter().enumerate() {
         ensure!(child.wait()?.success());
@@ -200,7 +200,7 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
     drop(flood);
     let most = memory(pid, "VmHWM:")?;
     println!(
-        "{} short units beside a flood of {:?}; the agent: {calm_memory} KiB before, {most} KiB at most, {flooded} ticks; \
+        "{} short units beside a flood of {:?}; the agent: {calm_memory} KiB before, {most} KiB at most, {taken} ticks; \
          the slowest status took {slowest:?}",
         short.len(),
         begun.elapsed(),
@@ -221,8 +221,8 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
     println!("{whole} of {} neighbours are whole", neighbours.len());
     assert_eq!(whole, neighbours.len());
     assert!(most < MEMORY, "{most} KiB");
-    let flooder = agent.snapshot("neighbour-flood.service")?;
-    let run = flooder.runs.values().next().context("its run")?;
+    let of_flood = agent.snapshot("neighbour-flood.service")?;
+    let run = of_flood.runs.values().next().context("its run")?;
     let lost = observed::losses(run);
     println!("the flood lost {lost:?}");
     let lost = lost.into_iter();
