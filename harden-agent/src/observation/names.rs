@@ -1,7 +1,7 @@
 //! Many names in one directory become the directory: a mail spool, a cache, or a program that asks for as many names
 //! as it can must not make an observation grow for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::join::Join as _;
 use super::model::{Executable, File, Inode, Observation, Operation, Outcome};
@@ -29,12 +29,10 @@ impl Observation {
 impl Executable {
     /// Has directories in the place of the names in them, where there are too many. Programs that were run keep theirs.
     pub fn fold_names(&mut self) {
-        for limit in [NAMES, NAMES / 10, NAMES / 100, 1] {
-            // A directory that has taken names in is itself a name in the one above.
-            while self.fold_beyond(limit) {}
-            if self.files.len() <= ALL {
-                break;
-            }
+        // A directory that has taken names in is itself a name in the one above.
+        while self.fold_beyond(NAMES) {}
+        for limit in [NAMES / 10, NAMES / 100, 0] {
+            while self.files.len() > ALL && self.fold_beyond(limit) {}
         }
     }
 
@@ -51,42 +49,43 @@ impl Executable {
             let folded = self.files.get(&Text::from(directory));
             folded.is_some_and(|file| file.names > 0 && (absent || !file.operations.is_empty()))
         };
-        let many: Vec<(Text, bool)> = names
+        let many: BTreeSet<(Text, bool)> = names
             .into_iter()
             .filter(|((directory, absent), count)| *count > limit || is_folded(directory, *absent))
             .map(|((directory, absent), _)| (Text::from(directory), absent))
             .collect();
-        for (directory, absent) in &many {
-            self.fold_directory(directory, *absent);
+        if many.is_empty() {
+            return false;
         }
-        !many.is_empty()
-    }
-
-    fn fold_directory(&mut self, directory: &Text, absent: bool) {
-        let is_one = |path: &Text, file: &File| {
-            parent(path) == Some(directory.as_bytes())
-                && is_foldable(file)
-                && is_absent(file) == absent
-        };
-        let files = self.files.iter();
-        let names = files.filter(|(path, file)| is_one(path, file));
-        let names: Vec<Text> = names.map(|(path, _)| path.clone()).collect();
-        let mut whole = File::default();
-        let mut count = 0;
-        for name in names {
-            if let Some(file) = self.files.remove(&name) {
-                count += file.names.max(1);
-                whole.join(file.as_directory());
+        let mut folded: BTreeMap<Text, File> = BTreeMap::new();
+        for (path, file) in std::mem::take(&mut self.files) {
+            let directory = parent(&path).map(Text::from);
+            let key = directory.map(|directory| (directory, is_absent(&file)));
+            match key.filter(|key| is_foldable(&file) && many.contains(key)) {
+                Some((directory, _)) => folded.entry(directory).or_default().take_in(file),
+                None => {
+                    self.files.insert(path, file);
+                }
             }
         }
-        let known = self.files.entry(directory.clone()).or_default();
-        count += known.names;
-        known.join(whole);
-        known.names = count;
+        for (directory, whole) in folded {
+            let known = self.files.entry(directory).or_default();
+            let names = known.names + whole.names;
+            known.join(whole);
+            known.names = names;
+        }
+        true
     }
 }
 
 impl File {
+    /// Takes the use of a file as one of its directory.
+    fn take_in(&mut self, file: Self) {
+        let names = self.names + file.names.max(1);
+        self.join(file.as_directory());
+        self.names = names;
+    }
+
     /// What the directory of a file is used for where it represents the file: it is read, or changed. What was looked
     /// for in vain is not in it.
     #[must_use]
@@ -189,6 +188,8 @@ mod tests {
             Operation::Execute,
             "ok",
         );
+        let socket = "/tmp/socket".to_owned();
+        put(&mut executable, socket, Operation::Create, "ok");
         executable.fold_names();
         assert_eq!(
             used(&executable, "/srv/a"),
