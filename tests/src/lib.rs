@@ -25,6 +25,7 @@ mod skip;
 pub mod strace;
 mod tree;
 pub mod trees;
+pub mod usage;
 mod work;
 mod written;
 

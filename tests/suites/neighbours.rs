@@ -3,17 +3,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    env,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::Observation;
 use harden_tests::{
-    Agent, Setup,
+    Agent, Setup, as_patient,
     deeds::{Then, Unit, Workshop},
     met, observed,
+    usage::{processor, status},
 };
 
 /// Asks for as many names as it can, each of them new, until it is ended.
@@ -47,13 +49,32 @@ const LONG: usize = 10;
 /// The most memory that the agent may take, in KiB.
 const MEMORY: u64 = 150 << 10;
 
-/// How long the flood goes on: some seconds, or what `HARDEN_FLOOD_SECONDS` says.
-fn duration() -> Result<Duration> {
-    let seconds = env::var("HARDEN_FLOOD_SECONDS");
-    Ok(Duration::from_secs(match seconds {
-        Ok(seconds) => seconds.parse()?,
-        Err(_) => 6,
-    }))
+/// How long a question may take meanwhile. Alone on two processors it is a fifth of that.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long things take.
+struct Times {
+    flood: Duration,
+    /// After it, for so long the agent's load is measured.
+    rest: Duration,
+    /// It is a smaller share of a processor than this.
+    load: f64,
+}
+
+/// Some seconds, or what `HARDEN_FLOOD_SECONDS` says.
+fn times() -> Result<Times> {
+    Ok(match env::var("HARDEN_FLOOD_SECONDS") {
+        Ok(seconds) => Times {
+            flood: Duration::from_secs(seconds.parse()?),
+            rest: Duration::from_secs(30),
+            load: 0.01,
+        },
+        Err(_) => Times {
+            flood: Duration::from_secs(6),
+            rest: Duration::from_secs(2),
+            load: 0.1,
+        },
+    })
 }
 
 /// Ends with its unit.
@@ -82,22 +103,6 @@ impl Drop for Flood {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn memory(pid: u32, name: &str) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_ascii_whitespace().next());
-    Ok(number.context("a size")?.parse()?)
-}
-
-/// Processor time so far, in ticks.
-fn processor(pid: u32) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = text.rsplit_once(')').context("stat")?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let times = fields.get(11..13).context("stat")?;
-    Ok(times[0].parse::<u64>()? + times[1].parse::<u64>()?)
 }
 
 /// The numbers of the deeds that `observation` has.
@@ -166,7 +171,8 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
     })?;
     let workshop = Workshop::new()?;
     let pid = agent.status()?.pid;
-    let (calm_memory, calm) = (memory(pid, "VmRSS:")?, processor(pid)?);
+    let times = times()?;
+    let (calm_memory, calm) = (status(pid, "VmRSS:")?, processor(pid)?);
     let mut long = Vec::new();
     let flood = Flood::begin(&workshop, "neighbour-flood.service", script)?;
     let begun = Instant::now();
@@ -179,7 +185,7 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
     }
     let mut short = Vec::new();
     let mut slowest = Duration::ZERO;
-    while begun.elapsed() < duration()? {
+    while begun.elapsed() < times.flood {
         let name = format!("neighbour-short-{}.service", short.len());
         workshop.run(&name, next, DEEDS, Duration::ZERO)?;
         short.push((name, next));
@@ -198,9 +204,9 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
         neighbours.push((format!("neighbour-long-{number}.service"), first));
     }
     drop(flood);
-    let most = memory(pid, "VmHWM:")?;
+    let most = status(pid, "VmHWM:")?;
     println!(
-        "{} short units beside a flood of {:?}; the agent: {calm_memory} KiB before, {most} KiB at most, {taken} ticks; \
+        "{} short units beside a flood of {:?}; the agent: {calm_memory} KiB before, {most} KiB at most, {taken:.1} s of a processor; \
          the slowest status took {slowest:?}",
         short.len(),
         begun.elapsed(),
@@ -212,6 +218,12 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
         ensure!(status.slots_used == 0, "{} slots in use", status.slots_used);
         Ok(())
     })?;
+    let before = processor(pid)?;
+    thread::sleep(times.rest);
+    let load = (processor(pid)? - before) / times.rest.as_secs_f64();
+    println!("afterwards {:.1} % of a processor", load * 100.0);
+    assert!(load < times.load, "{load}");
+    assert!(slowest < as_patient(ANSWER), "{slowest:?}");
     let mut whole = 0;
     neighbours.extend(short);
     for (name, first) in &neighbours {

@@ -53,7 +53,10 @@ pub(super) fn generalise(
     let mut told: BTreeMap<(Text, &'static str), BTreeSet<Text>> = BTreeMap::new();
     for executable in super::executables(observation) {
         let mut moved: BTreeMap<Text, File> = BTreeMap::new();
-        let kept = crossing(executable, level, asked);
+        let mut kept = crossing(executable, level, asked);
+        if level != Paths::Broad && asked.is_empty() {
+            kept.extend(read_in_etc(executable));
+        }
         let paths: Vec<Text> = executable.files.keys().cloned().collect();
         for path in paths.into_iter().filter(|path| !kept.contains(path)) {
             let Some((directory, why)) = directory(path.as_bytes(), level, asked) else {
@@ -236,6 +239,17 @@ fn crossing(executable: &Executable, level: Paths, asked: &[Text]) -> BTreeSet<T
     kept
 }
 
+/// What was only read below /etc. A rule for that names what lies in /etc itself, and has to know which files others
+/// replace.
+fn read_in_etc(executable: &Executable) -> impl Iterator<Item = Text> {
+    let files = executable.files.iter();
+    let read = files.filter(|(path, file)| {
+        let mut operations = file.operations.keys();
+        is_within(path.as_bytes(), b"/etc") && !operations.any(|operation| operation.writes())
+    });
+    read.map(|(path, _)| path.clone())
+}
+
 /// Takes the file out, as what its directory is then used for: read, or changed. One that was run, looked for in
 /// vain, or reached by another name stays.
 fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
@@ -263,6 +277,20 @@ mod tests {
         let places = crate::policy::places::places(&observation);
         let place = places.iter().find(|place| place.path == b"/var/lib/d");
         assert!(place.is_some_and(|place| place.is_directory() && place.wrote()));
+    }
+
+    #[test]
+    fn what_is_read_in_etc_keeps_its_name() {
+        let of = |operation| {
+            let fixture = Fixture::new().executable("/bin/d");
+            let fixture = fixture.file("/etc/d/keys/1234", operation, "ok");
+            let mut observation = fixture.observation();
+            generalise(&mut observation, Paths::Normal, &[]);
+            let places = crate::policy::places::places(&observation);
+            places.iter().any(|place| place.path == b"/etc/d/keys/1234")
+        };
+        assert!(of(Operation::Read));
+        assert!(!of(Operation::Create));
     }
 
     #[test]
