@@ -177,6 +177,7 @@ assert libc.capset(header, sets) == 0
         (
             vec![
                 "capsh",
+                "--shell=/bin/sh",
                 "--caps=cap_net_bind_service,cap_sys_time=ep",
                 "--",
                 "-c",

@@ -6,14 +6,14 @@ use anyhow::Result;
 
 use super::{
     cpio::Archive,
-    payload::{add_program, find},
+    payload::{add_libraries, add_program, find},
 };
 
 /// What the suites run. For all else there is busybox.
 const PROGRAMS: &[&str] = &[
-    "cat", "chmod", "chroot", "cp", "env", "false", "find", "firejail", "head", "id", "ip", "ls",
-    "mkdir", "mount", "python3", "rmdir", "runuser", "setpriv", "setsid", "sh", "sleep", "sort",
-    "strace", "timeout", "touch", "true", "uniq", "unshare",
+    "capsh", "cat", "chmod", "chroot", "cp", "env", "false", "find", "firejail", "head", "id",
+    "ip", "ls", "mkdir", "mount", "python3", "rmdir", "runuser", "setpriv", "setsid", "sh",
+    "sleep", "sort", "strace", "timeout", "touch", "true", "uniq", "unshare",
 ];
 
 /// Directories that programs need, and files that are loaded without being named in a program.
@@ -69,7 +69,7 @@ pub fn add(archive: &mut Archive) -> Result<()> {
     python(archive)
 }
 
-/// Python's own modules, and the libraries of those that are compiled.
+/// Python's own modules.
 fn python(archive: &mut Archive) -> Result<()> {
     let interpreter = find("python3")?.canonicalize()?;
     let version = interpreter.file_name().unwrap_or_default();
@@ -88,6 +88,17 @@ fn python(archive: &mut Archive) -> Result<()> {
         ];
         if !unused.iter().any(|unused| name == *unused) {
             archive.host(&entry.path())?;
+        }
+    }
+    // Of those that are compiled, suites call the C library.
+    for entry in fs::read_dir(library.join("lib-dynload"))? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(b"_ctypes.")
+        {
+            add_libraries(archive, &entry.path())?;
         }
     }
     Ok(())
