@@ -96,7 +96,7 @@ pub(super) fn decide(
 
 /// Why the program will look at its files again, if it will.
 fn reads_again(observation: &Observation) -> Option<String> {
-    let mut runs = observation.runs.values();
+    let runs = observation.runs.values();
     let copy = "and the copy stays as it was at the start";
     if runs
         .clone()
@@ -104,15 +104,16 @@ fn reads_again(observation: &Observation) -> Option<String> {
     {
         return Some(format!("the unit has a reload, {copy}"));
     }
-    let handles = runs.find_map(|run| {
-        let mut programs = run.executables.iter();
-        programs.find(|(path, facts)| {
+    let programs = runs.flat_map(|run| &run.executables);
+    let handles = programs
+        .filter(|(path, facts)| {
             let mut arguments = facts.arguments.keys();
             // Shells have a handler to leave their children in order, not to read anything again.
             !is_shell(path) && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
         })
-    });
-    handles.map(|(path, _)| format!("{path} handles SIGHUP, {copy}"))
+        .map(|(path, _)| path)
+        .min();
+    handles.map(|path| format!("{path} handles SIGHUP, {copy}"))
 }
 
 /// The files that were others at another time on one machine: somebody renames a new one to the name.

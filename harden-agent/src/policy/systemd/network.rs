@@ -3,6 +3,7 @@
 //! A recording tells which sockets were made, and where those that systemd or another process hands over lead, no
 //! fact says: a private network namespace leaves them as they are.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddrV4, SocketAddrV6};
 
 use crate::observation::{Observation, Run, Text};
@@ -55,7 +56,9 @@ fn private(
 ) -> Directive {
     let others = made.iter().filter(|family| **family != "unix");
     reasons.extend(others.map(|family| format!("{family} sockets were made")));
-    let mut abstracts = texts(observation).filter(|text| text.as_bytes().starts_with(b"unix @"));
+    let mut abstracts = texts(observation)
+        .into_iter()
+        .filter(|text| text.as_bytes().starts_with(b"unix @"));
     reasons.extend(
         abstracts
             .next()
@@ -107,11 +110,12 @@ fn is_loopback(address: &Text) -> Option<bool> {
     Some(parsed.is_ok_and(|address| address.ip().to_canonical().is_loopback()))
 }
 
-/// Every address that was bound, connected to or sent to.
-fn texts(observation: &Observation) -> impl Iterator<Item = &Text> {
+/// Every address that was bound, connected to or sent to, in order.
+fn texts(observation: &Observation) -> BTreeSet<&Text> {
     let runs = observation.runs.values();
     let programs = runs.flat_map(|run| run.executables.values());
-    programs.flat_map(|facts| facts.addresses.values().flat_map(|all| all.keys()))
+    let addresses = programs.flat_map(|facts| facts.addresses.values());
+    addresses.flat_map(|all| all.keys()).collect()
 }
 
 /// Why nothing follows from the addresses, if some run could not see them.
