@@ -102,7 +102,7 @@ impl Names {
         text.as_bytes().iter().any(|byte| b"*?[".contains(byte))
     }
 
-    /// What this name or pattern stands for.
+    /// The units that this name or pattern matches.
     ///
     /// # Errors
     /// It is no pattern.
@@ -112,7 +112,7 @@ impl Names {
         Ok(Self { pattern, name })
     }
 
-    /// Whether it stands for the unit of this name, the manager before it left out or not.
+    /// Whether it matches the unit of this name, with or without the manager before it.
     #[must_use]
     pub fn has(&self, unit: &Text) -> bool {
         const OPTIONS: MatchOptions = MatchOptions {
@@ -138,7 +138,7 @@ const MOST: usize = 5;
 /// The names like `asked`, the likeliest first.
 #[must_use]
 pub fn near<'a>(asked: &Text, names: impl IntoIterator<Item = &'a Text>) -> Vec<Text> {
-    // Longer ones are nobody's typing error, and the measure takes the product of the lengths.
+    // A longer name is no typing error, and to compare two takes the product of their lengths.
     const LONGEST: usize = 256;
     let asked = asked.to_string().to_lowercase();
     if asked.len() > LONGEST {
