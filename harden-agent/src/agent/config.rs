@@ -75,6 +75,15 @@ pub struct State {
     /// Windows of an invocation that are kept apart; older ones are folded into one.
     #[serde(deserialize_with = "value::at_least_one")]
     pub keep_windows: u32,
+    /// The most bytes that the observation of one unit takes on disk.
+    #[serde(deserialize_with = "value::unit_bytes")]
+    pub max_per_unit: u64,
+    /// The most bytes that all of them take.
+    #[serde(deserialize_with = "value::all_bytes")]
+    pub max_total: u64,
+    /// So many units have records of their own.
+    #[serde(deserialize_with = "value::units")]
+    pub max_units: u32,
 }
 
 /// `[runs]`
@@ -207,6 +216,10 @@ impl Default for State {
             compact_every: Duration::from_mins(5),
             keep_invocations: 200,
             keep_windows: 24,
+            // nginx takes about 40 KiB for each invocation; it is read and written whole at times, in memory.
+            max_per_unit: 16 << 20,
+            max_total: 1 << 30,
+            max_units: 2000,
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{
     config::Config,
     journal::{Journal, JournalError, Record},
     memory,
-    request::{KernelSide, Watcher},
+    request::{KernelSide, UnitSummary, Watcher},
     state::State,
     store::{Store, StoreError},
 };
@@ -65,6 +65,10 @@ pub struct Core {
     store: Store,
     /// What does not work at this moment, by what it is about.
     faults: BTreeMap<&'static str, String>,
+    /// What limits of `[state]` have had an effect, by option.
+    limits: BTreeMap<&'static str, String>,
+    /// The figures of units as they are on disk, of those that were asked for.
+    summaries: BTreeMap<Text, UnitSummary>,
     /// So many records are in memory alone, at least.
     unwritten: u64,
     /// The journal lacks something that is nowhere else on disk.
@@ -112,8 +116,9 @@ impl Core {
     /// # Errors
     /// [`CoreError`]: nothing can be recorded, or what is on disk cannot be read.
     pub fn start(config: Config, sizes: Sizes) -> Result<(Self, Events), CoreError> {
-        let mut store = Store::open(&config.state.directory)?;
+        let mut store = Store::open(&config.state.directory, config.state.max_per_unit)?;
         let mut state = State::default();
+        state.limit_units(config.state.max_units as usize);
         for unit in store.units()? {
             state.name(unit);
         }
@@ -134,6 +139,8 @@ impl Core {
             journal,
             store,
             faults: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            summaries: BTreeMap::new(),
             unwritten: 0,
             is_behind: false,
             retry: false,

@@ -198,6 +198,8 @@ pub struct Status {
     pub hooks: BTreeMap<String, String>,
     /// Files that could not be used and were kept under another name, until somebody removes them.
     pub set_aside: Vec<Text>,
+    /// Which limits of `[state]` have had an effect, as sentences: until units are forgotten, or the agent restarts.
+    pub limits: Vec<String>,
     /// What is wrong at this moment, as sentences.
     pub errors: Vec<String>,
 }

@@ -63,6 +63,8 @@ pub struct State {
     /// By the id of the unit's own cgroup.
     invocations: BTreeMap<u64, Invocations>,
     units: BTreeMap<Text, Unit>,
+    /// So many have records of their own; none: all of them.
+    max_units: Option<usize>,
     /// Since this kernel side was loaded.
     forgotten: BTreeMap<Text, Forgotten>,
     /// All that was lost so far.
@@ -341,18 +343,11 @@ impl State {
         std::mem::take(&mut self.news)
     }
 
-    /// Remembers that there is a file of `unit`.
+    /// Remembers that there is a file of `unit`, whatever goes on in it.
     pub fn name(&mut self, unit: Text) {
         let known = self.units.entry(unit).or_default();
         known.is_kept = true;
         known.rest();
-    }
-
-    /// Remembers that `unit` has a file, whatever goes on in it.
-    pub fn keep(&mut self, unit: &Text) {
-        if let Some(known) = self.units.get_mut(unit) {
-            known.is_kept = true;
-        }
     }
 
     /// Whether nothing goes on in `unit`, and what is known of it is in its file alone.
@@ -437,6 +432,17 @@ impl State {
             self.units.remove(unit);
         }
         is_over
+    }
+
+    /// Whether there is more of `unit` than on disk.
+    #[must_use]
+    pub fn is_dirty(&self, unit: &Text) -> bool {
+        self.units.get(unit).is_some_and(|known| known.dirty)
+    }
+
+    /// So many units have records of their own.
+    pub fn limit_units(&mut self, most: usize) {
+        self.max_units = Some(most);
     }
 
     /// How many facts are in no file yet, about.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every step of what writes the state, in the order of a rotation and a save.
-pub const STEPS: [&str; 13] = [
+pub const STEPS: [&str; 17] = [
     "append-begin",
     "append-end",
     "rotate-begin",
@@ -17,7 +17,11 @@ pub const STEPS: [&str; 13] = [
     "drop-end",
     "save-begin",
     "save-staged",
+    "save-whole",
     "save-end",
+    "add-begin",
+    "add-written",
+    "add-end",
 ];
 
 /// Passes a step. With `HARDEN_CRASH_AT=NAME:COUNT` in the environment, which is read once, the

@@ -1,11 +1,13 @@
-//! The units' observations on disk: `units/STEM.json`, one a unit.
+//! The units' observations on disk: `units/STEM.json`, one a unit, and `units/STEM.added`, what came since that was
+//! written whole.
 //!
 //! A file is replaced whole or not at all, and never through a link. What cannot be used is moved
-//! aside under a name of its own and told of, so that it is neither lost nor in the way.
+//! aside under a name of its own and logged, so that it is neither lost nor in the way.
 
+mod added;
 mod error;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -18,46 +20,122 @@ use super::{
     aside::{self, move_aside},
     step::step,
 };
-use crate::observation::{self, Observation, ReadError, Text};
+use crate::observation::{self, Join as _, Observation, ReadError, Text};
 use crate::output::{self, Ours, Output, WriteError, file_stem};
 
 pub use error::{Notice, StoreError};
 
-/// The largest file of a unit, in bytes. Less than what the other commands read, as the agent goes on
-/// for weeks in a memory of its own.
+/// The largest file that is read, in bytes. Less than what the other commands read, as the agent goes on
+/// for weeks in a memory of its own. What it writes is smaller.
 pub const UNIT_LIMIT: u64 = 256 << 20;
 
 const EXTENSION: &str = ".json";
+const ADDED: &str = ".added";
+
+/// So much may have been added in any case before a file is written whole again.
+const LITTLE: u64 = 64 << 10;
 
 /// The directory of the units' files.
 pub struct Store {
     /// `units` in the state directory.
     directory: PathBuf,
+    /// The most bytes that a unit may take.
+    max_per_unit: u64,
+    /// What each unit takes, by stem.
+    sizes: BTreeMap<String, Sizes>,
     /// Stems of files that could not be read for a reason outside them.
     unread: BTreeSet<String>,
     notices: Vec<Notice>,
 }
 
+/// The bytes of a unit's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sizes {
+    whole: u64,
+    added: u64,
+}
+
+impl Sizes {
+    fn all(self) -> u64 {
+        self.whole + self.added
+    }
+}
+
 impl Store {
     /// Opens the units' directory in the state directory `state`. What is missing is made, what a
-    /// killed agent left half done is removed.
+    /// killed agent left half done is removed. A unit may take `max_per_unit` bytes.
     ///
     /// # Errors
     /// It cannot be made or read.
-    pub fn open(state: &Path) -> Result<Self, StoreError> {
-        let this = Self {
+    pub fn open(state: &Path, max_per_unit: u64) -> Result<Self, StoreError> {
+        let mut this = Self {
             directory: state.join("units"),
+            max_per_unit,
+            sizes: BTreeMap::new(),
             unread: BTreeSet::new(),
             notices: Vec::new(),
         };
         this.make()?;
         for name in this.names()? {
+            let path = this.directory.join(&name);
             if output::is_temporary(&name) {
-                let path = this.directory.join(name);
                 fs::remove_file(&path).map_err(|error| StoreError::io(&path, error))?;
+            } else if let Some(stem) = name.strip_suffix(EXTENSION) {
+                this.measure(stem);
+            } else if let Some(stem) = name.strip_suffix(ADDED) {
+                // A line that is torn was not relied on: the journal has it.
+                let _ = added::mend(&path);
+                this.measure(stem);
             }
         }
         Ok(this)
+    }
+
+    /// The most bytes of a unit's file when it is written whole: as much again may be added to it.
+    #[must_use]
+    pub fn whole_limit(&self) -> u64 {
+        self.max_per_unit / 2
+    }
+
+    /// The bytes of all units.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.sizes.values().map(|sizes| sizes.all()).sum()
+    }
+
+    /// The unit that takes the most bytes, and how many.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn largest(&self) -> Result<Option<(Text, u64)>, StoreError> {
+        let Some((stem, sizes)) = self.sizes.iter().max_by_key(|(_, sizes)| sizes.all()) else {
+            return Ok(None);
+        };
+        let path = self.path(stem);
+        let unit = name_in(&path).map_err(|error| StoreError::io(&path, error))?;
+        Ok(unit.map(|unit| (unit, sizes.all())))
+    }
+
+    /// The units of which something was added since their files were written whole.
+    #[must_use]
+    pub fn added_to(&self) -> Vec<Text> {
+        let added = self.sizes.iter().filter(|(_, sizes)| sizes.added > 0);
+        added
+            .filter_map(|(stem, _)| name_in(&self.path(stem)).ok()?)
+            .collect()
+    }
+
+    /// Takes note of how large the files are.
+    fn measure(&mut self, stem: &str) {
+        let size = |path: PathBuf| fs::symlink_metadata(path).map_or(0, |status| status.len());
+        let sizes = Sizes {
+            whole: size(self.path(stem)),
+            added: size(self.added_path(stem)),
+        };
+        match sizes.all() {
+            0 => self.sizes.remove(stem),
+            _ => self.sizes.insert(stem.to_owned(), sizes),
+        };
     }
 
     /// What happened beside what was asked for, since this was last asked: for the log.
@@ -95,10 +173,23 @@ impl Store {
     /// unit until it was loaded.
     pub fn load(&mut self, unit: &Text) -> Result<Option<Observation>, StoreError> {
         let stem = file_stem(unit);
-        let path = self.path(&stem);
         // Unless it ends well. Else the file would be replaced by one that lacks what it holds.
         self.unread.insert(stem.clone());
-        let loaded = match fs::symlink_metadata(&path) {
+        let mut loaded = self.load_whole(unit, &stem)?;
+        for added in self.load_added(unit, &stem)? {
+            match &mut loaded {
+                Some(known) => known.join(added),
+                None => loaded = Some(added),
+            }
+        }
+        self.unread.remove(&stem);
+        self.measure(&stem);
+        Ok(loaded)
+    }
+
+    fn load_whole(&mut self, unit: &Text, stem: &str) -> Result<Option<Observation>, StoreError> {
+        let path = self.path(stem);
+        Ok(match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io(&path, error)),
             Ok(status) if status.is_symlink() => {
@@ -118,34 +209,74 @@ impl Store {
                     None
                 }
             },
-        };
-        self.unread.remove(&stem);
-        Ok(loaded)
+        })
     }
 
-    /// Replaces the file of the observation's unit. What has its name and was not written by harden is
-    /// moved aside; a directory that is gone is made again.
+    /// Of a file that is good up to some line, that much is kept.
+    fn load_added(&mut self, unit: &Text, stem: &str) -> Result<Vec<Observation>, StoreError> {
+        let path = self.added_path(stem);
+        let error = |error| StoreError::io(&path, error);
+        let Some(added) = added::read(&path, UNIT_LIMIT, unit).map_err(error)? else {
+            return Ok(Vec::new());
+        };
+        if let Some(fault) = added.fault {
+            self.move_aside(&path, fault)?;
+            if !added.lines.is_empty() {
+                added::append(&path, 0, &added.lines).map_err(error)?;
+            }
+        }
+        Ok(added.observations)
+    }
+
+    /// Adds what `new` says to what is on disk of its unit, in a time that depends on `new` alone. Says whether it did:
+    /// if not, the file is due to be written whole, by [`Self::load`] and [`Self::save`].
     ///
     /// # Errors
-    /// It cannot be written, it would be larger than [`UNIT_LIMIT`], or the unit's file is there and
-    /// was not loaded. What was there before is still there.
+    /// It cannot be written, or the unit's file is there and could not be read. What was there before is still there.
+    pub fn add(&mut self, new: &Observation) -> Result<bool, StoreError> {
+        let stem = file_stem(&new.name);
+        let (whole, path) = (self.path(&stem), self.added_path(&stem));
+        self.check_read(&stem)?;
+        let known = self.sizes.get(&stem).copied().unwrap_or_default();
+        self.measure(&stem);
+        let sizes = self.sizes.get(&stem).copied().unwrap_or_default();
+        if sizes.whole == 0 || sizes != known || !is_file(&whole) {
+            return Ok(false);
+        }
+        let mut line =
+            serde_json::to_vec(new).map_err(|error| StoreError::io(&path, error.into()))?;
+        line.push(b'\n');
+        let added = sizes.added + line.len() as u64;
+        if added > sizes.whole.max(LITTLE).min(self.whole_limit()) {
+            return Ok(false);
+        }
+        let result = added::append(&path, sizes.added, &line);
+        self.measure(&stem);
+        result.map_err(|error| StoreError::io(&path, error))?;
+        Ok(true)
+    }
+
+    fn check_read(&self, stem: &str) -> Result<(), StoreError> {
+        if self.unread.contains(stem) {
+            return Err(StoreError::Unread {
+                path: error::text(&self.path(stem)),
+            });
+        }
+        Ok(())
+    }
+
+    /// Replaces the files of the observation's unit by one that has all of it. What has its name and was not written by
+    /// harden is moved aside; a directory that is gone is made again.
+    ///
+    /// # Errors
+    /// It cannot be written, or the unit's file is there and was not loaded. What was there before is still there.
     pub fn save(&mut self, observation: &Observation) -> Result<(), StoreError> {
         step("save-begin");
         let stem = file_stem(&observation.name);
         let path = self.path(&stem);
-        if self.unread.contains(&stem) {
-            return Err(StoreError::Unread {
-                path: error::text(&path),
-            });
-        }
+        self.check_read(&stem)?;
         let content = observation::to_json(observation)
             .map_err(|error| StoreError::io(&path, error.into()))?;
-        if content.len() as u64 > UNIT_LIMIT {
-            return Err(StoreError::TooLarge {
-                path: error::text(&path),
-                size: content.len() as u64,
-            });
-        }
         let outputs = [Output {
             name: format!("{stem}{EXTENSION}"),
             content,
@@ -171,6 +302,11 @@ impl Store {
         }?;
         step("save-staged");
         staged.commit()?;
+        step("save-whole");
+        // If it stays, it is joined once more to what has it already, which changes nothing.
+        let added = remove(&self.added_path(&stem));
+        self.measure(&stem);
+        added?;
         step("save-end");
         Ok(())
     }
@@ -181,26 +317,24 @@ impl Store {
     /// One cannot be removed.
     pub fn forget(&mut self, unit: &Text) -> Result<(), StoreError> {
         let stem = file_stem(unit);
-        let path = self.path(&stem);
-        let mut gone = aside::of(&path).map_err(|error| StoreError::io(&path, error))?;
-        gone.push(path);
-        for path in gone {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::io(&path, error));
-                }
-                _ => {}
+        for path in [self.path(&stem), self.added_path(&stem)] {
+            let aside = aside::of(&path).map_err(|error| StoreError::io(&path, error))?;
+            for path in aside.iter().chain([&path]) {
+                remove(path)?;
             }
         }
         self.unread.remove(&stem);
+        self.measure(&stem);
         Ok(())
     }
 
     /// Whether a file of `unit` was moved aside.
     #[must_use]
     pub fn has_aside(&self, unit: &Text) -> bool {
-        let path = self.path(&file_stem(unit));
-        aside::of(&path).is_ok_and(|files| !files.is_empty())
+        let stem = file_stem(unit);
+        let paths = [self.path(&stem), self.added_path(&stem)];
+        let has_aside = |path: &PathBuf| aside::of(path).is_ok_and(|files| !files.is_empty());
+        paths.iter().any(has_aside)
     }
 
     /// The files that were moved aside and are there still, those of the journal among them.
@@ -214,6 +348,10 @@ impl Store {
 
     fn path(&self, stem: &str) -> PathBuf {
         self.directory.join(format!("{stem}{EXTENSION}"))
+    }
+
+    fn added_path(&self, stem: &str) -> PathBuf {
+        self.directory.join(format!("{stem}{ADDED}"))
     }
 
     fn make(&self) -> Result<(), StoreError> {
@@ -242,6 +380,18 @@ impl Store {
             reason,
         });
         Ok(())
+    }
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|status| status.is_file())
+}
+
+/// One that is not there is no error.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io(path, error)),
+        _ => Ok(()),
     }
 }
 

@@ -139,6 +139,9 @@ fn text(status: &request::Status, now: Timestamp) -> String {
             " could not be used; look at it, then remove it, or `harden forget` its unit\n",
         ]);
     }
+    for limit in &status.limits {
+        text.extend(["limit reached: ", &plain(limit), "\n"]);
+    }
     for error in &status.errors {
         text.extend(["wrong: ", &plain(error), "\n"]);
     }

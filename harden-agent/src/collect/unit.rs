@@ -11,6 +11,8 @@ use std::{fmt, str::FromStr};
 
 use crate::observation::Text;
 
+pub use self::name::OF_ALL;
+
 /// A unit of one of the systemd managers of this machine.
 ///
 /// As text it is `foo.service` for the system's own manager, and `ROOT:foo.service` for another one,
@@ -209,6 +211,16 @@ impl Unit {
         self.name.starts_with(name::MADE_UP)
             || name::is_template(&self.name)
             || self.name == name::SESSIONS
+            || self.name == OF_ALL
+    }
+
+    /// The slice that all units of its manager are in: what they are kept under where there is no room for each.
+    #[must_use]
+    pub fn of_all(&self) -> Self {
+        Self {
+            manager: self.manager.clone(),
+            name: OF_ALL.to_owned(),
+        }
     }
 
     /// What its facts are kept under, in one run after the other: itself, or, where the name was made
@@ -254,7 +266,7 @@ impl FromStr for Unit {
             let made_up = name.strip_prefix(name::MADE_UP);
             let fits = match made_up {
                 Some(executable) => name::unescape(executable).is_some(),
-                None => name::is_valid(name) || name::is_template(name),
+                None => name::is_valid(name) || name::is_template(name) || name == OF_ALL,
             };
             fits.then_some(Self {
                 manager: Text::from(name::unescape(manager)?),

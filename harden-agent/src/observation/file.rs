@@ -208,6 +208,31 @@ pub fn to_json(observation: &Observation) -> Result<Vec<u8>, serde_json::Error> 
     at_most(SIZE_LIMIT, json)
 }
 
+/// The bytes that a part of an observation takes in its file, about: it is laid out as if it stood alone.
+pub(super) fn size(part: &impl Serialize) -> u64 {
+    let mut counted = Counted(0);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut counted, Layout::default());
+    // It is all counted, or it could not be written either.
+    match part.serialize(&mut serializer) {
+        Ok(()) => counted.0 + 1,
+        Err(_) => u64::MAX,
+    }
+}
+
+/// Takes everything and keeps how much it was.
+struct Counted(u64);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn at_most(limit: u64, json: Vec<u8>) -> Result<Vec<u8>, serde_json::Error> {
     if json.len() as u64 > limit {
         return Err(serde::ser::Error::custom(format!(

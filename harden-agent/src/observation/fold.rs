@@ -12,6 +12,14 @@ use super::join::Join;
 use super::model::{Host, Observation, Run, RunKind};
 use super::text::{Text, Word};
 
+/// The kinds of which runs may be united.
+const UNITED: [RunKind; 4] = [
+    RunKind::Window,
+    RunKind::Invocation,
+    RunKind::Mark,
+    RunKind::Command,
+];
+
 /// The test that a run is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Test<'a> {
@@ -39,6 +47,19 @@ impl Observation {
         for group in self.groups(RunKind::Invocation) {
             let (old, new) = group.split_at(group.len().saturating_sub(limit));
             parts.unite_all(told_elsewhere(old, new));
+        }
+        self.settle_by(parts);
+    }
+
+    /// Makes one of all runs of a kind but for the newest `kept`, whatever they say: in how many of them a fact was seen
+    /// is no longer known.
+    pub(super) fn unite(&mut self, kept: usize) {
+        let mut parts = Partition::default();
+        for kind in UNITED {
+            for group in self.alike(kind, false) {
+                let old = group.len().saturating_sub(kept);
+                parts.unite_all(group[..old].iter().map(|(id, _)| *id));
+            }
         }
         self.settle_by(parts);
     }
@@ -83,6 +104,15 @@ impl Observation {
 
     /// The runs of one kind that may become one, the oldest first.
     fn groups(&self, kind: RunKind) -> impl Iterator<Item = Vec<(&Word, &Run)>> {
+        self.alike(kind, kind == RunKind::Window)
+    }
+
+    /// The runs of one kind on one machine, of one user and set of hooks, and of one invocation if asked so.
+    fn alike(
+        &self,
+        kind: RunKind,
+        by_invocation: bool,
+    ) -> impl Iterator<Item = Vec<(&Word, &Run)>> {
         type Key<'a> = (
             Option<&'a Word>,
             &'a Host,
@@ -91,7 +121,7 @@ impl Observation {
         );
         let mut groups: BTreeMap<Key<'_>, Vec<_>> = BTreeMap::new();
         for (id, run) in self.runs.iter().filter(|(_, run)| run.kind == kind) {
-            let invocation = run.invocation.as_ref().filter(|_| kind == RunKind::Window);
+            let invocation = run.invocation.as_ref().filter(|_| by_invocation);
             let key = (invocation, &run.host, &run.hooks, run.uid);
             groups.entry(key).or_default().push((id, run));
         }

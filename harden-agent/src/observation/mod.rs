@@ -12,6 +12,7 @@ mod layout;
 mod model;
 mod names;
 mod schema_1;
+mod shrink;
 mod strict;
 mod text;
 

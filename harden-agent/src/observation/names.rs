@@ -24,6 +24,16 @@ impl Observation {
             }
         }
     }
+
+    /// The same, until each program has at most `kept` files, as far as that goes.
+    pub(super) fn fold_names_to(&mut self, kept: usize) {
+        for run in self.runs.values_mut() {
+            let control = run.control.values_mut().flat_map(BTreeMap::values_mut);
+            for executable in run.executables.values_mut().chain(control) {
+                executable.fold_names_to(kept);
+            }
+        }
+    }
 }
 
 impl Executable {
@@ -31,8 +41,12 @@ impl Executable {
     pub fn fold_names(&mut self) {
         // A directory that has taken names in is itself a name in the one above.
         while self.fold_beyond(NAMES) {}
+        self.fold_names_to(ALL);
+    }
+
+    fn fold_names_to(&mut self, kept: usize) {
         for limit in [NAMES / 10, NAMES / 100, 0] {
-            while self.files.len() > ALL && self.fold_beyond(limit) {}
+            while self.files.len() > kept && self.fold_beyond(limit) {}
         }
     }
 

@@ -71,6 +71,7 @@ fn every_option_is_taken() {
     let config = parse(
         "[units]\ninclude = ['web-*.service']\nexclude = ['web-2.service']\n\
          [state]\ndirectory = '/srv/harden'\ncompact_every = '30s'\nkeep_invocations = 1\nkeep_windows = 2\n\
+         max_per_unit = 300000\nmax_total = 1000000\nmax_units = 20\n\
          [runs]\nwindow = '1h 30m'\n\
          [kernel]\npin = ''\nslots = 5\ncgroups = 6\nonce = 7\nring = 4096\ntasks = 8\n\
          tiers = ['files=raw_tp:sys_exit', 'lookups=none']\nlog_level = 'debug'\n\
@@ -87,6 +88,9 @@ fn every_option_is_taken() {
             compact_every: Duration::from_secs(30),
             keep_invocations: 1,
             keep_windows: 2,
+            max_per_unit: 300_000,
+            max_total: 1_000_000,
+            max_units: 20,
         }
     );
     assert_eq!(config.runs.window, Some(Duration::from_mins(90)));

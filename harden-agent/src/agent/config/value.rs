@@ -25,6 +25,14 @@ const ENTRIES: u32 = 1 << 24;
 const RING_MIN: u32 = 4096;
 /// The kernel takes larger ones; they take as much memory.
 const RING_MAX: u32 = 1 << 30;
+/// A unit with less has no room for the calls of one program.
+const UNIT_MIN: u64 = 256 << 10;
+/// Larger ones are not read: see [`crate::agent::store::UNIT_LIMIT`].
+const UNIT_MAX: u64 = crate::agent::store::UNIT_LIMIT;
+/// 16 TiB, which no number that is meant reaches.
+const ALL_MAX: u64 = 16 << 40;
+/// More are not listed in a time that anybody waits.
+const UNITS_MAX: u32 = 100_000;
 /// Each has a descriptor, of which a process has 1,024 unless more are asked for.
 const CONNECTIONS: u32 = 512;
 /// A new run waits until the kernel's programs have left the old one, and costs every task a look-up.
@@ -154,6 +162,18 @@ pub fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error>
     number(from, 1, u32::MAX)
 }
 
+pub fn unit_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    number(from, UNIT_MIN, UNIT_MAX)
+}
+
+pub fn all_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    number(from, UNIT_MIN, ALL_MAX)
+}
+
+pub fn units<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    number(from, 10, UNITS_MAX)
+}
+
 pub fn entries<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     number(from, 1, ENTRIES)
 }
@@ -177,9 +197,12 @@ pub fn ring<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     )))
 }
 
-fn number<'de, D: Deserializer<'de>>(from: D, least: u32, most: u32) -> Result<u32, D::Error> {
+fn number<'de, D: Deserializer<'de>, N>(from: D, least: N, most: N) -> Result<N, D::Error>
+where
+    N: TryFrom<i64> + PartialOrd + Copy + fmt::Display,
+{
     let given = i64::deserialize(from)?;
-    u32::try_from(given)
+    N::try_from(given)
         .ok()
         .filter(|number| (least..=most).contains(number))
         .ok_or_else(|| {

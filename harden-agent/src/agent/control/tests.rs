@@ -138,6 +138,7 @@ pub(crate) fn status(units: usize) -> Status {
         losses: BTreeMap::from([("ring".to_owned(), 3)]),
         hooks: BTreeMap::from([("files".to_owned(), "lsm:file_open".to_owned())]),
         set_aside: vec!["/var/lib/harden/journal.1.corrupt-1".into()],
+        limits: vec!["state.max_units: there are records of 2000 units".to_owned()],
         errors: vec!["/var/lib/harden: No space left on device".to_owned()],
     }
 }

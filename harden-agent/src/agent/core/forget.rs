@@ -39,6 +39,8 @@ impl Core {
                 self.begin_from_zero(&unit)?;
             }
             let removed = self.store.forget(unit);
+            self.summaries.remove(unit);
+            self.limits.clear();
             self.state.take_forgotten();
             if let Err(error) = removed {
                 tracing::error!("{unit}: {error}");

@@ -8,11 +8,18 @@ use std::{
 use super::{Core, CoreError};
 use crate::{
     agent::{journal::JournalError, memory, store::StoreError},
+    collect::unit::OF_ALL,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
 
 /// How often it is tried to write what could not be written.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// So many bytes each unit may take, however many there are.
+const LEAST: u64 = 64 << 10;
+
+/// How long files are written whole at the end.
+const TIDY: Duration = Duration::from_secs(10);
 
 /// A journal was begun, and what the older ones have is being written.
 pub(super) struct Folding {
@@ -56,37 +63,113 @@ impl Core {
         }))
     }
 
-    /// Writes what is known of `units`, all of which are kept under `key`.
+    /// Writes what is new of `units`, all of which are kept under `key`.
     fn save(&mut self, key: &Text, units: &[Text]) -> Result<(), StoreError> {
+        let mut new = Observation {
+            schema: SCHEMA,
+            name: key.clone(),
+            runs: BTreeMap::new(),
+        };
+        for unit in units {
+            new.runs.join(self.state.open(unit));
+        }
+        new.settle();
+        new.fold_names();
+        let written = match self.store.add(&new) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.save_whole(new),
+            Err(error) => Err(error),
+        };
+        self.say_store();
+        written?;
+        self.summaries.remove(key);
+        // At rest a unit's facts are not known, but for its file.
+        let is_at_rest = self.state.is_at_rest(key);
+        for unit in units {
+            self.state.saved(unit);
+            if key != unit && self.state.forget(unit) {
+                self.summaries.remove(unit);
+            }
+        }
+        if is_at_rest && units.contains(key) {
+            self.wake(key);
+        }
+        self.state.name(key.clone());
+        Ok(())
+    }
+
+    /// Writes the file of a unit whole, with what is new.
+    fn save_whole(&mut self, new: Observation) -> Result<(), StoreError> {
+        let mut whole = self.stored(&new.name)?;
+        whole.join(new);
+        self.write_whole(whole, self.store.whole_limit())?;
+        self.keep_within_total()
+    }
+
+    fn write_whole(&mut self, mut whole: Observation, limit: u64) -> Result<(), StoreError> {
         let keep = self.config.state.keep_invocations as usize;
         let windows = self.config.state.keep_windows as usize;
-        let written = self.stored(key).and_then(|mut observation| {
-            for unit in units {
-                observation.join(Observation {
-                    schema: SCHEMA,
-                    name: key.clone(),
-                    runs: self.state.open(unit),
-                });
+        whole.fold(keep, windows);
+        whole.fold_names();
+        if whole.shrink(limit) {
+            tracing::warn!(
+                "{}: its record had no room in {} KiB: names were folded into their directories, and runs into one",
+                whole.name,
+                limit >> 10
+            );
+        }
+        self.store.save(&whole)
+    }
+
+    /// Makes the largest units smaller until all of them have room together.
+    fn keep_within_total(&mut self) -> Result<(), StoreError> {
+        let limits = &self.config.state;
+        let total = limits.max_total;
+        // So much each unit may have in any case.
+        let least = (total / u64::from(limits.max_units)).max(LEAST);
+        while self.store.size() > total {
+            match self.store.largest()? {
+                Some((unit, size)) if size > least => {
+                    let whole = self.stored(&unit)?;
+                    self.write_whole(whole, (size / 2).max(least))?;
+                    self.summaries.remove(&unit);
+                }
+                _ => {
+                    self.limited(
+                        "max_total",
+                        format!(
+                            "all units together take more than {total} bytes, and none of them much"
+                        ),
+                    );
+                    break;
+                }
             }
-            observation.fold(keep, windows);
-            observation.fold_names();
-            self.store.save(&observation).map(|()| observation)
-        });
-        self.say_store();
-        let observation = written?;
-        let mut is_known = false;
-        for unit in units {
-            // At rest it was not, but for its file.
-            is_known |= self.state.is_at_rest(unit);
-            self.state.saved(unit);
-            is_known |= key != unit && self.state.forget(unit);
         }
-        if is_known {
-            self.state.remember(&observation);
-            self.state.name(key.clone());
-        }
-        self.state.keep(key);
         Ok(())
+    }
+
+    /// Notes that one of the limits of `[state]` has had an effect.
+    pub(super) fn limited(&mut self, option: &'static str, what: String) {
+        if self.limits.insert(option, what.clone()).is_none() {
+            tracing::warn!("state.{option}: {what}");
+        }
+    }
+
+    /// Writes the files whole to which something was added, as long as that does not take long: whoever reads them
+    /// while no agent runs finds one file a unit.
+    pub fn tidy(&mut self) {
+        let began = Instant::now();
+        for unit in self.store.added_to() {
+            if began.elapsed() > TIDY {
+                return;
+            }
+            let whole = self.stored(&unit);
+            let written = whole.and_then(|whole| self.write_whole(whole, self.store.whole_limit()));
+            if let Err(error) = written {
+                tracing::warn!("{unit}: {error}");
+                return;
+            }
+        }
     }
 
     /// Writes what is not on disk. Says whether all of it is now.
@@ -120,6 +203,10 @@ impl Core {
         }
         let mut first = None;
         for (key, units) in kept {
+            if key.as_bytes().ends_with(OF_ALL.as_bytes()) {
+                let most = self.config.state.max_units;
+                self.limited("max_units", format!("there are records of {most} units: what else begins is kept together, as {key}; harden forget makes room"));
+            }
             if let Err(error) = self.save(&key, &units) {
                 first.get_or_insert(error);
             }

@@ -1,8 +1,8 @@
 //! Answers to the control interface.
 
+use super::{Core, CoreError};
 use std::collections::BTreeSet;
 
-use super::{Core, CoreError};
 use crate::{
     agent::{
         names,
@@ -25,7 +25,7 @@ impl Core {
                 events.drain(|item| self.take(item));
                 let slots: Vec<u32> = self.state.slots().collect();
                 self.read_slots(&slots)?;
-                let _ = reply.send(self.summaries());
+                let _ = reply.send(self.summaries(events));
             }
             Request::Status { reply } => {
                 let status = self.status()?;
@@ -86,23 +86,45 @@ impl Core {
         }
     }
 
-    fn summaries(&mut self) -> Vec<UnitSummary> {
+    /// The figures of all units. Each is read from disk once, until something is new of it; meanwhile the ring buffer
+    /// is read.
+    fn summaries(&mut self, events: &mut Events) -> Vec<UnitSummary> {
         let living = self.state.living().filter_map(|(_, unit)| unit.cloned());
         let living: BTreeSet<Text> = living.collect();
-        let units = self.units();
-        units
-            .iter()
-            .filter_map(|unit| {
-                let observation = self.seen(unit).ok()?;
-                let last_new = self.state.last_new(unit).map(Time);
-                let state = state(&observation, living.contains(unit))?;
-                let summary = summarise(&observation, state);
-                Some(UnitSummary {
-                    last_new: last_new.or(summary.last_new),
-                    ..summary
-                })
-            })
-            .collect()
+        let mut summaries = Vec::new();
+        for unit in self.units() {
+            events.drain(|item| self.take(item));
+            summaries.extend(self.summary(&unit, living.contains(&unit)));
+        }
+        summaries
+    }
+
+    /// None if there is nothing to say of it.
+    fn summary(&mut self, unit: &Text, is_living: bool) -> Option<UnitSummary> {
+        let is_dirty = self.state.is_dirty(unit);
+        let known = self.summaries.get(unit).filter(|_| !is_dirty);
+        let summary = if let Some(known) = known {
+            known.clone()
+        } else {
+            let observation = self.seen(unit).ok()?;
+            let summary = summarise(&observation, state(&observation));
+            if !is_dirty {
+                self.summaries.insert(unit.clone(), summary.clone());
+            }
+            summary
+        };
+        let state = match summary.state {
+            UnitState::Active if !is_living => UnitState::Inactive,
+            UnitState::Silent if !is_living && summary.runs > 0 => UnitState::Inactive,
+            UnitState::Silent if !is_living => return None,
+            state => state,
+        };
+        let last_new = self.state.last_new(unit).map(Time);
+        Some(UnitSummary {
+            state,
+            last_new: last_new.or(summary.last_new),
+            ..summary
+        })
     }
 
     fn resolve(&self, units: &[Text]) -> Result<Vec<Text>, NameError> {
@@ -148,6 +170,11 @@ impl Core {
                 .collect(),
             hooks: self.probe.hooks(),
             set_aside: self.store.set_aside(),
+            limits: self
+                .limits
+                .iter()
+                .map(|(option, what)| format!("state.{option}: {what}"))
+                .collect(),
             errors: self
                 .faults
                 .iter()
@@ -157,14 +184,12 @@ impl Core {
     }
 }
 
-/// The state of a unit of which this was seen; none if there is nothing to tell of it.
-fn state(observation: &Observation, is_living: bool) -> Option<UnitState> {
+/// The state of a unit of which this was seen, if it is there.
+fn state(observation: &Observation) -> UnitState {
     let mut runs = observation.runs.values();
-    if is_living && runs.all(|run| run.executables.is_empty() && run.control.is_empty()) {
-        return Some(UnitState::Silent);
+    if runs.all(|run| run.executables.is_empty() && run.control.is_empty()) {
+        UnitState::Silent
+    } else {
+        UnitState::Active
     }
-    if is_living {
-        return Some(UnitState::Active);
-    }
-    (!observation.runs.is_empty()).then_some(UnitState::Inactive)
 }

@@ -2,7 +2,7 @@
 
 use super::{State, place::Home, run::Mark};
 use crate::{
-    collect::unit,
+    collect::unit::{self, OF_ALL},
     observation::{RunKind, Text, Word},
 };
 
@@ -132,11 +132,25 @@ impl State {
 
     /// What the facts of `unit` are kept under: itself; what it is one of, as one of many connections is of its
     /// template, or an instance of a template that has many already; or, where its name was made up, the program that it ran.
+    ///
+    /// Beyond [`Self::limit_units`], what all units are in: the root slice.
     #[must_use]
     pub fn key(&self, unit: &Text) -> Text {
         let Ok(parsed) = unit.to_string().parse::<unit::Unit>() else {
             return unit.clone();
         };
+        let own = self.own_key(unit, &parsed);
+        if self.has_room(&own, &parsed) {
+            return own;
+        }
+        let of_manager = Text::from(parsed.of_all().to_string());
+        if parsed.is_of_system() || self.is_kept(&of_manager) || self.kept("") < self.most() {
+            return of_manager;
+        }
+        Text::from(OF_ALL)
+    }
+
+    fn own_key(&self, unit: &Text, parsed: &unit::Unit) -> Text {
         if let Some(kind) = parsed.kind() {
             return Text::from(kind.to_string());
         }
@@ -165,14 +179,44 @@ impl State {
     }
 }
 
+/// A user's manager, or a container's, may have this part of the units: who makes them there without end takes no room
+/// from the system's.
+const OF_ONE_MANAGER: usize = 10;
+
 /// So many instances of a template have files of their own. Who names one for each customer, device or job has the rest
 /// of them in the template's.
 const INSTANCES: usize = 100;
 
 impl State {
+    /// Whether `unit`, of which `parsed` is one, may have a record of its own.
+    fn has_room(&self, unit: &Text, parsed: &unit::Unit) -> bool {
+        if self.is_kept(unit) {
+            return true;
+        }
+        let of_manager = parsed.of_all().to_string();
+        let manager = of_manager.strip_suffix(OF_ALL).unwrap_or_default();
+        let is_few = parsed.is_of_system() || self.kept(manager) < self.most() / OF_ONE_MANAGER;
+        is_few && self.kept("") < self.most()
+    }
+
+    fn most(&self) -> usize {
+        self.max_units.unwrap_or(usize::MAX)
+    }
+
+    fn is_kept(&self, unit: &Text) -> bool {
+        self.units.get(unit).is_some_and(|known| known.is_kept)
+    }
+
+    /// How many units whose names begin with `start` have a file.
+    fn kept(&self, start: &str) -> usize {
+        let units = self.units.range(Text::from(start)..);
+        let units = units.take_while(|(name, _)| name.as_bytes().starts_with(start.as_bytes()));
+        units.filter(|(_, known)| known.is_kept).count()
+    }
+
     /// Whether `unit` has no file yet, and as many of those have one whose names begin with `start`.
     fn is_one_too_many(&self, unit: &Text, start: &str) -> bool {
-        if self.units.get(unit).is_some_and(|known| known.is_kept) {
+        if self.is_kept(unit) {
             return false;
         }
         let instances = self.units.range(Text::from(start)..);

@@ -474,3 +474,40 @@ fn instances_beyond_a_hundred_are_kept_under_their_template() {
         assert_eq!(state.key(&text(unit)), text(key), "{unit}");
     }
 }
+
+#[test]
+fn units_beyond_the_limit_are_kept_together() {
+    let mut state = State::default();
+    let key = |state: &State, name: &str| state.key(&Text::from(name)).to_string();
+    state.limit_units(30);
+    // A user's manager takes no room from the system's.
+    for number in 0..3 {
+        let unit = format!("/u/user@1.service:a{number}.service");
+        assert_eq!(key(&state, &unit), unit);
+        state.name(Text::from(unit));
+    }
+    let of_user = "/u/user@1.service:-.slice";
+    assert_eq!(key(&state, "/u/user@1.service:new.service"), of_user);
+    assert_eq!(
+        key(&state, "/u/user@2.service:new.service"),
+        "/u/user@2.service:new.service"
+    );
+    state.name(Text::from(of_user));
+    for number in 0..26 {
+        let unit = format!("a{number}.service");
+        assert_eq!(key(&state, &unit), unit);
+        state.name(Text::from(unit));
+    }
+    for (unit, kept_as) in [
+        ("new.service", "-.slice"),
+        ("/u/user@1.service:new.service", of_user),
+        ("/u/user@2.service:new.service", "-.slice"),
+        // It has a record.
+        ("a3.service", "a3.service"),
+        ("-.slice", "-.slice"),
+    ] {
+        assert_eq!(key(&state, unit), kept_as, "{unit}");
+    }
+    state.forget(&Text::from("a3.service"));
+    assert_eq!(key(&state, "new.service"), "new.service");
+}

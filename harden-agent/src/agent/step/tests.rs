@@ -54,7 +54,7 @@ impl State {
 
     /// What a new agent makes of what it finds.
     fn recovered(directory: &Path) -> (Self, Journal, Store) {
-        let mut store = Store::open(directory).unwrap();
+        let mut store = Store::open(directory, 16 << 20).unwrap();
         let mut empty = Fixture::new().executable("/bin/daemon").observation();
         empty.name = unit();
         let unit = store.load(&unit()).unwrap().unwrap_or(empty);
@@ -78,13 +78,20 @@ impl State {
 fn live(directory: &Path) {
     let (mut state, mut journal, mut store) = State::recovered(directory);
     let mut taken = fs::read(directory.join("taken")).unwrap_or_default();
-    let compact = |state: &State, journal: &mut Journal, store: &mut Store| {
+    let mut is_added = false;
+    // By turns: some was added when the file is written whole.
+    let mut compact = |state: &State, journal: &mut Journal, store: &mut Store| {
         journal.rotate(std::iter::empty()).unwrap();
-        store.save(&state.unit).unwrap();
+        if is_added {
+            assert!(store.add(&state.unit).unwrap());
+        } else {
+            store.save(&state.unit).unwrap();
+        }
+        is_added = !is_added;
         journal.drop_older().unwrap();
     };
     compact(&state, &mut journal, &mut store);
-    for _ in 0..20 {
+    for _ in 0..30 {
         let number = u8::try_from(taken.len()).unwrap();
         journal.append_item(&[number; 50]).unwrap();
         state.apply(number);

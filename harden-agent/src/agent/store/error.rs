@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::{OsStrExt, UNIT_LIMIT};
+use super::OsStrExt;
 use crate::observation::Text;
 use crate::output::WriteError;
 
@@ -27,19 +27,6 @@ pub enum StoreError {
     Unread {
         /// The file.
         path: Text,
-    },
-    /// It would be larger than [`UNIT_LIMIT`].
-    #[error(
-        "{path} would take {} MiB, and {} MiB is the most: exclude the unit, or move the file elsewhere to \
-         begin another",
-        size >> 20,
-        UNIT_LIMIT >> 20
-    )]
-    TooLarge {
-        /// The file.
-        path: Text,
-        /// Its size in bytes.
-        size: u64,
     },
 }
 

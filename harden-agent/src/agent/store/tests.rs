@@ -3,6 +3,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::*;
 use crate::policy::fixture::Fixture;
 
+/// Of one unit.
+const LIMIT: u64 = 1 << 20;
+
 fn observation(name: impl Into<Text>) -> Observation {
     let mut observation = Fixture::new().executable("/bin/daemon").observation();
     observation.name = name.into();
@@ -26,7 +29,7 @@ fn names(state: &Path) -> Vec<String> {
 #[test]
 fn what_is_saved_is_loaded_whatever_the_unit_is_called() {
     let state = tempfile::tempdir().unwrap();
-    let mut store = Store::open(state.path()).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
     let long = format!("/machine.slice/{}/payload:a.service", "x".repeat(1000));
     let names = [
         "nginx.service",
@@ -45,7 +48,7 @@ fn what_is_saved_is_loaded_whatever_the_unit_is_called() {
         store.save(&observation(unit.clone())).unwrap();
         store.save(&observation(unit.clone())).unwrap();
     }
-    let mut store = Store::open(state.path()).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
     units.sort();
     assert_eq!(store.units().unwrap(), units);
     for unit in &units {
@@ -61,7 +64,7 @@ fn what_is_saved_is_loaded_whatever_the_unit_is_called() {
 #[test]
 fn what_cannot_be_used_is_moved_aside_and_the_unit_begins_anew() {
     let state = tempfile::tempdir().unwrap();
-    let mut store = Store::open(state.path()).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
     let path = state.path().join("units/a.service.json");
     let newer = "{\n  \"schema\": 99,\n  \"name\": \"a.service\",\n  \"runs\": {}\n}\n";
     let other = observation::to_json(&observation("b.service")).unwrap();
@@ -100,7 +103,7 @@ fn links_and_what_is_no_file_are_moved_aside() {
     let target = state.path().join("target");
     let content = observation::to_json(&observation("a")).unwrap();
     fs::write(&target, &content).unwrap();
-    let mut store = Store::open(state.path()).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
     let path = state.path().join("units/a.json");
     let make: [&dyn Fn(); 3] = [
         &|| symlink(&target, &path).unwrap(),
@@ -125,7 +128,7 @@ fn links_and_what_is_no_file_are_moved_aside() {
 #[test]
 fn somebody_else_s_file_is_not_overwritten() {
     let state = tempfile::tempdir().unwrap();
-    let mut store = Store::open(state.path()).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
     fs::write(state.path().join("units/a.json"), "mine").unwrap();
     fs::write(state.path().join("units/notes.txt"), "mine").unwrap();
     store.save(&observation("a")).unwrap();
@@ -149,7 +152,7 @@ fn somebody_else_s_file_is_not_overwritten() {
 #[test]
 fn a_huge_file_is_an_error_and_moved_aside() {
     let state = tempfile::tempdir().unwrap();
-    let mut store = Store::open(state.path()).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
     let file = File::create(state.path().join("units/a.json")).unwrap();
     file.set_len(UNIT_LIMIT + 1).unwrap();
     assert_eq!(store.load(&unit("a")).unwrap(), None);
@@ -161,7 +164,7 @@ fn a_huge_file_is_an_error_and_moved_aside() {
 fn a_directory_that_is_gone_is_made_again() {
     let parent = tempfile::tempdir().unwrap();
     let state = parent.path().join("state");
-    let mut store = Store::open(&state).unwrap();
+    let mut store = Store::open(&state, LIMIT).unwrap();
     fs::remove_dir_all(&state).unwrap();
     assert_eq!(store.load(&unit("a")).unwrap(), None);
     store.save(&observation("a")).unwrap();
@@ -173,9 +176,9 @@ fn a_directory_that_is_gone_is_made_again() {
 #[test]
 fn what_a_killed_agent_left_half_done_is_removed() {
     let state = tempfile::tempdir().unwrap();
-    drop(Store::open(state.path()).unwrap());
+    drop(Store::open(state.path(), LIMIT).unwrap());
     fs::write(state.path().join("units/.harden-17-0.tmp"), "half").unwrap();
-    drop(Store::open(state.path()).unwrap());
+    drop(Store::open(state.path(), LIMIT).unwrap());
     assert!(names(state.path()).is_empty());
 }
 
@@ -183,7 +186,7 @@ fn what_a_killed_agent_left_half_done_is_removed() {
 #[test]
 fn what_could_not_be_read_is_not_overwritten() {
     let state = tempfile::tempdir().unwrap();
-    let mut store = Store::open(state.path()).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
     store.save(&observation("a")).unwrap();
     let units = state.path().join("units");
     let away = state.path().join("away");
@@ -198,4 +201,149 @@ fn what_could_not_be_read_is_not_overwritten() {
     assert!(matches!(refused, StoreError::Unread { .. }), "{refused}");
     assert!(store.load(&unit("a")).unwrap().is_some());
     store.save(&observation("a")).unwrap();
+}
+
+/// The same, with so many files more.
+fn with_files(name: &str, start: usize, count: usize) -> Observation {
+    let mut observation = observation(name);
+    let run = observation.runs.values_mut().next().unwrap();
+    let program = run.executables.values_mut().next().unwrap();
+    for number in start..start + count {
+        let file = format!("/srv/{number}");
+        program
+            .files
+            .insert(file.into(), observation::File::default());
+    }
+    observation
+}
+
+fn files(observation: &Observation) -> usize {
+    let runs = observation.runs.values();
+    runs.flat_map(|run| run.executables.values())
+        .map(|program| program.files.len())
+        .sum()
+}
+
+#[test]
+fn what_is_added_is_there_and_does_not_touch_the_rest() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    // There is nothing yet that it could be added to.
+    assert!(!store.add(&with_files("a", 0, 10)).unwrap());
+    store.save(&with_files("a", 0, 1000)).unwrap();
+    let whole = fs::read(state.path().join("units/a.json")).unwrap();
+    for round in 0..10 {
+        assert!(store.add(&with_files("a", 1000 + round, 1)).unwrap());
+    }
+    assert_eq!(fs::read(state.path().join("units/a.json")).unwrap(), whole);
+    assert_eq!(store.added_to(), [unit("a")]);
+    let file = fs::metadata(state.path().join("units/a.added")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o7777, 0o640);
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    assert_eq!(store.units().unwrap(), [unit("a")]);
+    let known = store.load(&unit("a")).unwrap().unwrap();
+    assert_eq!(files(&known), 1010);
+    store.save(&known).unwrap();
+    assert_eq!(names(state.path()), ["a.json"]);
+    assert_eq!(store.load(&unit("a")).unwrap(), Some(known));
+    store.forget(&unit("a")).unwrap();
+    assert_eq!(store.size(), 0);
+}
+
+/// What is written again and again is no more than what is new, up to a constant.
+#[test]
+fn a_file_is_written_whole_only_once_as_much_was_added() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path(), 64 << 20).unwrap();
+    let (mut written, mut new) = (0, 0);
+    for round in 0..400 {
+        let some = with_files("a", round * 100, 100);
+        new += serde_json::to_vec(&some).unwrap().len() as u64;
+        if !store.add(&some).unwrap() {
+            let mut whole = store
+                .load(&unit("a"))
+                .unwrap()
+                .unwrap_or_else(|| some.clone());
+            whole.join(some);
+            store.save(&whole).unwrap();
+            written += store.size();
+        }
+    }
+    assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 40_000);
+    assert!(written < 4 * new, "{written} for {new}");
+}
+
+#[test]
+fn a_unit_has_room_for_so_much_and_no_more() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    store.save(&with_files("a", 0, 10)).unwrap();
+    let mut added = 0;
+    while store.add(&with_files("a", added * 1000, 1000)).unwrap() {
+        added += 1;
+    }
+    assert!(store.size() <= LIMIT);
+    assert_eq!(store.largest().unwrap(), Some((unit("a"), store.size())));
+}
+
+#[test]
+fn additions_that_are_torn_corrupt_or_foreign_do_not_harm_the_rest() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join("units/a.added");
+    let begin = || {
+        let mut store = Store::open(state.path(), LIMIT).unwrap();
+        store.forget(&unit("a")).unwrap();
+        store.save(&with_files("a", 0, 1)).unwrap();
+        assert!(store.add(&with_files("a", 1, 1)).unwrap());
+        store
+    };
+    let append = |bytes: &[u8]| {
+        let mut content = fs::read(&path).unwrap();
+        content.extend(bytes);
+        fs::write(&path, content).unwrap();
+    };
+    // Torn: the journal has it.
+    drop(begin());
+    append(b"{\"schema\": 7, \"na");
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    assert!(store.add(&with_files("a", 2, 1)).unwrap());
+    assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 3);
+    assert!(store.take_notices().is_empty());
+    // Changed while the agent runs.
+    let other = serde_json::to_vec(&observation("b")).unwrap();
+    for (bytes, why) in [
+        (&b"junk\xFF\n"[..], "line 2: "),
+        (&[&other[..], b"\n"].concat(), "of another unit, b"),
+    ] {
+        let mut store = begin();
+        append(bytes);
+        assert!(!store.add(&with_files("a", 2, 1)).unwrap());
+        assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 2);
+        let said = store.take_notices();
+        assert_eq!(said.len(), 1);
+        assert!(said[0].to_string().contains(why), "{}", said[0]);
+        assert!(store.has_aside(&unit("a")));
+        assert!(store.add(&with_files("a", 2, 1)).unwrap());
+        assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 3);
+    }
+    // A link to somebody's file, and what would be waited for.
+    let target = state.path().join("target");
+    fs::write(&target, "").unwrap();
+    let make: [&dyn Fn(); 3] = [
+        &|| symlink(&target, &path).unwrap(),
+        &|| fs::create_dir(&path).unwrap(),
+        &|| rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RWXU).unwrap(),
+    ];
+    for make in make {
+        let mut store = begin();
+        fs::remove_file(&path).unwrap();
+        make();
+        assert!(!store.add(&with_files("a", 2, 1)).unwrap_or(false));
+        assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 1);
+        assert_eq!(store.take_notices().len(), 1);
+        assert!(store.add(&with_files("a", 2, 1)).unwrap());
+        assert_eq!(fs::read(&target).unwrap(), b"");
+        // A directory is for a person to remove.
+        let _ = fs::remove_dir(path.with_extension("added.corrupt-1"));
+    }
 }

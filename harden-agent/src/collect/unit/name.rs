@@ -11,6 +11,9 @@ pub const MADE_UP: &str = "run:";
 /// What login sessions are kept under.
 pub const SESSIONS: &str = "session-.scope";
 
+/// The slice that all units of a manager are in (systemd.special(7)). It is no unit here, as no slice is.
+pub const OF_ALL: &str = "-.slice";
+
 /// What names the scopes of containers: Docker, Podman, CRI-O, containerd.
 const CONTAINERS: [&str; 4] = ["docker-", "libpod-", "crio-", "cri-containerd-"];
 
