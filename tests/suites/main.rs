@@ -28,6 +28,7 @@ mod io_uring;
 mod junk_calls;
 mod kernel_log;
 mod lasting;
+mod limits;
 mod login;
 mod losses;
 mod make;

@@ -214,7 +214,7 @@ impl Unit {
             || self.name == OF_ALL
     }
 
-    /// The slice that all units of its manager are in: what they are kept under where there is no room for each.
+    /// What the units of its manager are kept under where there is no room for each.
     #[must_use]
     pub fn of_all(&self) -> Self {
         Self {

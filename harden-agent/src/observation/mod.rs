@@ -2,6 +2,7 @@
 //!
 //! Plain data: nothing here needs a kernel, root or BPF, and nothing here decides anything.
 
+mod addresses;
 #[cfg(test)]
 pub(crate) mod arbitrary;
 mod facts;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::addresses::ADDRESSES;
 use super::join::Join as _;
 use super::model::{Executable, File, Inode, Observation, Operation, Outcome};
 use super::text::Text;
@@ -37,7 +38,7 @@ impl Observation {
 }
 
 impl Executable {
-    /// Has directories in the place of the names in them, where there are too many. Programs that were run keep theirs.
+    /// Has directories in the place of the names in them, where there are too many, and the like of addresses. Programs that were run keep theirs.
     pub fn fold_names(&mut self) {
         // A directory that has taken names in is itself a name in the one above.
         while self.fold_beyond(NAMES) {}
@@ -45,6 +46,7 @@ impl Executable {
     }
 
     fn fold_names_to(&mut self, kept: usize) {
+        self.fold_addresses(kept.min(ADDRESSES));
         for limit in [NAMES / 10, NAMES / 100, 0] {
             while self.files.len() > kept && self.fold_beyond(limit) {}
         }
@@ -96,7 +98,10 @@ impl File {
     /// Takes the use of a file as one of its directory.
     fn take_in(&mut self, file: Self) {
         let names = self.names + file.names.max(1);
-        self.join(file.as_directory());
+        let mut file = file.as_directory();
+        // Of each name there is another inode; whose they are is what counts.
+        file.inodes = file.inodes.into_iter().map(any_of_its_kind).collect();
+        self.join(file);
         self.names = names;
     }
 
@@ -123,6 +128,16 @@ impl File {
             }
         }
         directory
+    }
+}
+
+/// The inode, as any one of the same owner, type and permissions.
+fn any_of_its_kind(inode: Inode) -> Inode {
+    Inode {
+        number: 0,
+        generation: 0,
+        rdev: 0,
+        ..inode
     }
 }
 

@@ -51,8 +51,34 @@ impl Observation {
                 return true;
             }
         }
-        self.drop_programs(limit);
+        self.trim();
+        if size(self) > limit {
+            self.drop_programs(limit);
+        }
         true
+    }
+
+    /// Drops other names of programs and files, and symbolic links, beyond so many.
+    fn trim(&mut self) {
+        const NAMES: usize = 20;
+        const LINKS: usize = 200;
+        for run in self.runs.values_mut() {
+            let mut dropped = 0;
+            let control = run.control.values_mut().flat_map(BTreeMap::values_mut);
+            for program in run.executables.values_mut().chain(control) {
+                dropped += keep_first(&mut program.invoked_as, NAMES);
+                for file in program.files.values_mut() {
+                    let names = file.asked_as.len();
+                    file.asked_as = std::mem::take(&mut file.asked_as)
+                        .into_iter()
+                        .take(NAMES)
+                        .collect();
+                    dropped += names - file.asked_as.len();
+                }
+            }
+            dropped += keep_first(&mut run.symlinks, LINKS);
+            run.lose(dropped as u64);
+        }
     }
 
     /// Drops the programs that take the most room until the rest fits, and then what describes the runs.
@@ -111,10 +137,22 @@ impl Run {
     }
 
     fn lose(&mut self, count: u64) {
+        if count == 0 {
+            return;
+        }
         if let Ok(kind) = Word::new(OVER_LIMIT) {
             *self.losses.entry(kind).or_default() += count;
         }
     }
+}
+
+/// Returns how many went.
+fn keep_first<V>(map: &mut BTreeMap<Text, V>, kept: usize) -> usize {
+    let all = map.len();
+    if let Some(end) = map.keys().nth(kept).cloned() {
+        map.split_off(&end);
+    }
+    all - map.len()
 }
 
 #[cfg(test)]

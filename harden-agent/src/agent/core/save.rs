@@ -150,9 +150,10 @@ impl Core {
 
     /// Notes that one of the limits of `[state]` has had an effect.
     pub(super) fn limited(&mut self, option: &'static str, what: String) {
-        if self.limits.insert(option, what.clone()).is_none() {
+        if !self.limits.contains_key(option) {
             tracing::warn!("state.{option}: {what}");
         }
+        self.limits.insert(option, what);
     }
 
     /// Writes the files whole to which something was added, as long as that does not take long: whoever reads them

@@ -133,7 +133,7 @@ impl State {
     /// What the facts of `unit` are kept under: itself; what it is one of, as one of many connections is of its
     /// template, or an instance of a template that has many already; or, where its name was made up, the program that it ran.
     ///
-    /// Beyond [`Self::limit_units`], what all units are in: the root slice.
+    /// Beyond [`Self::limit_units`], all of them under [`OF_ALL`].
     #[must_use]
     pub fn key(&self, unit: &Text) -> Text {
         let Ok(parsed) = unit.to_string().parse::<unit::Unit>() else {

@@ -486,7 +486,7 @@ fn units_beyond_the_limit_are_kept_together() {
         assert_eq!(key(&state, &unit), unit);
         state.name(Text::from(unit));
     }
-    let of_user = "/u/user@1.service:-.slice";
+    let of_user = "/u/user@1.service:others.slice";
     assert_eq!(key(&state, "/u/user@1.service:new.service"), of_user);
     assert_eq!(
         key(&state, "/u/user@2.service:new.service"),
@@ -499,12 +499,12 @@ fn units_beyond_the_limit_are_kept_together() {
         state.name(Text::from(unit));
     }
     for (unit, kept_as) in [
-        ("new.service", "-.slice"),
+        ("new.service", "others.slice"),
         ("/u/user@1.service:new.service", of_user),
-        ("/u/user@2.service:new.service", "-.slice"),
+        ("/u/user@2.service:new.service", "others.slice"),
         // It has a record.
         ("a3.service", "a3.service"),
-        ("-.slice", "-.slice"),
+        ("others.slice", "others.slice"),
     ] {
         assert_eq!(key(&state, unit), kept_as, "{unit}");
     }

@@ -11,8 +11,8 @@ pub const MADE_UP: &str = "run:";
 /// What login sessions are kept under.
 pub const SESSIONS: &str = "session-.scope";
 
-/// The slice that all units of a manager are in (systemd.special(7)). It is no unit here, as no slice is.
-pub const OF_ALL: &str = "-.slice";
+/// What units of a manager are kept under where there is no room for each. No unit is called so: a slice is none here.
+pub const OF_ALL: &str = "others.slice";
 
 /// What names the scopes of containers: Docker, Podman, CRI-O, containerd.
 const CONTAINERS: [&str; 4] = ["docker-", "libpod-", "crio-", "cri-containerd-"];

@@ -125,7 +125,11 @@ fn known<'a>(places: &'a [Place<'_>]) -> BTreeMap<&'a [u8], Vec<&'a Inode>> {
 /// The same inode is there twice if its list was not looked up each time.
 fn forget_without_acl(known: &mut Vec<&Inode>) {
     let with = known.iter().filter(|one| one.acl.is_some());
-    let with: BTreeSet<_> = with.map(|one| (one.device, one.number)).collect();
+    // Without a number it is one of many files in a directory.
+    let with: BTreeSet<_> = with
+        .filter(|one| one.number != 0)
+        .map(|one| (one.device, one.number))
+        .collect();
     known.retain(|one| one.acl.is_some() || !with.contains(&(one.device, one.number)));
 }
 

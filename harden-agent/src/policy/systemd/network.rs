@@ -100,7 +100,12 @@ fn addresses(observation: &Observation, made: &[&str], mut reasons: Vec<String>)
 
 /// Whether an address of the internet families is one of the loopback device; `None` for other families.
 fn is_loopback(address: &Text) -> Option<bool> {
+    // Of an address that represents many, the port is left out: any will do here.
     let text = address.to_string();
+    let text = match text.strip_suffix(":*") {
+        Some(host) => format!("{host}:0"),
+        None => text,
+    };
     if let Some(rest) = text.strip_prefix("inet ") {
         let parsed = rest.parse::<SocketAddrV4>();
         return Some(parsed.is_ok_and(|address| address.ip().is_loopback()));
@@ -178,6 +183,10 @@ mod tests {
             ("inet6", "inet6 [::]:80", false),
             ("inet", "inet 10.0.0.1:80", false),
             ("inet", "inet nonsense", false),
+            ("inet", "inet 127.0.0.1:*", true),
+            ("inet6", "inet6 [::1]:*", true),
+            ("inet", "inet *:*", false),
+            ("inet6", "inet6 [fe80::1]:*", false),
         ] {
             assert_eq!(bound(family, address), [false, local, local], "{address}");
         }
