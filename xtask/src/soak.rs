@@ -30,6 +30,7 @@ pub fn main(args: &Args) -> Result<()> {
         ("HARDEN_TEST_KILLS", args.kills.to_string()),
         ("HARDEN_TEST_PATHS", "1000000".to_owned()),
         ("HARDEN_FLOOD_SECONDS", "60".to_owned()),
+        ("HARDEN_INSTANCES", "20000".to_owned()),
         ("HARDEN_SOAK_MINUTES", args.minutes.to_string()),
     ];
     let suites = suites.with(&variables, Duration::from_secs(60 * (args.minutes + 60)));
@@ -38,6 +39,7 @@ pub fn main(args: &Args) -> Result<()> {
         ("survival", ""),
         ("losses", ""),
         ("neighbours", ""),
+        ("instances", ""),
         ("soak", ""),
         ("agent", "a_hundred_units"),
     ] {
