@@ -2,7 +2,7 @@
 //! themselves, and the agent stays small.
 //!
 //! Floods of six seconds here, which take about half a minute with what follows them; of a minute in `cargo xtask soak`,
-//! beside 40 units that last and 60 at once that do not.
+//! beside 40 units that last, and 60 every three seconds that do not.
 
 mod flood;
 mod kills;
@@ -40,8 +40,10 @@ struct Course {
     flood: Duration,
     /// Neighbours that begin with the flood, and are slow.
     long: usize,
-    /// Short ones that begin at once, and the next when they are gone.
+    /// Short ones that begin at once,
     short: usize,
+    /// as often as this, or when those before them are gone.
+    every: Duration,
     /// Within so long after it the agent rests,
     rest: Duration,
     /// which is to take no more than this share of a processor,
@@ -57,6 +59,7 @@ fn course() -> Result<Course> {
             flood: Duration::from_secs(seconds.parse()?),
             long: 40,
             short: 60,
+            every: Duration::from_secs(3),
             rest: Duration::from_secs(30),
             load: 0.01,
             measured: Duration::from_secs(5),
@@ -65,6 +68,7 @@ fn course() -> Result<Course> {
             flood: Duration::from_secs(6),
             long: 10,
             short: 10,
+            every: Duration::ZERO,
             rest: Duration::from_secs(20),
             load: 0.02,
             measured: Duration::from_secs(1),
@@ -180,6 +184,7 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
     let mut short: Vec<Neighbour> = Vec::new();
     let mut slowest = Slowest::default();
     while begun.elapsed() < course.flood {
+        let round_begun = Instant::now();
         let numbered = (short.len()..).zip(next.by_ref()).take(course.short);
         let named =
             numbered.map(|(number, first)| (format!("neighbour-short-{number}.service"), first));
@@ -187,6 +192,7 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
         burst(&workshop, &round)?;
         short.extend(round);
         slowest.ask(&agent)?;
+        thread::sleep(course.every.saturating_sub(round_begun.elapsed()));
     }
     let taken = processor(pid)? - calm;
     let mut neighbours = Vec::new();
