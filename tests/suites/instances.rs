@@ -2,7 +2,7 @@
 //! first hundreds.
 //!
 //! 600 of them here, in about fifteen seconds; as many as `HARDEN_INSTANCES` says in `cargo xtask soak`: 20,000 in about
-//! five minutes.
+//! four minutes.
 
 use std::{
     env, fs,

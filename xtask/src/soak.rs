@@ -25,15 +25,15 @@ pub struct Args {
     suite: Option<String>,
 }
 
-/// Suites and their tests. The last is how long a snapshot of a hundred units takes: that is promised of a build for use
-/// alone.
+/// Suites and their tests. That of `agent` is how long a snapshot of a hundred units takes: that is promised of a build
+/// for use alone.
 const SUITES: [(&str, &str); 6] = [
     ("survival", ""),
     ("losses", ""),
     ("neighbours", ""),
-    ("instances", ""),
     ("soak", ""),
     ("agent", "a_hundred_units"),
+    ("instances", ""),
 ];
 
 /// `cargo xtask soak`

@@ -128,8 +128,8 @@ fn burst(workshop: &Workshop, neighbours: &[Neighbour]) -> Result<()> {
         let child = workshop.begin(&unit, *first, DEEDS, Duration::ZERO, Then::End)?;
         Ok((child, unit))
     };
-    let begun: Vec<_> = neighbours.iter().map(begin).collect::<Result<_>>()?;
-    for (mut child, unit) in begun {
+    let running: Vec<_> = neighbours.iter().map(begin).collect::<Result<_>>()?;
+    for (mut child, unit) in running {
         ensure!(child.wait()?.success());
         drop(unit);
     }
