@@ -52,6 +52,8 @@ pub struct Setup<'a> {
     pub state: &'a str,
     /// Lines of `[runs]`.
     pub runs: &'a str,
+    /// `[metrics] listen`, a unix socket.
+    pub metrics: Option<&'a Path>,
     /// What is to hold the state directory, where the test cares.
     pub parent: Option<&'a Path>,
     /// It may run beside other agents that may: nothing is measured, and all that is looked at are units of
@@ -106,9 +108,12 @@ impl Agent {
         };
         // A string of TOML, of paths that have nothing in them that would have to be escaped.
         let path = |path: &Path| format!("\"{}\"", path.display());
+        let metrics = setup.metrics.map_or_else(String::new, |socket| {
+            format!("[metrics]\nlisten = {}\n", path(socket))
+        });
         format!(
             "[units]\n{include}exclude = {}\n[state]\ndirectory = {}\n{}\n[runs]\n{}\n[kernel]\npin = {}\n\
-             [control]\nsocket = {}\n",
+             [control]\nsocket = {}\n{metrics}",
             list(setup.exclude),
             path(&self.state),
             setup.state,

@@ -3,8 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::Write as _,
+    fs,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -15,58 +14,14 @@ use harden_agent::{
     observation::{self, Observation, Operation, Text},
     output::file_stem,
 };
-use harden_tests::{Agent, Machine, Scratch, Setup};
-use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sys::signal::Signal,
-};
+use harden_tests::{Agent, Machine, Setup, Small};
+use nix::sys::signal::Signal;
 
 const UNIT: &str = "harden-obeys.service";
 const OBEYS: &str = "[Service]
 ExecStartPre=/bin/sh -c 'rm -f /run/harden-orders; mkfifo /run/harden-orders'
 ExecStart=/bin/sh -c 'exec 3<>/run/harden-orders; while read -r order <&3; do eval \"$order\"; done'
 ";
-
-/// A file system with little room, gone when dropped.
-struct Small(Scratch);
-
-impl Small {
-    fn mount() -> Result<Self> {
-        let directory = Scratch::new(Path::new("/run"))?;
-        let none = None::<&str>;
-        mount(
-            none,
-            directory.path(),
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some("size=1m"),
-        )
-        .context("mount -t tmpfs")?;
-        Ok(Self(directory))
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.path().join("filler")
-    }
-
-    /// Takes all room that there is.
-    fn fill(&self) -> Result<()> {
-        let mut filler = File::options()
-            .create(true)
-            .append(true)
-            .open(self.filler())?;
-        for size in [4096, 1] {
-            while filler.write_all(&vec![0; size]).is_ok() {}
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
-    }
-}
 
 /// A unit that does what it is told, and an agent that watches it.
 struct Stage {
@@ -167,7 +122,7 @@ fn a_full_disk_costs_nothing_once_there_is_room() -> Result<()> {
     let small = Small::mount()?;
     let Some(mut stage) = Stage::set(
         "a full disk costs nothing once there is room",
-        Some(small.0.path()),
+        Some(small.path()),
     )?
     else {
         return Ok(());
@@ -205,7 +160,7 @@ fn a_full_disk_costs_nothing_once_there_is_room() -> Result<()> {
         stage.agent.log()
     );
 
-    fs::remove_file(small.filler())?;
+    small.empty()?;
     stage.said("works again")?;
     stage.errors(false)?;
     // At once: not even SIGKILL takes it now.
@@ -222,7 +177,7 @@ fn an_agent_that_begins_or_is_killed_with_a_full_disk_loses_nothing_in_silence()
     let small = Small::mount()?;
     let Some(mut stage) = Stage::set(
         "an agent that is killed with a full disk loses nothing in silence",
-        Some(small.0.path()),
+        Some(small.path()),
     )?
     else {
         return Ok(());
@@ -260,7 +215,7 @@ fn an_agent_that_begins_or_is_killed_with_a_full_disk_loses_nothing_in_silence()
     stage.order("after")?;
     stage.told(&["before", "after"])?;
 
-    fs::remove_file(small.filler())?;
+    small.empty()?;
     stage.said("works again")?;
     stage.errors(false)?;
     stage.agent.end(Signal::SIGKILL)?;

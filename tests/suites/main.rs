@@ -24,6 +24,7 @@ mod homes;
 mod hostile_names;
 mod http_server;
 mod implied;
+mod instances;
 mod io_uring;
 mod junk_calls;
 mod kernel_log;

@@ -24,6 +24,7 @@ const BESIDE: Setup<'_> = Setup {
     exclude: &[],
     state: "",
     runs: "",
+    metrics: None,
     parent: None,
     beside: true,
 };

@@ -44,6 +44,7 @@ const SETUP: Setup<'_> = Setup {
     // So that every step of a compaction is among what is cut off.
     state: "compact_every = '1s'\nkeep_invocations = 1000",
     runs: "",
+    metrics: None,
     parent: None,
     beside: false,
 };

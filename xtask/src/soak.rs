@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: what weeks, many kills, a million paths and a hundred units do to the agent.
+//! `cargo xtask soak`: what weeks, many kills, a million paths, floods and units without end do to the agent.
 
 use std::time::Duration;
 
@@ -20,7 +20,21 @@ pub struct Args {
     /// How often the agent is killed
     #[arg(long, default_value_t = 200)]
     kills: u32,
+    /// Only this suite
+    #[arg(long, value_parser = SUITES.map(|(suite, _)| suite))]
+    suite: Option<String>,
 }
+
+/// Suites and their tests. That of `agent` is how long a snapshot of a hundred units takes: that is promised of a build
+/// for use alone.
+const SUITES: [(&str, &str); 6] = [
+    ("survival", ""),
+    ("losses", ""),
+    ("neighbours", ""),
+    ("soak", ""),
+    ("agent", "a_hundred_units"),
+    ("instances", ""),
+];
 
 /// `cargo xtask soak`
 pub fn main(args: &Args) -> Result<()> {
@@ -30,17 +44,12 @@ pub fn main(args: &Args) -> Result<()> {
         ("HARDEN_TEST_KILLS", args.kills.to_string()),
         ("HARDEN_TEST_PATHS", "1000000".to_owned()),
         ("HARDEN_FLOOD_SECONDS", "60".to_owned()),
+        ("HARDEN_INSTANCES", "20000".to_owned()),
         ("HARDEN_SOAK_MINUTES", args.minutes.to_string()),
     ];
     let suites = suites.with(&variables, Duration::from_secs(60 * (args.minutes + 60)));
-    // The last is how long a snapshot of a hundred units takes: that is promised of a build for use alone.
-    for (suite, filter) in [
-        ("survival", ""),
-        ("losses", ""),
-        ("neighbours", ""),
-        ("soak", ""),
-        ("agent", "a_hundred_units"),
-    ] {
+    let is_wanted = |suite: &str| args.suite.as_ref().is_none_or(|only| only == suite);
+    for (suite, filter) in SUITES.into_iter().filter(|(suite, _)| is_wanted(suite)) {
         let outcome = suites.run(suite, filter, true)?;
         ensure!(outcome.good, "{suite} failed: see above");
     }

@@ -21,6 +21,7 @@ const ONLY_IN_GUESTS: &[&str] = &["agent_roles", "boot", "preemption", "service"
 /// others look at their own programs and units alone.
 const ALONE: &[&str] = &[
     "agent",
+    "instances",
     "kernel_log",
     "losses",
     "neighbours",

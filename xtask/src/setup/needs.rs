@@ -109,6 +109,12 @@ pub const PROGRAMS: &[Need] = &[
         false,
     ),
     need(
+        &["libnginx-mod-http-perl"],
+        "",
+        "has a daemon make calls that the kernel does not have",
+        false,
+    ),
+    need(
         &["redis-server"],
         "redis-server",
         "a daemon to record",

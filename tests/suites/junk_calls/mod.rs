@@ -2,6 +2,8 @@
 
 #![cfg(target_arch = "x86_64")]
 
+mod daemon;
+
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
