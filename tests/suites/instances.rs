@@ -23,6 +23,8 @@ const DEEDS: usize = 5;
 
 /// A hundred instances, what the others are kept under, the program of the transient units, and the sessions.
 const KEPT: usize = 103;
+/// Of so many runs that were folded into one, the agent knows the identifiers.
+const FOLDED: usize = 1000;
 /// How often the journal is folded.
 const COMPACT: Duration = Duration::from_secs(1);
 
@@ -180,11 +182,13 @@ fn after_the_first_hundreds_nothing_grows() -> Result<()> {
     }
     let first = samples.first().context("no sample")?;
     let last = samples.last().context("no sample")?;
-    ensure!(last.files == first.files, "{first:?} {last:?}");
     let is_flat = |first: usize, last: usize| last <= first + first / 10;
     ensure!(is_flat(first.page, last.page), "{first:?} {last:?}");
-    let [first_disk, last_disk] = [first, last].map(|kept| usize::try_from(kept.disk));
-    ensure!(is_flat(first_disk?, last_disk?), "{first:?} {last:?}");
+    // A record is written whole again once as much was added to it.
+    ensure!(
+        last.disk <= 2 * first.disk && last.files <= 2 * KEPT + 3,
+        "{first:?} {last:?}"
+    );
     ensure!(last.list < ANSWER, "{last:?}");
     ensure!(
         last.memory <= first.memory + course.growth,
@@ -192,13 +196,17 @@ fn after_the_first_hundreds_nothing_grows() -> Result<()> {
     );
 
     // None of them is lost in silence: each is a run of what it is kept under, or was folded into one.
-    let mut runs = 0;
+    let (mut runs, mut is_counted) = (0, true);
     for observation in agent.snapshots(&["--all"])? {
         for run in observation.runs.values() {
             runs += 1 + run.stands_for.len();
+            is_counted &= run.stands_for.len() < FOLDED;
             ensure!(observed::losses(run).is_empty(), "{}", observation.name);
         }
     }
-    ensure!(runs == course.instances, "{runs} runs");
+    ensure!(
+        runs == course.instances || !is_counted && runs > FOLDED,
+        "{runs} runs"
+    );
     Ok(())
 }

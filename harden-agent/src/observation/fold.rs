@@ -51,6 +51,17 @@ impl Observation {
         self.settle_by(parts);
     }
 
+    /// Forgets which runs were folded into one beyond the first thousand of them, as there may be one each second for
+    /// years. Where an older copy still has such a run apart, both together have it twice.
+    pub fn forget_folded(&mut self) {
+        const KEPT: usize = 1000;
+        for run in self.runs.values_mut() {
+            if let Some(end) = run.stands_for.iter().nth(KEPT).cloned() {
+                run.stands_for.split_off(&end);
+            }
+        }
+    }
+
     /// Makes one of all runs of a kind but for the newest `kept`, whatever they say: in how many of them a fact was seen
     /// is no longer known.
     pub(super) fn unite(&mut self, kept: usize) {

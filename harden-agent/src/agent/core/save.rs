@@ -111,6 +111,7 @@ impl Core {
         let windows = self.config.state.keep_windows as usize;
         whole.fold(keep, windows);
         whole.fold_names();
+        whole.forget_folded();
         if whole.shrink(limit) {
             tracing::warn!(
                 "{}: its record had no room in {} KiB: names were folded into their directories, and runs into one",
