@@ -52,6 +52,8 @@ pub struct Setup<'a> {
     pub state: &'a str,
     /// Lines of `[runs]`.
     pub runs: &'a str,
+    /// Lines of `[kernel]` beside the directory of pins.
+    pub kernel: &'a str,
     /// What is to hold the state directory, where the test cares.
     pub parent: Option<&'a Path>,
     /// It may run beside other agents that may: nothing is measured, and all that is looked at are units of
@@ -107,13 +109,14 @@ impl Agent {
         // A string of TOML, of paths that have nothing in them that would have to be escaped.
         let path = |path: &Path| format!("\"{}\"", path.display());
         format!(
-            "[units]\n{include}exclude = {}\n[state]\ndirectory = {}\n{}\n[runs]\n{}\n[kernel]\npin = {}\n\
+            "[units]\n{include}exclude = {}\n[state]\ndirectory = {}\n{}\n[runs]\n{}\n[kernel]\npin = {}\n{}\n\
              [control]\nsocket = {}\n",
             list(setup.exclude),
             path(&self.state),
             setup.state,
             setup.runs,
             path(&self.home.path().join("bpf/harden")),
+            setup.kernel,
             path(&self.socket()),
         )
     }

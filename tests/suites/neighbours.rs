@@ -3,16 +3,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
+    env, fs,
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation::Observation;
+use anyhow::{Result, ensure};
+use harden_agent::observation::{Observation, Text};
 use harden_tests::{
-    Agent, Setup, as_patient,
+    Agent, Scratch, Setup, as_patient,
     deeds::{Then, Unit, Workshop},
     met, observed,
     usage::{processor, status},
@@ -41,6 +42,32 @@ for number in itertools.count():
     os.waitpid(child, 0)
     os.closerange(3, 1 << 16)
 ";
+
+/// Runs programs of which each is another file, every second one in another of many cgroups below its own, and has each
+/// ask for names of its own. The arguments are its cgroup and a directory.
+const COPIES: &str = "
+import os, sys, itertools, shutil
+cgroup, files = sys.argv[1:]
+null = os.open('/dev/null', os.O_RDWR)
+for number in itertools.count():
+    program = f'{files}/{number}'
+    shutil.copy('/bin/cat', program)
+    place = cgroup
+    if number % 2:
+        place = f'{cgroup}/child-{number % 200}'
+        os.makedirs(place, exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        with open(f'{place}/cgroup.procs', 'w') as door: door.write('0')
+        os.dup2(null, 2)
+        os.execv(program, ['cat'] + [f'/flood-{number}-{name}' for name in range(200)])
+    os.waitpid(child, 0)
+    os.unlink(program)
+";
+
+/// What all of them may send at once, and a second.
+const AT_ONCE: u64 = 2000;
+const PER_SECOND: u64 = 100;
 
 /// What a neighbour does.
 const DEEDS: usize = 10;
@@ -80,21 +107,28 @@ fn times() -> Result<Times> {
 /// Ends with its unit.
 struct Flood {
     child: Child,
-    _unit: Unit,
+    unit: Unit,
+    _files: Scratch,
 }
 
 impl Flood {
     fn begin(workshop: &Workshop, name: &str, script: &str) -> Result<Self> {
         let unit = workshop.unit(name)?;
+        let files = Scratch::new(Path::new("/dev/shm"))?;
         let child = Command::new("/bin/sh")
             .args(["-c", r#"echo 0 > "$0/cgroup.procs" && exec "$@""#])
             .arg(unit.path())
             .args(["/usr/bin/python3", "-S", "-E", "-c", script])
+            .args([unit.path(), files.path()])
             .current_dir("/")
             .env_clear()
             .stdin(Stdio::null())
             .spawn()?;
-        Ok(Self { child, _unit: unit })
+        Ok(Self {
+            child,
+            unit,
+            _files: files,
+        })
     }
 }
 
@@ -102,6 +136,17 @@ impl Drop for Flood {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let below = fs::read_dir(self.unit.path()).into_iter().flatten();
+        for entry in below.flatten() {
+            // Files cannot be removed there, and the last program may take a moment to end.
+            let deadline = Instant::now() + as_patient(Duration::from_secs(1));
+            while entry.path().is_dir()
+                && fs::remove_dir(entry.path()).is_err()
+                && Instant::now() < deadline
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 
@@ -161,8 +206,32 @@ fn a_flood_of_names_takes_nothing_from_its_neighbours() -> Result<()> {
     ) {
         return Ok(());
     }
-    let lost = beside(FLOOD)?;
+    let flooded = beside(FLOOD, "")?;
+    let lost = flooded.losses();
     assert!(lost.contains_key("over-share"), "{lost:?}");
+    Ok(())
+}
+
+#[test]
+fn a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours() -> Result<()> {
+    if !met(
+        "a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours",
+        &["sh", "python3", "cat"],
+    ) {
+        return Ok(());
+    }
+    let kernel = format!("slots = 512\npaths_at_once = {AT_ONCE}\npaths_per_second = {PER_SECOND}");
+    let flooded = beside(COPIES, &kernel)?;
+    let lost = flooded.losses();
+    // Each program is a slot, and more of them ran than the flood has slots.
+    assert!(lost.contains_key("slots-exhausted"), "{lost:?}");
+    assert!(lost.contains_key("over-share"), "{lost:?}");
+    // One share for all of them, however many there are.
+    let names = flooded.names("/flood-");
+    let seconds = flooded.lasted.as_secs_f64();
+    let share = AT_ONCE + (PER_SECOND as f64 * seconds).ceil() as u64;
+    println!("the flood sent {names} of its names in {seconds:.1} s; its share is {share}");
+    assert!(names > 0 && names <= share, "{names} of {share}");
     Ok(())
 }
 
@@ -174,14 +243,38 @@ fn a_flood_of_programs_takes_nothing_from_its_neighbours() -> Result<()> {
     ) {
         return Ok(());
     }
-    beside(FORKS).map(drop)
+    beside(FORKS, "").map(drop)
 }
 
-/// Has neighbours work beside the flood that `script` makes. Returns what that lost.
-fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
+/// What became of a flood.
+struct Flooded {
+    observation: Observation,
+    lasted: Duration,
+}
+
+impl Flooded {
+    /// What its run lost.
+    fn losses(&self) -> BTreeMap<&str, u64> {
+        let run = self.observation.runs.values().next();
+        run.map(observed::losses).unwrap_or_default()
+    }
+
+    /// How many names that begin with `prefix` are known of its programs.
+    fn names(&self, prefix: &str) -> u64 {
+        let runs = self.observation.runs.values();
+        let programs = runs.flat_map(|run| run.executables.values());
+        let names = programs.flat_map(|facts| facts.files.keys());
+        let is_meant = |name: &&Text| name.as_bytes().starts_with(prefix.as_bytes());
+        names.filter(is_meant).count() as u64
+    }
+}
+
+/// Has neighbours work beside the flood that `script` makes, with `kernel` in the agent's configuration.
+fn beside(script: &str, kernel: &str) -> Result<Flooded> {
     let mut agent = Agent::start(&Setup {
         include: &["neighbour-*"],
         state: "compact_every = '3s'",
+        kernel,
         ..Setup::default()
     })?;
     let workshop = Workshop::new()?;
@@ -219,6 +312,7 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
         neighbours.push((format!("neighbour-long-{number}.service"), first));
     }
     drop(flood);
+    let lasted = begun.elapsed();
     let most = status(pid, "VmHWM:")?;
     println!(
         "{} short units beside a flood of {:?}; the agent: {calm_memory} KiB before, {most} KiB at most, {taken:.1} s of a processor; \
@@ -244,10 +338,10 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
     println!("{whole} of {} neighbours are whole", neighbours.len());
     assert_eq!(whole, neighbours.len());
     assert!(most < MEMORY, "{most} KiB");
-    let of_flood = agent.snapshot("neighbour-flood.service")?;
-    let run = of_flood.runs.values().next().context("its run")?;
-    let lost = observed::losses(run);
-    println!("the flood lost {lost:?}");
-    let lost = lost.into_iter();
-    Ok(lost.map(|(kind, count)| (kind.to_owned(), count)).collect())
+    let flooded = Flooded {
+        observation: agent.snapshot("neighbour-flood.service")?,
+        lasted,
+    };
+    println!("the flood lost {:?}", flooded.losses());
+    Ok(flooded)
 }

@@ -113,6 +113,11 @@ fn record() -> impl Strategy<Value = Record> {
             time,
         }),
         (any::<u32>(), losses()).prop_map(|(slot, losses)| Record::Lost { slot, losses }),
+        (any::<u64>(), losses(), any::<u64>()).prop_map(|(payer, losses, time)| Record::LostOf {
+            payer,
+            losses,
+            time,
+        }),
     ]
 }
 

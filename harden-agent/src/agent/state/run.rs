@@ -13,6 +13,7 @@ use super::{
     Instance, State,
     invocation::{Invocation, Invocations},
     place::Home,
+    unit::Unit,
 };
 use crate::{
     collect::{Clock, Collector},
@@ -267,7 +268,12 @@ impl State {
         };
         let time = time.max(self.forgotten_at(&home.unit));
         let started = self.clock.at(time);
-        let unowned = &self.unowned;
+        let is_known = |unit: &Unit| unit.open.contains_key(&home.run);
+        let lost = match self.units.get(&home.unit) {
+            Some(unit) if is_known(unit) => BTreeMap::new(),
+            Some(_) => self.lost_since(time, home.top),
+            None => return,
+        };
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
@@ -280,7 +286,7 @@ impl State {
                 ended: started,
                 has_ended: false,
                 // Its beginning may have been lost with the rest.
-                losses: unowned.since(time),
+                losses: lost,
                 commands: BTreeMap::new(),
             })
         });

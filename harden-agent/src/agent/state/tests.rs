@@ -474,3 +474,59 @@ fn instances_beyond_a_hundred_are_kept_under_their_template() {
         assert_eq!(state.key(&text(unit)), text(key), "{unit}");
     }
 }
+
+/// A cgroup with one slot, of the same number.
+fn place(id: u64, parent: u64, path: &str) -> [Record; 2] {
+    let cgroup = Record::Cgroup {
+        id,
+        parent,
+        born: SECOND,
+        path: path.as_bytes().to_vec(),
+    };
+    [cgroup, slot_in(u32::try_from(id).unwrap(), id, 1)]
+}
+
+fn refused(payer: u64, count: u64, seconds: u64) -> Record {
+    Record::LostOf {
+        payer,
+        losses: BTreeMap::from([(Word::new("slots-exhausted").unwrap(), count)]),
+        time: seconds * SECOND,
+    }
+}
+
+/// What the runs of `unit` have lost, added up.
+fn lost(state: &State, unit: &str) -> u64 {
+    let runs = state.open(&Text::from(unit));
+    runs.values().flat_map(|run| run.losses.values()).sum()
+}
+
+#[test]
+fn what_a_payer_lost_its_units_lost_and_no_others() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut state = state(boot);
+    state.apply(instance(boot));
+    let user = "/user.slice/user-1.slice";
+    let kind = Word::new("slots-exhausted").unwrap();
+    apply(&mut state, place(10, 2, "/system.slice/a.service"));
+    apply(&mut state, place(21, 20, &format!("{user}/b.service")));
+    apply(&mut state, place(22, 20, &format!("{user}/c.service")));
+    apply(&mut state, place(23, 22, &format!("{user}/c.service/d")));
+    state.apply(refused(20, 3, 5));
+    // The same once more is no more.
+    state.apply(refused(20, 3, 6));
+    let all = |state: &State| ["a", "b", "c"].map(|name| lost(state, &format!("{name}.service")));
+    assert_eq!(all(&state), [0, 3, 3]);
+    let units = ["b.service", "c.service"].map(Text::from);
+    assert_eq!(state.losers(&kind), units);
+    // One of its units that becomes known later may have lost the same.
+    apply(&mut state, place(24, 20, &format!("{user}/e.service")));
+    assert_eq!(lost(&state, "e.service"), 3);
+    // And the next agent knows it too.
+    let mut next = super::State::default();
+    apply(&mut next, state.tables());
+    next.apply(refused(20, 4, 7));
+    assert_eq!(all(&next), [0, 4, 4]);
+    assert_eq!(next.lost_of_payer(20), Some(&BTreeMap::from([(kind, 4)])));
+    next.retain_payers(|_| false);
+    assert_eq!(next.lost_of_payer(20), None);
+}
