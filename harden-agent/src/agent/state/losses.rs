@@ -168,7 +168,7 @@ fn increase(before: &BTreeMap<Word, u64>, after: &BTreeMap<Word, u64>) -> BTreeM
 }
 
 /// Adds `more` to `losses`.
-fn add(losses: &mut BTreeMap<Word, u64>, more: &BTreeMap<Word, u64>) {
+pub(super) fn add(losses: &mut BTreeMap<Word, u64>, more: &BTreeMap<Word, u64>) {
     for (kind, count) in more {
         *losses.entry(kind.clone()).or_default() += count;
     }

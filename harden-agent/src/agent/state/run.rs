@@ -12,11 +12,12 @@ use super::{
     super::journal::Record,
     Instance, State,
     invocation::{Invocation, Invocations},
+    losses::add,
     place::Home,
     unit::Unit,
 };
 use crate::{
-    collect::{Clock, Collector},
+    collect::{self, Clock, Collector, Facts},
     observation::{Join as _, Run, RunKind, Text, Word},
 };
 
@@ -124,7 +125,12 @@ impl OpenRun {
             control: BTreeMap::new(),
         };
         for (process, collector) in &self.commands {
-            let mut facts = collector.facts();
+            let Facts {
+                executables: mut facts,
+                withheld,
+                ..
+            } = collector.facts();
+            add(&mut run.losses, &collect::withheld(withheld));
             facts.retain(|program, _| !is_before_exec(program));
             let role = invocations.and_then(|known| known.of_command(*process).role(*process));
             match role {

@@ -1,4 +1,6 @@
-use harden_common::{FactEvent, Header, kind};
+use harden_common::{
+    CAPABILITY_CHECKS, FACT_CAPABILITY, FactEvent, Header, PathEvent, check, kind,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -529,4 +531,59 @@ fn what_a_payer_lost_its_units_lost_and_no_others() {
     assert_eq!(next.lost_of_payer(20), Some(&BTreeMap::from([(kind, 4)])));
     next.retain_payers(|_| false);
     assert_eq!(next.lost_of_payer(20), None);
+}
+
+/// A state in which `net_admin` was granted in slot 3, whose exec event was lost.
+fn nameless(boot: Timestamp) -> State {
+    const NET_ADMIN: u32 = 12;
+    let mut state = state(boot);
+    apply(&mut state, records(boot));
+    let granted = FACT_CAPABILITY + NET_ADMIN * CAPABILITY_CHECKS + check::GRANTED;
+    state.apply(item(granted, 21));
+    state
+}
+
+/// The capabilities of the unit's run, and what it lost.
+fn capabilities(state: &State) -> (Vec<String>, Vec<(String, u64)>) {
+    let runs = state.open(&Text::from(UNIT));
+    let run = runs.values().next().unwrap();
+    let names = run.executables.values();
+    let names = names.flat_map(|facts| facts.capabilities.keys());
+    let losses = run.losses.iter();
+    let losses = losses.map(|(kind, count)| (kind.to_string(), *count));
+    (names.map(ToString::to_string).collect(), losses.collect())
+}
+
+#[test]
+fn a_program_of_which_nothing_tells_gives_its_unit_no_capability() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut state = nameless(boot);
+    let lost = vec![("withheld-capability".to_owned(), 1)];
+    assert_eq!(capabilities(&state), (vec![], lost));
+    // Its calls are there: they may have been the service's.
+    assert_eq!(times(&state).2.len(), 2);
+    // A later start of it is told: a program without a path, as a memfd has none.
+    let mut exec = vec![0; size_of::<PathEvent>()];
+    exec[..4].copy_from_slice(&kind::EXEC.to_ne_bytes());
+    exec[4..8].copy_from_slice(&3u32.to_ne_bytes());
+    state.apply(Record::Item(exec));
+    let had = (vec!["net_admin".to_owned()], vec![]);
+    assert_eq!(capabilities(&state), had);
+}
+
+#[test]
+fn a_program_that_another_run_has_named_has_its_capabilities() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut state = nameless(boot);
+    let name = |state: &mut State, name: &str| {
+        state.programs.insert(ExecutableId::default(), name.into());
+        state.apply(item(5, 22));
+        capabilities(state)
+    };
+    // What prepares a service is left out with all that it did.
+    let mut other = nameless(boot);
+    let executor = name(&mut other, "/usr/lib/systemd/systemd-executor");
+    assert_eq!(executor, (vec![], vec![]));
+    let named = name(&mut state, "/usr/sbin/a");
+    assert_eq!(named, (vec!["net_admin".to_owned()], vec![]));
 }
