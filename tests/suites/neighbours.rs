@@ -228,9 +228,11 @@ fn a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours() -> 
     assert!(lost.contains_key("over-share"), "{lost:?}");
     // One share for all of them, however many there are.
     let names = flooded.names("/flood-");
-    let seconds = flooded.lasted.as_secs_f64();
-    let share = AT_ONCE + (PER_SECOND as f64 * seconds).ceil() as u64;
-    println!("the flood sent {names} of its names in {seconds:.1} s; its share is {share}");
+    let share = AT_ONCE + PER_SECOND * (flooded.lasted.as_secs() + 1);
+    println!(
+        "the flood sent {names} of its names in {:?}; its share is {share}",
+        flooded.lasted
+    );
     assert!(names > 0 && names <= share, "{names} of {share}");
     Ok(())
 }

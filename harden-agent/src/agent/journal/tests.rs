@@ -107,6 +107,12 @@ fn record() -> impl Strategy<Value = Record> {
                 uid,
             }),
         any::<(u64, Option<i32>)>().prop_map(|(cgroup, status)| Record::Ended { cgroup, status }),
+        loss(),
+    ]
+}
+
+fn loss() -> impl Strategy<Value = Record> {
+    prop_oneof![
         (losses(), losses(), any::<u64>()).prop_map(|(all, unowned, time)| Record::Losses {
             all,
             unowned,
