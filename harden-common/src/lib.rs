@@ -9,6 +9,7 @@ mod cgroup;
 mod event;
 mod fact;
 mod loss;
+mod share;
 mod slot;
 
 pub use call::*;
@@ -16,4 +17,5 @@ pub use cgroup::*;
 pub use event::*;
 pub use fact::*;
 pub use loss::*;
+pub use share::*;
 pub use slot::*;

@@ -12,7 +12,7 @@ pub enum Loss {
     SocketRingFull = 2,
     /// A cgroup's birth or end did not fit into the ring buffer.
     CgroupRingFull = 3,
-    /// No slot number was left: the task's facts went unrecorded.
+    /// No slot number was left, or none for a payer that had its share of them: the task's facts went unrecorded.
     SlotsExhausted = 4,
     /// A path was longer or deeper than the walk's bounds.
     WalkTruncated = 5,
@@ -40,7 +40,7 @@ pub enum Loss {
     /// The call in which a capability was granted did not fit into the ring buffer. The capability itself is known, and
     /// the call comes again.
     CapabilityRingFull = 15,
-    /// A path or address was beyond the share of the ring buffer that a slot has, see [`crate::SlotRecord::share`]. It
+    /// A path or address was beyond the share of the ring buffer that its payer has, see [`crate::ShareRecord::whole`]. It
     /// comes again when it is used again.
     OverShare = 16,
     /// The agent ended before it could write what it had taken out of the ring buffer, as its disk was full. No program

@@ -45,10 +45,10 @@ pub struct SlotRecord {
     pub rescan: u32,
     /// The slot's number: that under which the record is in use, or is to be given out next.
     pub slot: u32,
-    /// When the slot's share of the ring buffer is whole again, nanoseconds of `CLOCK_MONOTONIC`: each path that it sends
-    /// puts it off. The share is used up where that is too far ahead (a token bucket, as the generic cell rate algorithm
-    /// of ITU-T I.371 keeps it: one number). Written by a plain store: two CPUs at once may use one token for two paths.
-    pub share: u64,
+    /// The cgroup that pays for what the slot sends, see [`crate::Observed`].
+    pub payer: u64,
+    /// As [`crate::ShareRecord::whole`], for a slot whose payer has no record: that table was full.
+    pub whole: u64,
     /// What was lost of what the slot did, by [`Loss`].
     pub losses: [u64; Loss::COUNT as usize],
     /// By fact number.

@@ -15,8 +15,8 @@ use aya_ebpf::{
     },
 };
 use harden_common::{
-    Argument, ExecutableId, Loss, PathOperation, RUN_PASSES, SLOT_EXCLUDED, SlotKey, kind,
-    path_flag,
+    Argument, ExecutableId, Loss, OBSERVED_PAYER, OBSERVED_RUN, PathOperation, RUN_PASSES,
+    SLOT_EXCLUDED, SlotKey, kind, path_flag,
 };
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     maps::{self, CGROUPS, FREE_SLOTS, GENERATION, SLOT_OF},
     paths,
     scratch::{self, Asked},
+    shares,
     task_state::{self, Task},
     walk,
 };
@@ -165,11 +166,11 @@ extern "C" fn without_state() -> u64 {
     }
     // SAFETY: the helper has no preconditions.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    let Some(run) = CGROUPS.get_ptr(cgroup) else {
+    let Some(observed) = CGROUPS.get_ptr(cgroup) else {
         return u64::from(SLOT_EXCLUDED);
     };
     // SAFETY: a pointer into the map; a run number is one word.
-    let run = unsafe { *run };
+    let run = unsafe { (*observed)[OBSERVED_RUN] };
     if run & RUN_PASSES != 0 {
         return u64::from(SLOT_EXCLUDED);
     }
@@ -431,11 +432,11 @@ extern "C" fn command(before: u64, now: u64, known: u64) -> u64 {
 /// stacks of all that call each other have 512 bytes (kernel/bpf/verifier.c, `check_max_stack_depth`, 6.1).
 #[inline(never)]
 fn assign(state: &mut TaskState) -> bool {
-    let Some(run) = CGROUPS.get_ptr(state.cgroup) else {
+    let Some(observed) = CGROUPS.get_ptr(state.cgroup) else {
         return false;
     };
-    // SAFETY: a pointer into the map; a run number is one word.
-    let run = unsafe { *run };
+    // SAFETY: a pointer into the map, to two words.
+    let (run, payer) = unsafe { ((*observed)[OBSERVED_RUN], (*observed)[OBSERVED_PAYER]) };
     if run & RUN_PASSES != 0 {
         return false;
     }
@@ -446,7 +447,7 @@ fn assign(state: &mut TaskState) -> bool {
         command: state.command,
         other_root: u32::from(state.notes & note::OTHER_ROOT != 0),
     };
-    let (slot, born) = slot(&key);
+    let (slot, born) = slot(&key, payer);
     state.slot = slot;
     if born && key.other_root != 0 {
         emit::fact(slot, Argument::OtherRoot.fact());
@@ -481,21 +482,25 @@ const NOBODY: SlotKey = SlotKey {
     other_root: 0,
 };
 
-/// Finds or makes the slot for `key`. Says whether it is new.
+/// Finds or makes the slot for `key`, which `payer` pays for. Says whether it is new.
 #[inline(always)]
-fn slot(key: &SlotKey) -> (u32, bool) {
+fn slot(key: &SlotKey, payer: u64) -> (u32, bool) {
     if let Some(slot) = SLOT_OF.get_ptr(key) {
         // SAFETY: a pointer into the map, to one word.
         return (unsafe { *slot }, false);
     }
-    let slot = take_number() as u32;
+    let slot = take_number(payer) as u32;
     let Some(record) = maps::record(slot) else {
         return (SLOT_EXCLUDED, false);
     };
     // SAFETY: the number came from the queue, so nobody else has the record yet.
-    unsafe { (*record).key = *key };
+    unsafe {
+        (*record).key = *key;
+        (*record).payer = payer;
+    }
     const BPF_NOEXIST: u64 = 1;
     if SLOT_OF.insert(key, slot, BPF_NOEXIST).is_ok() {
+        shares::got_slot(payer);
         return (slot, true);
     }
     // Another CPU was first, or the map is full.
@@ -504,21 +509,24 @@ fn slot(key: &SlotKey) -> (u32, bool) {
         // SAFETY: as above.
         Some(slot) => (unsafe { *slot }, false),
         None => {
-            lost(Loss::SlotsExhausted);
+            shares::no_slot(payer);
             (SLOT_EXCLUDED, false)
         }
     }
 }
 
-/// A slot number that was free, now that of its record; [`SLOT_EXCLUDED`] if there is none. No record has
+/// A slot number that was free, now that of its record; [`SLOT_EXCLUDED`] if there is none for `payer`. No record has
 /// that index.
 ///
 /// A global function, as the next one: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn take_number() -> u64 {
+extern "C" fn take_number(payer: u64) -> u64 {
+    if shares::may_have_slot(payer) == 0 {
+        return u64::from(SLOT_EXCLUDED);
+    }
     let Ok(Some(slot)) = FREE_SLOTS.pop() else {
-        lost(Loss::SlotsExhausted);
+        shares::no_slot(payer);
         return u64::from(SLOT_EXCLUDED);
     };
     let Some(record) = maps::record(slot) else {

@@ -9,7 +9,8 @@ use aya_ebpf::{
     },
 };
 use harden_common::{
-    CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, RUN_PASSES, SLOT_EXCLUDED, kind,
+    CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, OBSERVED_PAYER, OBSERVED_RUN, PAYER_LEVEL,
+    RUN_PASSES, SLOT_EXCLUDED, kind,
 };
 
 use crate::{
@@ -36,12 +37,21 @@ pub fn born(cgroup: Address, path: Address) {
     let Some((id, parent)) = ids(cgroup) else {
         return;
     };
-    let Some(run) = CGROUPS.get_ptr(parent) else {
+    let Some(above) = CGROUPS.get_ptr(parent) else {
         return;
     };
-    // SAFETY: a pointer into the map, to one word.
-    let run = unsafe { *run } & !RUN_PASSES;
-    if CGROUPS.insert(id, run, 0).is_err() {
+    // SAFETY: a pointer into the map, to two words.
+    let (run, payer) = unsafe {
+        (
+            (*above)[OBSERVED_RUN] & !RUN_PASSES,
+            (*above)[OBSERVED_PAYER],
+        )
+    };
+    let payer = match k::read::<u32>(cgroup, &k::CGROUP_LEVEL) {
+        Some(level) if level <= PAYER_LEVEL => id,
+        _ => payer,
+    };
+    if CGROUPS.insert(id, [run, payer], 0).is_err() {
         return lost(Loss::CgroupsFull);
     }
     log_cgroup(id, parent, run);

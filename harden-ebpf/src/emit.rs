@@ -5,13 +5,7 @@ use core::{
     intrinsics::{AtomicOrdering, atomic_xadd},
 };
 
-use aya_ebpf::{
-    Global,
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
-    },
-};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use harden_common::{
     CAPABILITY_CHECKS, FACT_CAPABILITY, FactEvent, Header, Loss, SlotRecord, check, kind,
 };
@@ -40,25 +34,16 @@ pub struct OnceKey {
     pub text: u64,
 }
 
-/// How many paths and addresses a slot may send at once, 0 for any number.
-#[unsafe(no_mangle)]
-static SHARE_BURST: Global<u64> = Global::new(0);
-
-/// After how many nanoseconds it may send one more.
-#[unsafe(no_mangle)]
-static SHARE_INTERVAL: Global<u64> = Global::new(0);
-
-/// While a quarter of the ring buffer waits to be read, a slot has this part of its share.
-const SCARCE: u64 = 32;
-
-/// `BPF_RB_AVAIL_DATA` and `BPF_RB_RING_SIZE` (include/uapi/linux/bpf.h, 5.8).
-const RING_USED: u64 = 0;
-const RING_SIZE: u64 = 1;
-
 /// Counts `loss` where it is not known whose it is.
 #[inline(always)]
 pub fn lost(loss: Loss) {
     count_lost(loss as u32);
+}
+
+/// Counts `loss` where a record besides has it.
+#[inline(always)]
+pub fn lost_elsewhere(loss: Loss) {
+    count_lost(Loss::COUNT + loss as u32);
 }
 
 #[inline(always)]
@@ -95,59 +80,6 @@ extern "C" fn lost_in(slot: u64, loss: u64) -> u64 {
     }
     count_lost(Loss::COUNT + loss);
     0
-}
-
-/// Whether a path or address of `slot` may be sent; if not, that is counted. Always, where there are no shares.
-///
-/// The last quarter of the ring buffer is for what nothing else tells: programs, and cgroups. Of the rest each slot has a
-/// share, so that a flood in one takes no room from the others.
-#[inline(always)]
-pub fn may_send(slot: u32) -> bool {
-    use_share(u64::from(slot)) != 0
-}
-
-/// A global function: verified once, and one number to its callers.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn use_share(slot: u64) -> u64 {
-    let slot = slot as u32;
-    let burst = SHARE_BURST.load();
-    if burst == 0 {
-        return 1;
-    }
-    let ring = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: the helper takes a ring buffer.
-    let (used, size) = unsafe {
-        (
-            bpf_ringbuf_query(ring, RING_USED),
-            bpf_ringbuf_query(ring, RING_SIZE),
-        )
-    };
-    if used > size - size / 4 {
-        lost_of(slot, Loss::PathRingFull);
-        return 0;
-    }
-    let Some(record) = record(slot) else {
-        return 1;
-    };
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let interval = SHARE_INTERVAL.load();
-    // SAFETY: the field lies in the map value. Volatile, as other CPUs store to it.
-    let share = unsafe { &raw mut (*record).share };
-    let whole = unsafe { share.read_volatile() }.max(now) + interval;
-    let allowed = if used > size / 4 {
-        burst / SCARCE
-    } else {
-        burst
-    };
-    if whole - now > allowed * interval {
-        lost_of(slot, Loss::OverShare);
-        return 0;
-    }
-    // SAFETY: as above.
-    unsafe { share.write_volatile(whole) };
-    1
 }
 
 /// The header of an event of the current task.

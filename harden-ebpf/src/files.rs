@@ -15,6 +15,7 @@ use crate::{
     kernel::{self as k, Address},
     paths,
     scratch::{self, Asked},
+    shares,
     walk::{self, Place},
 };
 
@@ -208,7 +209,7 @@ extern "C" fn file_told(level: u64, written: u64) -> u32 {
     };
     // SAFETY: the scratch is ours until we return.
     let (event, asked) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
-    if !emit::may_send(asked.slot) {
+    if !shares::may_send(asked.slot) {
         return 0;
     }
     walk::start(scratch, 0);

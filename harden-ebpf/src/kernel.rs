@@ -126,6 +126,8 @@ offsets! {
     CGROUP_ROOT;
     /// `cgroup_root.hierarchy_id`: 0 is version 2's.
     CGROUP_ROOT_HIERARCHY;
+    /// `cgroup.level`: 0 for the root.
+    CGROUP_LEVEL;
     /// `cgroup.self.parent`, a `cgroup_subsys_state`.
     CGROUP_PARENT_CSS;
     /// `cgroup_subsys_state.cgroup`

@@ -18,6 +18,7 @@ mod log;
 mod maps;
 mod paths;
 mod scratch;
+mod shares;
 mod signals;
 mod sockets;
 mod syscalls;

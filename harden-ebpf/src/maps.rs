@@ -5,7 +5,9 @@ use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
     macros::btf_map,
 };
-use harden_common::{CgroupRecord, Counts, Loss, SLOT_INDEX, SlotKey, SlotRecord};
+use harden_common::{
+    CgroupRecord, Counts, Loss, Observed, SLOT_INDEX, ShareRecord, SlotKey, SlotRecord,
+};
 
 use crate::{
     emit::OnceKey,
@@ -30,9 +32,17 @@ pub static SLOT_OF: HashMap<SlotKey, u32, 1024> = HashMap::new();
 #[btf_map]
 pub static FREE_SLOTS: Queue<u32, 1024> = Queue::new();
 
-/// Observed cgroups: id → number of the run in progress there.
+/// Observed cgroups, by id.
 #[btf_map]
-pub static CGROUPS: HashMap<u64, u64, 1024> = HashMap::new();
+pub static CGROUPS: HashMap<u64, Observed, 1024> = HashMap::new();
+
+/// What each payer has used. The agent takes out those that are gone.
+#[btf_map]
+pub static SHARES: HashMap<u64, ShareRecord, 1024> = HashMap::new();
+
+/// How many of the slots that a payer was given have come back, as the agent counts.
+#[btf_map]
+pub static RETURNED: HashMap<u64, u64, 1024> = HashMap::new();
 
 /// Where the cgroups are that were born below an observed one, or that the agent knows: by id. Not
 /// allocated beforehand: a kilobyte each, and few of them at a time. Before 6.1 the kernel warns of that in

@@ -13,6 +13,7 @@ use crate::{
     emit::{self, OnceKey, lost_of},
     kernel::Address,
     scratch::{self, Asked, Scratch},
+    shares,
     walk::{self, Place},
 };
 
@@ -155,7 +156,7 @@ extern "C" fn path_returned(level: u64) -> u32 {
     if emit::is_known(&key) {
         return 0;
     }
-    if !emit::may_send(path.slot) {
+    if !shares::may_send(path.slot) {
         return 0;
     }
     walk::start(scratch, text);

@@ -10,6 +10,7 @@ use crate::{
     maps::EVENTS,
     paths,
     scratch::{self, Asked},
+    shares,
     walk::{self, Place},
 };
 
@@ -200,7 +201,7 @@ extern "C" fn address_given(level: u64) -> u32 {
     if emit::is_known(&key) {
         return 0;
     }
-    if !emit::may_send(given.slot) {
+    if !shares::may_send(given.slot) {
         return 0;
     }
     walk::start(scratch, length);

@@ -54,6 +54,8 @@ pub struct Setup<'a> {
     pub runs: &'a str,
     /// `[metrics] listen`, a unix socket.
     pub metrics: Option<&'a Path>,
+    /// Lines of `[kernel]` beside the directory of pins.
+    pub kernel: &'a str,
     /// What is to hold the state directory, where the test cares.
     pub parent: Option<&'a Path>,
     /// It may run beside other agents that may: nothing is measured, and all that is looked at are units of
@@ -112,13 +114,14 @@ impl Agent {
             format!("[metrics]\nlisten = {}\n", path(socket))
         });
         format!(
-            "[units]\n{include}exclude = {}\n[state]\ndirectory = {}\n{}\n[runs]\n{}\n[kernel]\npin = {}\n\
+            "[units]\n{include}exclude = {}\n[state]\ndirectory = {}\n{}\n[runs]\n{}\n[kernel]\npin = {}\n{}\n\
              [control]\nsocket = {}\n{metrics}",
             list(setup.exclude),
             path(&self.state),
             setup.state,
             setup.runs,
             path(&self.home.path().join("bpf/harden")),
+            setup.kernel,
             path(&self.socket()),
         )
     }

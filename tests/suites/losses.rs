@@ -325,3 +325,54 @@ fn what_was_lost_arrives_when_it_is_used_again() -> Result<()> {
     );
     Ok(())
 }
+
+/// Fills the ring again and again, while programs begin of which each is another file and has a capability.
+const OWNERS: &str = r#"
+/usr/bin/python3 -c '
+import os, itertools
+for i in itertools.count():
+    try: os.open(f"/nosuch-{i}", os.O_RDONLY)
+    except OSError: pass
+' & flood=$!
+for number in $(seq 40); do
+    cp /bin/chown "$0/chown-$number"
+    "$0/chown-$number" 1 "$0/chown-$number"
+done
+kill $flood
+"#;
+
+#[test]
+fn a_program_whose_start_was_lost_leaves_no_capability() -> Result<()> {
+    let _shared = beside_others();
+    if !met(
+        "a_program_whose_start_was_lost_leaves_no_capability",
+        &["sh", "python3", "cp", "chown", "seq"],
+    ) {
+        return Ok(());
+    }
+    let dir = Scratch::new(Path::new("/dev/shm"))?;
+    let place = dir.path().to_str().context("a path in UTF-8")?;
+    let command = ["/bin/sh", "-c", OWNERS, place];
+    let recorded = harden::record("owners", &["--ring", "4096"], &command)?;
+    let run = run(&recorded.observation)?;
+    let (nameless, named): (Vec<_>, Vec<_>) = run
+        .executables
+        .iter()
+        .partition(|(name, _)| name.as_bytes().starts_with(b"/unknown program"));
+    let chown = Word::new("chown")?;
+    ensure!(!nameless.is_empty(), "every start was told");
+    ensure!(lost(run, "exec-ring-full") > 0, "{:?}", run.losses);
+    for (name, facts) in nameless {
+        ensure!(facts.capabilities.is_empty(), "{name}");
+        ensure!(!facts.syscalls.is_empty(), "{name}");
+    }
+    shown(&recorded, "withheld-capability")?;
+    // Those of which the start was told have it.
+    let copies = named
+        .iter()
+        .filter(|(name, _)| name.as_path().starts_with(dir.path()));
+    for (name, facts) in copies {
+        ensure!(facts.capabilities.contains_key(&chown), "{name}");
+    }
+    Ok(())
+}

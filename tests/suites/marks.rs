@@ -23,6 +23,7 @@ const BESIDE: Setup<'_> = Setup {
     include: &[],
     exclude: &[],
     state: "",
+    kernel: "",
     runs: "",
     metrics: None,
     parent: None,

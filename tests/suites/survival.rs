@@ -21,7 +21,7 @@ use harden_agent::{
     agent::{STEPS, request::KernelSide},
     observation::Observation,
 };
-use harden_common::{SLOT_INDEX, SlotKey};
+use harden_common::{Observed, SLOT_INDEX, SlotKey};
 use harden_tests::{
     Agent, Process, Setup,
     deeds::{Then, Workshop},
@@ -43,6 +43,7 @@ const SETUP: Setup<'_> = Setup {
     exclude: &[],
     // So that every step of a compaction is among what is cut off.
     state: "compact_every = '1s'\nkeep_invocations = 1000",
+    kernel: "",
     runs: "",
     metrics: None,
     parent: None,
@@ -360,7 +361,7 @@ fn a_cgroup_that_is_gone_but_still_observed_keeps_no_slot() -> Result<()> {
     survivor.end(Signal::SIGKILL)?;
     let maps = pins(&survivor)?.join("maps");
     let observed = Map::from_map_data(MapData::from_pin(maps.join("CGROUPS"))?)?;
-    let mut observed: HashMap<_, u64, u64> = HashMap::try_from(observed)?;
+    let mut observed: HashMap<_, u64, Observed> = HashMap::try_from(observed)?;
     let unit = workshop.unit("survivor-gone.service")?;
     let id = fs::metadata(unit.path())?.ino();
     let run = observed

@@ -118,7 +118,7 @@ pub struct Kernel {
     /// Tasks whose state is kept where the kernel has no task storage: [`Sizes::tasks`].
     #[serde(deserialize_with = "value::entries")]
     pub tasks: u32,
-    /// Paths and addresses that a program of a unit may send at once: [`Share::at_once`].
+    /// Paths and addresses that the programs of a unit, or of a user, may send at once: [`Share::at_once`].
     #[serde(deserialize_with = "value::entries")]
     pub paths_at_once: u32,
     /// And then each second: [`Share::per_second`].

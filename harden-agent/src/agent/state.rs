@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use self::{
     forget::Forgotten,
     invocation::Invocations,
-    losses::{Unowned, add, increase},
+    losses::Unowned,
     place::{Cgroup, Home},
     run::Mark,
     unit::Unit,
@@ -71,6 +71,8 @@ pub struct State {
     losses: BTreeMap<Word, u64>,
     /// The part of it that may have been of any run.
     unowned: Unowned,
+    /// What payers' units have lost that is in no slot's record, by the payer's cgroup.
+    payers: BTreeMap<u64, Unowned>,
     /// Programs by what slots call them: a slot of which no exec event came has one of these, mostly.
     programs: HashMap<ExecutableId, Text>,
     news: Vec<NewFact>,
@@ -170,6 +172,11 @@ impl State {
                 self.lost(unowned, time);
             }
             Record::Lost { slot, losses } => self.lost_in(slot, losses),
+            Record::LostOf {
+                payer,
+                losses,
+                time,
+            } => self.lost_by(payer, losses, time),
         }
     }
 
@@ -193,6 +200,7 @@ impl State {
         self.renew_forgotten();
         self.losses.clear();
         self.unowned = Unowned::default();
+        self.payers.clear();
         self.invocations.clear();
         self.instance = Some(instance);
     }
@@ -274,51 +282,6 @@ impl State {
             unit.learn(&program, &fact, time);
         }
         unit.dirty = true;
-    }
-
-    /// What was lost and is in no slot's record may have been of any run that is open.
-    fn lost(&mut self, losses: BTreeMap<Word, u64>, time: u64) {
-        let more = self.unowned.count(losses, time);
-        if more.is_empty() {
-            return;
-        }
-        for unit in self.units.values_mut() {
-            for run in unit.open.values_mut() {
-                add(&mut run.losses, &more);
-                unit.dirty = true;
-            }
-        }
-    }
-
-    /// What was lost of a slot was of its run.
-    fn lost_in(&mut self, slot: u32, losses: BTreeMap<Word, u64>) {
-        let Some(home) = self.slots.get_mut(&slot) else {
-            return;
-        };
-        let more = increase(&home.losses, &losses);
-        home.losses = losses;
-        let Some(unit) = self.units.get_mut(&home.unit) else {
-            return;
-        };
-        if let Some(run) = unit.open.get_mut(&home.run) {
-            add(&mut run.losses, &more);
-            unit.dirty = true;
-        }
-    }
-
-    /// What was lost of `slot`, as far as its run knows.
-    #[must_use]
-    pub fn lost_of(&self, slot: u32) -> Option<&BTreeMap<Word, u64>> {
-        Some(&self.slots.get(&slot)?.losses)
-    }
-
-    /// The units that have lost something of `kind` in slots that are still theirs.
-    #[must_use]
-    pub fn losers(&self, kind: &Word) -> Vec<Text> {
-        let homes = self.slots.values();
-        let losers = homes.filter(|home| home.losses.contains_key(kind));
-        let losers: BTreeSet<&Text> = losers.map(|home| &home.unit).collect();
-        losers.into_iter().cloned().collect()
     }
 
     /// The kernel side that there is.
@@ -483,7 +446,7 @@ impl State {
             host: instance.host,
             hooks: instance.hooks,
         }];
-        records.extend(self.unowned.records(&self.losses));
+        records.extend(self.loss_records());
         records.extend(self.marks.iter().map(|(number, mark)| mark.record(*number)));
         records.extend(self.forgotten_records());
         // Parents before children: a unit is known by its own cgroup.

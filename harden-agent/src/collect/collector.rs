@@ -30,6 +30,8 @@ use harden_common::{
 #[derive(Clone, Default)]
 struct Slot {
     path: Option<Text>,
+    /// An exec event of it came, if only one of a program without a path.
+    is_told: bool,
     executable: Option<ExecutableId>,
     facts: Executable,
     /// Hashes of paths among facts that were given away.
@@ -57,6 +59,8 @@ pub struct Collector {
     programs: HashMap<ExecutableId, Text>,
     /// Programs of which one slot at least was not counted: sums of the others would say too little.
     uncounted: BTreeSet<Text>,
+    /// As [`Facts::withheld`].
+    withheld: u64,
     /// Hashes of the paths so far, to count different ones.
     paths: HashSet<u64>,
     hasher: RandomState,
@@ -88,6 +92,9 @@ pub struct Facts {
     pub executables: BTreeMap<Text, Executable>,
     /// Events that this build could not read: a bug, or another build's kernel programs.
     pub unparsed: u64,
+    /// Capabilities left out, as nothing tells which program had them: its exec event was lost, and no other event named
+    /// it. It may be what prepares a service, which has more than the service needs.
+    pub withheld: u64,
 }
 
 impl Default for Collector {
@@ -98,6 +105,7 @@ impl Default for Collector {
             finished: BTreeMap::new(),
             programs: HashMap::new(),
             uncounted: BTreeSet::new(),
+            withheld: 0,
             paths: HashSet::new(),
             hasher: RandomState::new(),
             cgroups_gone: 0,
@@ -245,6 +253,7 @@ impl Collector {
     fn exec(&mut self, event: &PathEvent, bytes: &Bytes<'_>) {
         let mut seen = self.clock.seen(event.header.time);
         let slot = self.slots.entry(event.header.slot).or_default();
+        slot.is_told = true;
         // A memfd has no path. Nor has what was mounted by itself and detached, as runc does with its own program: the walk
         // begins and ends at the mount's root.
         let named = event.flags & path_flag::UNMOUNTED == 0 && !bytes.target.is_empty();
@@ -402,6 +411,7 @@ impl Collector {
         };
         let Slot {
             path,
+            is_told,
             mut facts,
             other_root,
             ..
@@ -412,12 +422,24 @@ impl Collector {
             count(&mut facts, counts);
         }
         forget_tries(&mut facts);
+        self.withhold(is_told, record.key.executable, &mut facts);
         let other_root = other_root || root::is_other(&facts);
         let path = self.named(path, record.key.executable, other_root);
         if counts.is_none() {
             self.uncounted.insert(path.clone());
         }
         self.file(path, facts, other_root);
+    }
+
+    /// Leaves out what a program of which nothing was told had as capabilities.
+    fn withhold(&mut self, is_told: bool, id: ExecutableId, facts: &mut Executable) {
+        if is_told || self.programs.contains_key(&id) {
+            return;
+        }
+        self.withheld += facts.capabilities.len() as u64;
+        facts.capabilities.clear();
+        facts.capability_calls.clear();
+        facts.capability_objects.clear();
     }
 
     /// The name of a program, whatever became of its exec event: its path, where it ran on the host's root.
@@ -493,22 +515,29 @@ impl Collector {
 
     /// The facts so far, of slots in use too: what only their records know is not among them.
     #[must_use]
-    pub fn facts(&self) -> BTreeMap<Text, Executable> {
+    pub fn facts(&self) -> Facts {
         let mut copy = self.clone();
         for slot in std::mem::take(&mut copy.slots).into_values() {
             let Slot {
                 path,
+                is_told,
                 executable,
                 mut facts,
                 other_root,
                 ..
             } = *slot;
+            let executable = executable.unwrap_or_default();
             forget_tries(&mut facts);
+            copy.withhold(is_told, executable, &mut facts);
             let other_root = other_root || root::is_other(&facts);
-            let path = copy.named(path, executable.unwrap_or_default(), other_root);
+            let path = copy.named(path, executable, other_root);
             copy.file(path, facts, other_root);
         }
-        copy.finished
+        Facts {
+            executables: copy.finished,
+            unparsed: copy.unparsed,
+            withheld: copy.withheld,
+        }
     }
 
     /// Hands out the facts, once all slots are finished.
@@ -529,6 +558,7 @@ impl Collector {
         Facts {
             executables: self.finished,
             unparsed: self.unparsed,
+            withheld: self.withheld,
         }
     }
 }

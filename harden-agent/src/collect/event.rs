@@ -128,6 +128,14 @@ pub fn losses(record: &SlotRecord) -> BTreeMap<Word, u64> {
         .collect()
 }
 
+/// Capabilities that [`super::Facts::withheld`] counts, as a loss.
+#[must_use]
+pub fn withheld(capabilities: u64) -> BTreeMap<Word, u64> {
+    let kind = Word::new("withheld-capability").ok();
+    let kind = kind.filter(|_| capabilities > 0);
+    kind.map(|kind| (kind, capabilities)).into_iter().collect()
+}
+
 /// A slot as it lies in the map.
 #[must_use]
 pub fn slot(bytes: &Record) -> Option<SlotRecord> {

@@ -18,4 +18,4 @@ pub mod unit;
 pub use clock::Clock;
 pub use collector::{Collector, Facts, Totals};
 pub use disk::Disk;
-pub use event::{Event, header, layout, losses, parse, slot};
+pub use event::{Event, header, layout, losses, parse, slot, withheld};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, mem::offset_of, time::Instant};
 
 use aya::maps::{HashMap, MapError};
-use harden_common::{CGROUP_PATH_MAX, CgroupRecord};
+use harden_common::{CGROUP_PATH_MAX, CgroupRecord, OBSERVED_RUN, Observed};
 
 use super::{Probe, ProbeError, handle::grace_period};
 
@@ -25,23 +25,36 @@ pub struct CgroupPath {
     pub path: Vec<u8>,
 }
 
+/// A cgroup that is to be observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// Its id.
+    pub cgroup: u64,
+    /// The number of its run.
+    pub run: u64,
+    /// The id of the cgroup whose share of the kernel side's tables it uses: that above it at
+    /// [`harden_common::PAYER_LEVEL`].
+    pub payer: u64,
+}
+
 impl Probe {
-    /// Observes the cgroup with id `cgroup` in run number `run`, from the moment this returns. What is
-    /// born below it is observed too, in the run that is its parent's then.
+    /// Observes the cgroup with id `cgroup` in run number `run`, from the moment this returns, with a share of its own.
+    /// What is born below it is observed too, in the run that is its parent's then.
     ///
     /// # Errors
     /// [`ProbeError`] if the table of cgroups is full.
     pub fn observe(&mut self, cgroup: u64, run: u64) -> Result<(), ProbeError> {
-        self.observe_all(&[(cgroup, run)])
+        let payer = cgroup;
+        self.observe_all(&[Observe { cgroup, run, payer }])
     }
 
-    /// The same for several cgroups, each in the run with this number. One that is removed meanwhile stays in the
-    /// table: whoever cannot rule that out looks whether they are still there afterwards.
+    /// The same for several cgroups, each as it says. One that is removed meanwhile stays in the table: whoever cannot
+    /// rule that out looks whether they are still there afterwards.
     ///
     /// # Errors
     /// [`ProbeError`] if the table of cgroups is full; some of them may be observed then.
-    pub fn observe_all(&mut self, runs: &[(u64, u64)]) -> Result<(), ProbeError> {
-        self.write_runs(runs, BPF_ANY)
+    pub fn observe_all(&mut self, cgroups: &[Observe]) -> Result<(), ProbeError> {
+        self.write(cgroups, BPF_ANY)
     }
 
     /// Has cgroups that are observed go on in the run with this number: all calls that begin after this returns
@@ -51,21 +64,28 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if the table of cgroups cannot be written.
     pub fn set_runs(&mut self, runs: &[(u64, u64)]) -> Result<(), ProbeError> {
-        self.write_runs(runs, BPF_EXIST)
+        let cgroups: HashMap<_, u64, Observed> = HashMap::try_from(self.maps.get("CGROUPS")?)?;
+        let known = runs.iter().filter_map(|&(cgroup, run)| {
+            let [_, payer] = cgroups.get(&cgroup, 0).ok()?;
+            Some(Observe { cgroup, run, payer })
+        });
+        let known: Vec<Observe> = known.collect();
+        self.write(&known, BPF_EXIST)
     }
 
-    fn write_runs(&mut self, runs: &[(u64, u64)], flags: u64) -> Result<(), ProbeError> {
-        if runs.is_empty() {
+    fn write(&mut self, wanted: &[Observe], flags: u64) -> Result<(), ProbeError> {
+        if wanted.is_empty() {
             return Ok(());
         }
-        let mut cgroups: HashMap<_, u64, u64> = HashMap::try_from(self.maps.get_mut("CGROUPS")?)?;
+        let mut cgroups: HashMap<_, u64, Observed> =
+            HashMap::try_from(self.maps.get_mut("CGROUPS")?)?;
         let mut written = Ok(());
-        for (cgroup, run) in runs {
-            let before = cgroups.get(cgroup, 0).ok();
-            if before.is_some_and(|before| before != *run) {
-                self.begun.insert(*cgroup, Instant::now());
+        for &Observe { cgroup, run, payer } in wanted {
+            let before = cgroups.get(&cgroup, 0).ok();
+            if before.is_some_and(|[before, _]| before != run) {
+                self.begun.insert(cgroup, Instant::now());
             }
-            written = unless_absent(cgroups.insert(cgroup, run, flags));
+            written = unless_absent(cgroups.insert(cgroup, [run, payer], flags));
             if written.is_err() {
                 break;
             }
@@ -85,7 +105,8 @@ impl Probe {
         if cgroups.is_empty() {
             return Ok(());
         }
-        let mut observed: HashMap<_, u64, u64> = HashMap::try_from(self.maps.get_mut("CGROUPS")?)?;
+        let mut observed: HashMap<_, u64, Observed> =
+            HashMap::try_from(self.maps.get_mut("CGROUPS")?)?;
         for cgroup in cgroups {
             unless_absent(observed.remove(cgroup))?;
             self.begun.remove(cgroup);
@@ -99,8 +120,12 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if the table cannot be read.
     pub fn observed(&self) -> Result<BTreeMap<u64, u64>, ProbeError> {
-        let cgroups: HashMap<_, u64, u64> = HashMap::try_from(self.maps.get("CGROUPS")?)?;
-        Ok(cgroups.iter().collect::<Result<_, _>>()?)
+        let cgroups: HashMap<_, u64, Observed> = HashMap::try_from(self.maps.get("CGROUPS")?)?;
+        let runs = cgroups.iter().map(|entry| {
+            let (cgroup, observed) = entry?;
+            Ok((cgroup, observed[OBSERVED_RUN]))
+        });
+        runs.collect::<Result<_, MapError>>().map_err(Into::into)
     }
 
     /// Where the cgroups are, or were: of all whose birth was seen, and that were named with
@@ -159,7 +184,7 @@ impl Probe {
 }
 
 /// What is not there needs neither to be changed nor to be taken away.
-fn unless_absent(done: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn unless_absent(done: Result<(), MapError>) -> Result<(), MapError> {
     match done {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

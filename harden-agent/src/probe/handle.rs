@@ -15,6 +15,7 @@ use super::{
     load::{Loaded, Purpose},
     maps::Maps,
     programs::Programs,
+    shares::Shares,
 };
 
 /// What could not be recorded so far, by kind; kinds with no loss are left out. Skipped programs are among them
@@ -37,6 +38,8 @@ pub struct Probe {
     pub(super) counted_slots: u32,
     /// Slots that were being freed when the process that did it ended.
     pub(super) unfinished: Vec<u32>,
+    /// What is to be counted once the slots that were retired are free.
+    pub(super) shares: Shares,
     /// What earlier processes took and did not write.
     unwritten: u64,
     /// When another run began in a cgroup, unless that is long ago.
@@ -101,6 +104,7 @@ impl Probe {
             identity,
             hooks,
             unfinished: Vec::new(),
+            shares: Shares::default(),
             unwritten,
             begun: HashMap::new(),
             log,

@@ -75,7 +75,7 @@ pub enum ProbeError {
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     /// Slots: one for each executable in each cgroup and run, at most [`harden_common::SLOTS_MAX`];
-    /// 2,096 bytes each.
+    /// 2,256 bytes each.
     pub slots: u32,
     /// Cgroups observed at once.
     pub cgroups: u32,
@@ -90,17 +90,25 @@ pub struct Sizes {
     pub counted_slots: u32,
     /// Tasks whose state is kept, where the kernel has no task storage.
     pub tasks: u32,
-    /// What each slot may put into the ring buffer; `None`: as much as there is room for.
+    /// What each payer may put into the ring buffer, see [`harden_common::ShareRecord`]; `None`: as much as there is room
+    /// for, and as many slots.
     pub share: Option<Share>,
 }
 
-/// How many paths and addresses a slot may send: others have the rest of the ring buffer, and of the reader's time.
+/// How many paths and addresses a payer may send: others have the rest of the ring buffer, and of the reader's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// So many at once.
     pub at_once: u32,
     /// And then so many a second.
     pub per_second: u32,
+}
+
+impl Sizes {
+    /// Payers that have used something, those that are gone and not taken out yet among them, and the sum of all.
+    pub(super) fn payers(&self) -> u32 {
+        self.cgroups.saturating_mul(2)
+    }
 }
 
 impl Default for Sizes {
@@ -239,6 +247,8 @@ impl Loaded {
         });
         loader.override_global("SHARE_BURST", &burst, true);
         loader.override_global("SHARE_INTERVAL", &interval, true);
+        let slots = u64::from(sizes.slots);
+        loader.override_global("SLOT_COUNT", &slots, true);
         loader.override_global(
             "NOAUDIT_CALLERS",
             kernel.noaudit_callers.as_flattened(),
@@ -249,6 +259,8 @@ impl Loaded {
             ("SLOT_OF", sizes.slots),
             ("FREE_SLOTS", sizes.slots),
             ("CGROUPS", sizes.cgroups),
+            ("SHARES", sizes.payers()),
+            ("RETURNED", sizes.payers()),
             ("CGROUP_PATHS", sizes.cgroup_paths),
             ("ONCE", sizes.once),
             ("EVENTS", sizes.ring),

@@ -7,7 +7,7 @@ use aya::{
     Ebpf,
     maps::{Map, MapData, MapType},
 };
-use harden_common::{CgroupRecord, Counts, Loss, SlotKey, SlotRecord};
+use harden_common::{CgroupRecord, Counts, Loss, Observed, ShareRecord, SlotKey, SlotRecord};
 
 use super::{
     ProbeError, Sizes,
@@ -25,7 +25,7 @@ pub struct Layout {
 }
 
 /// Every map that user space reads or writes. The others belong to the programs alone, which hold them.
-pub const LAYOUTS: [Layout; 9] = [
+pub const LAYOUTS: [Layout; 11] = [
     Layout {
         name: "SLOTS",
         kind: MapType::Array,
@@ -51,8 +51,22 @@ pub const LAYOUTS: [Layout; 9] = [
         name: "CGROUPS",
         kind: MapType::Hash,
         key: size_of::<u64>(),
-        value: size_of::<u64>(),
+        value: size_of::<Observed>(),
         entries: |sizes| sizes.cgroups,
+    },
+    Layout {
+        name: "SHARES",
+        kind: MapType::Hash,
+        key: size_of::<u64>(),
+        value: size_of::<ShareRecord>(),
+        entries: Sizes::payers,
+    },
+    Layout {
+        name: "RETURNED",
+        kind: MapType::Hash,
+        key: size_of::<u64>(),
+        value: size_of::<u64>(),
+        entries: Sizes::payers,
     },
     Layout {
         name: "CGROUP_PATHS",

@@ -15,13 +15,14 @@ mod pin;
 mod preemption;
 mod programs;
 mod running;
+mod shares;
 mod slots;
 mod survey;
 mod tiers;
 
 pub use attach::Refusal;
 pub use btf::BtfError;
-pub use cgroups::CgroupPath;
+pub use cgroups::{CgroupPath, Observe};
 pub use events::Events;
 pub use handle::{Losses, Probe, grace_period};
 pub use kernel_log::KernelLog;

@@ -3,7 +3,7 @@
 use super::btf::Btf;
 
 /// (constant, structure, member), in the order of the kernel side.
-const OFFSETS: [(&str, &str, &str); 58] = [
+const OFFSETS: [(&str, &str, &str); 59] = [
     ("TASK_SELF_EXEC_ID", "task_struct", "self_exec_id"),
     ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
     ("TASK_REAL_CRED", "task_struct", "real_cred"),
@@ -60,6 +60,7 @@ const OFFSETS: [(&str, &str, &str); 58] = [
     ("KERNFS_NODE_ID", "kernfs_node", "id"),
     ("CGROUP_ROOT", "cgroup", "root"),
     ("CGROUP_ROOT_HIERARCHY", "cgroup_root", "hierarchy_id"),
+    ("CGROUP_LEVEL", "cgroup", "level"),
     ("CGROUP_PARENT_CSS", "cgroup", "self.parent"),
     ("CSS_CGROUP", "cgroup_subsys_state", "cgroup"),
 ];

@@ -19,7 +19,7 @@ use std::{
 };
 
 use aya::maps::{Array, HashMap, MapError, PerCpuArray, PerCpuValues, Queue};
-use harden_common::{COUNTS, Counts, SLOT_INDEX, SlotKey, SlotRecord, next_owner};
+use harden_common::{COUNTS, Counts, Observed, SLOT_INDEX, SlotKey, SlotRecord, next_owner};
 
 use super::{Probe, ProbeError, handle::grace_period};
 
@@ -87,23 +87,30 @@ impl Probe {
     /// [`ProbeError`] if a map cannot be used.
     pub fn retire(&mut self) -> Result<Vec<u32>, ProbeError> {
         self.begun.retain(|_, begun| begun.elapsed() < SETTLED);
+        let given = self.given()?;
         let keys = self.keys()?;
-        let runs = self.runs(keys.keys().map(cgroup).collect())?;
+        let cgroups = keys.keys().map(cgroup).chain(given.keys().copied());
+        let observed = self.those_observed(cgroups.collect())?;
         let begun = &self.begun;
+        let mut held: BTreeMap<u64, u64> = BTreeMap::new();
         let mut slot_of: HashMap<_, Key, u32> = HashMap::try_from(self.maps.get_mut("SLOT_OF")?)?;
         let mut retired = std::mem::take(&mut self.unfinished);
         for (key, slot) in keys {
             let cgroup = cgroup(&key);
-            let is_over = match runs.get(&cgroup) {
-                Some(present) => *present != run(&key) && !begun.contains_key(&cgroup),
-                None => true,
-            };
-            if is_over {
-                slot_of.remove(&key)?;
-                retired.push(slot);
+            match observed.get(&cgroup) {
+                Some([present, payer]) if *present == run(&key) || begun.contains_key(&cgroup) => {
+                    *held.entry(*payer).or_default() += 1;
+                }
+                _ => {
+                    slot_of.remove(&key)?;
+                    retired.push(slot);
+                }
             }
         }
-        if !retired.is_empty() {
+        self.count_later(&given, &held, |payer| observed.contains_key(&payer));
+        if retired.is_empty() {
+            self.count_returned()?;
+        } else {
             self.raise_generation()?;
         }
         Ok(retired)
@@ -133,6 +140,7 @@ impl Probe {
             let mut free: Queue<_, u32> = Queue::try_from(self.maps.get_mut("FREE_SLOTS")?)?;
             free.push(next, 0)?;
         }
+        self.count_returned()?;
         // Whoever found no free slot since the last time tries once more.
         if !slots.is_empty() {
             self.raise_generation()?;
@@ -145,18 +153,21 @@ impl Probe {
         Ok(slot_of.iter().collect::<Result<_, _>>()?)
     }
 
-    /// The present run of those of `cgroups` that are observed. The kernel side takes a cgroup out of the
-    /// table when it is removed, whether its event finds room or not.
-    fn runs(&self, cgroups: BTreeSet<u64>) -> Result<BTreeMap<u64, u64>, ProbeError> {
-        let observed: HashMap<_, u64, u64> = HashMap::try_from(self.maps.get("CGROUPS")?)?;
-        let runs = cgroups
+    /// Those of `cgroups` that are observed. The kernel side takes a cgroup out of the table when it is removed, whether
+    /// its event finds room or not.
+    fn those_observed(
+        &self,
+        cgroups: BTreeSet<u64>,
+    ) -> Result<BTreeMap<u64, Observed>, ProbeError> {
+        let observed: HashMap<_, u64, Observed> = HashMap::try_from(self.maps.get("CGROUPS")?)?;
+        let found = cgroups
             .into_iter()
             .filter_map(|cgroup| match observed.get(&cgroup, 0) {
-                Ok(run) => Some(Ok((cgroup, run))),
+                Ok(observed) => Some(Ok((cgroup, observed))),
                 Err(MapError::KeyNotFound) => None,
                 Err(error) => Some(Err(error)),
             });
-        Ok(runs.collect::<Result<_, _>>()?)
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// Finds the records that are in no table and not free: an earlier process ended while it was freeing

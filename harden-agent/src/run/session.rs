@@ -174,6 +174,7 @@ pub async fn record(
     let symlinks = collect::Disk::open("/".as_ref())
         .map(|mut disk| disk.look(&mut facts.executables))
         .unwrap_or_default();
+    losses.extend(collect::withheld(facts.withheld));
     if facts.unparsed > 0 {
         losses.extend(words([("unparsed-event".to_owned(), facts.unparsed)]));
     }

@@ -14,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use harden_agent::observation::{Observation, Text};
 use harden_tests::{
     Agent, Setup, as_patient,
     deeds::{Then, Workshop},
@@ -23,12 +24,16 @@ use harden_tests::{
 };
 
 use self::{
-    flood::{FLOOD, FORKS, Flood},
+    flood::{COPIES, FLOOD, FORKS, Flood},
     whole::{DEEDS, is_marked_or_whole},
 };
 
 /// The most memory that the agent may take, in KiB.
 const MEMORY: u64 = 150 << 10;
+
+/// What programs of which each is another file may send at once, all of them together, and each second.
+const AT_ONCE: u64 = 2000;
+const PER_SECOND: u64 = 100;
 
 /// How long a question may take meanwhile. Alone on two processors it is a fifth of that.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -144,7 +149,8 @@ fn a_flood_of_names_takes_nothing_from_its_neighbours() -> Result<()> {
     ) {
         return Ok(());
     }
-    let lost = beside(FLOOD)?;
+    let flooded = beside(FLOOD, "")?;
+    let lost = flooded.losses();
     assert!(lost.contains_key("over-share"), "{lost:?}");
     Ok(())
 }
@@ -157,14 +163,63 @@ fn a_flood_of_programs_takes_nothing_from_its_neighbours() -> Result<()> {
     ) {
         return Ok(());
     }
-    beside(FORKS).map(drop)
+    beside(FORKS, "").map(drop)
 }
 
-/// Has neighbours work beside the flood that `script` makes. Returns what that lost.
-fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
+#[test]
+fn a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours() -> Result<()> {
+    if !met(
+        "a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours",
+        &["sh", "python3", "cat"],
+    ) {
+        return Ok(());
+    }
+    let kernel = format!("slots = 512\npaths_at_once = {AT_ONCE}\npaths_per_second = {PER_SECOND}");
+    let flooded = beside(COPIES, &kernel)?;
+    let lost = flooded.losses();
+    // Each program is a slot, and more of them ran than the flood has slots.
+    assert!(lost.contains_key("slots-exhausted"), "{lost:?}");
+    assert!(lost.contains_key("over-share"), "{lost:?}");
+    // One share for all of them, however many there are.
+    let names = flooded.names("/flood-");
+    let share = AT_ONCE + PER_SECOND * (flooded.lasted.as_secs() + 1);
+    println!(
+        "the flood sent {names} of its names in {:?}; its share is {share}",
+        flooded.lasted
+    );
+    assert!(names > 0 && names <= share, "{names} of {share}");
+    Ok(())
+}
+
+/// What became of a flood.
+struct Flooded {
+    observation: Observation,
+    lasted: Duration,
+}
+
+impl Flooded {
+    /// What its run lost.
+    fn losses(&self) -> BTreeMap<&str, u64> {
+        let run = self.observation.runs.values().next();
+        run.map(observed::losses).unwrap_or_default()
+    }
+
+    /// How many names that begin with `prefix` are known of its programs.
+    fn names(&self, prefix: &str) -> u64 {
+        let runs = self.observation.runs.values();
+        let programs = runs.flat_map(|run| run.executables.values());
+        let names = programs.flat_map(|facts| facts.files.keys());
+        let is_meant = |name: &&Text| name.as_bytes().starts_with(prefix.as_bytes());
+        names.filter(is_meant).count() as u64
+    }
+}
+
+/// Has neighbours work beside the flood that `script` makes, with `kernel` in the agent's configuration.
+fn beside(script: &str, kernel: &str) -> Result<Flooded> {
     let mut agent = Agent::start(&Setup {
         include: &["neighbour-*"],
         state: "compact_every = '3s'",
+        kernel,
         ..Setup::default()
     })?;
     let workshop = Workshop::new()?;
@@ -202,12 +257,13 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
         neighbours.push(neighbour);
     }
     drop(flood);
+    let lasted = begun.elapsed();
     let most = status(pid, "VmHWM:")?;
     println!(
         "{} short units beside a flood of {:.1?}; the agent: {calm_memory} KiB before, {most} KiB at most, {taken:.1} s of a processor; \
          the slowest answers: {slowest:?}",
         short.len(),
-        begun.elapsed(),
+        lasted,
     );
     let all = short.len() + neighbours.len() + 1;
     agent.until(|agent| {
@@ -235,10 +291,10 @@ fn beside(script: &str) -> Result<BTreeMap<String, u64>> {
     };
     assert!(whole >= wanted, "{whole} of {}", neighbours.len());
     assert!(most < MEMORY, "{most} KiB");
-    let of_flood = agent.snapshot("neighbour-flood.service")?;
-    let run = of_flood.runs.values().next().context("its run")?;
-    let lost = observed::losses(run);
-    println!("the flood lost {lost:?}");
-    let lost = lost.into_iter();
-    Ok(lost.map(|(kind, count)| (kind.to_owned(), count)).collect())
+    let flooded = Flooded {
+        observation: agent.snapshot("neighbour-flood.service")?,
+        lasted,
+    };
+    println!("the flood lost {:?}", flooded.losses());
+    Ok(flooded)
 }

@@ -8,12 +8,13 @@ use std::{
     time::Instant,
 };
 
-use harden_common::RUN_PASSES;
+use harden_common::{PAYER_LEVEL, RUN_PASSES};
 
 use super::{Core, CoreError};
 use crate::{
     agent::journal::Record,
     collect::unit,
+    probe::Observe,
     run::cgroup::{mount, own},
 };
 
@@ -21,8 +22,20 @@ use crate::{
 struct Found {
     id: u64,
     parent: u64,
+    /// As [`Observe::payer`].
+    payer: u64,
     /// From the root of the tree, without a slash at the end.
     path: Vec<u8>,
+}
+
+impl Found {
+    fn observe(&self, run: u64) -> Observe {
+        Observe {
+            cgroup: self.id,
+            run,
+            payer: self.payer,
+        }
+    }
 }
 
 impl Core {
@@ -48,9 +61,9 @@ impl Core {
                 // An agent that was killed may have learnt of its birth, and no more.
                 Some(run) => self.pass_on(found.id, *run, &found.path),
                 None if unit::unit(&found.path).is_none() => {
-                    begin.push((found.id, run | RUN_PASSES));
+                    begin.push(found.observe(run | RUN_PASSES));
                 }
-                None => begin.push((found.id, run)),
+                None => begin.push(found.observe(run)),
             }
         }
         self.probe.observe_all(&begin)?;
@@ -183,22 +196,28 @@ impl Tree {
             found: Vec::new(),
             is_whole: true,
         };
-        tree.walk(&root, &root, 0);
+        tree.walk(&root, &root, 0, &[]);
         Ok(tree)
     }
 
-    fn walk(&mut self, root: &Path, directory: &Path, parent: u64) {
+    /// Adds what is in `directory`, which lies below the cgroups `above`: those down to [`PAYER_LEVEL`], and no others.
+    fn walk(&mut self, root: &Path, directory: &Path, parent: u64, above: &[u64]) {
         // The id that the kernel side sees is the directory's inode number (kernfs).
         let Some(id) = self.there(fs::metadata(directory).map(|metadata| metadata.ino())) else {
             return;
         };
+        let mut line = above.to_vec();
+        if line.len() <= PAYER_LEVEL as usize {
+            line.push(id);
+        }
         self.found.push(Found {
             id,
             parent,
+            payer: line.last().copied().unwrap_or(id),
             path: below(root, directory),
         });
         for below in self.there(directories(directory)).unwrap_or_default() {
-            self.walk(root, &below, id);
+            self.walk(root, &below, id, &line);
         }
     }
 

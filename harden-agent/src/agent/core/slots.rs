@@ -218,6 +218,8 @@ impl Core {
 
     fn free(&mut self, slots: &[u32]) -> Result<(), CoreError> {
         self.read_slots(slots)?;
+        // A payer may be gone with them, and what it lost.
+        self.take_refused()?;
         self.probe.free(slots)?;
         for &slot in slots {
             self.state.free(slot);

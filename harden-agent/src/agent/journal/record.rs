@@ -151,6 +151,15 @@ pub enum Record {
         /// All of it since the slot has this owner.
         losses: BTreeMap<Word, u64>,
     },
+    /// What could not be recorded of a payer's units, see [`harden_common::ShareRecord`], by kind.
+    LostOf {
+        /// The payer's cgroup.
+        payer: u64,
+        /// All of it so far.
+        losses: BTreeMap<Word, u64>,
+        /// When it was counted, nanoseconds of `CLOCK_MONOTONIC`.
+        time: u64,
+    },
     /// What was recorded of a unit is dropped.
     Forget {
         /// The unit.
@@ -272,7 +281,8 @@ impl Record {
             | Self::Filtered { .. }
             | Self::Forget { .. }
             | Self::Losses { .. }
-            | Self::Lost { .. } => {
+            | Self::Lost { .. }
+            | Self::LostOf { .. } => {
                 out.push(tag::RARE);
                 serde_json::to_writer(out, self)?;
             }

@@ -107,12 +107,23 @@ fn record() -> impl Strategy<Value = Record> {
                 uid,
             }),
         any::<(u64, Option<i32>)>().prop_map(|(cgroup, status)| Record::Ended { cgroup, status }),
+        loss(),
+    ]
+}
+
+fn loss() -> impl Strategy<Value = Record> {
+    prop_oneof![
         (losses(), losses(), any::<u64>()).prop_map(|(all, unowned, time)| Record::Losses {
             all,
             unowned,
             time,
         }),
         (any::<u32>(), losses()).prop_map(|(slot, losses)| Record::Lost { slot, losses }),
+        (any::<u64>(), losses(), any::<u64>()).prop_map(|(payer, losses, time)| Record::LostOf {
+            payer,
+            losses,
+            time,
+        }),
     ]
 }
 

@@ -1,11 +1,11 @@
 //! What could not be recorded, and whose it was.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::journal::Record;
-use crate::observation::Word;
+use super::{super::journal::Record, State};
+use crate::observation::{Text, Word};
 
-/// What was lost that is in no slot's record, and when that was known.
+/// What was lost that is in no slot's record, of all runs or of a payer's, and when that was known.
 #[derive(Default)]
 pub(super) struct Unowned {
     /// All of it so far, by the times when it was counted. The oldest says what there was before.
@@ -41,24 +41,125 @@ impl Unowned {
         increase(before.map_or(&none, |(_, losses)| losses), last)
     }
 
-    /// As records, beside `all` losses.
-    pub fn records(&self, all: &BTreeMap<Word, u64>) -> Vec<Record> {
-        let none = (0, BTreeMap::new());
-        let counts = std::iter::once(&none).chain(&self.counts);
-        let record = |(time, unowned): &(u64, BTreeMap<Word, u64>)| Record::Losses {
-            all: all.clone(),
-            unowned: unowned.clone(),
-            time: *time,
+    /// All counts that are kept, each as a `record` of its time.
+    fn records(&self, record: impl Fn(BTreeMap<Word, u64>, u64) -> Record) -> Vec<Record> {
+        let counts = self.counts.iter();
+        counts
+            .map(|(time, losses)| record(losses.clone(), *time))
+            .collect()
+    }
+}
+
+impl State {
+    /// What was lost and is in no slot's record may have been of any run that is open.
+    pub(super) fn lost(&mut self, losses: BTreeMap<Word, u64>, time: u64) {
+        let more = self.unowned.count(losses, time);
+        self.mark_runs(&more, |_| true);
+    }
+
+    /// What a payer's units have lost may have been of any of their runs.
+    pub(super) fn lost_by(&mut self, payer: u64, losses: BTreeMap<Word, u64>, time: u64) {
+        let more = self.payers.entry(payer).or_default().count(losses, time);
+        let below: BTreeSet<u64> = self.below(payer).collect();
+        self.mark_runs(&more, |top| below.contains(&top));
+    }
+
+    /// Adds `more` to the open runs that are in these units' own cgroups.
+    fn mark_runs(&mut self, more: &BTreeMap<Word, u64>, is_meant: impl Fn(u64) -> bool) {
+        if more.is_empty() {
+            return;
+        }
+        for unit in self.units.values_mut() {
+            for run in unit.open.values_mut().filter(|run| is_meant(run.top)) {
+                add(&mut run.losses, more);
+                unit.dirty = true;
+            }
+        }
+    }
+
+    /// What was lost after `time` of all runs, and of those that `top`'s payer pays for.
+    pub(super) fn lost_since(&self, time: u64, top: u64) -> BTreeMap<Word, u64> {
+        let mut losses = self.unowned.since(time);
+        let payers = self.payers.iter();
+        for (_, lost) in payers.filter(|(payer, _)| self.is_below(top, **payer)) {
+            add(&mut losses, &lost.since(time));
+        }
+        losses
+    }
+
+    /// What was lost of a slot was of its run.
+    pub(super) fn lost_in(&mut self, slot: u32, losses: BTreeMap<Word, u64>) {
+        let Some(home) = self.slots.get_mut(&slot) else {
+            return;
         };
-        counts.map(record).collect()
+        let more = increase(&home.losses, &losses);
+        home.losses = losses;
+        let Some(unit) = self.units.get_mut(&home.unit) else {
+            return;
+        };
+        if let Some(run) = unit.open.get_mut(&home.run) {
+            add(&mut run.losses, &more);
+            unit.dirty = true;
+        }
+    }
+
+    /// What was lost of `slot`, as far as its run knows.
+    #[must_use]
+    pub fn lost_of(&self, slot: u32) -> Option<&BTreeMap<Word, u64>> {
+        Some(&self.slots.get(&slot)?.losses)
+    }
+
+    /// What a payer's units have lost, as far as their runs know.
+    #[must_use]
+    pub fn lost_of_payer(&self, payer: u64) -> Option<&BTreeMap<Word, u64>> {
+        let (_, losses) = self.payers.get(&payer)?.counts.back()?;
+        Some(losses)
+    }
+
+    /// Only these payers have lost something and are there.
+    pub fn retain_payers(&mut self, is_there: impl Fn(u64) -> bool) {
+        self.payers.retain(|payer, _| is_there(*payer));
+    }
+
+    /// The units that have lost something of `kind`, by slots that are still theirs or by what their payer lost.
+    #[must_use]
+    pub fn losers(&self, kind: &Word) -> Vec<Text> {
+        let homes = self.slots.values();
+        let of_slots = homes.filter(|home| home.losses.contains_key(kind));
+        let of_slots = of_slots.map(|home| &home.unit);
+        let payers = self.payers.keys().copied();
+        let payers = payers.filter(|payer| {
+            let lost = self.lost_of_payer(*payer);
+            lost.is_some_and(|losses| losses.contains_key(kind))
+        });
+        let of_payers = payers.flat_map(|payer| self.below(payer));
+        let of_payers = of_payers.filter_map(|cgroup| self.unit_of(cgroup));
+        let losers: BTreeSet<&Text> = of_slots.chain(of_payers).collect();
+        losers.into_iter().cloned().collect()
+    }
+
+    /// All losses that are in no slot's record, as records.
+    pub(super) fn loss_records(&self) -> Vec<Record> {
+        let all = |unowned, time| Record::Losses {
+            all: self.losses.clone(),
+            unowned,
+            time,
+        };
+        let mut records = vec![all(BTreeMap::new(), 0)];
+        records.extend(self.unowned.records(all));
+        for (payer, lost) in &self.payers {
+            records.extend(lost.records(|losses, time| Record::LostOf {
+                payer: *payer,
+                losses,
+                time,
+            }));
+        }
+        records
     }
 }
 
 /// By how much each kind grew; those that did not are left out.
-pub(super) fn increase(
-    before: &BTreeMap<Word, u64>,
-    after: &BTreeMap<Word, u64>,
-) -> BTreeMap<Word, u64> {
+fn increase(before: &BTreeMap<Word, u64>, after: &BTreeMap<Word, u64>) -> BTreeMap<Word, u64> {
     let more = after.iter().map(|(kind, count)| {
         let before = before.get(kind).copied().unwrap_or(0);
         (kind.clone(), count.saturating_sub(before))

@@ -88,6 +88,20 @@ impl State {
         (known == unit).then_some(*top)
     }
 
+    /// Whether `cgroup` is `above`, or lies below it.
+    pub(super) fn is_below(&self, cgroup: u64, above: u64) -> bool {
+        let parent = |id: &u64| self.cgroups.get(id).map(|cgroup| cgroup.parent);
+        // As deep as a tree may be (`cgroup.max.depth` has no limit; a cycle must end).
+        let mut line = std::iter::successors(Some(cgroup), parent).take(256);
+        line.any(|id| id == above)
+    }
+
+    /// The cgroups that are known of `above` and below.
+    pub(super) fn below(&self, above: u64) -> impl Iterator<Item = u64> + '_ {
+        let cgroups = self.cgroups.keys().copied();
+        cgroups.filter(move |cgroup| self.is_below(*cgroup, above))
+    }
+
     /// A cgroup is no more.
     pub(super) fn gone(&mut self, id: u64, time: u64) {
         if let Some(cgroup) = self.cgroups.get_mut(&id) {

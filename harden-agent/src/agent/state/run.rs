@@ -12,10 +12,12 @@ use super::{
     super::journal::Record,
     Instance, State,
     invocation::{Invocation, Invocations},
+    losses::add,
     place::Home,
+    unit::Unit,
 };
 use crate::{
-    collect::{Clock, Collector},
+    collect::{self, Clock, Collector, Facts},
     observation::{Join as _, Run, RunKind, Text, Word},
 };
 
@@ -123,7 +125,12 @@ impl OpenRun {
             control: BTreeMap::new(),
         };
         for (process, collector) in &self.commands {
-            let mut facts = collector.facts();
+            let Facts {
+                executables: mut facts,
+                withheld,
+                ..
+            } = collector.facts();
+            add(&mut run.losses, &collect::withheld(withheld));
             facts.retain(|program, _| !is_before_exec(program));
             let role = invocations.and_then(|known| known.of_command(*process).role(*process));
             match role {
@@ -267,7 +274,12 @@ impl State {
         };
         let time = time.max(self.forgotten_at(&home.unit));
         let started = self.clock.at(time);
-        let unowned = &self.unowned;
+        let is_known = |unit: &Unit| unit.open.contains_key(&home.run);
+        let lost = match self.units.get(&home.unit) {
+            Some(unit) if is_known(unit) => BTreeMap::new(),
+            Some(_) => self.lost_since(time, home.top),
+            None => return,
+        };
         let Some(unit) = self.units.get_mut(&home.unit) else {
             return;
         };
@@ -280,7 +292,7 @@ impl State {
                 ended: started,
                 has_ended: false,
                 // Its beginning may have been lost with the rest.
-                losses: unowned.since(time),
+                losses: lost,
                 commands: BTreeMap::new(),
             })
         });

@@ -1,4 +1,6 @@
-use harden_common::{FactEvent, Header, kind};
+use harden_common::{
+    CAPABILITY_CHECKS, FACT_CAPABILITY, FactEvent, Header, PathEvent, check, kind,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -510,4 +512,115 @@ fn units_beyond_the_limit_are_kept_together() {
     }
     state.forget(&Text::from("a3.service"));
     assert_eq!(key(&state, "new.service"), "new.service");
+}
+
+/// A cgroup with one slot, of the same number.
+fn place(id: u64, parent: u64, path: &str) -> [Record; 2] {
+    let cgroup = Record::Cgroup {
+        id,
+        parent,
+        born: SECOND,
+        path: path.as_bytes().to_vec(),
+    };
+    [cgroup, slot_in(u32::try_from(id).unwrap(), id, 1)]
+}
+
+fn refused(payer: u64, count: u64, seconds: u64) -> Record {
+    Record::LostOf {
+        payer,
+        losses: BTreeMap::from([(Word::new("slots-exhausted").unwrap(), count)]),
+        time: seconds * SECOND,
+    }
+}
+
+/// What the runs of `unit` have lost, added up.
+fn lost(state: &State, unit: &str) -> u64 {
+    let runs = state.open(&Text::from(unit));
+    runs.values().flat_map(|run| run.losses.values()).sum()
+}
+
+#[test]
+fn what_a_payer_lost_its_units_lost_and_no_others() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut state = state(boot);
+    state.apply(instance(boot));
+    let user = "/user.slice/user-1.slice";
+    let kind = Word::new("slots-exhausted").unwrap();
+    apply(&mut state, place(10, 2, "/system.slice/a.service"));
+    apply(&mut state, place(21, 20, &format!("{user}/b.service")));
+    apply(&mut state, place(22, 20, &format!("{user}/c.service")));
+    apply(&mut state, place(23, 22, &format!("{user}/c.service/d")));
+    state.apply(refused(20, 3, 5));
+    // The same once more is no more.
+    state.apply(refused(20, 3, 6));
+    let all = |state: &State| ["a", "b", "c"].map(|name| lost(state, &format!("{name}.service")));
+    assert_eq!(all(&state), [0, 3, 3]);
+    let units = ["b.service", "c.service"].map(Text::from);
+    assert_eq!(state.losers(&kind), units);
+    // One of its units that becomes known later may have lost the same.
+    apply(&mut state, place(24, 20, &format!("{user}/e.service")));
+    assert_eq!(lost(&state, "e.service"), 3);
+    // And the next agent knows it too.
+    let mut next = super::State::default();
+    apply(&mut next, state.tables());
+    next.apply(refused(20, 4, 7));
+    assert_eq!(all(&next), [0, 4, 4]);
+    assert_eq!(next.lost_of_payer(20), Some(&BTreeMap::from([(kind, 4)])));
+    next.retain_payers(|_| false);
+    assert_eq!(next.lost_of_payer(20), None);
+}
+
+/// A state in which `net_admin` was granted in slot 3, whose exec event was lost.
+fn nameless(boot: Timestamp) -> State {
+    const NET_ADMIN: u32 = 12;
+    let mut state = state(boot);
+    apply(&mut state, records(boot));
+    let granted = FACT_CAPABILITY + NET_ADMIN * CAPABILITY_CHECKS + check::GRANTED;
+    state.apply(item(granted, 21));
+    state
+}
+
+/// The capabilities of the unit's run, and what it lost.
+fn capabilities(state: &State) -> (Vec<String>, Vec<(String, u64)>) {
+    let runs = state.open(&Text::from(UNIT));
+    let run = runs.values().next().unwrap();
+    let names = run.executables.values();
+    let names = names.flat_map(|facts| facts.capabilities.keys());
+    let losses = run.losses.iter();
+    let losses = losses.map(|(kind, count)| (kind.to_string(), *count));
+    (names.map(ToString::to_string).collect(), losses.collect())
+}
+
+#[test]
+fn a_program_of_which_nothing_tells_gives_its_unit_no_capability() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut state = nameless(boot);
+    let lost = vec![("withheld-capability".to_owned(), 1)];
+    assert_eq!(capabilities(&state), (vec![], lost));
+    // Its calls are there: they may have been the service's.
+    assert_eq!(times(&state).2.len(), 2);
+    // A later start of it is told: a program without a path, as a memfd has none.
+    let mut exec = vec![0; size_of::<PathEvent>()];
+    exec[..4].copy_from_slice(&kind::EXEC.to_ne_bytes());
+    exec[4..8].copy_from_slice(&3u32.to_ne_bytes());
+    state.apply(Record::Item(exec));
+    let had = (vec!["net_admin".to_owned()], vec![]);
+    assert_eq!(capabilities(&state), had);
+}
+
+#[test]
+fn a_program_that_another_run_has_named_has_its_capabilities() {
+    let boot: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut state = nameless(boot);
+    let name = |state: &mut State, name: &str| {
+        state.programs.insert(ExecutableId::default(), name.into());
+        state.apply(item(5, 22));
+        capabilities(state)
+    };
+    // What prepares a service is left out with all that it did.
+    let mut other = nameless(boot);
+    let executor = name(&mut other, "/usr/lib/systemd/systemd-executor");
+    assert_eq!(executor, (vec![], vec![]));
+    let named = name(&mut state, "/usr/sbin/a");
+    assert_eq!(named, (vec!["net_admin".to_owned()], vec![]));
 }

@@ -1,0 +1,187 @@
+//! What the programs of one payer may take of the ring buffer and of the slots, so that the others have the rest.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
+};
+use harden_common::{ALL_PAYERS, Loss, ShareRecord};
+
+use crate::{
+    emit::{lost, lost_elsewhere, lost_of},
+    maps::{EVENTS, RETURNED, SHARES, record},
+};
+
+/// How many paths and addresses a payer may send at once, 0 for any number: then there are no shares.
+#[unsafe(no_mangle)]
+static SHARE_BURST: Global<u64> = Global::new(0);
+
+/// After how many nanoseconds it may send one more.
+#[unsafe(no_mangle)]
+static SHARE_INTERVAL: Global<u64> = Global::new(0);
+
+/// How many slots there are.
+#[unsafe(no_mangle)]
+static SLOT_COUNT: Global<u64> = Global::new(0);
+
+/// While a quarter of the ring buffer waits to be read, a payer has this part of its share.
+const SCARCE: u64 = 32;
+
+/// `BPF_RB_AVAIL_DATA` and `BPF_RB_RING_SIZE` (include/uapi/linux/bpf.h, 5.8).
+const RING_USED: u64 = 0;
+const RING_SIZE: u64 = 1;
+
+/// Whether a path or address of `slot` may be sent; if not, that is counted. Always, where there are no shares.
+///
+/// The last quarter of the ring buffer is for what nothing else tells: programs, and cgroups. Of the rest each payer has a
+/// share, so that a flood in one takes no room from the others, by however many programs and in however many cgroups
+/// it is made.
+#[inline(always)]
+pub fn may_send(slot: u32) -> bool {
+    use_share(u64::from(slot)) != 0
+}
+
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn use_share(slot: u64) -> u64 {
+    let slot = slot as u32;
+    let burst = SHARE_BURST.load();
+    if burst == 0 {
+        return 1;
+    }
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: the helper takes a ring buffer.
+    let (used, size) = unsafe {
+        (
+            bpf_ringbuf_query(ring, RING_USED),
+            bpf_ringbuf_query(ring, RING_SIZE),
+        )
+    };
+    if used > size - size / 4 {
+        lost_of(slot, Loss::PathRingFull);
+        return 0;
+    }
+    let Some(record) = record(slot) else {
+        return 1;
+    };
+    // SAFETY: the fields lie in the map values.
+    let whole = unsafe {
+        match SHARES.get_ptr_mut((*record).payer) {
+            Some(share) => &raw mut (*share).whole,
+            None => &raw mut (*record).whole,
+        }
+    };
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let interval = SHARE_INTERVAL.load();
+    // SAFETY: as above. Volatile, as other CPUs store to it.
+    let then = unsafe { whole.read_volatile() }.max(now) + interval;
+    let allowed = if used > size / 4 {
+        burst / SCARCE
+    } else {
+        burst
+    };
+    if then - now > allowed * interval {
+        lost_of(slot, Loss::OverShare);
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { whole.write_volatile(then) };
+    1
+}
+
+/// Whether `payer` may have one more slot; if not, that is counted.
+///
+/// It may not have more than are free (dynamic thresholds, as Choudhury and Hahne have them for the buffers of a switch,
+/// 1998): one that takes all it can get leaves half of them, two leave a third, and whoever has none gets one as long as
+/// there is one. A fixed part would leave nothing once there are enough that take all of theirs.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_have_slot(payer: u64) -> u64 {
+    if SHARE_BURST.load() == 0 {
+        return 1;
+    }
+    let held = held(payer);
+    if held == 0 || held + held_by_all() < SLOT_COUNT.load() {
+        return 1;
+    }
+    no_slot(payer);
+    0
+}
+
+/// Counts a program of `payer` that gets no slot: for that payer alone, if it has a record.
+///
+/// A global function, as the next ones: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn no_slot(payer: u64) -> u64 {
+    let Some(share) = share(payer) else {
+        lost(Loss::SlotsExhausted);
+        return 0;
+    };
+    // SAFETY: the field lies in the map value. The result is not used: 5.10 cannot fetch.
+    unsafe {
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).refused, 1);
+    }
+    lost_elsewhere(Loss::SlotsExhausted);
+    0
+}
+
+/// `payer` has got a slot.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn got_slot(payer: u64) -> u64 {
+    for payer in [payer, ALL_PAYERS] {
+        if let Some(share) = share(payer) {
+            // SAFETY: as in `no_slot`.
+            unsafe {
+                atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).given, 1);
+            }
+        }
+    }
+    0
+}
+
+/// The record of `payer`; made, if there is none. `None` where the table is full: such a payer is not limited in its
+/// slots, and each slot of it has a share of its own.
+#[inline(always)]
+fn share(payer: u64) -> Option<*mut ShareRecord> {
+    const BPF_NOEXIST: u64 = 1;
+    if SHARES.get_ptr(payer).is_none() {
+        let none = ShareRecord {
+            whole: 0,
+            given: 0,
+            refused: 0,
+        };
+        // Another CPU may be first.
+        let _ = SHARES.insert(payer, none, BPF_NOEXIST);
+    }
+    SHARES.get_ptr_mut(payer)
+}
+
+/// How many slots `payer` has.
+#[inline(always)]
+fn held(payer: u64) -> u64 {
+    // SAFETY: pointers into the maps, to words. Volatile, as other CPUs store to them.
+    unsafe {
+        let given = match SHARES.get_ptr(payer) {
+            Some(share) => (&raw const (*share).given).read_volatile(),
+            None => return 0,
+        };
+        let returned = RETURNED
+            .get_ptr(payer)
+            .map_or(0, |returned| returned.read_volatile());
+        // Their counting is behind by moments.
+        given.saturating_sub(returned)
+    }
+}
+
+/// How many slots all have.
+#[inline(always)]
+fn held_by_all() -> u64 {
+    held(ALL_PAYERS)
+}
