@@ -28,4 +28,8 @@ pub struct ShareRecord {
     pub given: u64,
     /// Programs that got no slot.
     pub refused: u64,
+    /// Cgroups below it that were born since the kernel side was loaded, and are there. Of [`ALL_PAYERS`], all cgroups.
+    pub cgroups: u64,
+    /// Cgroups below it that are not observed, as the others need the room.
+    pub refused_cgroups: u64,
 }

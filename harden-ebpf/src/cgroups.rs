@@ -19,6 +19,7 @@ use crate::{
     log::log_cgroup,
     maps::{CGROUP_PATHS, CGROUPS, EVENTS},
     scratch::{self, Scratch},
+    shares,
 };
 
 /// 1 where somebody wants paths to be kept.
@@ -51,7 +52,12 @@ pub fn born(cgroup: Address, path: Address) {
         Some(level) if level <= PAYER_LEVEL => id,
         _ => payer,
     };
+    let is_below = u64::from(payer != id);
+    if shares::may_have_cgroup(payer, is_below) == 0 {
+        return;
+    }
     if CGROUPS.insert(id, [run, payer], 0).is_err() {
+        shares::cgroup_is_gone(payer, is_below);
         return lost(Loss::CgroupsFull);
     }
     log_cgroup(id, parent, run);
@@ -61,7 +67,9 @@ pub fn born(cgroup: Address, path: Address) {
             if KEEP_CGROUP_PATHS.load() != 0 {
                 keep(scratch, id, parent, length);
             }
-            tell(scratch, kind::CGROUP_BORN, id, parent, length);
+            if is_below == 0 || shares::may_tell_cgroup(payer) != 0 {
+                tell(scratch, kind::CGROUP_BORN, id, parent, length);
+            }
         }
     });
 }
@@ -72,13 +80,22 @@ pub fn gone(cgroup: Address, path: Address) {
     let Some((id, parent)) = ids(cgroup) else {
         return;
     };
+    let Some(observed) = CGROUPS.get_ptr(id) else {
+        return;
+    };
+    // SAFETY: a pointer into the map, to two words.
+    let payer = unsafe { (*observed)[OBSERVED_PAYER] };
     if CGROUPS.remove(id).is_err() {
         return;
     }
+    let is_below = u64::from(payer != id);
+    shares::cgroup_is_gone(payer, is_below);
     scratch::with(SLOT_EXCLUDED, |level| {
         if let Some(scratch) = scratch::at(level) {
             let length = read_path(scratch, path);
-            tell(scratch, kind::CGROUP_GONE, id, parent, length);
+            if is_below == 0 || shares::may_tell_cgroup(payer) != 0 {
+                tell(scratch, kind::CGROUP_GONE, id, parent, length);
+            }
         }
     });
 }

@@ -21,6 +21,10 @@ static SHARE_BURST: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static SHARE_INTERVAL: Global<u64> = Global::new(0);
 
+/// How many cgroups there is room for.
+#[unsafe(no_mangle)]
+static CGROUP_COUNT: Global<u64> = Global::new(0);
+
 /// How many slots there are.
 #[unsafe(no_mangle)]
 static SLOT_COUNT: Global<u64> = Global::new(0);
@@ -73,23 +77,127 @@ extern "C" fn use_share(slot: u64) -> u64 {
             None => &raw mut (*record).whole,
         }
     };
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let interval = SHARE_INTERVAL.load();
-    // SAFETY: as above. Volatile, as other CPUs store to it.
-    let then = unsafe { whole.read_volatile() }.max(now) + interval;
-    let allowed = if used > size / 4 {
-        burst / SCARCE
-    } else {
-        burst
-    };
-    if then - now > allowed * interval {
+    if !spend(whole, used > size / 4) {
         lost_of(slot, Loss::OverShare);
         return 0;
     }
+    1
+}
+
+/// Whether the birth or the end of a cgroup below `payer` may be sent; else it is counted: the agent finds it in the
+/// table of cgroups, and nothing else is missing.
+///
+/// A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_tell_cgroup(payer: u64) -> u64 {
+    if SHARE_BURST.load() == 0 {
+        return 1;
+    }
+    let Some(share) = SHARES.get_ptr_mut(payer) else {
+        return 1;
+    };
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: the helper takes a ring buffer; the field lies in the map value.
+    let (used, size, whole) = unsafe {
+        (
+            bpf_ringbuf_query(ring, RING_USED),
+            bpf_ringbuf_query(ring, RING_SIZE),
+            &raw mut (*share).whole,
+        )
+    };
+    if !spend(whole, used > size / 4) {
+        lost_elsewhere(Loss::CgroupRingFull);
+        return 0;
+    }
+    1
+}
+
+/// Takes one token of a share that is whole again at that time. Says whether there was one: fewer are, where room is
+/// scarce.
+#[inline(always)]
+fn spend(whole: *mut u64, is_scarce: bool) -> bool {
+    let burst = SHARE_BURST.load();
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let interval = SHARE_INTERVAL.load();
+    // SAFETY: the caller's pointer is into a map value. Volatile, as other CPUs store to it.
+    let then = unsafe { whole.read_volatile() }.max(now) + interval;
+    let allowed = if is_scarce { burst / SCARCE } else { burst };
+    if then - now > allowed * interval {
+        return false;
+    }
     // SAFETY: as above.
     unsafe { whole.write_volatile(then) };
+    true
+}
+
+/// Whether one more cgroup may be observed, below `payer` if it `is_below`; it is counted either way. As with slots, no payer
+/// may have more than are free. A payer itself always may.
+///
+/// A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_have_cgroup(payer: u64, is_below: u64) -> u64 {
+    if SHARE_BURST.load() == 0 {
+        return 1;
+    }
+    if is_below != 0 {
+        let own = cgroups(payer);
+        if own > 0 && own + cgroups(ALL_PAYERS) >= CGROUP_COUNT.load() {
+            if let Some(share) = share(payer) {
+                // SAFETY: as in `no_slot`.
+                unsafe {
+                    atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
+                        &raw mut (*share).refused_cgroups,
+                        1,
+                    );
+                }
+                lost_elsewhere(Loss::CgroupsFull);
+            }
+            return 0;
+        }
+        count_cgroup(payer, 1);
+    }
+    count_cgroup(ALL_PAYERS, 1);
     1
+}
+
+/// One cgroup less is observed, below `payer` if it `is_below`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn cgroup_is_gone(payer: u64, is_below: u64) -> u64 {
+    if is_below != 0 {
+        take_cgroup(payer);
+    }
+    take_cgroup(ALL_PAYERS);
+    0
+}
+
+/// One that the agent had observed was never counted.
+#[inline(always)]
+fn take_cgroup(payer: u64) {
+    if cgroups(payer) > 0 {
+        count_cgroup(payer, u64::MAX);
+    }
+}
+
+#[inline(always)]
+fn count_cgroup(payer: u64, change: u64) {
+    if let Some(share) = share(payer) {
+        // SAFETY: as in `no_slot`.
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).cgroups, change);
+        }
+    }
+}
+
+#[inline(always)]
+fn cgroups(payer: u64) -> u64 {
+    // SAFETY: a pointer into the map, to a word. Volatile, as other CPUs store to it.
+    SHARES.get_ptr(payer).map_or(0, |share| unsafe {
+        (&raw const (*share).cgroups).read_volatile()
+    })
 }
 
 /// Whether `payer` may have one more slot; if not, that is counted.
@@ -156,6 +264,8 @@ fn share(payer: u64) -> Option<*mut ShareRecord> {
             whole: 0,
             given: 0,
             refused: 0,
+            cgroups: 0,
+            refused_cgroups: 0,
         };
         // Another CPU may be first.
         let _ = SHARES.insert(payer, none, BPF_NOEXIST);

@@ -249,6 +249,8 @@ impl Loaded {
         loader.override_global("SHARE_INTERVAL", &interval, true);
         let slots = u64::from(sizes.slots);
         loader.override_global("SLOT_COUNT", &slots, true);
+        let cgroups = u64::from(sizes.cgroups);
+        loader.override_global("CGROUP_COUNT", &cgroups, true);
         loader.override_global(
             "NOAUDIT_CALLERS",
             kernel.noaudit_callers.as_flattened(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{HashMap, MapError};
-use harden_common::{ALL_PAYERS, ShareRecord};
+use harden_common::{ALL_PAYERS, Loss, ShareRecord};
 
 use super::{Probe, ProbeError, cgroups::unless_absent};
 
@@ -47,14 +47,23 @@ impl Shares {
 }
 
 impl Probe {
-    /// How many programs of each payer got no slot.
+    /// How many programs of each payer got no slot, and how many cgroups below it are not observed, by the kind of loss.
     ///
     /// # Errors
     /// [`ProbeError`] if the table cannot be read.
-    pub fn refused(&self) -> Result<BTreeMap<u64, u64>, ProbeError> {
-        let shares = self.shares()?.into_iter();
-        let refused = shares.map(|(payer, share)| (payer, share.refused));
-        Ok(refused.filter(|(_, refused)| *refused > 0).collect())
+    pub fn refused(&self) -> Result<BTreeMap<u64, BTreeMap<&'static str, u64>>, ProbeError> {
+        let mut refused: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for (payer, share) in self.shares()? {
+            let kinds = [
+                (Loss::SlotsExhausted, share.refused),
+                (Loss::CgroupsFull, share.refused_cgroups),
+            ];
+            for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+                let name = Loss::ALL[kind as usize].1;
+                refused.entry(payer).or_default().insert(name, count);
+            }
+        }
+        Ok(refused)
     }
 
     /// How many slots each payer was given so far.
@@ -66,11 +75,13 @@ impl Probe {
     fn shares(&self) -> Result<BTreeMap<u64, ShareRecord>, ProbeError> {
         let shares: HashMap<_, u64, Record> = HashMap::try_from(self.maps.get("SHARES")?)?;
         let shares = shares.iter().map(|entry| {
-            let (payer, [whole, given, refused]) = entry?;
+            let (payer, [whole, given, refused, cgroups, refused_cgroups]) = entry?;
             let share = ShareRecord {
                 whole,
                 given,
                 refused,
+                cgroups,
+                refused_cgroups,
             };
             Ok((payer, share))
         });

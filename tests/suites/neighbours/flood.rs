@@ -60,6 +60,25 @@ for number in itertools.count():
     os.unlink(program)
 ";
 
+/// Makes cgroups below its own, three hundred of which stay, and removes the others as fast as it can, a program in every
+/// tenth. The argument is its cgroup.
+pub const CGROUPS: &str = "
+import os, sys, itertools
+cgroup = sys.argv[1]
+for number in range(300):
+    os.mkdir(f'{cgroup}/child-{number}')
+for number in itertools.count():
+    place = f'{cgroup}/passing-{number}'
+    os.mkdir(place)
+    if number % 10 == 0:
+        child = os.fork()
+        if child == 0:
+            with open(f'{place}/cgroup.procs', 'w') as door: door.write('0')
+            os.execv('/bin/true', ['true'])
+        os.waitpid(child, 0)
+    os.rmdir(place)
+";
+
 /// Ends with its unit.
 pub struct Flood {
     child: Child,

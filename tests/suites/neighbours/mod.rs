@@ -24,7 +24,7 @@ use harden_tests::{
 };
 
 use self::{
-    flood::{COPIES, FLOOD, FORKS, Flood},
+    flood::{CGROUPS, COPIES, FLOOD, FORKS, Flood},
     whole::{DEEDS, is_marked_or_whole},
 };
 
@@ -188,6 +188,21 @@ fn a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours() -> 
         flooded.lasted
     );
     assert!(names > 0 && names <= share, "{names} of {share}");
+    Ok(())
+}
+
+#[test]
+fn a_flood_of_cgroups_takes_nothing_from_its_neighbours() -> Result<()> {
+    if !met(
+        "a_flood_of_cgroups_takes_nothing_from_its_neighbours",
+        &["sh", "python3"],
+    ) {
+        return Ok(());
+    }
+    // With what the machine has, the flood's alone would fill the table.
+    let flooded = beside(CGROUPS, "cgroups = 300")?;
+    let lost = flooded.losses();
+    assert!(lost.contains_key("cgroups-full"), "{lost:?}");
     Ok(())
 }
 

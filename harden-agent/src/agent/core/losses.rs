@@ -18,10 +18,6 @@ const PAUSE: Duration = Duration::from_mins(10);
 /// How the names of losses end that a full ring buffer has caused.
 const RING_FULL: &str = "-ring-full";
 
-/// The name of [`harden_common::Loss::SlotsExhausted`].
-const SLOTS_EXHAUSTED: &str =
-    harden_common::Loss::ALL[harden_common::Loss::SlotsExhausted as usize].1;
-
 /// What was said of losses.
 #[derive(Debug, Default)]
 pub(super) struct Told(BTreeMap<Word, (u64, Instant)>);
@@ -95,16 +91,15 @@ impl Core {
         self.take_refused()
     }
 
-    /// Programs that got no slot are no others' loss than their payer's.
+    /// Programs that got no slot, and cgroups that are not observed, are no others' loss than their payer's.
     pub(super) fn take_refused(&mut self) -> Result<(), CoreError> {
         let refused = self.probe.refused()?;
         self.state
             .retain_payers(|payer| refused.contains_key(&payer));
-        let Ok(kind) = Word::new(SLOTS_EXHAUSTED) else {
-            return Ok(());
-        };
-        for (payer, count) in refused {
-            let losses = BTreeMap::from([(kind.clone(), count)]);
+        for (payer, refused) in refused {
+            let named = refused.into_iter();
+            let named = named.filter_map(|(kind, count)| Some((Word::new(kind).ok()?, count)));
+            let losses: BTreeMap<Word, u64> = named.collect();
             if self.state.lost_of_payer(payer) != Some(&losses) {
                 self.record(Record::LostOf {
                     payer,
