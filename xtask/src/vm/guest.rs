@@ -175,8 +175,6 @@ pub const GUESTS: &[Guest] = &[
         ..debian("agent", AGENT)
     },
     debian("agent_faults", AGENT),
-    // What it asks, it asks of the agent; what is forgotten comes back from the kernel side, if from anywhere.
-    debian("operator", ENDS),
     // What a unit may take of the tables is counted by the kernel side, and the oldest has no task storage for it.
     Guest {
         tests: "takes_nothing",
