@@ -10,7 +10,7 @@ use harden_agent::policy::{
     firejail::{Launch, Policy},
 };
 use harden_agent::render::{Options, firejail::profile};
-use harden_agent::target::firejail::ask;
+use harden_agent::machine::firejail::ask;
 use harden_tests::skip;
 use serde_json::{Value, json};
 

@@ -31,10 +31,10 @@ use super::{
 };
 use crate::{
     collect::{self, Event},
+    machine::host,
+    machine::proc,
     observation::{Text, Word},
     probe::{Events, KernelLog, Origin, Probe, ProbeError, Purpose, Sizes},
-    proc,
-    run::host,
 };
 
 /// Why the agent cannot go on.

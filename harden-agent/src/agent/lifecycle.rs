@@ -20,9 +20,9 @@ use super::{
     request::Request,
 };
 use crate::{
+    machine::descriptor::watch,
+    machine::proc,
     probe::{self, KernelLog, ProbeError},
-    proc,
-    run::watch,
 };
 
 /// How often slots are looked for that can be freed, losses are counted, and runs that ended are written.

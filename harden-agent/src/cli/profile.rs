@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    machine::{self, accounts::Login},
     observation::{Observation, Text},
     output::{Ours, Output, file_stem},
     policy::{
@@ -28,7 +29,6 @@ use crate::{
         report::{self, Report},
         service, systemd, yocto,
     },
-    target::{self, accounts::Login},
 };
 
 /// How the program will be started under Firejail.
@@ -71,7 +71,7 @@ fn homes<'a>(
     let homes: Option<_> = logins.map(|login| Some(login?.home.clone())).collect();
     let missing = HOMES.iter().find(|home| !Path::new(home).is_dir());
     match (homes, missing) {
-        (Some(homes), None) if target::accounts::are_known(subject) => Decision::Given(homes),
+        (Some(homes), None) if machine::accounts::are_known(subject) => Decision::Given(homes),
         (_, Some(home)) => Decision::withheld(format!(
             "there is no {home} here, and without it Firejail would not start"
         )),
@@ -102,7 +102,7 @@ impl Logins {
     fn of(&mut self, subject: &Text, uid: u32) -> Option<Login> {
         let login = self.0.entry((subject.clone(), uid));
         login
-            .or_insert_with(|| target::accounts::login(subject, uid))
+            .or_insert_with(|| machine::accounts::login(subject, uid))
             .clone()
     }
 }
@@ -209,7 +209,7 @@ impl Decisions {
     /// For this machine.
     pub fn terms(&self) -> Terms {
         Terms {
-            host: Some(crate::run::host::this()),
+            host: Some(crate::machine::host::this()),
             widen: if self.exact { Widen::Exact } else { self.widen },
             mode: self.mode,
             paths: self.paths,
@@ -285,7 +285,7 @@ impl ProfileArgs {
     /// The file with the unit cannot be read.
     pub fn renderer(&self) -> Result<Renderer> {
         let formats: BTreeSet<Format> = self.format.iter().copied().collect();
-        let asked = target::firejail::ask(self.firejail_version, Launch::Direct);
+        let asked = machine::firejail::ask(self.firejail_version, Launch::Direct);
         if formats.contains(&Format::Firejail) {
             for warning in &asked.warnings {
                 eprintln!("warning: {warning}");
@@ -293,7 +293,7 @@ impl ProfileArgs {
         }
         let calls = formats
             .contains(&Format::Systemd)
-            .then(target::systemd::calls)
+            .then(machine::systemd::calls)
             .flatten();
         let unit = self.unit_file.as_deref().map(|path| {
             let text = fs::read(path).with_context(|| path.display().to_string())?;
@@ -373,7 +373,7 @@ impl Renderer {
 
     /// The unit's files.
     fn unit_of(&self, name: &Text) -> Option<UnitFile> {
-        let asked = || target::unit::installed(name);
+        let asked = || machine::unit::installed(name);
         self.unit.clone().or_else(asked)
     }
 
@@ -385,8 +385,8 @@ impl Renderer {
         }
         let unit = self.unit_of(&general.name)?.text;
         let drop_in = systemd::drop_in(&self.drop_in(general), &self.options);
-        let before = target::systemd::exposure(&unit)?;
-        let after = target::systemd::exposure(&format!("{unit}\n{drop_in}"))?;
+        let before = machine::systemd::exposure(&unit)?;
+        let after = machine::systemd::exposure(&format!("{unit}\n{drop_in}"))?;
         Some(format!(
             "Exposure, of 10, by systemd-analyze --offline security: {before} as the unit is, {after} with the drop-in"
         ))
@@ -461,7 +461,7 @@ impl Renderer {
 
     fn account(&self, adapted: &Adapted) -> Account {
         let accounts = Accounts {
-            groups: target::accounts::groups(&adapted.exact),
+            groups: machine::accounts::groups(&adapted.exact),
             prefix: self.account_prefix.clone(),
         };
         Account::decide(&adapted.exact, &accounts, &self.terms)

@@ -22,10 +22,10 @@ use super::{
     profile::{Format, ProfileArgs, Renderer},
 };
 use crate::{
+    machine::disks::Disks,
     observation::{self, Observation, Text},
     output::{self, Ours, Output, file_stem},
     policy::{Id, Warning},
-    target::disks::Disks,
 };
 
 /// `harden snapshot`

@@ -16,8 +16,8 @@ use crate::{
         control::{ClientError, SOCKET},
         request::{self, KernelSide},
     },
+    machine::systemd,
     observation::Text,
-    target::systemd,
 };
 
 /// `harden status`

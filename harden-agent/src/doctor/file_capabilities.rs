@@ -17,7 +17,7 @@ use super::{
     mounts::{self, Mount},
     safe,
 };
-use crate::{observation::Text, proc};
+use crate::{machine::proc, observation::Text};
 
 /// The extended attribute (capabilities(7), 'File capabilities').
 const ATTRIBUTE: &str = "security.capability";

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::{ask, check::Check, mounts::Mount, safe};
 use crate::collect::unit;
+use crate::machine::proc;
 use crate::observation::Text;
-use crate::proc;
 
 /// Properties of a unit that set a filter or take privileges (systemd.exec(5)).
 const PROPERTIES: [&str; 8] = [

@@ -5,7 +5,7 @@ use std::fs;
 use serde::Serialize;
 
 use super::{ask, check::Check, safe};
-use crate::{observation::Text, probe::Preemption, run::host};
+use crate::{machine::host, observation::Text, probe::Preemption};
 
 /// The running kernel.
 #[derive(Debug, Serialize)]

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{observation::Text, proc};
+use crate::{machine::proc, observation::Text};
 
 pub use check::{Check, Status};
 

@@ -14,6 +14,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::machine::cgroups::own;
+
 /// A directory in the cgroup (version 2) tree. Its processes are killed and it is removed when
 /// this is dropped.
 pub struct Cgroup {
@@ -108,35 +110,6 @@ fn tree(path: &Path) -> Vec<PathBuf> {
     let mut all: Vec<_> = directories.flat_map(|entry| tree(&entry.path())).collect();
     all.push(path.to_owned());
     all
-}
-
-/// Where the version 2 tree is mounted.
-///
-/// # Errors
-/// It is not.
-pub fn mount() -> io::Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>())
-        .find(|fields| fields.get(2) == Some(&"cgroup2"))
-        .and_then(|fields| fields.get(1).map(PathBuf::from))
-        .ok_or_else(|| {
-            io::Error::other("no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")
-        })
-}
-
-/// This process's own cgroup directory.
-///
-/// # Errors
-/// There is no version 2 tree.
-pub fn own() -> io::Result<PathBuf> {
-    let cgroups = fs::read_to_string("/proc/self/cgroup")?;
-    let own = cgroups
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .unwrap_or("/");
-    Ok(mount()?.join(own.trim_start_matches('/')))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

@@ -13,7 +13,7 @@ use harden_common::SLOT_EXCLUDED;
 
 use crate::{
     collect,
-    proc::{self, Stat},
+    machine::proc::{self, Stat},
 };
 
 /// How often they are looked for: that reads a file of every process on the machine.

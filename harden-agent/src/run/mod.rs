@@ -2,15 +2,14 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod child;
-mod descriptor;
 mod elsewhere;
-pub(crate) mod host;
 mod session;
 mod signals;
 mod spool;
 
 pub use cgroup::Cgroup;
-pub(crate) use descriptor::watch;
+// `probe` takes it from here.
+pub(crate) use crate::machine::descriptor::watch;
 
 pub use child::{User, UserError};
 pub use session::{Options, Progress, Recording, RunError, record};

@@ -23,17 +23,15 @@ use tokio::io::unix::AsyncFd;
 use super::{
     cgroup::Cgroup,
     child::{self, User},
-    descriptor::watch,
     elsewhere::Elsewhere,
-    host,
     signals::{Received, Signals},
     spool::Spool,
 };
 use crate::{
     collect::{self, Collector, Totals},
+    machine::{descriptor::watch, host, proc},
     observation::{Run, RunKind, Text, Word},
     probe::{Events, Forced, Probe, ProbeError, Purpose, Sizes, grace_period},
-    proc,
 };
 
 /// How long processes have between SIGTERM and SIGKILL.

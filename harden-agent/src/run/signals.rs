@@ -9,7 +9,7 @@ use nix::sys::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::descriptor::watch;
+use crate::machine::descriptor::watch;
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug)]

@@ -14,8 +14,8 @@ use super::{Core, CoreError};
 use crate::{
     agent::journal::Record,
     collect::unit,
+    machine::cgroups::{mount, own},
     probe::Observe,
-    run::cgroup::{mount, own},
 };
 
 /// A cgroup as the tree has it.

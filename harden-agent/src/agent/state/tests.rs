@@ -22,7 +22,7 @@ fn instance(started: Timestamp) -> Record {
         id: Word::new("instance").unwrap(),
         boot: Word::new("boot").unwrap(),
         started,
-        host: crate::run::host::this(),
+        host: crate::machine::host::this(),
         hooks: BTreeMap::new(),
     }
 }

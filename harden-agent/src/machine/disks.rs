@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     collect::{Disk, unit::Unit},
+    machine::cgroups,
     observation::{Observation, Text},
-    run::cgroup,
 };
 
 /// Those that were looked at, by the cgroup path of the manager; `None` where that is not to be seen.
@@ -47,7 +47,7 @@ pub(super) fn root_of(manager: &Text) -> Option<PathBuf> {
         return Some("/".into());
     }
     let below = manager.as_bytes().strip_prefix(b"/")?;
-    let cgroup = cgroup::mount()
+    let cgroup = cgroups::mount()
         .ok()?
         .join(Path::new(std::ffi::OsStr::from_bytes(below)));
     let processes = fs::read_to_string(cgroup.join("init.scope/cgroup.procs")).ok()?;
