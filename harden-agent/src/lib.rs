@@ -11,5 +11,6 @@ pub mod observation;
 pub mod output;
 pub mod policy;
 pub mod probe;
+pub mod profile;
 pub mod render;
 pub mod run;

@@ -2,10 +2,37 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    io::ErrorKind,
     path::Path,
 };
 
-use harden_agent::observation::{Executable, Observation, Operation, Run};
+use anyhow::Result;
+use harden_agent::{
+    observation::{self, Executable, Join as _, Observation, Operation, Run, Text},
+    output::file_stem,
+};
+
+/// What the agent has on disk of `unit`, in its state directory: the unit's file, and what was added since.
+///
+/// # Errors
+/// There is no such file, or it cannot be read.
+pub fn stored(state: &Path, unit: &str) -> Result<Observation> {
+    let stem = state.join("units").join(file_stem(&Text::from(unit)));
+    let mut known = observation::read(&stem.with_added_extension("json"))?;
+    let added = stem.with_added_extension("added");
+    let lines = match fs::read(&added) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        lines => lines?,
+    };
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        // The agent may be writing the last one.
+        if line.ends_with(b"\n") {
+            known.join(observation::from_json(line)?);
+        }
+    }
+    Ok(known)
+}
 
 /// What was lost of a run, by kind.
 ///

@@ -75,8 +75,9 @@ impl Stage {
 
     /// Waits until these are in the unit's file.
     fn written(&mut self, names: &[&str]) -> Result<()> {
-        let file = self.file();
-        self.agent.until(|_| has(&observation::read(&file)?, names))
+        let key = &self.key;
+        self.agent
+            .until(|agent| has(&observed::stored(agent.state(), key)?, names))
     }
 
     fn said(&mut self, text: &str) -> Result<()> {

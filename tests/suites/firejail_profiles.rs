@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use harden_agent::machine::firejail::ask;
 use harden_agent::observation::{Observation, from_json};
 use harden_agent::policy::{
     Terms,
     firejail::{Launch, Policy},
 };
 use harden_agent::render::{Options, firejail::profile};
-use harden_agent::machine::firejail::ask;
 use harden_tests::skip;
 use serde_json::{Value, json};
 

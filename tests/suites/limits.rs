@@ -81,7 +81,7 @@ fn a_unit_with_too_many_files_has_their_directories() -> Result<()> {
     assert!(lost(&seen).is_empty(), "{:?}", lost(&seen));
     let log = agent.log();
     assert!(
-        log.contains("large-one.service: its record had no room"),
+        log.contains("large-one.service: its record has no room"),
         "{log}"
     );
     // It goes on being recorded, and its neighbour has all its names.

@@ -14,6 +14,9 @@ use rustix::{
 /// What stands before the number.
 const MARK: &str = ".corrupt-";
 
+/// So many names are tried.
+const ATTEMPTS: u32 = 10_000;
+
 /// The files that were moved aside in a directory, which need not be there.
 ///
 /// # Errors
@@ -51,16 +54,30 @@ fn original(path: &Path) -> Option<&str> {
     is_number.then_some(name)
 }
 
+/// The first name of those that [`move_aside`] gives which is free.
+///
+/// # Errors
+/// There is none.
+pub fn free(path: &Path) -> io::Result<PathBuf> {
+    let names = (1..=ATTEMPTS).map(|number| named(path, number));
+    let mut free = names.filter(|aside| fs::symlink_metadata(aside).is_err());
+    free.next()
+        .ok_or_else(|| io::ErrorKind::AlreadyExists.into())
+}
+
+fn named(path: &Path, number: u32) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!("{MARK}{number}"));
+    PathBuf::from(aside)
+}
+
 /// Gives a file the first free name of `….corrupt-1`, `….corrupt-2` and so on, and returns that.
 ///
 /// # Errors
 /// It cannot be renamed.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
-    const ATTEMPTS: u32 = 10_000;
     for number in 1..=ATTEMPTS {
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(format!("{MARK}{number}"));
-        let aside = PathBuf::from(aside);
+        let aside = named(path, number);
         // A rename alone would replace what has the name.
         match renameat_with(CWD, path, CWD, &aside, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(&aside).is_err() => {

@@ -27,7 +27,7 @@ use super::{
     memory,
     request::{KernelSide, UnitSummary, Watcher},
     state::State,
-    store::{Store, StoreError},
+    store::{Store, StoreError, Version},
 };
 use crate::{
     collect::{self, Event},
@@ -67,8 +67,10 @@ pub struct Core {
     faults: BTreeMap<&'static str, String>,
     /// What limits of `[state]` have had an effect, by option.
     limits: BTreeMap<&'static str, String>,
+    /// Units whose records had no room for all of them.
+    shrunk: BTreeSet<Text>,
     /// The figures of units as they are on disk, of those that were asked for.
-    summaries: BTreeMap<Text, UnitSummary>,
+    summaries: BTreeMap<Text, (Version, UnitSummary)>,
     /// So many records are in memory alone, at least.
     unwritten: u64,
     /// The journal lacks something that is nowhere else on disk.
@@ -119,7 +121,7 @@ impl Core {
         let mut store = Store::open(&config.state.directory, config.state.max_per_unit)?;
         let mut state = State::default();
         state.limit_units(config.state.max_units as usize);
-        for unit in store.units()? {
+        for unit in store.units() {
             state.name(unit);
         }
         let mut journal = Journal::open(&config.state.directory, collect::layout())?;
@@ -140,6 +142,7 @@ impl Core {
             store,
             faults: BTreeMap::new(),
             limits: BTreeMap::new(),
+            shrunk: BTreeSet::new(),
             summaries: BTreeMap::new(),
             unwritten: 0,
             is_behind: false,
@@ -428,7 +431,7 @@ fn load(config: &Config, sizes: &Sizes) -> Result<(Probe, KernelSide), CoreError
         Origin::Loaded { replaced } => {
             for version in replaced {
                 tracing::warn!(
-                    "the kernel side of another version ({version}) was removed: recording starts afresh"
+                    "the kernel side that was there, of another version or with other sizes in [kernel] ({version}), was removed: recording starts afresh"
                 );
             }
             Ok((probe, KernelSide::Loaded))

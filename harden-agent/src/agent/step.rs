@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every step of what writes the state, in the order of a rotation and a save.
-pub const STEPS: [&str; 17] = [
+pub const STEPS: [&str; 18] = [
     "append-begin",
     "append-end",
     "rotate-begin",
@@ -20,6 +20,7 @@ pub const STEPS: [&str; 17] = [
     "save-whole",
     "save-end",
     "add-begin",
+    "add-made",
     "add-written",
     "add-end",
 ];

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -32,6 +32,9 @@ pub const UNIT_LIMIT: u64 = 256 << 20;
 const EXTENSION: &str = ".json";
 const ADDED: &str = ".added";
 
+/// The largest file of additions that is read: what is added is a part of what a unit may have.
+const ADDED_LIMIT: u64 = UNIT_LIMIT / 4;
+
 /// So much may have been added in any case before a file is written whole again.
 const LITTLE: u64 = 64 << 10;
 
@@ -43,10 +46,16 @@ pub struct Store {
     max_per_unit: u64,
     /// What each unit takes, by stem.
     sizes: BTreeMap<String, Sizes>,
+    /// Stems of which every line that was added is known to be good.
+    checked: BTreeSet<String>,
     /// Stems of files that could not be read for a reason outside them.
     unread: BTreeSet<String>,
     notices: Vec<Notice>,
 }
+
+/// What a unit's files were like: inode, size and time of the last change of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version([Option<(u64, u64, i64, i64)>; 2]);
 
 /// The bytes of a unit's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +81,7 @@ impl Store {
             directory: state.join("units"),
             max_per_unit,
             sizes: BTreeMap::new(),
+            checked: BTreeSet::new(),
             unread: BTreeSet::new(),
             notices: Vec::new(),
         };
@@ -91,10 +101,15 @@ impl Store {
         Ok(this)
     }
 
-    /// The most bytes of a unit's file when it is written whole: as much again may be added to it.
+    /// The most bytes of a unit's file when it is written whole: there has to be room for what is added to it.
     #[must_use]
     pub fn whole_limit(&self) -> u64 {
-        self.max_per_unit / 2
+        self.max_per_unit - self.added_limit()
+    }
+
+    /// The most bytes that are added to it then.
+    fn added_limit(&self) -> u64 {
+        self.max_per_unit / 4
     }
 
     /// The bytes of all units.
@@ -103,26 +118,49 @@ impl Store {
         self.sizes.values().map(|sizes| sizes.all()).sum()
     }
 
-    /// The unit that takes the most bytes, and how many.
-    ///
-    /// # Errors
-    /// Its file cannot be read.
-    pub fn largest(&self) -> Result<Option<(Text, u64)>, StoreError> {
-        let Some((stem, sizes)) = self.sizes.iter().max_by_key(|(_, sizes)| sizes.all()) else {
-            return Ok(None);
-        };
-        let path = self.path(stem);
-        let unit = name_in(&path).map_err(|error| StoreError::io(&path, error))?;
-        Ok(unit.map(|unit| (unit, sizes.all())))
+    /// The unit that takes the most bytes, and how many, of those whose files say whose they are. All are measured again
+    /// first: somebody may have removed some.
+    pub fn largest(&mut self) -> Option<(Text, u64)> {
+        for stem in self.stems() {
+            self.measure(&stem);
+        }
+        let mut sizes: Vec<_> = self.sizes.iter().collect();
+        sizes.sort_by_key(|(stem, sizes)| (std::cmp::Reverse(sizes.all()), *stem));
+        let mut named = sizes.into_iter();
+        named.find_map(|(stem, sizes)| Some((self.unit(stem)?, sizes.all())))
     }
 
     /// The units of which something was added since their files were written whole.
     #[must_use]
     pub fn added_to(&self) -> Vec<Text> {
         let added = self.sizes.iter().filter(|(_, sizes)| sizes.added > 0);
-        added
-            .filter_map(|(stem, _)| name_in(&self.path(stem)).ok()?)
-            .collect()
+        added.filter_map(|(stem, _)| self.unit(stem)).collect()
+    }
+
+    /// What changes whenever somebody changes a file of `unit`.
+    #[must_use]
+    pub fn version(&self, unit: &Text) -> Version {
+        let stem = file_stem(unit);
+        Version([self.path(&stem), self.added_path(&stem)].map(|path| {
+            let status = fs::symlink_metadata(path).ok()?;
+            Some((
+                status.ino(),
+                status.len(),
+                status.mtime(),
+                status.mtime_nsec(),
+            ))
+        }))
+    }
+
+    /// The unit whose files have this stem, if one of them says so.
+    fn unit(&self, stem: &str) -> Option<Text> {
+        let whole = name_in(&self.path(stem)).ok().flatten();
+        let unit = whole.or_else(|| added::name_in(&self.added_path(stem), ADDED_LIMIT))?;
+        (file_stem(&unit) == stem).then_some(unit)
+    }
+
+    fn stems(&self) -> Vec<String> {
+        self.sizes.keys().cloned().collect()
     }
 
     /// Takes note of how large the files are.
@@ -143,26 +181,25 @@ impl Store {
         std::mem::take(&mut self.notices)
     }
 
-    /// The units that have a file. A file that does not say whose it is, or lies about it, is moved
-    /// aside.
-    ///
-    /// # Errors
-    /// The directory cannot be read, or a file not be moved.
-    pub fn units(&mut self) -> Result<Vec<Text>, StoreError> {
+    /// The units that had a file when the store was opened. A file that does not say whose it is, or lies about it, is
+    /// moved aside if possible.
+    pub fn units(&mut self) -> Vec<Text> {
         let mut units = Vec::new();
-        for name in self.names()? {
-            let Some(stem) = name.strip_suffix(EXTENSION) else {
-                continue;
-            };
-            let path = self.directory.join(&name);
-            match name_in(&path) {
-                Ok(Some(unit)) if file_stem(&unit) == stem => units.push(unit),
-                Ok(_) => self.move_aside(&path, "it does not say whose it is".to_owned())?,
-                Err(error) => return Err(StoreError::io(&path, error)),
+        for stem in self.stems() {
+            let path = self.path(&stem);
+            if let Some(unit) = self.unit(&stem) {
+                units.push(unit);
+            } else if fs::symlink_metadata(&path).is_ok()
+                && let Err(error) = self.move_aside(&path, "it does not say whose it is".to_owned())
+            {
+                // The others are no worse for it.
+                self.notices.push(Notice::Unusable {
+                    reason: error.to_string(),
+                });
             }
         }
         units.sort();
-        Ok(units)
+        units
     }
 
     /// What is known of `unit`, `None` if it has no file. One that is corrupt, too large, of a newer
@@ -212,19 +249,26 @@ impl Store {
         })
     }
 
-    /// Of a file that is good up to some line, that much is kept.
+    /// Of a file with lines that cannot be used, the others are kept.
     fn load_added(&mut self, unit: &Text, stem: &str) -> Result<Vec<Observation>, StoreError> {
         let path = self.added_path(stem);
         let error = |error| StoreError::io(&path, error);
-        let Some(added) = added::read(&path, UNIT_LIMIT, unit).map_err(error)? else {
-            return Ok(Vec::new());
-        };
-        if let Some(fault) = added.fault {
-            self.move_aside(&path, fault)?;
-            if !added.lines.is_empty() {
-                added::append(&path, 0, &added.lines).map_err(error)?;
+        let read = added::read(&path, ADDED_LIMIT, unit).map_err(error)?;
+        let added = read.unwrap_or_default();
+        match added.fault {
+            Some(fault) if added.lines.is_empty() => self.move_aside(&path, fault)?,
+            Some(reason) => {
+                let aside = aside::free(&path).map_err(error)?;
+                added::replace(&path, &aside, &added.lines).map_err(error)?;
+                self.notices.push(Notice::MovedAside {
+                    path: error::text(&path),
+                    to: error::text(&aside),
+                    reason,
+                });
             }
+            None => {}
         }
+        self.checked.insert(stem.to_owned());
         Ok(added.observations)
     }
 
@@ -240,20 +284,23 @@ impl Store {
         let known = self.sizes.get(&stem).copied().unwrap_or_default();
         self.measure(&stem);
         let sizes = self.sizes.get(&stem).copied().unwrap_or_default();
-        if sizes.whole == 0 || sizes != known || !is_file(&whole) {
+        let is_checked = sizes.added == 0 || self.checked.contains(&stem);
+        if sizes.whole == 0 || sizes != known || !is_checked || !is_file(&whole) {
             return Ok(false);
         }
         let mut line =
             serde_json::to_vec(new).map_err(|error| StoreError::io(&path, error.into()))?;
         line.push(b'\n');
         let added = sizes.added + line.len() as u64;
-        if added > sizes.whole.max(LITTLE).min(self.whole_limit()) {
+        if added > sizes.whole.max(LITTLE).min(self.added_limit()) {
             return Ok(false);
         }
-        let result = added::append(&path, sizes.added, &line);
+        // Where it fails, another size than is known has the file read before anything is added again.
+        let is_added = added::append(&path, sizes.added, &line)
+            .map_err(|error| StoreError::io(&path, error))?;
         self.measure(&stem);
-        result.map_err(|error| StoreError::io(&path, error))?;
-        Ok(true)
+        self.checked.insert(stem);
+        Ok(is_added)
     }
 
     fn check_read(&self, stem: &str) -> Result<(), StoreError> {
@@ -311,20 +358,28 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the file of `unit`, and those of it that were moved aside. One that is not there is no error.
+    /// Removes the files of `unit`, and those of it that were moved aside, if possible. One that is not there is no error.
     ///
     /// # Errors
-    /// One cannot be removed.
+    /// A file that is in use cannot be removed.
     pub fn forget(&mut self, unit: &Text) -> Result<(), StoreError> {
         let stem = file_stem(unit);
-        for path in [self.path(&stem), self.added_path(&stem)] {
-            let aside = aside::of(&path).map_err(|error| StoreError::io(&path, error))?;
-            for path in aside.iter().chain([&path]) {
-                remove(path)?;
-            }
+        let paths = [self.path(&stem), self.added_path(&stem)];
+        for path in &paths {
+            remove(path)?;
         }
         self.unread.remove(&stem);
         self.measure(&stem);
+        for aside in paths
+            .iter()
+            .flat_map(|path| aside::of(path).unwrap_or_default())
+        {
+            // It may be somebody's directory. It is in nobody's way.
+            if let Err(error) = remove(&aside) {
+                let reason = error.to_string();
+                self.notices.push(Notice::Unusable { reason });
+            }
+        }
         Ok(())
     }
 

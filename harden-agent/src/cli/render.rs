@@ -4,11 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::profile::{Format, ProfileArgs};
-use crate::{
-    observation,
-    output::{self, Ours, Output, file_stem},
-};
+use super::profile::{self, ProfileArgs};
+use crate::{observation, output};
 
 /// `harden render`
 #[derive(Debug, Args)]
@@ -27,14 +24,8 @@ impl Render {
     /// The observation cannot be read, or a file not written.
     pub fn run(&self) -> anyhow::Result<()> {
         let observation = observation::read(&self.observation)?;
-        let mut outputs = self.profile.renderer()?.outputs(&observation)?;
-        if self.profile.format.contains(&Format::Observation) {
-            outputs.push(Output {
-                name: format!("{}.observation.json", file_stem(&observation.name)),
-                content: observation::to_json(&observation)?,
-                ours: Ours::Observation,
-            });
-        }
+        let request = self.profile.request()?;
+        let outputs = profile::written(request.plan(&observation)?.files());
         output::write(&self.profile.out, &outputs, self.profile.force)?;
         for output in &outputs {
             println!("{}", self.profile.out.join(&output.name).display());

@@ -13,7 +13,10 @@ use clap::Args;
 use harden_common::SLOTS_MAX;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{profile::ProfileArgs, summary};
+use super::{
+    profile::{self, ProfileArgs},
+    summary,
+};
 use crate::{
     observation::{self, Join, Observation, SCHEMA, Text},
     output::{self, Ours, Output, file_stem},
@@ -87,6 +90,7 @@ impl Run {
         let mut observation = self.earlier(&name, &file)?;
         // Refusals of the directory or of files in it should not come after an hour of recording.
         let mut probe = self.profile.empty(&name);
+        probe.retain(|output| output.name != file);
         probe.push(Output {
             name: file.clone(),
             content: Vec::new(),
@@ -124,13 +128,11 @@ impl Run {
             content: observation::to_json(&observation)?,
             ours: Ours::Observation,
         }];
-        let rendered = self.profile.renderer().and_then(|mut renderer| {
-            Ok((
-                renderer.outputs(&observation)?,
-                renderer.policy(&observation)?,
-            ))
+        let rendered = self.profile.request().and_then(|request| {
+            let plan = request.plan(&observation)?;
+            Ok((profile::written(plan.files()), plan.firejail().clone()))
         });
-        let (files, mut policy) = match rendered {
+        let (mut files, mut policy) = match rendered {
             Ok(rendered) => rendered,
             // What was recorded is not to be lost for it.
             Err(error) => {
@@ -138,6 +140,7 @@ impl Run {
                 return Err(error.context("only the observation was written"));
             }
         };
+        files.retain(|output| output.name != outputs[0].name);
         outputs.extend(files);
         policy
             .warnings

@@ -19,13 +19,14 @@ use clap::Args;
 
 use super::{
     ask::{self, Ask},
-    profile::{Format, ProfileArgs, Renderer},
+    profile::{self, ProfileArgs},
 };
 use crate::{
     machine::disks::Disks,
     observation::{self, Observation, Text},
     output::{self, Ours, Output, file_stem},
     policy::{Id, Warning},
+    profile::Request,
 };
 
 /// `harden snapshot`
@@ -113,12 +114,12 @@ impl Snapshot {
                 })
             });
             // Meanwhile Firejail is asked what it can do.
-            let renderer = self.renderer()?;
+            let request = self.request()?;
             let observations = &observations;
             let work = || {
-                let renderer = renderer.clone();
+                let request = request.clone();
                 let silenced = &self.profile.silence;
-                scope.spawn(move || shots(observations, renderer, silenced))
+                scope.spawn(move || shots(observations, request.as_ref(), silenced))
             };
             let workers: Vec<_> = (0..processors).map(|_| work()).collect();
             let mut shots = BTreeMap::new();
@@ -130,11 +131,11 @@ impl Snapshot {
         })
     }
 
-    /// What writes the formats beside the observation, if there are any.
-    fn renderer(&self) -> anyhow::Result<Option<Renderer>> {
+    /// What is asked of the formats beside the observation, if there are any.
+    fn request(&self) -> anyhow::Result<Option<Request>> {
         let mut wanted = self.profile.format.iter();
-        let none = wanted.all(|one| *one == Format::Observation);
-        (!none).then(|| self.profile.renderer()).transpose()
+        let none = wanted.all(|format| format.is_observation());
+        (!none).then(|| self.profile.request()).transpose()
     }
 }
 
@@ -177,7 +178,7 @@ pub struct NoRuns(Vec<Text>);
 /// What there is of the observations that are left, each by its number.
 fn shots(
     observations: &Mutex<Receiver<(usize, String)>>,
-    mut renderer: Option<Renderer>,
+    request: Option<&Request>,
     silenced: &[Id],
 ) -> anyhow::Result<BTreeMap<usize, Shot>> {
     let mut disks = Disks::default();
@@ -204,11 +205,14 @@ fn shots(
             content: observation::to_json(&observation)?,
             ours: Ours::Observation,
         }];
-        if let Some(renderer) = &mut renderer {
-            files.extend(renderer.outputs(&observation)?);
-            shot.warnings = renderer.policy(&observation)?.warnings;
-            shot.warnings
-                .retain(|warning| !silenced.contains(&warning.id));
+        if let Some(request) = request {
+            let plan = request.plan(&observation)?;
+            let others = profile::written(plan.files()).into_iter();
+            let own = files[0].name.clone();
+            files.extend(others.filter(|output| output.name != own));
+            let warnings = plan.firejail().warnings.iter();
+            let wanted = warnings.filter(|warning| !silenced.contains(&warning.id));
+            shot.warnings = wanted.cloned().collect();
         }
         shot.outputs = files;
         shots.insert(number, shot);

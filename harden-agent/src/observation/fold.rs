@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 use super::join::Join;
-use super::model::{Host, Observation, Run, RunKind};
+use super::model::{Executable, Host, Observation, Run, RunKind};
 use super::text::{Text, Word};
 
 /// The kinds of which runs may be united.
@@ -59,6 +59,18 @@ impl Observation {
             if let Some(end) = run.stands_for.iter().nth(KEPT).cloned() {
                 run.stands_for.split_off(&end);
             }
+        }
+    }
+
+    /// Forgets programs of which nothing is said.
+    pub fn forget_empty(&mut self) {
+        let is_known = |program: &Executable| *program != Executable::default();
+        for run in self.runs.values_mut() {
+            run.executables.retain(|_, program| is_known(program));
+            for programs in run.control.values_mut() {
+                programs.retain(|_, program| is_known(program));
+            }
+            run.control.retain(|_, programs| !programs.is_empty());
         }
     }
 

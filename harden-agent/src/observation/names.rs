@@ -53,11 +53,12 @@ impl Executable {
     }
 
     /// Folds directories with more than `limit` names, and those that were folded before: apart from each other what is
-    /// there and what was looked for in vain. Says whether there were any.
+    /// there and what was looked for in vain. Says whether there were any. The root directory represents only the latter:
+    /// no rule would be left of a profile.
     fn fold_beyond(&mut self, limit: usize) -> bool {
         let mut names: BTreeMap<(&[u8], bool), usize> = BTreeMap::new();
         for (path, file) in self.files.iter().filter(|(_, file)| is_foldable(file)) {
-            if let Some(parent) = parent(path) {
+            if let Some(parent) = parent(path).filter(|top| *top != b"/" || is_absent(file)) {
                 *names.entry((parent, is_absent(file))).or_default() += 1;
             }
         }

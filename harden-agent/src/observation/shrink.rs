@@ -86,6 +86,10 @@ impl Observation {
         let mut left = size(self);
         for (bytes, run, command, program) in self.programs_by_size() {
             if left <= limit {
+                // In the file a program may take less than alone.
+                left = size(self);
+            }
+            if left <= limit {
                 return;
             }
             if let Some(run) = self.runs.get_mut(&run) {

@@ -169,11 +169,19 @@ impl Estimate {
         Some(1.0 - once / self.sightings as f64 * unseen)
     }
 
-    /// How many facts that are not in the set one more such test would show, rounded up.
+    /// How many facts that are not in the set one more such test would show, rounded up: what [`Self::coverage`] leaves of
+    /// the facts of a test.
     #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "there are some hundred facts, and a share is between 0 and 1"
+    )]
     pub fn to_come(&self) -> usize {
-        // The expected number is the share of the new among the sightings of a test (Good 1953).
-        self.once.div_ceil(self.tests.max(1))
+        let of_a_test = self.sightings as f64 / self.tests.max(1) as f64;
+        let new = 1.0 - self.coverage().unwrap_or(1.0);
+        (new * of_a_test).ceil() as usize
     }
 
     /// [`Self::coverage`] in whole per cent, rounded down: only what has nothing left to find is 100.

@@ -19,6 +19,7 @@ mod evidence;
 pub mod firejail;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod folded;
 mod given_away;
 mod homes;
 mod launchers;

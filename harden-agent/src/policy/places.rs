@@ -9,6 +9,7 @@ use crate::observation::{
 
 use super::elsewhere;
 use super::evidence::Evidence;
+use super::folded;
 use super::paths::{Links, Walk, components, is_within, parent};
 use super::shared::is_shared;
 
@@ -220,6 +221,9 @@ impl<'a> Source<'a, '_> {
                     .into_iter()
                     .filter(|one| !one.uses.is_empty()),
             );
+            if file.names > 0 {
+                self.folded(path, file, all);
+            }
         }
         let ran = |seen: &Seen| use_of(Operation::Execute, Answer::Ok, seen);
         let mut own = self.place(self.path.as_bytes());
@@ -255,6 +259,23 @@ impl<'a> Source<'a, '_> {
                     all.push(place);
                 }
             }
+        }
+    }
+
+    /// A directory that represents names in it: nobody knows where below it they were used, or looked for.
+    fn folded(&self, path: &'a Text, file: &'a File, all: &mut Vec<Place<'a>>) {
+        let below = folded::ruled_below(path.as_bytes());
+        for directory in std::iter::once(path.as_bytes()).chain(below) {
+            let mut place = self.place(directory);
+            for (operation, outcomes) in &file.operations {
+                place.uses.extend(uses(*operation, outcomes));
+            }
+            let seen = Seen::default();
+            place
+                .uses
+                .push(use_of(Operation::Stat, Answer::NotFound, &seen));
+            place.inodes.extend(&file.inodes);
+            all.push(place);
         }
     }
 

@@ -102,6 +102,7 @@ impl Seccomp {
             "Every job in the container would be held to this list",
         ));
         warnings.extend(elsewhere::warnings(observation));
+        warnings.extend(warnings::mixed(observation));
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         Self {

@@ -8,7 +8,7 @@ use super::paths::{is_within, parent};
 use super::places::Place;
 
 /// Directories that programs share. What lies right below one may be a program's own.
-const SHARED: &[&str] = &[
+pub(super) const SHARED: &[&str] = &[
     "/",
     "/bin",
     "/boot",

@@ -3,7 +3,7 @@
 use super::{
     completeness::{Completeness, ENOUGH, Estimate},
     coverage::Coverage,
-    warnings::is_lost,
+    warnings::{self, is_lost},
 };
 use crate::observation::Observation;
 
@@ -34,7 +34,7 @@ impl Verdict {
             Self::Lossy
         } else if tests < TESTS {
             Self::FewTests
-        } else if is_growing(&coverage.completeness) {
+        } else if is_growing(&coverage.completeness) || warnings::mixed(observation).is_some() {
             Self::Growing
         } else {
             Self::Ready

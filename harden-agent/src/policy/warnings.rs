@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::collect::unit::OF_ALL;
 use crate::observation::{Host, Observation, Text, Word};
 
 use super::completeness::{ENOUGH, Estimate};
@@ -93,6 +94,10 @@ pub enum Id {
     StartedElsewhere,
     /// Set-id programs that it runs stay without their privileges
     SetIdPrograms,
+    /// A directory that programs share is in the place of names in it
+    FoldedNames,
+    /// Several units share the record
+    MixedUnits,
     /// It looks at processes that are not its own, or takes their numbers from PID files
     OtherProcesses,
 }
@@ -222,6 +227,18 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
         ));
     }
     warnings
+}
+
+/// That the record is of several units.
+pub(super) fn mixed(observation: &Observation) -> Option<Warning> {
+    let name = observation.name.as_bytes();
+    name.ends_with(OF_ALL.as_bytes()).then(|| {
+        Warning::new(
+            Id::MixedUnits,
+            "this is the record of several units, as there were more than state.max_units: a profile of it fits none of them. \
+             `harden forget` units that you do not need, and record the one that you do",
+        )
+    })
 }
 
 /// Whether there were enough tests for a list of what is allowed.

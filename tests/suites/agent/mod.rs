@@ -76,10 +76,7 @@ fn ended(agent: &mut Agent, unit: &str, runs: usize) -> Result<Observation> {
         let observation = agent.snapshot(unit)?;
         let found = observation.runs.len();
         ensure!(found == runs, "{unit}: {found} runs, not {runs}");
-        let on_disk = agent.state().join("units");
-        let stem = harden_agent::output::file_stem(&Text::from(unit));
-        let file = on_disk.join(format!("{stem}.json"));
-        let written = harden_agent::observation::read(&file)?;
+        let written = observed::stored(agent.state(), unit)?;
         ensure!(
             of_the_agent(&written) == of_the_agent(&observation),
             "{unit}: more is known than written"

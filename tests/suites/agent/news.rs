@@ -175,10 +175,8 @@ fn what_was_written_is_no_stranger_later() -> Result<()> {
     })?;
     machine.run(&["systemctl", "start", "harden-looks.service"])?;
     let key = machine.key("harden-looks.service");
-    let stem = harden_agent::output::file_stem(&Text::from(&*key));
-    let file = agent.state().join("units").join(format!("{stem}.json"));
-    agent.until(|_| {
-        let read = done(&observation::read(&file)?, Operation::Read);
+    agent.until(|agent| {
+        let read = done(&observed::stored(agent.state(), &key)?, Operation::Read);
         ensure!(read.contains("/etc/passwd"), "{read:?}");
         Ok(())
     })?;

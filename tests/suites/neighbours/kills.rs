@@ -41,7 +41,7 @@ fn before(agent: &mut Agent, workshop: &Workshop) -> Result<Vec<Neighbour>> {
 /// All that these did is in their files.
 fn on_disk(state: &Path, workshop: &Workshop, units: &[Neighbour]) -> Result<()> {
     for (name, first) in units {
-        let observation = observation::read(&state.join(format!("units/{name}.json")))?;
+        let observation = observed::stored(state, name)?;
         ensure!(has_all(&observation, workshop, *first), "{name}");
     }
     Ok(())

@@ -30,7 +30,7 @@ impl Core {
             Ok(units) => units,
             Err(error) => return Ok(Err(error)),
         };
-        let mut open = Vec::new();
+        let (mut open, mut refused) = (Vec::new(), Vec::new());
         for unit in &units {
             for unit in self.state.kept_as(unit) {
                 if self.state.is_living(&unit) {
@@ -39,18 +39,24 @@ impl Core {
                 self.begin_from_zero(&unit)?;
             }
             let removed = self.store.forget(unit);
-            self.summaries.remove(unit);
+            self.say_store();
             self.limits.clear();
-            self.state.take_forgotten();
+            self.shrunk.clear();
             if let Err(error) = removed {
+                // The next start tries again, and until then its file is there.
+                self.state.name(unit.clone());
                 tracing::error!("{unit}: {error}");
-                let reason = format!("{unit} is not forgotten as a whole: {error}");
-                return Ok(Err(ForgetError::Refused(reason)));
+                refused.push(format!("{unit} is not forgotten as a whole: {error}"));
+                continue;
             }
+            self.state.take_forgotten();
             tracing::info!("{unit}: what was recorded of it is dropped, as root asked");
             events.drain(|item| self.take(item));
         }
         self.compact()?;
+        if !refused.is_empty() {
+            return Ok(Err(ForgetError::Refused(refused.join("; "))));
+        }
         let units = units.into_iter().collect();
         Ok(Ok(Forgotten { units, open }))
     }

@@ -74,6 +74,7 @@ impl Core {
             new.runs.join(self.state.open(unit));
         }
         new.settle();
+        new.forget_empty();
         new.fold_names();
         let written = match self.store.add(&new) {
             Ok(true) => Ok(()),
@@ -82,13 +83,12 @@ impl Core {
         };
         self.say_store();
         written?;
-        self.summaries.remove(key);
         // At rest a unit's facts are not known, but for its file.
         let is_at_rest = self.state.is_at_rest(key);
         for unit in units {
             self.state.saved(unit);
-            if key != unit && self.state.forget(unit) {
-                self.summaries.remove(unit);
+            if key != unit {
+                self.state.forget(unit);
             }
         }
         if is_at_rest && units.contains(key) {
@@ -113,11 +113,7 @@ impl Core {
         whole.fold_names();
         whole.forget_folded();
         if whole.shrink(limit) {
-            tracing::warn!(
-                "{}: its record had no room in {} KiB: names were folded into their directories, and runs into one",
-                whole.name,
-                limit >> 10
-            );
+            self.was_shrunk(&whole.name);
         }
         self.store.save(&whole)
     }
@@ -129,11 +125,14 @@ impl Core {
         // So much each unit may have in any case.
         let least = (total / u64::from(limits.max_units)).max(LEAST);
         while self.store.size() > total {
-            match self.store.largest()? {
+            let before = self.store.size();
+            match self.store.largest() {
                 Some((unit, size)) if size > least => {
                     let whole = self.stored(&unit)?;
                     self.write_whole(whole, (size / 2).max(least))?;
-                    self.summaries.remove(&unit);
+                    if self.store.size() >= before {
+                        break;
+                    }
                 }
                 _ => {
                     self.limited(
@@ -147,6 +146,29 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Notes that a unit's record had no room for all of it.
+    fn was_shrunk(&mut self, unit: &Text) {
+        const SHOWN: usize = 3;
+        if self.shrunk.insert(unit.clone()) {
+            tracing::warn!(
+                "{unit}: its record has no room for all of it: names are kept as their directories, and old runs as one; a larger \
+                 state.max_per_unit or state.max_total helps, and then harden forget, and to record it again"
+            );
+        }
+        let units: Vec<String> = self
+            .shrunk
+            .iter()
+            .take(SHOWN)
+            .map(Text::to_string)
+            .collect();
+        let more = match self.shrunk.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let what = format!("no room for all of {}{more}", units.join(", "));
+        self.limits.insert("max_per_unit", what);
     }
 
     /// Notes that one of the limits of `[state]` has had an effect.

@@ -92,7 +92,9 @@ impl Core {
         let living = self.state.living().filter_map(|(_, unit)| unit.cloned());
         let living: BTreeSet<Text> = living.collect();
         let mut summaries = Vec::new();
-        for unit in self.units() {
+        let units = self.units();
+        self.summaries.retain(|unit, _| units.contains(unit));
+        for unit in units {
             events.drain(|item| self.take(item));
             summaries.extend(self.summary(&unit, living.contains(&unit)));
         }
@@ -102,14 +104,19 @@ impl Core {
     /// None if there is nothing to say of it.
     fn summary(&mut self, unit: &Text, is_living: bool) -> Option<UnitSummary> {
         let is_dirty = self.state.is_dirty(unit);
-        let known = self.summaries.get(unit).filter(|_| !is_dirty);
-        let summary = if let Some(known) = known {
+        let version = self.store.version(unit);
+        let known = self.summaries.get(unit);
+        let known = known.filter(|(of, _)| !is_dirty && *of == version);
+        let summary = if let Some((_, known)) = known {
             known.clone()
         } else {
             let observation = self.seen(unit).ok()?;
             let summary = summarise(&observation, state(&observation));
             if !is_dirty {
-                self.summaries.insert(unit.clone(), summary.clone());
+                // Reading it may have moved something aside.
+                let version = self.store.version(unit);
+                let known = (version, summary.clone());
+                self.summaries.insert(unit.clone(), known);
             }
             summary
         };

@@ -211,7 +211,9 @@ impl State {
     fn kept(&self, start: &str) -> usize {
         let units = self.units.range(Text::from(start)..);
         let units = units.take_while(|(name, _)| name.as_bytes().starts_with(start.as_bytes()));
-        units.filter(|(_, known)| known.is_kept).count()
+        units
+            .filter(|(name, known)| known.is_kept && !name.as_bytes().ends_with(OF_ALL.as_bytes()))
+            .count()
     }
 
     /// Whether `unit` has no file yet, and as many of those have one whose names begin with `start`.

@@ -6,12 +6,15 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, BufRead as _, BufReader, Read, Write},
     os::unix::fs::FileExt,
     path::Path,
 };
 
-use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::{
+    fs::{FileType, Mode, OFlags, fstat},
+    io::Errno,
+};
 
 use crate::{
     agent::step::step,
@@ -32,24 +35,28 @@ pub(super) struct Added {
     pub fault: Option<String>,
 }
 
-/// Appends a line to the file at `path`, of which `size` bytes are known; it is made if there are none. Returns its
-/// size then.
+/// Appends a line to the file at `path`, of which `size` bytes are known; it is made if there are none. Says whether it
+/// did: not if what is there is not what was left there.
 ///
 /// # Errors
-/// It cannot be written, or it is not what was left there. Then nothing was added.
-pub(super) fn append(path: &Path, size: u64, line: &[u8]) -> io::Result<u64> {
+/// It cannot be written. Then nothing was added.
+pub(super) fn append(path: &Path, size: u64, line: &[u8]) -> io::Result<bool> {
     step("add-begin");
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = match size {
         0 => flags | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC,
         _ => flags | OFlags::CLOEXEC,
     };
-    let mut file = File::from(rustix::fs::open(path, flags, MODE)?);
-    let status = fstat(&file)?;
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile
-        || u64::try_from(status.st_size) != Ok(size)
-    {
-        return Err(io::Error::other("it was changed by somebody else"));
+    let mut file = match rustix::fs::open(path, flags, MODE) {
+        Ok(file) => File::from(file),
+        Err(Errno::EXIST | Errno::ISDIR | Errno::LOOP | Errno::NXIO | Errno::NOENT) => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    step("add-made");
+    if !is_ours(&file)? || file.metadata()?.len() != size {
+        return Ok(false);
     }
     let written = file.write_all(line).and_then(|()| file.sync_data());
     if let Err(error) = written {
@@ -67,7 +74,14 @@ pub(super) fn append(path: &Path, size: u64, line: &[u8]) -> io::Result<u64> {
         File::open(directory)?.sync_all()?;
     }
     step("add-end");
-    Ok(size + line.len() as u64)
+    Ok(true)
+}
+
+/// Whether it is a regular file with one name: what is written to it is in no other file.
+fn is_ours(file: &File) -> io::Result<bool> {
+    let status = fstat(file)?;
+    let is_regular = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+    Ok(is_regular && status.st_nlink == 1)
 }
 
 /// Reads the file at `path`, of at most `limit` bytes, as that of `unit`. `None` if there is none.
@@ -78,9 +92,9 @@ pub(super) fn read(path: &Path, limit: u64, unit: &Text) -> io::Result<Option<Ad
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(Errno::NOENT) => return Ok(None),
         // What NOFOLLOW says of a link; a socket.
-        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Ok(Some(foreign())),
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(Some(foreign())),
         Err(error) => return Err(error.into()),
     };
     if !file.metadata()?.is_file() {
@@ -104,40 +118,73 @@ fn foreign() -> Added {
     }
 }
 
-/// The lines up to the first that is none. A torn one at the end is no fault.
+/// The lines that can be used, whatever lies between them. A torn one at the end is no fault.
 fn parse(bytes: &[u8], unit: &Text) -> Added {
     let mut added = Added::default();
     for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         if !line.ends_with(b"\n") {
             break;
         }
-        match observation::from_json(line) {
+        let fault = match observation::from_json(line) {
             Ok(observation) if observation.name == *unit => {
                 added.observations.push(observation);
                 added.lines.extend(line);
+                continue;
             }
-            Ok(observation) => {
-                let name = observation.name;
-                added.fault = Some(format!("line {number} is of another unit, {name}"));
-                break;
-            }
-            Err(error) => {
-                added.fault = Some(format!("line {number}: {error}"));
-                break;
-            }
-        }
+            Ok(observation) => format!("line {number} is of another unit, {}", observation.name),
+            Err(error) => format!("line {number}: {error}"),
+        };
+        added.fault.get_or_insert(fault);
     }
     added
 }
 
-/// Cuts off a torn line at the end of the file at `path`. Returns its size then.
+/// The unit that the first line of the file at `path` is of, if it can be told.
+pub(super) fn name_in(path: &Path, limit: u64) -> Option<Text> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut line = Vec::new();
+    BufReader::new(file.take(limit))
+        .read_until(b'\n', &mut line)
+        .ok()?;
+    Some(observation::from_json(&line).ok()?.name)
+}
+
+/// Replaces the file at `path` by one with these lines; what is there is kept at `aside`, which is no name yet.
+///
+/// # Errors
+/// It cannot be written. Then the file is as it was.
+pub(super) fn replace(path: &Path, aside: &Path, lines: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let temporary = directory.join(format!(".harden-{}-added.tmp", std::process::id()));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(&temporary, flags, MODE)?);
+    let written = file.write_all(lines).and_then(|()| file.sync_all());
+    // By a second name, as between two renames there would be none.
+    let replaced = written
+        .and_then(|()| std::fs::hard_link(path, aside))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if replaced.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    replaced?;
+    File::open(directory)?.sync_all()
+}
+
+/// Cuts off a torn line at the end of the file at `path`, and removes one that has no other.
 ///
 /// # Errors
 /// It cannot be read or cut.
-pub(super) fn mend(path: &Path) -> io::Result<u64> {
+pub(super) fn mend(path: &Path) -> io::Result<()> {
     const STEP: usize = 1 << 16;
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !is_ours(&file)? {
+        return Ok(());
+    }
     let size = file.metadata()?.len();
     let mut end = size;
     let mut buffer = vec![0; STEP];
@@ -151,8 +198,9 @@ pub(super) fn mend(path: &Path) -> io::Result<u64> {
         }
         end = start;
     }
-    if end != size {
-        file.set_len(end)?;
+    match end {
+        0 => std::fs::remove_file(path),
+        _ if end != size => file.set_len(end),
+        _ => Ok(()),
     }
-    Ok(end)
 }

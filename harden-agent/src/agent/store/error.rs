@@ -51,6 +51,11 @@ pub enum Notice {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file cannot be used, nor moved or removed.
+    Unusable {
+        /// Which, and why.
+        reason: String,
+    },
     /// The directory was gone.
     MadeAgain {
         /// The directory.
@@ -64,6 +69,7 @@ impl fmt::Display for Notice {
             Self::MovedAside { path, to, reason } => {
                 write!(out, "{path} cannot be used and is now {to}: {reason}")
             }
+            Self::Unusable { reason } => write!(out, "a file cannot be used, nor moved: {reason}"),
             Self::MadeAgain { path } => write!(
                 out,
                 "{path} was gone and has been made again: nobody but harden may touch it"

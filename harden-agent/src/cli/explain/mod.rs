@@ -15,11 +15,13 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
     ask::{self, Ask},
-    profile::{Decisions, Renderer},
+    profile::Decisions,
 };
 use crate::{
     observation::{Abi, Deed, Fact, Observation, Operation, Outcome, Run, RunKind},
     policy::{Adapted, Evidence, Terms},
+    profile::Request,
+    render::{Options, firejail, systemd},
 };
 
 use word::Word;
@@ -61,7 +63,7 @@ impl Explain {
         let (given, lines) = match word {
             Some(word) => {
                 let word = String::from_utf8_lossy(word);
-                directive(&adapted.general, &word, &self.decisions.terms())
+                directive(&observation, &adapted, &word, self.decisions.terms())
             }
             None => (false, remarks(&adapted)),
         };
@@ -71,7 +73,8 @@ impl Explain {
             String::new()
         };
         if found.is_empty() && lines.is_empty() && denied.is_empty() {
-            ask::print(&absent(&observation))?;
+            let folded = folded(&observation, word);
+            ask::print(&format!("{}{folded}", absent(&observation)))?;
         } else {
             ask::print(&format!("{lines}{found}{denied}"))?;
         }
@@ -80,10 +83,26 @@ impl Explain {
 }
 
 /// What the files say of one of their directives, and whether it is given.
-fn directive(observation: &Observation, word: &str, terms: &Terms) -> (bool, String) {
+fn directive(
+    observation: &Observation,
+    adapted: &Adapted,
+    word: &str,
+    terms: Terms,
+) -> (bool, String) {
+    // For a Firejail and a systemd that are not asked: what was decided does not depend on who reads it here.
+    let request = Request {
+        terms,
+        ..Request::default()
+    };
+    let plan = request.plan_for(observation, adapted.clone());
+    let options = Options::default();
+    let pages = [
+        ("profile", firejail::profile(plan.firejail(), &options)),
+        ("drop-in", systemd::drop_in(plan.systemd(), &options)),
+    ];
     let mut text = String::new();
     let mut given = false;
-    for (name, file) in Renderer::pages(observation, terms) {
+    for (name, file) in pages {
         let found = lines::about(&file, word);
         given |= found.given;
         for line in found.lines {
@@ -185,8 +204,32 @@ fn file_hook(operation: Operation, outcome: &Outcome) -> &'static str {
     }
 }
 
+/// The directories that represent names in them, among which the path in `word` may be.
+fn folded(observation: &Observation, word: Option<&[u8]>) -> String {
+    let Some(word) = word.filter(|word| word.starts_with(b"/")) else {
+        return String::new();
+    };
+    let programs = observation
+        .runs
+        .values()
+        .flat_map(|run| run.executables.values());
+    let folded = programs.flat_map(|program| &program.files);
+    let folded = folded.filter(|(_, file)| file.names > 0);
+    let above: BTreeMap<_, _> = folded
+        .filter(|(path, _)| word.starts_with(path.as_bytes()))
+        .map(|(path, file)| (path, file.names))
+        .collect();
+    let lines = above.into_iter().map(|(path, names)| {
+        format!("but {path} is in the place of {names} names in it, and this may be one of them\n")
+    });
+    lines.collect()
+}
+
 /// Why there is nothing to tell.
 fn absent(observation: &Observation) -> String {
+    if observation.runs.is_empty() {
+        return format!("nothing is recorded of {}\n", observation.name);
+    }
     let mut blind: BTreeSet<String> = BTreeSet::new();
     let mut lost = 0_u64;
     for run in observation.runs.values() {
@@ -326,7 +369,13 @@ mod tests {
 
     #[test]
     fn a_directive_is_explained_given_or_not() {
-        let directive = |word| directive(&observed(), word, &Terms::default());
+        let observation = observed();
+        let adapted = Adapted {
+            exact: observation.clone(),
+            general: observation.clone(),
+            remarks: Vec::new(),
+        };
+        let directive = |word| directive(&observation, &adapted, word, Terms::default());
         let (given, text) = directive("private-etc");
         assert!(
             given && text.contains("profile: private-etc d.conf\n"),

@@ -18,6 +18,7 @@ use super::Terms;
 use super::control::with_control_commands;
 use super::coverage::Coverage;
 use super::evidence::{Decision, Evidence, Item};
+use super::folded;
 use super::places::places;
 use super::warnings::{self, Warning};
 
@@ -126,6 +127,8 @@ impl Account {
         obstacles.extend(capabilities::obstacles(observation));
         obstacles.sort_by(|one, other| (&one.remedy, &one.what).cmp(&(&other.remedy, &other.what)));
         let mut warnings = warnings::of_coverage(&coverage);
+        warnings.extend(folded::warning(observation));
+        warnings.extend(warnings::mixed(observation));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         warnings.extend(storage::warning(observation, &obstacles));
         Self {

@@ -27,6 +27,9 @@ pub enum Paths {
 /// What is the kernel's, whose names have a meaning, and what is people's.
 const FOREIGN: [&[u8]; 6] = [b"/dev", b"/home", b"/proc", b"/root", b"/run/user", b"/sys"];
 
+/// So many of those are named.
+const SHOWN: usize = 5;
+
 /// Directories that are listed for names in them, of which there were too many to be kept.
 pub(super) fn folded(observation: &Observation) -> Vec<String> {
     let runs = observation.runs.values();
@@ -38,10 +41,13 @@ pub(super) fn folded(observation: &Observation) -> Vec<String> {
         let names = folded.entry(path).or_default();
         *names = file.names.max(*names);
     }
-    let remarks = folded.into_iter().map(|(path, names)| {
-        format!("Paths: {path} is in the place of {names} names in it: too many to be kept")
+    let more = folded.len().saturating_sub(SHOWN);
+    let remarks = folded.into_iter().take(SHOWN).map(|(path, names)| {
+        let plural = if names == 1 { "" } else { "s" };
+        format!("Paths: {path} is in the place of {names} name{plural} in it, for which there was no room")
     });
-    remarks.collect()
+    let more = (more > 0).then(|| format!("Paths: so are {more} more directories"));
+    remarks.chain(more).collect()
 }
 
 /// Puts directories in the place of files. Returns what stands for what.

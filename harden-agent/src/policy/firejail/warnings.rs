@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::observation::{Host, Observation, Text};
 
+use super::super::folded;
 use super::super::paths::as_argument;
 use super::super::places::Place;
-use super::super::warnings::{Id, Warning, foreign, io_uring, made, of_coverage, pinned, sessions};
+use super::super::warnings::{
+    Id, Warning, foreign, io_uring, made, mixed, of_coverage, pinned, sessions,
+};
 use super::super::{elsewhere, launchers, mounts, processes, set_id};
 use super::Policy;
 use super::target::Launch;
@@ -60,6 +63,8 @@ pub(super) fn collect(
     }));
     warnings.extend(other_processes(observation, places));
     warnings.extend(elsewhere::warnings(observation));
+    warnings.extend(folded::warning(observation));
+    warnings.extend(mixed(observation));
     warnings.extend(io_uring(observation));
     warnings.extend(sessions(observation));
     warnings.extend(etc_copy(policy));

@@ -23,6 +23,7 @@ use super::control::with_control_commands;
 use super::coverage::Coverage;
 use super::elsewhere;
 use super::evidence::{Decision, Item};
+use super::folded;
 use super::launchers;
 use super::mounts;
 use super::places::places;
@@ -122,6 +123,8 @@ impl DropIn {
             )
         }));
         warnings.extend(elsewhere::warnings(observation));
+        warnings.extend(folded::warning(observation));
+        warnings.extend(warnings::mixed(observation));
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::sessions(observation));
         warnings.extend(made);

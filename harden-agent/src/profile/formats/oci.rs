@@ -1,0 +1,13 @@
+//! `oci`
+
+use super::Format;
+use crate::{output::Ours, render::oci};
+
+pub(super) const FORMAT: Format = Format {
+    name: "oci",
+    about: "The list of calls of a container, NAME.seccomp.json",
+    file_name: |subject, _| oci::file_name(subject),
+    ours: Ours::Json,
+    // JSON has no room for a list that is left out, and why.
+    content: |plan, _| oci::seccomp(plan.oci(), &plan.options()).into(),
+};

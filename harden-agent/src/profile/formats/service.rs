@@ -1,0 +1,15 @@
+//! `service`
+
+use super::{Content, Format};
+use crate::{output::Ours, render::service};
+
+pub(super) const FORMAT: Format = Format {
+    name: "service",
+    about: "A systemd drop-in that starts the unit under Firejail, NAME.firejail.conf",
+    file_name: |subject, _| service::file_name(subject),
+    ours: Ours::Marker,
+    content: |plan, _| match plan.service() {
+        Ok(decided) => service::service(decided, &plan.options()).into(),
+        Err(reason) => Content::Withheld(reason.to_owned()),
+    },
+};

@@ -1,0 +1,222 @@
+//! The plan for one observation: each decision is made once, when a format first needs it.
+
+use std::cell::OnceCell;
+
+use super::{Content, Format, Request};
+use crate::{
+    machine,
+    observation::{Observation, Text},
+    output::Output,
+    policy::{
+        Adapted,
+        account::{Account, Accounts},
+        firejail::{
+            Launch, Policy,
+            service::{Service, UnitFile},
+        },
+        seccomp::Seccomp,
+        systemd::DropIn,
+    },
+    render::{Options, service, systemd},
+};
+
+/// All decisions about one observation.
+pub struct Plan<'r> {
+    request: &'r Request,
+    observation: &'r Observation,
+    adapted: Adapted,
+    firejail: OnceCell<Policy>,
+    systemd: OnceCell<DropIn>,
+    oci: OnceCell<Seccomp>,
+    account: OnceCell<Account>,
+    unit: OnceCell<Option<UnitFile>>,
+    service: OnceCell<Result<Service, String>>,
+    exposure: OnceCell<Option<String>>,
+}
+
+/// What was written of a plan, and what was not.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// The files, in the order of the formats.
+    pub written: Vec<Output>,
+    /// Those that cannot be written.
+    pub withheld: Vec<Withheld>,
+}
+
+/// A file that cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// Its name.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
+}
+
+impl<'r> Plan<'r> {
+    pub(super) fn new(
+        request: &'r Request,
+        observation: &'r Observation,
+        adapted: Adapted,
+    ) -> Self {
+        Self {
+            request,
+            observation,
+            adapted,
+            firejail: OnceCell::new(),
+            systemd: OnceCell::new(),
+            oci: OnceCell::new(),
+            account: OnceCell::new(),
+            unit: OnceCell::new(),
+            service: OnceCell::new(),
+            exposure: OnceCell::new(),
+        }
+    }
+
+    /// What the plan is about: a unit or a command.
+    #[must_use]
+    pub fn subject(&self) -> &Text {
+        &self.observation.name
+    }
+
+    /// What was recorded.
+    #[must_use]
+    pub fn observation(&self) -> &Observation {
+        self.observation
+    }
+
+    /// What is decided over.
+    #[must_use]
+    pub fn adapted(&self) -> &Adapted {
+        &self.adapted
+    }
+
+    /// What is asked of it.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        self.request
+    }
+
+    /// What a Firejail profile says.
+    #[must_use]
+    pub fn firejail(&self) -> &Policy {
+        self.firejail.get_or_init(|| {
+            let general = &self.adapted.general;
+            Policy::decide(general, self.request.target(general), &self.request.terms)
+        })
+    }
+
+    /// What a systemd drop-in says.
+    #[must_use]
+    pub fn systemd(&self) -> &DropIn {
+        self.systemd.get_or_init(|| {
+            let calls = self.request.calls();
+            DropIn::decide(&self.adapted.general, calls, &self.request.terms)
+        })
+    }
+
+    /// Which calls a container may make.
+    #[must_use]
+    pub fn oci(&self) -> &Seccomp {
+        self.oci
+            .get_or_init(|| Seccomp::decide(&self.adapted.general, &self.request.terms))
+    }
+
+    /// Whether it can do without root.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        self.account.get_or_init(|| {
+            let accounts = Accounts {
+                groups: machine::accounts::groups(&self.adapted.exact),
+                prefix: self.request.account_prefix.clone(),
+            };
+            Account::decide(&self.adapted.exact, &accounts, &self.request.terms)
+        })
+    }
+
+    /// How its unit is started under Firejail.
+    ///
+    /// # Errors
+    /// The unit is not known.
+    pub fn service(&self) -> Result<&Service, &str> {
+        let service = self.service.get_or_init(|| {
+            let unit = self.unit().ok_or_else(|| {
+                format!(
+                    "systemd has no unit {} here; --unit-file FILE takes what `systemctl cat` prints elsewhere",
+                    self.subject()
+                )
+            })?;
+            let mut policy = self.firejail().clone();
+            // A service's account has no shell that Firejail could start it through.
+            if self.request.start.is_none() && unit.account().is_some() {
+                policy.target.launch = Launch::Direct;
+            }
+            let profile = service::profile(self.subject());
+            Ok(Service::decide(&self.adapted.general, unit, &policy, &profile))
+        });
+        service.as_ref().map_err(String::as_str)
+    }
+
+    /// The unit's files.
+    fn unit(&self) -> Option<&UnitFile> {
+        let unit = self.unit.get_or_init(|| {
+            let given = self.request.unit.clone();
+            given.or_else(|| machine::unit::installed(self.subject()))
+        });
+        unit.as_ref()
+    }
+
+    /// How its pages are written.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            remarks: self.adapted.remarks.clone(),
+            ..self.request.options.clone()
+        }
+    }
+
+    /// The same, with what the drop-in does to the unit's exposure, where the unit is known.
+    #[must_use]
+    pub fn options_with_exposure(&self) -> Options {
+        let mut options = self.options();
+        let exposure = self.exposure.get_or_init(|| self.ask_exposure(&options));
+        options.remarks.extend(exposure.clone());
+        options
+    }
+
+    fn ask_exposure(&self, options: &Options) -> Option<String> {
+        if options.bare {
+            return None;
+        }
+        let unit = &self.unit()?.text;
+        let drop_in = systemd::drop_in(self.systemd(), &self.request.options);
+        let before = machine::systemd::exposure(unit)?;
+        let after = machine::systemd::exposure(&format!("{unit}\n{drop_in}"))?;
+        Some(format!(
+            "Exposure, of 10, by systemd-analyze --offline security: {before} as the unit is, {after} with the drop-in"
+        ))
+    }
+
+    /// The files of all formats that are asked for.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        let mut files = Files::default();
+        for &format in &self.request.formats {
+            let mut output = self.empty(format);
+            match (format.content)(self, &files.written) {
+                Content::Bytes(content) => {
+                    output.content = content;
+                    files.written.push(output);
+                }
+                Content::Withheld(reason) => files.withheld.push(Withheld {
+                    name: output.name,
+                    reason,
+                }),
+            }
+        }
+        files
+    }
+
+    fn empty(&self, format: &Format) -> Output {
+        format.empty(self.subject(), self.request)
+    }
+}
