@@ -19,7 +19,7 @@ use crate::{
     observation::{self, Observation, Text},
 };
 
-/// Where the agent is.
+/// How to reach the agent.
 #[derive(Debug, Args)]
 pub struct Ask {
     /// The agent's socket

@@ -31,26 +31,26 @@ pub struct Run {
     /// The name of the profile [default: the program's file name]
     #[arg(long)]
     pub name: Option<OsString>,
-    /// End the command after this long: 30s, 5m, 1h
+    /// Stop the command after this time: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
     /// Run the command as this user, by name or number
     #[arg(long)]
     pub user: Option<String>,
-    /// Add this run to the observation that is there, and write the profile for all of them
+    /// Add this run to the existing observation, and write the profile for all of its runs
     #[arg(long)]
     pub append: bool,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(long)]
     pub quiet: bool,
-    /// Say what would be said in JSON, one object a line, on standard error
+    /// Print all messages as JSON on standard error, one object on each line
     #[arg(long)]
     pub json: bool,
-    /// What for, and where to
+    /// What to write, and where
     #[command(flatten)]
     pub profile: ProfileArgs,
-    /// Take this hook for a kind of fact, or none: `files=raw_tp:sys_exit`, `lookups=none`. What there is
-    /// tells `harden doctor` [default: the best that the kernel allows]
+    /// Use this hook for a kind of fact, or none: `files=raw_tp:sys_exit`, `lookups=none`. `harden doctor`
+    /// lists the hooks [default: the best one that the kernel allows]
     #[arg(long = "tier", value_name = "FACT=NAME")]
     pub tiers: Vec<Forced>,
     /// Keep task state in a hash, as kernels before 5.13 need it

@@ -10,16 +10,16 @@ use super::coverage::Coverage;
 use super::evidence::{Evidence, Item};
 use super::paths::parent;
 
-/// The kind of list of calls.
+/// The kind of system call list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// What was seen is allowed, and nothing else
+    /// Allow only what was seen (allowlist)
     #[default]
     Whitelist,
-    /// What Firejail refuses by itself is refused, but for what was seen
+    /// Refuse what Firejail refuses by default, except what was seen
     Default,
-    /// What Firejail 0.9.72 refuses by itself and was not seen is refused, by name
+    /// Refuse, by name, what Firejail 0.9.72 refuses by default and was not seen (denylist)
     Blacklist,
 }
 
