@@ -232,8 +232,8 @@ fn few(completeness: &Estimate) -> Option<Warning> {
         None if tests > 1 => None,
         None => Some(Warning::new(
             Id::FewTests,
-            "there was one test: how complete the lists are cannot be told, and what it did not do is \
-             refused. Record more, each as a run or mark of its own",
+            "only one test was recorded, so completeness is unknown, and anything that the test did not do is \
+             refused. Record more tests, each as a run or mark of its own",
         )),
         Some(percent) if percent < ENOUGH => Some(Warning::new(
             Id::Incomplete,
