@@ -106,7 +106,9 @@ pub fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observation> {
         }
         _ => error,
     })?;
-    let json = found.first().context("the agent has no observation of this unit")?;
+    let json = found
+        .first()
+        .context("the agent has no observation of this unit")?;
     Ok(observation::from_json(json.as_bytes())?)
 }
 

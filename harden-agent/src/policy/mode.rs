@@ -163,7 +163,9 @@ fn doubts(observation: &Observation, coverage: &Coverage) -> Vec<String> {
         })
         .collect();
     if let Some(first) = outside.first() {
-        doubts.push(format!("{first} was not installed by a package, and may change independently"));
+        doubts.push(format!(
+            "{first} was not installed by a package, and may change independently"
+        ));
     }
     let modules: BTreeSet<Text> = runs()
         .flat_map(|run| run.executables.values())
@@ -344,7 +346,10 @@ mod tests {
             ""
         );
         assert_eq!(daemon("/usr/sbin/d", "/etc/ld.so.cache"), "");
-        assert!(daemon("/home/a/d", "/lib/libc.so.6").contains("/home/a/d was not installed by a package"));
+        assert!(
+            daemon("/home/a/d", "/lib/libc.so.6")
+                .contains("/home/a/d was not installed by a package")
+        );
         let modules = daemon("/usr/sbin/d", "/usr/lib/d/modules/x.so");
         assert!(
             modules.contains("modules, as from /usr/lib/d/modules"),
