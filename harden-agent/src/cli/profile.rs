@@ -178,7 +178,7 @@ impl Format {
 /// What is decided over, and how.
 #[derive(Clone, Debug, Args)]
 pub struct Decisions {
-    /// Add the system calls that replace those seen in another version of the C library, or on another kernel
+    /// Add the system calls that another version of the C library, or another kernel, uses instead of those seen
     #[arg(long, value_enum, default_value_t)]
     pub widen: Widen,
     /// Allow only the system calls that were seen, without the implicit ones that circumstances can cause
