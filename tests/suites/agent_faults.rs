@@ -14,7 +14,7 @@ use harden_agent::{
     observation::{self, Observation, Operation, Text},
     output::file_stem,
 };
-use harden_tests::{Agent, Machine, Setup, Small};
+use harden_tests::{Agent, Machine, Setup, Small, observed};
 use nix::sys::signal::Signal;
 
 const UNIT: &str = "harden-obeys.service";

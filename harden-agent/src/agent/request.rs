@@ -119,9 +119,9 @@ pub struct UnitSummary {
 pub enum UnitState {
     /// systemd has its cgroup, and something was recorded of it
     Active,
-    /// It has ended; something was recorded of it
+    /// It has ended, and something was recorded of it
     Inactive,
-    /// systemd has its cgroup, and it has done nothing that was recorded
+    /// systemd has its cgroup, and nothing was recorded of it
     Silent,
 }
 
@@ -148,7 +148,7 @@ pub enum Verdict {
     Growing,
     /// Fewer than five tests
     FewTests,
-    /// Some of what it did could not be recorded
+    /// Some of its facts were lost
     Lossy,
 }
 

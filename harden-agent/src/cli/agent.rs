@@ -9,10 +9,10 @@ use crate::agent::{Config, init_log, observe, unload};
 /// `harden agent`
 #[derive(Debug, Args)]
 pub struct Agent {
-    /// The configuration [default: /etc/harden/harden.toml, if it is there]
+    /// The configuration file [default: /etc/harden/harden.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Take what an agent has left recording out of the kernel, and end
+    /// Unload the programs that an agent left recording in the kernel, and exit
     #[arg(long)]
     pub unload: bool,
 }

@@ -19,7 +19,7 @@ use crate::{
     observation::{self, Observation, Text},
 };
 
-/// Where the agent is.
+/// How to reach the agent.
 #[derive(Debug, Args)]
 pub struct Ask {
     /// The agent's socket
@@ -106,7 +106,9 @@ pub fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observation> {
         }
         _ => error,
     })?;
-    let json = found.first().context("the agent has nothing of it")?;
+    let json = found
+        .first()
+        .context("the agent has no observation of this unit")?;
     Ok(observation::from_json(json.as_bytes())?)
 }
 

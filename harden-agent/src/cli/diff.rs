@@ -11,16 +11,16 @@ use crate::observation::{Fact, Observation, Run};
 /// `harden diff`
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// One observation, a JSON file; or a unit, as the agent's `harden units` lists it
+    /// The first observation: a JSON file, or a unit as `harden units` lists it
     #[arg(value_name = "OBSERVATION|UNIT")]
     pub one: OsString,
-    /// The other
+    /// The second observation
     #[arg(value_name = "OBSERVATION|UNIT")]
     pub other: OsString,
-    /// Say it in JSON, one object a line
+    /// Print JSON, one object on each line
     #[arg(long)]
     pub json: bool,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }

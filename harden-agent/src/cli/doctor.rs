@@ -10,17 +10,17 @@ use crate::doctor::{Questions, Report};
 /// `harden doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Say it in JSON, as one object
+    /// Print JSON, one object
     #[arg(long)]
     pub json: bool,
-    /// Show the end of the verifier's log of each refused program
+    /// Show the end of the verifier's log for each refused program
     #[arg(short, long)]
     pub verbose: bool,
-    /// Look whether these processes run under a filter already: a systemd unit, as `harden units` prints it or in
-    /// short, a cgroup's path that begins with a slash, or a process number
+    /// Check whether these processes already run under a filter: a systemd unit, as `harden units` prints it or
+    /// in short, the path of a cgroup that begins with a slash, or a process number
     #[arg(long, value_name = "NAME")]
     pub unit: Vec<String>,
-    /// Programs, to see whether capabilities can be set on their files [default: harden, /usr/bin]
+    /// Check whether capabilities can be set on the files of these programs [default: harden, /usr/bin]
     #[arg(value_name = "PROGRAM")]
     pub programs: Vec<PathBuf>,
 }

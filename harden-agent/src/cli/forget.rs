@@ -10,13 +10,13 @@ use crate::observation::Text;
 /// `harden forget`
 #[derive(Debug, Args)]
 pub struct Forget {
-    /// The units, as `harden units` lists them, or patterns of names with * ? [ ]
+    /// The units, as `harden units` lists them, or name patterns with * ? [ ]
     #[arg(required = true, value_name = "UNIT|PATTERN")]
     pub units: Vec<OsString>,
-    /// Say it in JSON, as one object
+    /// Print JSON, one object
     #[arg(long)]
     pub json: bool,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }

@@ -10,12 +10,12 @@ use super::Cli;
 /// `harden generate`
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// The directory in which `man` and `completions` are made
+    /// The directory for `man` and `completions`
     pub directory: PathBuf,
 }
 
 impl Generate {
-    /// Writes everything anew.
+    /// Writes everything again.
     ///
     /// # Errors
     /// A file cannot be written.

@@ -10,19 +10,19 @@ use crate::observation::Text;
 /// `harden mark`
 #[derive(Debug, Args)]
 pub struct Mark {
-    /// The name of the run: the test case
+    /// The name of the run, such as a test case
     #[arg(required_unless_present = "end")]
     pub name: Option<OsString>,
-    /// End the named run instead: what follows counts for the unit's invocation again
+    /// End the named run instead: later calls count for the unit's invocation again
     #[arg(long, conflicts_with = "name")]
     pub end: bool,
-    /// In this unit alone [default: in every unit]
+    /// Mark only this unit [default: every unit]
     #[arg(long, value_name = "UNIT")]
     pub unit: Option<OsString>,
-    /// Say it in JSON, as one object
+    /// Print JSON, one object
     #[arg(long)]
     pub json: bool,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }

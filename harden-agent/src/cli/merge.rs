@@ -14,16 +14,16 @@ use crate::{
 /// `harden merge`
 #[derive(Debug, Args)]
 pub struct Merge {
-    /// The observations, JSON files
+    /// The observations (JSON files)
     #[arg(required = true, value_name = "OBSERVATION")]
     pub observations: Vec<PathBuf>,
-    /// The name of the sum [default: the name that all of them have]
+    /// The name of the merged observation [default: the name that all of them have]
     #[arg(long)]
     pub name: Option<OsString>,
-    /// The directory to write NAME.observation.json into
+    /// Write NAME.observation.json into this directory
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
-    /// Replace a file of the same name that harden did not write
+    /// Replace a file of the same name even if harden did not write it
     #[arg(long)]
     pub force: bool,
 }

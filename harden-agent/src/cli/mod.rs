@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 pub use failure::Failure;
 
-/// Confinement profiles for Linux daemons, from what the kernel saw them do.
+/// Makes confinement profiles for Linux daemons from what the kernel saw them do.
 #[derive(Debug, Parser)]
 #[command(name = "harden", version)]
 pub struct Cli {
@@ -37,60 +37,61 @@ pub struct Cli {
 pub enum Command {
     /// Run a command, record what it does, and write a profile under which it still works
     ///
-    /// The exit status is the command's own, 128 + n if signal n ended it. 127: there is no such
-    /// command; 126: it cannot be run; 125: harden failed, and says how.
+    /// The exit status is the command's own, or 128 + n if signal n ended it. 127: the command does not
+    /// exist; 126: it cannot be run; 125: harden failed, and says how.
     Run(run::Run),
-    /// Write profiles or drop-ins from a recorded observation; needs no root
+    /// Write profiles or drop-ins from a recorded observation; does not need root
     Render(render::Render),
-    /// Add up observations of the same program, from however many runs and machines
+    /// Merge observations of the same program, from any number of runs and machines
     Merge(merge::Merge),
-    /// Say which facts only one of two observations has
+    /// Show which facts only one of two observations has
     ///
-    /// The exit status is 0 if they have the same, 1 if not, and 2 if one cannot be read or no agent knows
-    /// the unit, as of diff(1).
+    /// The exit status is like that of diff(1): 0 if they have the same facts, 1 if not, and 2 if one cannot be
+    /// read or no agent knows the unit.
     Diff(diff::Diff),
-    /// Tell where a word of a profile comes from: which program, in which runs, when, how often, by which hook
+    /// Explain why a profile contains a rule: which program needed it, in which runs, when, how often, and which
+    /// hook saw it
     ///
-    /// The exit status is 0, 1 if nothing of the kind was seen (then it says whether it could have been),
+    /// The exit status is 0 if the fact was seen, 1 if it was not (explain then says whether it could have been seen),
     /// and 2 if the observation cannot be read, or no agent knows the unit.
     Explain(explain::Explain),
-    /// Say what this machine lets harden do, and what to do about the rest
+    /// Show what this machine lets harden do, and what to do about the rest
     ///
     /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
     Doctor(doctor::Doctor),
-    /// Observe every unit of the system, until SIGTERM; what is recorded survives
+    /// Observe every unit of the system until SIGTERM; the records survive
     ///
-    /// Started by systemd as harden.service. The exit status is 0, or 1 if nothing can be recorded.
+    /// systemd starts it as harden.service. The exit status is 0, or 1 if nothing can be recorded.
     Agent(agent::Agent),
-    /// List what the agent has recorded: units, and how much was seen of each
+    /// List the units that the agent has recorded, and how much it saw of each
     ///
-    /// The exit status is 0, 3 if no agent answers, 4 if this user may not ask it, and 1 for
-    /// whatever else went wrong.
+    /// The exit status is 0, 3 if no agent answers, 4 if this user may not query it, and 1 for
+    /// any other error.
     Units(units::Units),
-    /// Say how the agent does
+    /// Show the agent's status
     ///
     /// The exit status is that of `harden units`, 6 if the agent answers and something is wrong with it, and 8 if
-    /// systemd has started it and it failed: it says what.
+    /// systemd started the agent and it failed. The output says what is wrong.
     Status(status::Status),
-    /// Write the observation of units and files from it, as recorded so far
+    /// Write the observations of units, and files made from them, as recorded so far
     ///
-    /// The exit status is that of `harden units`, 5 if a unit is not known, and 7 if nothing is recorded of one: then
-    /// the files of the others are written, and after any other error none. With --all, units of which nothing is
-    /// recorded are left out.
+    /// The exit status is that of `harden units`, 5 if a unit is not known, and 7 if nothing is recorded of a unit. With
+    /// status 7 the files of the other units are written; after any other error no file is. --all leaves out units of
+    /// which nothing is recorded.
     Snapshot(snapshot::Snapshot),
     /// Begin a named run in the agent, such as a test case, and print its identifier; needs root
     ///
-    /// The exit status is that of `harden units`, and 5 if the unit is not known. At 0, whatever a
-    /// unit does from now on counts for the new run.
+    /// The exit status is that of `harden units`, and 5 if the unit is not known. After status 0, everything that a
+    /// unit does counts for the new run.
     Mark(mark::Mark),
-    /// Drop what the agent has recorded of units, in memory and on disk; needs root
+    /// Drop the agent's records of units, in memory and on disk; needs root
     ///
-    /// A run that is open goes on from zero. The exit status is that of `harden units`, and 5 if a unit is not
-    /// known; then nothing is dropped.
+    /// An open run goes on from zero. The exit status is that of `harden units`, and 5 if a unit is not
+    /// known; in that case nothing is dropped.
     Forget(forget::Forget),
-    /// Print every new fact as the agent finds it, one a line
+    /// Print every new fact as the agent finds it, one on each line
     ///
-    /// The exit status is 0 after Ctrl-C or when the agent ends, else that of `harden units`.
+    /// The exit status is 0 after Ctrl-C or when the agent ends, otherwise that of `harden units`.
     Watch(watch::Watch),
     /// Write man pages and shell completions into a directory
     #[command(hide = true)]

@@ -23,20 +23,19 @@ use crate::{
 /// What is decided over, and how.
 #[derive(Clone, Debug, Args)]
 pub struct Decisions {
-    /// Calls beyond those that were seen: what stands for them in another version of the C library, or on
-    /// another kernel
+    /// Add the system calls that another version of the C library, or another kernel, uses instead of those seen
     #[arg(long, value_enum, default_value_t)]
     pub widen: Widen,
-    /// The calls that were seen and no others: none that can happen unasked
+    /// Allow only the system calls that were seen, without the implicit ones that circumstances can cause
     #[arg(long, conflicts_with = "widen")]
     pub exact: bool,
-    /// Which kind of list of calls [default: what is recommended, which the file says]
+    /// The kind of system call list [default: the recommended one; the file says which]
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
-    /// How far files stand for their directories
+    /// How far directories replace the files in them
     #[arg(long, value_enum, default_value_t)]
     pub paths: Paths,
-    /// The directory with what somebody has decided, in NAME.toml for the unit or command NAME
+    /// The directory with your own decisions, in NAME.toml for the unit or command NAME
     #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
     pub overrides: PathBuf,
 }
@@ -64,41 +63,40 @@ impl Decisions {
 /// What is written, what for, and where to.
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
-    /// What to write; several with commas between them
+    /// What to write; separate several formats by commas
     #[arg(long, value_parser = format_parser(), value_delimiter = ',', default_value = "firejail")]
     pub format: Vec<&'static Format>,
-    /// The directory to write into
+    /// Write the files into this directory
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
-    /// Write for this Firejail instead of the installed one
+    /// Write for this version of Firejail instead of the installed one
     #[arg(long, value_name = "VERSION")]
     pub firejail_version: Option<Version>,
-    /// How the program will be started [default: shell where that is bash, else direct]
+    /// How the program will be started [default: shell if the login shell is bash, else direct]
     #[arg(long, value_enum)]
     pub start: Option<Start>,
     /// What is decided over
     #[command(flatten)]
     pub decisions: Decisions,
-    /// For the format service: the unit's files as `systemctl cat UNIT` prints them, where the unit is not one
-    /// of this system's
+    /// For the format service: the output of `systemctl cat UNIT`, if the unit is on another system
     #[arg(long, value_name = "FILE")]
     pub unit_file: Option<PathBuf>,
-    /// For the format yocto: how the recipe's release names what is added for a package
+    /// For the format yocto: the override syntax of the Yocto release
     #[arg(long, value_enum, default_value_t)]
     pub yocto_syntax: yocto::Syntax,
-    /// For the format report: how it is written
+    /// For the format report: its syntax
     #[arg(long, value_enum, default_value_t)]
     pub report_syntax: report::Syntax,
-    /// What the names of proposed accounts begin with
+    /// The prefix of the names of proposed accounts
     #[arg(long, value_name = "PREFIX", default_value = "ops")]
     pub account_prefix: String,
-    /// Rules and warnings only, without the evidence
+    /// Write rules and warnings only, without the evidence
     #[arg(long)]
     pub bare: bool,
-    /// Warnings that were read and are not wanted again, by their names; several with commas between them
+    /// Leave out these warnings, by name; separate several names by commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WARNING")]
     pub silence: Vec<Id>,
-    /// Replace files of the same names that harden did not write
+    /// Replace files of the same names even if harden did not write them
     #[arg(long)]
     pub force: bool,
 }

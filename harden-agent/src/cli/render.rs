@@ -10,9 +10,9 @@ use crate::{observation, output};
 /// `harden render`
 #[derive(Debug, Args)]
 pub struct Render {
-    /// The observation, a JSON file
+    /// The observation (a JSON file)
     pub observation: PathBuf,
-    /// What for, and where to
+    /// What to write, and where
     #[command(flatten)]
     pub profile: ProfileArgs,
 }

@@ -34,26 +34,26 @@ pub struct Run {
     /// The name of the profile [default: the program's file name]
     #[arg(long)]
     pub name: Option<OsString>,
-    /// End the command after this long: 30s, 5m, 1h
+    /// Stop the command after this time: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
     /// Run the command as this user, by name or number
     #[arg(long)]
     pub user: Option<String>,
-    /// Add this run to the observation that is there, and write the profile for all of them
+    /// Add this run to the existing observation, and write the profile for all of its runs
     #[arg(long)]
     pub append: bool,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(long)]
     pub quiet: bool,
-    /// Say what would be said in JSON, one object a line, on standard error
+    /// Print all messages as JSON on standard error, one object on each line
     #[arg(long)]
     pub json: bool,
-    /// What for, and where to
+    /// What to write, and where
     #[command(flatten)]
     pub profile: ProfileArgs,
-    /// Take this hook for a kind of fact, or none: `files=raw_tp:sys_exit`, `lookups=none`. What there is
-    /// tells `harden doctor` [default: the best that the kernel allows]
+    /// Use this hook for a kind of fact, or none: `files=raw_tp:sys_exit`, `lookups=none`. `harden doctor`
+    /// lists the hooks [default: the best one that the kernel allows]
     #[arg(long = "tier", value_name = "FACT=NAME")]
     pub tiers: Vec<Forced>,
     /// Keep task state in a hash, as kernels before 5.13 need it
@@ -62,13 +62,13 @@ pub struct Run {
     /// Bytes of the ring buffer: a power of two, at least a page
     #[arg(long, hide = true, value_name = "BYTES")]
     pub ring: Option<u32>,
-    /// Programs told apart
+    /// Programs recorded at one time
     #[arg(long, hide = true, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     pub slots: Option<u32>,
     /// Paths, sockets and addresses remembered as sent
     #[arg(long, hide = true, value_name = "COUNT")]
     pub once: Option<u32>,
-    /// Cgroups observed at once
+    /// Cgroups observed at one time
     #[arg(long, hide = true, value_name = "COUNT")]
     pub cgroups: Option<u32>,
     /// Tasks whose state is kept, with --task-hash

@@ -39,16 +39,16 @@ pub struct Snapshot {
         value_name = "UNIT"
     )]
     pub units: Vec<OsString>,
-    /// Every unit
+    /// Take a snapshot of every unit
     #[arg(long)]
     pub all: bool,
-    /// Say it in JSON, as one object
+    /// Print JSON, one object
     #[arg(long)]
     pub json: bool,
-    /// What for, and where to
+    /// What to write, and where
     #[command(flatten)]
     pub profile: ProfileArgs,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }

@@ -23,10 +23,10 @@ use crate::{
 /// `harden status`
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Say it in JSON, as one object
+    /// Print JSON, one object
     #[arg(long)]
     pub json: bool,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }

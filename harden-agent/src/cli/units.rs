@@ -16,27 +16,27 @@ use crate::agent::{
 /// `harden units`
 #[derive(Debug, Args)]
 pub struct Units {
-    /// Only these units: names, short ones too, and patterns with * ? [ ] [default: all]
+    /// List only these units: names, short names, and patterns with * ? [ ] [default: all]
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<OsString>,
-    /// Only units in this state; several with commas between them
+    /// List only units in this state; separate several states by commas
     #[arg(long, value_enum, value_delimiter = ',')]
     pub state: Vec<UnitState>,
-    /// Only units with this verdict; several with commas between them
+    /// List only units with this verdict; separate several verdicts by commas
     #[arg(long, value_enum, value_delimiter = ',')]
     pub verdict: Vec<Verdict>,
-    /// What the list is in the order of: names from a on, numbers from the highest on
+    /// Sort by this column: names in alphabetical order, numbers from the highest down
     #[arg(long, value_enum, value_name = "COLUMN", default_value_t)]
     pub sort: Sort,
-    /// Say it in JSON, as one array
+    /// Print JSON, one array
     #[arg(long)]
     pub json: bool,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }
 
-/// What a list is in the order of.
+/// The column that a list is sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
     /// Its name

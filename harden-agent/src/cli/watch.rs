@@ -18,12 +18,12 @@ use crate::agent::{
 /// `harden watch`
 #[derive(Debug, Args)]
 pub struct Watch {
-    /// Of this unit alone [default: of every unit]
+    /// Watch only this unit [default: every unit]
     pub unit: Option<OsString>,
-    /// Say it in JSON, one object a line
+    /// Print JSON, one object on each line
     #[arg(long)]
     pub json: bool,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }

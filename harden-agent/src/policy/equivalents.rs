@@ -24,12 +24,12 @@ pub enum Widen {
     /// Not at all
     #[value(skip)]
     Exact,
-    /// What can happen unasked
+    /// Add only the implicit system calls
     #[default]
     None,
-    /// That, and what another version of the C library calls instead
+    /// Also add the calls that another version of the C library makes instead
     Libc,
-    /// That, and what it calls on another kernel or architecture
+    /// Also add the calls that it makes on another kernel or architecture
     Kernel,
 }
 

@@ -10,16 +10,16 @@ use super::coverage::Coverage;
 use super::evidence::{Evidence, Item};
 use super::paths::parent;
 
-/// The kind of list of calls.
+/// The kind of system call list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// What was seen is allowed, and nothing else
+    /// Allow only what was seen (allowlist)
     #[default]
     Whitelist,
-    /// What Firejail refuses by itself is refused, but for what was seen
+    /// Refuse what Firejail refuses by default, except what was seen
     Default,
-    /// What Firejail 0.9.72 refuses by itself and was not seen is refused, by name
+    /// Refuse, by name, what Firejail 0.9.72 refuses by default and was not seen (denylist)
     Blacklist,
 }
 
@@ -163,7 +163,9 @@ fn doubts(observation: &Observation, coverage: &Coverage) -> Vec<String> {
         })
         .collect();
     if let Some(first) = outside.first() {
-        doubts.push(format!("{first} is no package's, and may change by itself"));
+        doubts.push(format!(
+            "{first} was not installed by a package, and may change independently"
+        ));
     }
     let modules: BTreeSet<Text> = runs()
         .flat_map(|run| run.executables.values())
@@ -344,7 +346,10 @@ mod tests {
             ""
         );
         assert_eq!(daemon("/usr/sbin/d", "/etc/ld.so.cache"), "");
-        assert!(daemon("/home/a/d", "/lib/libc.so.6").contains("/home/a/d is no package's"));
+        assert!(
+            daemon("/home/a/d", "/lib/libc.so.6")
+                .contains("/home/a/d was not installed by a package")
+        );
         let modules = daemon("/usr/sbin/d", "/usr/lib/d/modules/x.so");
         assert!(
             modules.contains("modules, as from /usr/lib/d/modules"),

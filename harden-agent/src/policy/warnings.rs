@@ -22,83 +22,83 @@ use super::shared::lasting;
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
 pub enum Id {
-    /// The observation holds no run
+    /// The observation contains no runs
     NoRun,
     /// Events were lost
     LostEvents,
-    /// The kernel skipped a program of harden's
+    /// The kernel skipped one of harden's BPF programs
     SkippedProgram,
-    /// Some run had no hook for a kind of facts
+    /// Some run had no hook for a kind of fact
     NoHook,
     /// Runs ended with an error
     FailedRun,
     /// The runs are from different machines
     SeveralMachines,
-    /// What is submitted to `io_uring` passes no filter
+    /// Requests submitted to `io_uring` pass no filter
     IoUring,
     /// 32-bit or x32 calls were made
     SecondaryCalls,
-    /// What is mounted below /sys was used
+    /// Something mounted below /sys was used
     SysMounts,
     /// A directory that Firejail always empties was used
     EmptiedDirectory,
     /// A path that Firejail always hides was used
     HiddenPath,
-    /// A setting of the kernel was written
+    /// A kernel setting was written
     Tunable,
     /// There is no rule for capabilities
     NoCapabilityRule,
-    /// Firejail takes capabilities from root unasked
+    /// Firejail takes capabilities away from root by default
     RootOverride,
     /// There is no rule for system calls
     NoSyscallRule,
     /// The program must be started without a double dash
     DirectStart,
-    /// Firejail would start the program through a shell that is not known
+    /// Firejail would start the program through an unknown shell
     LoginShell,
-    /// No line can hold a path that was used
+    /// A path that was used cannot be written in a line
     InexpressiblePath,
-    /// Too few tests for a list of what is allowed
+    /// There are too few tests for an allowlist
     FewTests,
     /// Another such test would still make new calls
     Incomplete,
-    /// It was recorded on another architecture, kernel or C library
+    /// The recording is from another architecture, kernel or C library
     ForeignMachine,
     /// The program makes sandboxes of its own
     NestedSandbox,
     /// Firejail hides /etc/firejail from a Firejail inside it
     EtcFirejail,
-    /// Firejail takes file capabilities from an ordinary user whose calls it filters
+    /// Firejail takes file capabilities away from an ordinary user whose calls it filters
     FileCapabilities,
-    /// It was confined already while it was recorded
+    /// The program was already confined during the recording
     AlreadyFiltered,
-    /// A program lies where no file capabilities can be set
+    /// A program is on a file system that holds no file capabilities
     NoFileCapabilities,
-    /// Its login sessions are other units
+    /// The program's login sessions are other units
     LoginSessions,
-    /// A rule holds on to a file that somebody else may replace
+    /// A rule keeps a file that another program may replace
     PinnedFile,
     /// Files in /etc are copies that never change
     EtcCopy,
-    /// It makes a directory that a rule needs at the start
+    /// The program makes a directory that a rule needs at the start
     MadeDirectory,
-    /// It runs jobs that others ask for
+    /// The program runs jobs on behalf of others
     Launcher,
-    /// It mounts for others, or watches mounts
+    /// The program mounts for others, or watches mounts
     Mounts,
-    /// Some of it ran in another root directory
+    /// Some programs ran in another root directory
     OtherRoot,
-    /// Some of it left the cgroup that was recorded
+    /// Some processes left the recorded cgroup
     LeftCgroup,
-    /// It has a service start programs
+    /// The program makes a service start programs
     StartedElsewhere,
-    /// Set-id programs that it runs stay without their privileges
+    /// Set-id programs that it runs do not get their privileges
     SetIdPrograms,
     /// A directory that programs share is in the place of names in it
     FoldedNames,
     /// Several units share the record
     MixedUnits,
-    /// It looks at processes that are not its own, or takes their numbers from PID files
+    /// The program looks at other processes, signals them, or takes their numbers from PID files
     OtherProcesses,
 }
 
@@ -249,8 +249,8 @@ fn few(completeness: &Estimate) -> Option<Warning> {
         None if tests > 1 => None,
         None => Some(Warning::new(
             Id::FewTests,
-            "there was one test: how complete the lists are cannot be told, and what it did not do is \
-             refused. Record more, each as a run or mark of its own",
+            "only one test was recorded, so completeness is unknown, and anything that the test did not do is \
+             refused. Record more tests, each as a run or mark of its own",
         )),
         Some(percent) if percent < ENOUGH => Some(Warning::new(
             Id::Incomplete,

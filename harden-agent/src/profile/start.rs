@@ -22,7 +22,7 @@ use crate::{
 pub enum Start {
     /// `firejail --profile=FILE -- PROGRAM`: Firejail runs it through bash
     Shell,
-    /// `firejail --profile=FILE PROGRAM`: no shell is needed or allowed
+    /// `firejail --profile=FILE PROGRAM`: no shell is needed, and none is allowed
     Direct,
 }
 

@@ -90,8 +90,12 @@ fn command(observation: &Observation) -> Result<String> {
             .ok()
             .filter(|text| !text.contains(char::is_control));
         let quoted = text.and_then(|text| shlex::try_quote(text).ok());
-        let quoted =
-            quoted.with_context(|| format!("a script cannot well hold {}", Text::from(word)))?;
+        let quoted = quoted.with_context(|| {
+            format!(
+                "a shell script cannot quote this safely: {}",
+                Text::from(word)
+            )
+        })?;
         anyhow::Ok(quoted.into_owned())
     });
     Ok(quoted.collect::<Result<Vec<_>>>()?.join(" "))

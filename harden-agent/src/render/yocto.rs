@@ -8,13 +8,13 @@ use crate::output::{MARKER_PREFIX, file_stem};
 use super::page::{Options, Page};
 use super::{account, firejail, service, systemd};
 
-/// How a recipe names what it adds to a variable for a package.
+/// The override syntax of a recipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Syntax {
     /// `do_install:append`: since Yocto 3.4 (Honister), and in the later releases of 3.1 (Dunfell)
     #[default]
     Colon,
-    /// `do_install_append`: before
+    /// `do_install_append`: in earlier releases
     Underscore,
 }
 

@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::{
     agent::request::NewFact,
-    observation::{self, Operation, Text},
+    observation::{Operation, Text},
 };
-use harden_tests::{Agent, Machine, Process, Setup, as_patient};
+use harden_tests::{Agent, Machine, Process, Setup, as_patient, observed};
 
 use super::{beside, done};
 

@@ -9,8 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use harden_agent::observation;
-use harden_tests::{Agent, Setup, Small, deeds::Workshop, met};
+use harden_tests::{Agent, Setup, Small, deeds::Workshop, met, observed};
 use nix::sys::signal::Signal;
 
 use super::{

@@ -29,19 +29,19 @@ use word::Word;
 /// `harden explain`
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// An observation, a JSON file; or a unit, as the agent's `harden units` lists it
+    /// The observation: a JSON file, or a unit as `harden units` lists it
     #[arg(value_name = "OBSERVATION|UNIT")]
     pub observation: OsString,
-    /// A word of a profile or drop-in: a directive, a call, a capability, a socket family, a program, a path
-    /// and what lies below it [default: everything that was seen]
+    /// A word of a profile or drop-in: a directive, a system call, a capability, a socket family, a program, or a
+    /// path with everything below it [default: everything that was seen]
     pub word: Option<OsString>,
-    /// A table of the calls, the most frequent first, as strace -c prints
+    /// Print a table of the system calls, the most frequent first, like strace -c
     #[arg(long, conflicts_with = "word")]
     pub syscalls: bool,
-    /// As for the files that are explained
+    /// Use the same options as for the files
     #[command(flatten)]
     pub decisions: Decisions,
-    /// Where to ask
+    /// How to reach the agent
     #[command(flatten)]
     pub ask: Ask,
 }

@@ -15,12 +15,12 @@ use crate::policy::shared::{is_shared, many_owners, own_directory};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Paths {
-    /// Not at all
+    /// Never
     Exact,
-    /// Where a name has a number, an identifier, a version or the like in it, the directory
+    /// If a name contains a number, an identifier, a version or something similar
     #[default]
     Normal,
-    /// All that is the program's own below /etc, /srv, /usr/share, /var and the like
+    /// In all of the program's own directories below /etc, /srv, /usr/share, /var and similar ones
     Broad,
 }
 

@@ -95,7 +95,7 @@ pub(super) fn unasked(
         for call in calls.filter(|call| is_had(call, conventions)) {
             found.entry(*call).or_insert_with(|| {
                 format!(
-                    "not seen; {}: {}; given to {} ({})",
+                    "not seen; {}: {}; added for {} ({})",
                     rule.kind.name(),
                     rule.reason,
                     rule.cause.what,

@@ -5,7 +5,7 @@ use crate::{output::Ours, render::account};
 
 pub(super) const FORMAT: Format = Format {
     name: "accounts",
-    about: "An account to run as without root, and what it needs, NAME.sysusers.conf",
+    about: "An account for running without root, and what it needs, NAME.sysusers.conf",
     file_name: |subject, _| account::file_name(subject),
     ours: Ours::Marker,
     content: |plan, _| account::sysusers(plan.account(), &plan.options()).into(),

@@ -5,7 +5,7 @@ use crate::{output::Ours, render::login};
 
 pub(super) const FORMAT: Format = Format {
     name: "login",
-    about: "A shell that logs a user in to the program under Firejail, NAME.login.sh",
+    about: "A login shell that starts the program under Firejail, NAME.login.sh",
     file_name: |subject, _| login::file_name(subject),
     ours: Ours::Marker,
     content: |plan, _| {

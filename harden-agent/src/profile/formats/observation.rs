@@ -8,7 +8,7 @@ use crate::{
 
 pub(super) const FORMAT: Format = Format {
     name: "observation",
-    about: "Nothing but the observation, NAME.observation.json",
+    about: "Only the observation, NAME.observation.json",
     file_name: |subject, _| format!("{}.observation.json", file_stem(subject)),
     ours: Ours::Observation,
     content: |plan, _| match observation::to_json(plan.observation()) {

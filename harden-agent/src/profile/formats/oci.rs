@@ -5,7 +5,7 @@ use crate::{output::Ours, render::oci};
 
 pub(super) const FORMAT: Format = Format {
     name: "oci",
-    about: "The list of calls of a container, NAME.seccomp.json",
+    about: "The system call list of a container, NAME.seccomp.json",
     file_name: |subject, _| oci::file_name(subject),
     ours: Ours::Json,
     // JSON has no room for a list that is left out, and why.

@@ -8,7 +8,7 @@ use crate::{
 
 pub(super) const FORMAT: Format = Format {
     name: "report",
-    about: "All of it for people, NAME.report.md",
+    about: "A report of everything, for people to read, NAME.report.md",
     file_name: |subject, request| report::file_name(subject, request.report_syntax),
     ours: Ours::Marker,
     content: |plan, _| {

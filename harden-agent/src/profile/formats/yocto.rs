@@ -5,7 +5,7 @@ use crate::{output::Ours, render::yocto};
 
 pub(super) const FORMAT: Format = Format {
     name: "yocto",
-    about: "What a Yocto recipe says to install the files of the other formats, NAME.inc",
+    about: "The part of a Yocto recipe that installs the files of the other formats, NAME.inc",
     file_name: |subject, _| yocto::file_name(subject),
     ours: Ours::Marker,
     content: |plan, written| {
