@@ -181,11 +181,16 @@ impl Store {
         std::mem::take(&mut self.notices)
     }
 
-    /// The units that had a file when the store was opened. A file that does not say whose it is, or lies about it, is
+    /// The units that have a file. A file that does not say whose it is, or lies about it, is
     /// moved aside if possible.
     pub fn units(&mut self) -> Vec<Text> {
+        let mut stems: BTreeSet<String> = self.stems().into_iter().collect();
+        for name in self.names().unwrap_or_default() {
+            stems.extend(name.strip_suffix(EXTENSION).map(str::to_owned));
+        }
         let mut units = Vec::new();
-        for stem in self.stems() {
+        for stem in stems {
+            self.measure(&stem);
             let path = self.path(&stem);
             if let Some(unit) = self.unit(&stem) {
                 units.push(unit);

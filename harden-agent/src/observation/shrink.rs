@@ -236,7 +236,7 @@ mod tests {
     /// Whatever it is that takes the room.
     #[test]
     fn it_fits_whatever_the_limit() {
-        let shapes = [(300, 1, 3), (1, 2000, 1), (3, 30, 300)];
+        let shapes = [(300, 1, 3), (1, 2000, 1), (3, 30, 300), (1, 800, 60)];
         for (runs, programs, files) in shapes {
             for limit in [2 << 10, 20 << 10, 200 << 10] {
                 let mut observation = large(runs, programs, files);

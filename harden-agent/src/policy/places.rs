@@ -26,6 +26,8 @@ pub(super) struct Place<'a> {
     pub links: BTreeSet<Vec<u8>>,
     pub uses: Vec<Use>,
     pub inodes: Vec<&'a Inode>,
+    /// It represents names in it, or in a directory above, that are not known.
+    pub is_folded: bool,
 }
 
 /// One kind of use of a path and its result.
@@ -90,7 +92,8 @@ impl Place<'_> {
         const S_IFMT: u32 = 0o170_000;
         const S_IFDIR: u32 = 0o040_000;
         let mut inodes = self.inodes.iter();
-        inodes.any(|inode| inode.mode & S_IFMT == S_IFDIR)
+        self.is_folded
+            || inodes.any(|inode| inode.mode & S_IFMT == S_IFDIR)
             || self.did(Operation::Mkdir)
             || self.did(Operation::Chdir)
     }
@@ -266,7 +269,10 @@ impl<'a> Source<'a, '_> {
     fn folded(&self, path: &'a Text, file: &'a File, all: &mut Vec<Place<'a>>) {
         let below = folded::ruled_below(path.as_bytes());
         for directory in std::iter::once(path.as_bytes()).chain(below) {
-            let mut place = self.place(directory);
+            let mut place = Place {
+                is_folded: true,
+                ..self.place(directory)
+            };
             for (operation, outcomes) in &file.operations {
                 place.uses.extend(uses(*operation, outcomes));
             }
@@ -353,6 +359,7 @@ impl<'a> Source<'a, '_> {
             links,
             uses: Vec::new(),
             inodes: Vec::new(),
+            is_folded: false,
         }
     }
 }

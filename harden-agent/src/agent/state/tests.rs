@@ -495,7 +495,7 @@ fn units_beyond_the_limit_are_kept_together() {
         "/u/user@2.service:new.service"
     );
     state.name(Text::from(of_user));
-    for number in 0..26 {
+    for number in 0..27 {
         let unit = format!("a{number}.service");
         assert_eq!(key(&state, &unit), unit);
         state.name(Text::from(unit));

@@ -306,6 +306,9 @@ fn additions_that_are_torn_corrupt_or_foreign_do_not_harm_the_rest() {
     drop(begin());
     append(b"{\"schema\": 7, \"na");
     let mut store = Store::open(state.path(), LIMIT).unwrap();
+    // What another agent left is read before anything is added to it.
+    assert!(!store.add(&with_files("a", 2, 1)).unwrap());
+    assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 2);
     assert!(store.add(&with_files("a", 2, 1)).unwrap());
     assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 3);
     assert!(store.take_notices().is_empty());
@@ -346,4 +349,101 @@ fn additions_that_are_torn_corrupt_or_foreign_do_not_harm_the_rest() {
         // A directory is for a person to remove.
         let _ = fs::remove_dir(path.with_extension("added.corrupt-1"));
     }
+}
+
+/// Whatever is in the place of what was added, the unit goes on: the file is written whole.
+#[test]
+fn what_is_in_the_place_of_additions_stops_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join("units/a.added");
+    let victim = state.path().join("victim");
+    let make: [&dyn Fn(); 6] = [
+        &|| fs::write(&path, "").unwrap(),
+        &|| fs::write(&path, "{\"schema\": 7, \"na").unwrap(),
+        &|| fs::create_dir(&path).unwrap(),
+        &|| symlink(&victim, &path).unwrap(),
+        &|| fs::hard_link(&victim, &path).unwrap(),
+        &|| rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RWXU).unwrap(),
+    ];
+    for make in make {
+        fs::write(&victim, "mine, without an end").unwrap();
+        let mut store = Store::open(state.path(), LIMIT).unwrap();
+        store.forget(&unit("a")).unwrap();
+        store.save(&with_files("a", 0, 1)).unwrap();
+        drop(store);
+        // While no agent runs.
+        make();
+        let mut store = Store::open(state.path(), LIMIT).unwrap();
+        let new = with_files("a", 1, 1);
+        if !store.add(&new).unwrap() {
+            let mut whole = store.load(&unit("a")).unwrap().unwrap();
+            whole.join(new);
+            store.save(&whole).unwrap();
+        }
+        assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 2);
+        assert!(store.add(&with_files("a", 2, 1)).unwrap());
+        assert_eq!(fs::read(&victim).unwrap(), b"mine, without an end");
+        let _ = fs::remove_dir(path.with_extension("added.corrupt-1"));
+    }
+}
+
+/// As a newer version leaves it, or an editor.
+#[test]
+fn lines_behind_one_that_cannot_be_used_are_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    store.save(&with_files("a", 0, 1)).unwrap();
+    let line = |number| serde_json::to_vec(&with_files("a", number, 1)).unwrap();
+    let lines = [&line(1), &b"{\"schema\": 99}"[..], b"", &line(2), b""].join(&b'\n');
+    fs::write(state.path().join("units/a.added"), &lines).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 3);
+    assert_eq!(store.take_notices().len(), 1);
+    let aside = state.path().join("units/a.added.corrupt-1");
+    assert_eq!(fs::read(aside).unwrap(), lines);
+    assert!(store.add(&with_files("a", 3, 1)).unwrap());
+    assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 4);
+    assert!(store.take_notices().is_empty());
+}
+
+#[test]
+fn a_unit_of_which_only_the_additions_are_left_is_known() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    store.save(&with_files("a", 0, 1)).unwrap();
+    assert!(store.add(&with_files("a", 1, 1)).unwrap());
+    fs::remove_file(state.path().join("units/a.json")).unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    assert_eq!(store.units(), [unit("a")]);
+    assert_eq!(files(&store.load(&unit("a")).unwrap().unwrap()), 1);
+    store.forget(&unit("a")).unwrap();
+    assert!(names(state.path()).is_empty());
+}
+
+#[test]
+fn the_largest_unit_is_one_that_is_there_and_says_its_name() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        store.save(&with_files(name, 0, 10 * (3 - number))).unwrap();
+    }
+    let path = |name: &str| state.path().join(format!("units/{name}.json"));
+    let size = |name: &str| fs::metadata(path(name)).unwrap().len();
+    assert_eq!(store.largest(), Some((unit("a"), size("a"))));
+    // Another unit's record under the first one's name, and the second is gone.
+    fs::copy(path("c"), path("a")).unwrap();
+    fs::remove_file(path("b")).unwrap();
+    assert_eq!(store.largest(), Some((unit("c"), size("c"))));
+    assert_eq!(store.size(), size("a") + size("c"));
+}
+
+#[test]
+fn what_cannot_be_removed_does_not_keep_a_unit_from_being_forgotten() {
+    let state = tempfile::tempdir().unwrap();
+    let mut store = Store::open(state.path(), LIMIT).unwrap();
+    store.save(&observation("a")).unwrap();
+    fs::create_dir(state.path().join("units/a.json.corrupt-1")).unwrap();
+    store.forget(&unit("a")).unwrap();
+    assert_eq!(names(state.path()), ["a.json.corrupt-1"]);
+    assert_eq!(store.take_notices().len(), 1);
 }
