@@ -20,7 +20,7 @@ pub const ALL_PAYERS: u64 = 0;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShareRecord {
-    /// When its share of the ring buffer is whole again, nanoseconds of `CLOCK_MONOTONIC`: each path that is sent puts it
+    /// When its shares of the ring buffer are whole again, nanoseconds of `CLOCK_MONOTONIC`: each path that is sent puts it
     /// off. The share is used up where that is too far ahead (a token bucket, as the generic cell rate algorithm of ITU-T
     /// I.371 keeps it: one number). Written by a plain store: two CPUs at once may use one token for two paths.
     pub whole: u64,

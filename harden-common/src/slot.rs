@@ -47,7 +47,7 @@ pub struct SlotRecord {
     pub slot: u32,
     /// The cgroup that pays for what the slot sends, see [`crate::Observed`].
     pub payer: u64,
-    /// As [`crate::ShareRecord::whole`], for a slot whose payer has no record: that table was full.
+    /// When the slot's own share of the ring buffer is whole again, as [`crate::ShareRecord::whole`].
     pub whole: u64,
     /// What was lost of what the slot did, by [`Loss`].
     pub losses: [u64; Loss::COUNT as usize],

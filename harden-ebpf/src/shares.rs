@@ -13,7 +13,7 @@ use crate::{
     maps::{EVENTS, RETURNED, SHARES, record},
 };
 
-/// How many paths and addresses a payer may send at once, 0 for any number: then there are no shares.
+/// How many paths and addresses a slot may send at once, 0 for any number: then there are no shares.
 #[unsafe(no_mangle)]
 static SHARE_BURST: Global<u64> = Global::new(0);
 
@@ -29,8 +29,11 @@ static CGROUP_COUNT: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static SLOT_COUNT: Global<u64> = Global::new(0);
 
-/// While a quarter of the ring buffer waits to be read, a payer has this part of its share.
+/// While a quarter of the ring buffer waits to be read, a share is this part of itself.
 const SCARCE: u64 = 32;
+
+/// All slots of a payer have so many shares together: a container with many services, or a user's session, is no flood.
+const SHARES_OF_PAYER: u64 = 8;
 
 /// `BPF_RB_AVAIL_DATA` and `BPF_RB_RING_SIZE` (include/uapi/linux/bpf.h, 5.8).
 const RING_USED: u64 = 0;
@@ -38,9 +41,9 @@ const RING_SIZE: u64 = 1;
 
 /// Whether a path or address of `slot` may be sent; if not, that is counted. Always, where there are no shares.
 ///
-/// The last quarter of the ring buffer is for what nothing else tells: programs, and cgroups. Of the rest each payer has a
-/// share, so that a flood in one takes no room from the others, by however many programs and in however many cgroups
-/// it is made.
+/// The last quarter of the ring buffer is for what nothing else tells: programs, and cgroups. Of the rest each slot has a
+/// share, and each payer some shares, so that a flood in one takes no room from the others, by however many programs and
+/// in however many cgroups it is made.
 #[inline(always)]
 pub fn may_send(slot: u32) -> bool {
     use_share(u64::from(slot)) != 0
@@ -70,14 +73,15 @@ extern "C" fn use_share(slot: u64) -> u64 {
     let Some(record) = record(slot) else {
         return 1;
     };
+    let is_scarce = used > size / 4;
     // SAFETY: the fields lie in the map values.
-    let whole = unsafe {
-        match SHARES.get_ptr_mut((*record).payer) {
-            Some(share) => &raw mut (*share).whole,
-            None => &raw mut (*record).whole,
-        }
-    };
-    if !spend(whole, used > size / 4) {
+    let (own, payer) = unsafe { (&raw mut (*record).whole, (*record).payer) };
+    let may_send = spend(own, is_scarce, 1)
+        && SHARES.get_ptr_mut(payer).is_none_or(|share| {
+            // SAFETY: as above.
+            spend(unsafe { &raw mut (*share).whole }, is_scarce, SHARES_OF_PAYER)
+        });
+    if !may_send {
         lost_of(slot, Loss::OverShare);
         return 0;
     }
@@ -106,21 +110,21 @@ pub extern "C" fn may_tell_cgroup(payer: u64) -> u64 {
             &raw mut (*share).whole,
         )
     };
-    if !spend(whole, used > size / 4) {
+    if !spend(whole, used > size / 4, SHARES_OF_PAYER) {
         lost_elsewhere(Loss::CgroupRingFull);
         return 0;
     }
     1
 }
 
-/// Takes one token of a share that is whole again at that time. Says whether there was one: fewer are, where room is
-/// scarce.
+/// Takes one token of so many `shares`, which are whole again at that time. Says whether there was one: fewer are, where
+/// room is scarce.
 #[inline(always)]
-fn spend(whole: *mut u64, is_scarce: bool) -> bool {
-    let burst = SHARE_BURST.load();
+fn spend(whole: *mut u64, is_scarce: bool, shares: u64) -> bool {
+    let burst = SHARE_BURST.load() * shares;
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let interval = SHARE_INTERVAL.load();
+    let interval = SHARE_INTERVAL.load() / shares;
     // SAFETY: the caller's pointer is into a map value. Volatile, as other CPUs store to it.
     let then = unsafe { whole.read_volatile() }.max(now) + interval;
     let allowed = if is_scarce { burst / SCARCE } else { burst };

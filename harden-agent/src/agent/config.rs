@@ -219,7 +219,7 @@ impl Default for State {
             // nginx takes about 40 KiB for each invocation; it is read and written whole at times, in memory.
             max_per_unit: 16 << 20,
             max_total: 1 << 30,
-            max_units: 2000,
+            max_units: 4096,
         }
     }
 }

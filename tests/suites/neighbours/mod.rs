@@ -31,7 +31,8 @@ use self::{
 /// The most memory that the agent may take, in KiB.
 const MEMORY: u64 = 150 << 10;
 
-/// What programs of which each is another file may send at once, all of them together, and each second.
+/// What a program may send at once, and each second; all programs of a unit together as much as so many.
+const SHARES: u64 = 8;
 const AT_ONCE: u64 = 2000;
 const PER_SECOND: u64 = 100;
 
@@ -180,9 +181,9 @@ fn a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours() -> 
     // Each program is a slot, and more of them ran than the flood has slots.
     assert!(lost.contains_key("slots-exhausted"), "{lost:?}");
     assert!(lost.contains_key("over-share"), "{lost:?}");
-    // One share for all of them, however many there are.
+    // So many shares for all of them, however many there are.
     let names = flooded.names("/flood-");
-    let share = AT_ONCE + PER_SECOND * (flooded.lasted.as_secs() + 1);
+    let share = SHARES * (AT_ONCE + PER_SECOND * (flooded.lasted.as_secs() + 1));
     println!(
         "the flood sent {names} of its names in {:?}; its share is {share}",
         flooded.lasted

@@ -179,9 +179,9 @@ impl State {
     }
 }
 
-/// A user's manager, or a container's, may have this part of the units: who makes them there without end takes no room
-/// from the system's.
-const OF_ONE_MANAGER: usize = 10;
+/// A user's manager, or a container's, may have this part of the units: who makes them there without end leaves as many
+/// to the others.
+const OF_ONE_MANAGER: usize = 2;
 
 /// So many instances of a template have files of their own. Who names one for each customer, device or job has the rest
 /// of them in the template's.
