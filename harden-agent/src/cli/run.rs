@@ -59,17 +59,17 @@ pub struct Run {
     /// Keep task state in a hash, as kernels before 5.13 need it
     #[arg(long, hide = true)]
     pub task_hash: bool,
-    /// Bytes of the ring buffer: a power of two, at least a page
-    #[arg(long, hide = true, value_name = "BYTES")]
+    /// Bytes of the ring buffer: a power of two, and at least a page
+    #[arg(long, value_name = "BYTES")]
     pub ring: Option<u32>,
     /// Programs recorded at one time
-    #[arg(long, hide = true, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     pub slots: Option<u32>,
     /// Paths, sockets and addresses remembered as sent
-    #[arg(long, hide = true, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT")]
     pub once: Option<u32>,
     /// Cgroups observed at one time
-    #[arg(long, hide = true, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT")]
     pub cgroups: Option<u32>,
     /// Tasks whose state is kept, with --task-hash
     #[arg(long, hide = true, value_name = "COUNT")]
