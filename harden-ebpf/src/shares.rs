@@ -79,7 +79,11 @@ extern "C" fn use_share(slot: u64) -> u64 {
     let may_send = spend(own, is_scarce, 1)
         && SHARES.get_ptr_mut(payer).is_none_or(|share| {
             // SAFETY: as above.
-            spend(unsafe { &raw mut (*share).whole }, is_scarce, SHARES_OF_PAYER)
+            spend(
+                unsafe { &raw mut (*share).whole },
+                is_scarce,
+                SHARES_OF_PAYER,
+            )
         });
     if !may_send {
         lost_of(slot, Loss::OverShare);
