@@ -114,7 +114,8 @@ pub extern "C" fn may_tell_cgroup(payer: u64) -> u64 {
             &raw mut (*share).whole,
         )
     };
-    if !spend(whole, used > size / 4, SHARES_OF_PAYER) {
+    // As many as of one slot: each costs as much as several paths.
+    if !spend(whole, used > size / 4, 1) {
         lost_elsewhere(Loss::CgroupRingFull);
         return 0;
     }
