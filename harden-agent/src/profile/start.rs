@@ -26,7 +26,7 @@ pub enum Start {
     Direct,
 }
 
-/// The Firejail `target` as those who did what `observation` tells of start it.
+/// The Firejail `target`, as it is started by the users in `observation`.
 pub(super) fn started(
     target: &Target,
     asked: Option<Start>,

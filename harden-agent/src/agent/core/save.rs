@@ -179,8 +179,8 @@ impl Core {
         self.limits.insert(option, what);
     }
 
-    /// Writes the files whole to which something was added, as long as that does not take long: whoever reads them
-    /// while no agent runs finds one file a unit.
+    /// Writes the files whole to which something was added, as long as that does not take long: a reader finds one file
+    /// for each unit while no agent runs.
     pub fn tidy(&mut self) {
         let began = Instant::now();
         for unit in self.store.added_to() {
