@@ -177,7 +177,7 @@ pub const GUESTS: &[Guest] = &[
     debian("agent_faults", AGENT),
     // What a unit may take of the tables is counted by the kernel side, and the oldest has no task storage for it.
     Guest {
-        tests: "takes_nothing",
+        tests: "a_flood_of_names",
         ..debian("neighbours", ENDS)
     },
     Guest {
