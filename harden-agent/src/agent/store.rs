@@ -379,7 +379,7 @@ impl Store {
             .iter()
             .flat_map(|path| aside::of(path).unwrap_or_default())
         {
-            // It may be somebody's directory. It is in nobody's way.
+            // It may be a directory that an administrator made. Harden never reads it again.
             if let Err(error) = remove(&aside) {
                 let reason = error.to_string();
                 self.notices.push(Notice::Unusable { reason });

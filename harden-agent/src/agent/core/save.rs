@@ -77,7 +77,7 @@ impl Core {
         new.forget_empty();
         new.fold_names();
         let written = match self.store.add(&new) {
-            Ok(true) => Ok(()),
+            Ok(true) => self.keep_within_total(),
             Ok(false) => self.save_whole(new),
             Err(error) => Err(error),
         };
@@ -131,6 +131,8 @@ impl Core {
                     let whole = self.stored(&unit)?;
                     self.write_whole(whole, (size / 2).max(least))?;
                     if self.store.size() >= before {
+                        let what = format!("{unit} could not be made smaller");
+                        self.limited("max_total", what);
                         break;
                     }
                 }
@@ -229,7 +231,7 @@ impl Core {
         for (key, units) in kept {
             if key.as_bytes().ends_with(OF_ALL.as_bytes()) {
                 let most = self.config.state.max_units;
-                self.limited("max_units", format!("there are records of {most} units: what else begins is kept together, as {key}; harden forget makes room"));
+                self.limited("max_units", format!("no room for a record of each unit ({most} of them, half for one manager): what else begins is kept together, as {key}; harden forget makes room"));
             }
             if let Err(error) = self.save(&key, &units) {
                 first.get_or_insert(error);
