@@ -12,6 +12,8 @@ pub struct CgroupRecord {
     pub parent: u64,
     /// When it was made: nanoseconds since boot, time in suspend not counted (`CLOCK_MONOTONIC`).
     pub born: u64,
+    /// The cgroup in whose share of the table this is; itself, if it has a share of its own.
+    pub payer: u64,
     /// Bytes of path.
     pub path_length: u32,
     /// Zero.

@@ -16,6 +16,14 @@ pub const PAYER_LEVEL: u32 = 2;
 /// No cgroup's id. In the tables by payer, the sum over all.
 pub const ALL_PAYERS: u64 = 0;
 
+/// What has come back of what a payer was given, as the agent counts: by [`RETURNED_SLOTS`] and [`RETURNED_NAMES`].
+pub type Returned = [u64; 2];
+
+/// In [`Returned`], of [`ShareRecord::given`].
+pub const RETURNED_SLOTS: usize = 0;
+/// In [`Returned`], of [`ShareRecord::named`].
+pub const RETURNED_NAMES: usize = 1;
+
 /// What one payer has used. Written by the kernel side alone.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,4 +40,9 @@ pub struct ShareRecord {
     pub cgroups: u64,
     /// Cgroups below it that are not observed, as the others need the room.
     pub refused_cgroups: u64,
+    /// Paths of cgroups below it that were kept so far, of [`ALL_PAYERS`] all paths. Those that were forgotten since, the
+    /// agent counts.
+    pub named: u64,
+    /// Paths of cgroups below it that were not kept, as the others need the room.
+    pub unnamed: u64,
 }

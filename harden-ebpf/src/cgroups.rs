@@ -58,14 +58,19 @@ pub fn born(cgroup: Address, path: Address) {
     }
     if CGROUPS.insert(id, [run, payer], 0).is_err() {
         shares::cgroup_is_gone(payer, is_below);
-        return lost(Loss::CgroupsFull);
+        // No unit is known yet that only this cgroup would show.
+        if is_below == 0 {
+            return lost(Loss::CgroupsFull);
+        }
+        shares::no_cgroup(payer);
+        return;
     }
     log_cgroup(id, parent, run);
     scratch::with(SLOT_EXCLUDED, |level| {
         if let Some(scratch) = scratch::at(level) {
             let length = read_path(scratch, path);
-            if KEEP_CGROUP_PATHS.load() != 0 {
-                keep(scratch, id, parent, length);
+            if KEEP_CGROUP_PATHS.load() != 0 && shares::may_have_name(payer, is_below) != 0 {
+                keep(scratch, id, parent, payer, length);
             }
             if is_below == 0 || shares::may_tell_cgroup(payer) != 0 {
                 tell(scratch, kind::CGROUP_BORN, id, parent, length);
@@ -132,11 +137,12 @@ fn read_path(scratch: *mut Scratch, path: Address) -> u32 {
     read as u32 - 1
 }
 
-/// Keeps the path in the map.
+/// Keeps the path in the map. One that cannot be kept is `payer`'s loss, in whose cgroups this is.
 #[inline(always)]
-fn keep(scratch: *mut Scratch, cgroup: u64, parent: u64, path_length: u32) {
+fn keep(scratch: *mut Scratch, cgroup: u64, parent: u64, payer: u64, path_length: u32) {
     if path_length == 0 {
-        return lost(Loss::CgroupNamesFull);
+        shares::no_name(payer);
+        return;
     }
     // SAFETY: the scratch is the caller's own; a whole record fits behind RECORD. Written by member, as
     // the path is there already. The helpers have no preconditions but the pointers.
@@ -147,6 +153,7 @@ fn keep(scratch: *mut Scratch, cgroup: u64, parent: u64, path_length: u32) {
             .cast::<CgroupRecord>();
         (&raw mut (*record).parent).write_unaligned(parent);
         (&raw mut (*record).born).write_unaligned(bpf_ktime_get_ns());
+        (&raw mut (*record).payer).write_unaligned(payer);
         (&raw mut (*record).path_length).write_unaligned(path_length);
         (&raw mut (*record).reserved).write_unaligned(0);
         bpf_map_update_elem(
@@ -157,11 +164,12 @@ fn keep(scratch: *mut Scratch, cgroup: u64, parent: u64, path_length: u32) {
         )
     };
     if kept != 0 {
-        lost(Loss::CgroupNamesFull);
+        shares::no_name(payer);
     }
 }
 
-/// Tells the agent, with the path that is in `scratch`.
+/// Tells the agent, with the path that is in `scratch`. An event without room is counted for all: which run it would have
+/// begun or ended is not known.
 #[inline(always)]
 fn tell(scratch: *mut Scratch, kind: u32, cgroup: u64, parent: u64, path_length: u32) {
     // SAFETY: the scratch is the caller's own; the event and the path behind it fit into `bytes`.

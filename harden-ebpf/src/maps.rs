@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use harden_common::{
-    CgroupRecord, Counts, Loss, Observed, SLOT_INDEX, ShareRecord, SlotKey, SlotRecord,
+    CgroupRecord, Counts, Loss, Observed, Returned, SLOT_INDEX, ShareRecord, SlotKey, SlotRecord,
 };
 
 use crate::{
@@ -40,9 +40,9 @@ pub static CGROUPS: HashMap<u64, Observed, 1024> = HashMap::new();
 #[btf_map]
 pub static SHARES: HashMap<u64, ShareRecord, 1024> = HashMap::new();
 
-/// How many of the slots that a payer was given have come back, as the agent counts.
+/// How much of what a payer was given has come back, as the agent counts.
 #[btf_map]
-pub static RETURNED: HashMap<u64, u64, 1024> = HashMap::new();
+pub static RETURNED: HashMap<u64, Returned, 1024> = HashMap::new();
 
 /// Where the cgroups are that were born below an observed one, or that the agent knows: by id. Not
 /// allocated beforehand: a kilobyte each, and few of them at a time. Before 6.1 the kernel warns of that in

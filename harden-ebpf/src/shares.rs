@@ -6,7 +6,7 @@ use aya_ebpf::{
     Global,
     helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
 };
-use harden_common::{ALL_PAYERS, Loss, ShareRecord};
+use harden_common::{ALL_PAYERS, Loss, RETURNED_NAMES, RETURNED_SLOTS, ShareRecord};
 
 use crate::{
     emit::{lost, lost_elsewhere, lost_of},
@@ -24,6 +24,10 @@ static SHARE_INTERVAL: Global<u64> = Global::new(0);
 /// How many cgroups there is room for.
 #[unsafe(no_mangle)]
 static CGROUP_COUNT: Global<u64> = Global::new(0);
+
+/// How many paths of cgroups there is room for.
+#[unsafe(no_mangle)]
+static CGROUP_PATH_COUNT: Global<u64> = Global::new(0);
 
 /// How many slots there are.
 #[unsafe(no_mangle)]
@@ -154,22 +158,29 @@ pub extern "C" fn may_have_cgroup(payer: u64, is_below: u64) -> u64 {
     if is_below != 0 {
         let own = cgroups(payer);
         if own > 0 && own + cgroups(ALL_PAYERS) >= CGROUP_COUNT.load() {
-            if let Some(share) = share(payer) {
-                // SAFETY: as in `no_slot`.
-                unsafe {
-                    atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
-                        &raw mut (*share).refused_cgroups,
-                        1,
-                    );
-                }
-                lost_elsewhere(Loss::CgroupsFull);
-            }
+            no_cgroup(payer);
             return 0;
         }
         count_cgroup(payer, 1);
     }
     count_cgroup(ALL_PAYERS, 1);
     1
+}
+
+/// Counts a cgroup below `payer` that is not observed: for that payer alone, if it has a record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn no_cgroup(payer: u64) -> u64 {
+    let Some(share) = share(payer) else {
+        lost(Loss::CgroupsFull);
+        return 0;
+    };
+    // SAFETY: as in `no_slot`.
+    unsafe {
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).refused_cgroups, 1);
+    }
+    lost_elsewhere(Loss::CgroupsFull);
+    0
 }
 
 /// One cgroup less is observed, below `payer` if it `is_below`.
@@ -207,6 +218,65 @@ fn cgroups(payer: u64) -> u64 {
     SHARES.get_ptr(payer).map_or(0, |share| unsafe {
         (&raw const (*share).cgroups).read_volatile()
     })
+}
+
+/// Whether the path of one more cgroup may be kept, below `payer` if it `is_below`; it is counted then. Paths outlive their
+/// cgroups until the agent has them: one payer that makes cgroups and removes them would fill the table. As with slots, no
+/// payer may have more than are free.
+///
+/// A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_have_name(payer: u64, is_below: u64) -> u64 {
+    if SHARE_BURST.load() == 0 {
+        return 1;
+    }
+    if is_below != 0 {
+        let own = names(payer);
+        if own > 0 && own + names(ALL_PAYERS) >= CGROUP_PATH_COUNT.load() {
+            no_name(payer);
+            return 0;
+        }
+        count_name(payer);
+    }
+    count_name(ALL_PAYERS);
+    1
+}
+
+/// Counts a cgroup of `payer` whose path is not kept: for that payer alone, if it has a record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn no_name(payer: u64) -> u64 {
+    let Some(share) = share(payer) else {
+        lost(Loss::CgroupNamesFull);
+        return 0;
+    };
+    // SAFETY: as in `no_slot`.
+    unsafe {
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).unnamed, 1);
+    }
+    lost_elsewhere(Loss::CgroupNamesFull);
+    0
+}
+
+#[inline(always)]
+fn count_name(payer: u64) {
+    if let Some(share) = share(payer) {
+        // SAFETY: as in `no_slot`.
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).named, 1);
+        }
+    }
+}
+
+/// How many paths of cgroups below `payer` are kept.
+#[inline(always)]
+fn names(payer: u64) -> u64 {
+    // SAFETY: as in `held`.
+    let named = SHARES.get_ptr(payer).map_or(0, |share| unsafe {
+        (&raw const (*share).named).read_volatile()
+    });
+    named.saturating_sub(returned::<RETURNED_NAMES>(payer))
 }
 
 /// Whether `payer` may have one more slot; if not, that is counted.
@@ -275,6 +345,8 @@ fn share(payer: u64) -> Option<*mut ShareRecord> {
             refused: 0,
             cgroups: 0,
             refused_cgroups: 0,
+            named: 0,
+            unnamed: 0,
         };
         // Another CPU may be first.
         let _ = SHARES.insert(payer, none, BPF_NOEXIST);
@@ -285,18 +357,21 @@ fn share(payer: u64) -> Option<*mut ShareRecord> {
 /// How many slots `payer` has.
 #[inline(always)]
 fn held(payer: u64) -> u64 {
-    // SAFETY: pointers into the maps, to words. Volatile, as other CPUs store to them.
-    unsafe {
-        let given = match SHARES.get_ptr(payer) {
-            Some(share) => (&raw const (*share).given).read_volatile(),
-            None => return 0,
-        };
-        let returned = RETURNED
-            .get_ptr(payer)
-            .map_or(0, |returned| returned.read_volatile());
-        // Their counting is behind by moments.
-        given.saturating_sub(returned)
-    }
+    // SAFETY: a pointer into the map, to a word. Volatile, as other CPUs store to it.
+    let given = SHARES.get_ptr(payer).map_or(0, |share| unsafe {
+        (&raw const (*share).given).read_volatile()
+    });
+    // Their counting is behind by moments.
+    given.saturating_sub(returned::<RETURNED_SLOTS>(payer))
+}
+
+/// How much has come back from `payer`.
+#[inline(always)]
+fn returned<const WHAT: usize>(payer: u64) -> u64 {
+    // SAFETY: a pointer into the map, to two words. Volatile, as the agent stores to it.
+    RETURNED.get_ptr(payer).map_or(0, |returned| unsafe {
+        (&raw const (*returned)[WHAT]).read_volatile()
+    })
 }
 
 /// How many slots all have.

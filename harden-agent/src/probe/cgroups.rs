@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, mem::offset_of, time::Instant};
 
 use aya::maps::{HashMap, MapError};
-use harden_common::{CGROUP_PATH_MAX, CgroupRecord, OBSERVED_RUN, Observed};
+use harden_common::{ALL_PAYERS, CGROUP_PATH_MAX, CgroupRecord, OBSERVED_RUN, Observed};
 
 use super::{Probe, ProbeError, handle::grace_period};
 
@@ -155,6 +155,20 @@ impl Probe {
         }
     }
 
+    /// How many paths are kept of cgroups below each payer; those of the payers themselves are under
+    /// [`harden_common::ALL_PAYERS`].
+    pub(super) fn names_held(&self) -> Result<BTreeMap<u64, u64>, ProbeError> {
+        let paths: HashMap<_, u64, Record> = HashMap::try_from(self.maps.get("CGROUP_PATHS")?)?;
+        let mut held = BTreeMap::new();
+        for entry in paths.iter() {
+            let (cgroup, record) = entry?;
+            let payer = word(&record, offset_of!(CgroupRecord, payer));
+            let payer = if payer == cgroup { ALL_PAYERS } else { payer };
+            *held.entry(payer).or_default() += 1;
+        }
+        Ok(held)
+    }
+
     /// Says where a cgroup is whose birth nobody saw; leaves one alone whose birth was seen.
     ///
     /// # Errors
@@ -177,6 +191,7 @@ impl Probe {
     /// # Errors
     /// [`ProbeError`] if the table cannot be written.
     pub fn forget_cgroup(&mut self, cgroup: u64) -> Result<(), ProbeError> {
+        self.has_forgotten = true;
         let mut paths: HashMap<_, u64, Record> =
             HashMap::try_from(self.maps.get_mut("CGROUP_PATHS")?)?;
         Ok(unless_absent(paths.remove(&cgroup))?)
@@ -206,27 +221,26 @@ fn record(parent: u64, path: &[u8]) -> Record {
     record
 }
 
+fn word(record: &Record, at: usize) -> u64 {
+    let bytes = record.get(at..).and_then(|rest| rest.first_chunk());
+    bytes.copied().map_or(0, u64::from_ne_bytes)
+}
+
 fn parse(record: &Record) -> CgroupPath {
-    let word = |at: usize| {
-        let bytes = record.get(at..).and_then(|rest| rest.first_chunk());
-        bytes.copied().map_or(0, u64::from_ne_bytes)
-    };
     let length = offset_of!(CgroupRecord, path_length);
     let length = record[length..].first_chunk().copied();
     let length = length.map_or(0, u32::from_ne_bytes) as usize;
     let path = &record[offset_of!(CgroupRecord, path)..];
     CgroupPath {
-        parent: word(offset_of!(CgroupRecord, parent)),
-        born: word(offset_of!(CgroupRecord, born)),
+        parent: word(record, offset_of!(CgroupRecord, parent)),
+        born: word(record, offset_of!(CgroupRecord, born)),
         path: path[..length.min(path.len())].to_vec(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use harden_common::CGROUP_PATH_MAX;
-
-    use super::{CgroupPath, parse, record};
+    use super::*;
 
     #[test]
     fn what_is_written_is_read() {
@@ -247,7 +261,8 @@ mod tests {
     #[test]
     fn a_length_beyond_the_record_is_no_panic() {
         let mut bytes = record(1, b"/a");
-        bytes[16..20].fill(0xff);
+        let length = offset_of!(CgroupRecord, path_length);
+        bytes[length..length + 4].fill(0xff);
         assert_eq!(parse(&bytes).path.len(), CGROUP_PATH_MAX);
     }
 }

@@ -40,6 +40,8 @@ pub struct Probe {
     pub(super) unfinished: Vec<u32>,
     /// What is to be counted once the slots that were retired are free.
     pub(super) shares: Shares,
+    /// Whether paths of cgroups were forgotten since they were counted: at first, perhaps by another process.
+    pub(super) has_forgotten: bool,
     /// What earlier processes took and did not write.
     unwritten: u64,
     /// When another run began in a cgroup, unless that is long ago.
@@ -105,6 +107,7 @@ impl Probe {
             hooks,
             unfinished: Vec::new(),
             shares: Shares::default(),
+            has_forgotten: true,
             unwritten,
             begun: HashMap::new(),
             log,

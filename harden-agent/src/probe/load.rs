@@ -251,6 +251,8 @@ impl Loaded {
         loader.override_global("SLOT_COUNT", &slots, true);
         let cgroups = u64::from(sizes.cgroups);
         loader.override_global("CGROUP_COUNT", &cgroups, true);
+        let paths = u64::from(sizes.cgroup_paths);
+        loader.override_global("CGROUP_PATH_COUNT", &paths, true);
         loader.override_global(
             "NOAUDIT_CALLERS",
             kernel.noaudit_callers.as_flattened(),

@@ -7,7 +7,9 @@ use aya::{
     Ebpf,
     maps::{Map, MapData, MapType},
 };
-use harden_common::{CgroupRecord, Counts, Loss, Observed, ShareRecord, SlotKey, SlotRecord};
+use harden_common::{
+    CgroupRecord, Counts, Loss, Observed, Returned, ShareRecord, SlotKey, SlotRecord,
+};
 
 use super::{
     ProbeError, Sizes,
@@ -65,7 +67,7 @@ pub const LAYOUTS: [Layout; 11] = [
         name: "RETURNED",
         kind: MapType::Hash,
         key: size_of::<u64>(),
-        value: size_of::<u64>(),
+        value: size_of::<Returned>(),
         entries: Sizes::payers,
     },
     Layout {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aya::maps::{HashMap, MapError};
-use harden_common::{ALL_PAYERS, Loss, ShareRecord};
+use aya::maps::{HashMap, MapData, MapError};
+use harden_common::{ALL_PAYERS, Loss, RETURNED_NAMES, RETURNED_SLOTS, Returned, ShareRecord};
 
 use super::{Probe, ProbeError, cgroups::unless_absent};
 
@@ -19,12 +19,21 @@ pub(super) struct Shares {
     gone: Vec<u64>,
 }
 
+/// What has come back of what was `given`, where there is no more than `held`, so much for each payer.
+///
+/// `given` is to be older than `held`: what is given out between counts as held once too often until this is done again,
+/// and never as free.
+fn returned(given: u64, payer: u64, held: &BTreeMap<u64, u64>) -> u64 {
+    let held = match payer {
+        ALL_PAYERS => held.values().sum(),
+        _ => held.get(&payer).copied().unwrap_or(0),
+    };
+    given.saturating_sub(held)
+}
+
 impl Shares {
     /// What is so once there are no slots but those of `held`, so many for each payer: of the slots that were `given`,
     /// those that are not among them have come back. Payers that hold none are gone, where they are not `there`.
-    ///
-    /// `given` is to be older than `held`: what is given out between counts as held once too often until this is done
-    /// again, and never as free.
     fn of(
         given: &BTreeMap<u64, u64>,
         held: &BTreeMap<u64, u64>,
@@ -32,14 +41,11 @@ impl Shares {
     ) -> Self {
         let mut shares = Self::default();
         for (payer, given) in given {
-            let held = match *payer {
-                ALL_PAYERS => held.values().sum(),
-                _ => held.get(payer).copied().unwrap_or(0),
-            };
-            if held == 0 && *payer != ALL_PAYERS && !is_there(*payer) {
-                shares.gone.push(*payer);
+            if *payer == ALL_PAYERS || held.contains_key(payer) || is_there(*payer) {
+                let returned = returned(*given, *payer, held);
+                shares.returned.insert(*payer, returned);
             } else {
-                shares.returned.insert(*payer, given.saturating_sub(held));
+                shares.gone.push(*payer);
             }
         }
         shares
@@ -47,7 +53,8 @@ impl Shares {
 }
 
 impl Probe {
-    /// How many programs of each payer got no slot, and how many cgroups below it are not observed, by the kind of loss.
+    /// How many programs of each payer got no slot, how many cgroups below it are not observed, and of how many the paths
+    /// were not kept, by the kind of loss.
     ///
     /// # Errors
     /// [`ProbeError`] if the table cannot be read.
@@ -57,6 +64,7 @@ impl Probe {
             let kinds = [
                 (Loss::SlotsExhausted, share.refused),
                 (Loss::CgroupsFull, share.refused_cgroups),
+                (Loss::CgroupNamesFull, share.unnamed),
             ];
             for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
                 let name = Loss::ALL[kind as usize].1;
@@ -75,13 +83,26 @@ impl Probe {
     fn shares(&self) -> Result<BTreeMap<u64, ShareRecord>, ProbeError> {
         let shares: HashMap<_, u64, Record> = HashMap::try_from(self.maps.get("SHARES")?)?;
         let shares = shares.iter().map(|entry| {
-            let (payer, [whole, given, refused, cgroups, refused_cgroups]) = entry?;
+            let (
+                payer,
+                [
+                    whole,
+                    given,
+                    refused,
+                    cgroups,
+                    refused_cgroups,
+                    named,
+                    unnamed,
+                ],
+            ) = entry?;
             let share = ShareRecord {
                 whole,
                 given,
                 refused,
                 cgroups,
                 refused_cgroups,
+                named,
+                unnamed,
             };
             Ok((payer, share))
         });
@@ -102,12 +123,9 @@ impl Probe {
     /// They are free.
     pub(super) fn count_returned(&mut self) -> Result<(), ProbeError> {
         let Shares { returned, gone } = std::mem::take(&mut self.shares);
-        let mut counts: HashMap<_, u64, u64> = HashMap::try_from(self.maps.get_mut("RETURNED")?)?;
-        for (payer, count) in returned {
-            if counts.get(&payer, 0).unwrap_or(0) != count {
-                counts.insert(payer, count, 0)?;
-            }
-        }
+        self.write_returned(RETURNED_SLOTS, &returned)?;
+        self.count_names()?;
+        let mut counts = self.returned_mut()?;
         for payer in &gone {
             unless_absent(counts.remove(payer))?;
         }
@@ -116,6 +134,43 @@ impl Probe {
             unless_absent(shares.remove(payer))?;
         }
         Ok(())
+    }
+}
+
+impl Probe {
+    /// Counts the paths of cgroups that were forgotten since the last time.
+    fn count_names(&mut self) -> Result<(), ProbeError> {
+        if !std::mem::take(&mut self.has_forgotten) {
+            return Ok(());
+        }
+        let named = self.shares()?;
+        let held = self.names_held()?;
+        let returned = named.into_iter().map(|(payer, share)| {
+            let returned = returned(share.named, payer, &held);
+            (payer, returned)
+        });
+        let returned = returned.collect();
+        self.write_returned(RETURNED_NAMES, &returned)
+    }
+
+    fn write_returned(
+        &mut self,
+        what: usize,
+        returned: &BTreeMap<u64, u64>,
+    ) -> Result<(), ProbeError> {
+        let mut counts = self.returned_mut()?;
+        for (payer, count) in returned {
+            let mut all = counts.get(payer, 0).unwrap_or_default();
+            if all[what] != *count {
+                all[what] = *count;
+                counts.insert(payer, all, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn returned_mut(&mut self) -> Result<HashMap<&mut MapData, u64, Returned>, ProbeError> {
+        Ok(HashMap::try_from(self.maps.get_mut("RETURNED")?)?)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Which units are observed, and under which names.
 
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{collections::BTreeSet, fs, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::{Observation, Operation, Text};
 use harden_tests::{
-    Agent, Machine, Setup, harden,
+    Agent, Machine, Setup,
+    deeds::Workshop,
+    harden, met,
     observed::{self, assert_same},
     scaled,
 };
@@ -498,6 +500,49 @@ fn below_a_unit_that_is_left_alone_others_are_observed() -> Result<()> {
     machine.run(&["systemctl", "stop", "user@0.service"])?;
     agent.until(|agent| {
         ensure!(agent.status()?.slots_used == 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_unit_in_a_slice_that_is_made_while_the_agent_starts_is_seen() -> Result<()> {
+    if !met(
+        "a_unit_in_a_slice_that_is_made_while_the_agent_starts_is_seen",
+        &[],
+    ) {
+        return Ok(());
+    }
+    let (done, is_done) = mpsc::channel();
+    let slices = thread::spawn(move || -> Result<Vec<Workshop>> {
+        let mut slices = Vec::new();
+        while is_done.try_recv().is_err() {
+            slices.push(Workshop::new()?);
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(slices)
+    });
+    let mut agent = Agent::start(&Setup {
+        include: &["early-*"],
+        ..Setup::default()
+    })?;
+    done.send(())?;
+    let slices = slices.join().expect("no panic")?;
+    let mut started = BTreeSet::new();
+    for (number, slice) in slices.iter().enumerate() {
+        let name = format!("early-{number}.service");
+        slice.run(&name, 0, 1, Duration::ZERO)?;
+        started.insert(name);
+    }
+    println!("{} slices", started.len());
+    assert!(started.len() > 10, "{started:?}");
+    agent.until(|agent| {
+        let units = agent.units()?;
+        let seen: BTreeSet<String> = units.iter().map(|unit| unit.unit.to_string()).collect();
+        ensure!(
+            seen == started,
+            "{:?}",
+            started.difference(&seen).collect::<Vec<_>>()
+        );
         Ok(())
     })
 }

@@ -299,6 +299,7 @@ fn beside(script: &str, kernel: &str) -> Result<Flooded> {
         whole += usize::from(is_marked_or_whole(&observation, &workshop, *first)?);
     }
     println!("{whole} of {} neighbours are whole", neighbours.len());
+    println!("lost in all: {:?}", agent.status()?.losses);
     // Where the agent is many times as slow as the flood, a neighbour may lose some of its facts; it is marked then.
     let wanted = if is_emulated() {
         neighbours.len() * 9 / 10

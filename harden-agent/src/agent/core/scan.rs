@@ -40,13 +40,30 @@ impl Found {
 
 impl Core {
     /// Looks at every cgroup: those that are wanted are observed when this returns, and no others.
+    ///
+    /// The kernel side sees a birth only below a cgroup that is observed. What is born after the tree was read, below one
+    /// that is not yet, is found when it is read again; that ends when all that is found is observed.
     pub(super) fn scan(&mut self) -> Result<(), CoreError> {
-        let tree = Tree::read()?.found;
+        let mut looked_at = BTreeSet::new();
+        loop {
+            let mut tree = Tree::read()?.found;
+            tree.retain(|found| looked_at.insert(found.id));
+            if self.begin_all(&tree)? == 0 {
+                break;
+            }
+        }
+        // One may have been removed since the tree was read.
+        self.leave_removed()?;
+        self.leave_unwanted()
+    }
+
+    /// Has those of the cgroups observed that are wanted and are not observed. Returns how many these were.
+    fn begin_all(&mut self, tree: &[Found]) -> Result<usize, CoreError> {
         let observed = self.probe.observed()?;
         let known = self.probe.cgroup_paths()?;
         let run = self.state.last_run_of_all().max(FIRST_RUN);
         let mut begin = Vec::new();
-        for found in &tree {
+        for found in tree {
             if !self.is_wanted(&found.path) {
                 self.pass_by(found.id, observed.get(&found.id).copied(), &found.path);
                 continue;
@@ -67,9 +84,7 @@ impl Core {
             }
         }
         self.probe.observe_all(&begin)?;
-        // One may have been removed since the tree was read.
-        self.leave_removed()?;
-        self.leave_unwanted()
+        Ok(begin.len())
     }
 
     /// Has cgroups observed no more that are not there: the kernel side takes each out when it is removed, but that
