@@ -52,6 +52,16 @@ pub enum CoreError {
     /// Something of the operating system.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
+    /// More cgroups are to be observed than the kernel side's table has room for.
+    #[error(
+        "{there} cgroups are to be observed, and kernel.cgroups = {room} has no room for them: raise it, or observe fewer units with units.include"
+    )]
+    TooManyCgroups {
+        /// So many.
+        there: usize,
+        /// For so many there is room.
+        room: u32,
+    },
 }
 
 /// The core.

@@ -62,7 +62,7 @@ impl Core {
         let observed = self.probe.observed()?;
         let known = self.probe.cgroup_paths()?;
         let run = self.state.last_run_of_all().max(FIRST_RUN);
-        let mut begin = Vec::new();
+        let (mut begin, mut unnamed) = (Vec::new(), Vec::new());
         for found in tree {
             if !self.is_wanted(&found.path) {
                 self.pass_by(found.id, observed.get(&found.id).copied(), &found.path);
@@ -71,8 +71,7 @@ impl Core {
             let born = known.get(&found.id).map_or(0, |path| path.born);
             self.cgroup(found.id, found.parent, born, &found.path);
             if !known.contains_key(&found.id) {
-                self.probe
-                    .name_cgroup(found.id, found.parent, &found.path)?;
+                unnamed.push(found);
             }
             match observed.get(&found.id) {
                 // An agent that was killed may have learnt of its birth, and no more.
@@ -82,6 +81,15 @@ impl Core {
                 }
                 None => begin.push(found.observe(run)),
             }
+        }
+        let there = observed.len() + begin.len();
+        let room = self.sizes.cgroups;
+        if there > room as usize {
+            return Err(CoreError::TooManyCgroups { there, room });
+        }
+        for found in unnamed {
+            self.probe
+                .name_cgroup(found.id, found.parent, &found.path)?;
         }
         self.probe.observe_all(&begin)?;
         Ok(begin.len())

@@ -158,6 +158,8 @@ impl Core {
             now + SWEEP
         };
         let gone = self.state.gone_cgroups();
+        // A payer that has no slots is taken out at once, with what it lost.
+        self.take_refused()?;
         let slots = self.probe.retire()?;
         if slots.is_empty() {
             self.bare.extend(gone);
