@@ -3,31 +3,34 @@
 
 mod ask;
 mod forget;
+mod health;
 mod losses;
+mod retirement;
 mod runs;
 mod save;
+mod saving;
 mod scan;
 mod serve;
 mod slots;
+mod unwanted;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    io,
-    time::Instant,
-};
+use std::{collections::BTreeSet, io};
 
 use harden_common::{CgroupEvent, RUN_PASSES, SLOT_EXCLUDED, kind};
 use jiff::Timestamp;
 
-use self::ask::Questions;
 pub use self::slots::Retired;
+use self::{
+    ask::Questions, health::Health, losses::Reported, retirement::Retirement, runs::Windows,
+    saving::Saving, serve::Summaries, unwanted::Unwanted,
+};
 use super::{
     config::Config,
     journal::{Journal, JournalError, Record},
     memory,
-    request::{KernelSide, UnitSummary, Watcher},
+    request::{KernelSide, Watcher},
     state::State,
-    store::{Store, StoreError, Version},
+    store::{Store, StoreError},
 };
 use crate::{
     collect::{self, Event},
@@ -73,53 +76,18 @@ pub struct Core {
     state: State,
     journal: Journal,
     store: Store,
-    /// What does not work at this moment, by what it is about.
-    faults: BTreeMap<&'static str, String>,
-    /// What limits of `[state]` have had an effect, by option.
-    limits: BTreeMap<&'static str, String>,
-    /// Units whose records had no room for all of them.
-    shrunk: BTreeSet<Text>,
-    /// The figures of units as they are on disk, of those that were asked for.
-    summaries: BTreeMap<Text, (Version, UnitSummary)>,
-    /// So many records are in memory alone, at least.
-    unwritten: u64,
-    /// The journal lacks something that is nowhere else on disk.
-    is_behind: bool,
-    /// That is to be tried again at once.
-    retry: bool,
-    /// Cgroups that were born into observation and are not wanted.
-    unwanted: Vec<u64>,
-    /// And those of them that are the agent's.
-    own_cgroups: Vec<u64>,
-    /// Units about which systemd is to be asked.
+    health: Health,
+    saving: Saving,
+    losses: Reported,
+    retirement: Retirement,
+    unwanted: Unwanted,
     questions: Questions,
-    /// How many cgroups went since slots were last looked for.
-    gone: u32,
-    /// When slots are looked for again.
-    retire_at: Instant,
-    /// When those of runs that are over can be freed.
-    settled_at: Instant,
-    /// Cgroups that are gone and of which no slot can come to light any more.
-    bare: BTreeSet<u64>,
-    /// Runs may have ended since that was last looked at.
-    is_unsettled: bool,
-    /// Units that are being written, one after the other.
-    saving: VecDeque<Text>,
-    /// Once these are, the journal's older files go.
-    folding: Option<save::Folding>,
-    /// The agent's own cgroup.
-    own: Vec<u8>,
+    summaries: Summaries,
+    rest: Rest,
+    windows: Windows,
     watchers: Vec<Watcher>,
     started: Timestamp,
     events: u64,
-    unparsed: u64,
-    told: losses::Told,
-    compacted: Instant,
-    rested: Rested,
-    /// The journal's bytes when it was begun: more is not in the files of units.
-    folded: u64,
-    cut: Instant,
-    swept: Instant,
 }
 
 impl Core {
@@ -150,34 +118,18 @@ impl Core {
             state,
             journal,
             store,
-            faults: BTreeMap::new(),
-            limits: BTreeMap::new(),
-            shrunk: BTreeSet::new(),
-            summaries: BTreeMap::new(),
-            unwritten: 0,
-            is_behind: false,
-            retry: false,
-            unwanted: Vec::new(),
-            own_cgroups: Vec::new(),
+            health: Health::default(),
+            saving: Saving::default(),
+            losses: Reported::default(),
+            retirement: Retirement::default(),
+            unwanted: Unwanted::new(scan::own_cgroup()?),
             questions: Questions::default(),
-            gone: 0,
-            retire_at: Instant::now(),
-            settled_at: Instant::now(),
-            bare: BTreeSet::new(),
-            is_unsettled: true,
-            saving: VecDeque::new(),
-            folding: None,
-            own: scan::own_cgroup()?,
+            summaries: Summaries::default(),
+            rest: Rest::default(),
+            windows: Windows::default(),
             watchers: Vec::new(),
             started: Timestamp::now(),
             events: 0,
-            unparsed: 0,
-            told: losses::Told::default(),
-            compacted: Instant::now(),
-            rested: Rested::default(),
-            folded: 0,
-            cut: Instant::now(),
-            swept: Instant::now(),
         };
         core.forget_rest();
         core.say_store();
@@ -224,15 +176,15 @@ impl Core {
             }
             Some(Event::Cgroup(event, _)) => {
                 let (cgroup, time) = (event.cgroup, event.header.time);
-                self.gone += 1;
+                self.retirement.count_gone();
                 if self.state.has_cgroup(cgroup) {
                     self.record(Record::Gone { cgroup, time });
-                    self.retire_at = Instant::now();
+                    self.retirement.at_once();
                     self.questions.gone(&self.state, cgroup);
                 }
             }
             Some(_) => self.fact(item),
-            None => self.unparsed += 1,
+            None => self.losses.unparsed += 1,
         }
     }
 
@@ -270,9 +222,9 @@ impl Core {
     fn born(&mut self, event: &CgroupEvent, path: &[u8]) {
         if self.is_wanted(path) {
             self.cgroup(event.cgroup, event.parent, event.header.time, path);
-            self.pass_on(event.cgroup, 0, path);
+            self.unwanted.pass_on(event.cgroup, 0, path);
         } else {
-            self.pass_by(event.cgroup, Some(0), path);
+            self.unwanted.pass_by(event.cgroup, Some(0), path);
         }
     }
 
@@ -284,30 +236,11 @@ impl Core {
         self.state.apply(record);
     }
 
-    /// Says that something does not work; recording goes on meanwhile.
-    fn fails(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
-        let text = chain(error);
-        match self.faults.insert(what, text.clone()) {
-            None => tracing::error!("{what}: {text}; recording goes on in memory"),
-            // One line for a disk that is full, not one for each file that does not fit on it.
-            Some(before) if before != text => tracing::debug!("{what}: {text}"),
-            Some(_) => {}
-        }
-    }
-
-    /// Says that it works again.
-    fn works(&mut self, what: &'static str) {
-        if self.faults.remove(what).is_some() {
-            tracing::info!("{what}: works again, and what was kept in memory is written");
-        }
-    }
-
     /// The kernel side is told how much would be lost with this process.
     fn keep_unwritten(&mut self, records: u64) {
-        if records == self.unwritten {
+        if !self.saving.keeps_in_memory(records) {
             return;
         }
-        self.unwritten = records;
         if let Err(error) = self.probe.set_unwritten(records) {
             tracing::debug!("{}", chain(&error));
         }
@@ -315,11 +248,9 @@ impl Core {
 
     /// Something is in memory alone.
     fn journal_fails(&mut self, error: &JournalError) {
-        // A file that is gone can be made again at once. A full disk will be full for a while.
-        self.retry |= !self.is_behind;
-        self.is_behind = true;
-        self.keep_unwritten(self.unwritten + 1);
-        self.fails("journal", error);
+        self.saving.falls_behind();
+        self.keep_unwritten(self.saving.unwritten() + 1);
+        self.health.fails("journal", error);
     }
 
     /// What has to be done once a second.
@@ -332,26 +263,16 @@ impl Core {
         self.questions.repeat(&self.state);
         self.settle()?;
         self.catch_up()?;
-        let is_due = self.compacted.elapsed() >= self.config.state.compact_every;
-        if is_due || self.journal.size() > JOURNAL_LIMIT {
+        if self.saving.is_due(self.config.state.compact_every)
+            || self.journal.size() > JOURNAL_LIMIT
+        {
             self.compact()?;
         }
         self.cut_window()?;
-        self.rest();
-        Ok(())
-    }
-
-    /// Gives memory back once nothing has happened for a while.
-    fn rest(&mut self) {
-        if self.events != self.rested.events {
-            let events = self.events;
-            self.rested = Rested { events, rounds: 0 };
-        } else if self.rested.rounds <= QUIET {
-            self.rested.rounds += 1;
-            if self.rested.rounds == QUIET {
-                memory::give_back();
-            }
+        if self.rest.begins(self.events) {
+            memory::give_back();
         }
+        Ok(())
     }
 
     /// Has facts written once many are only in memory, where each takes a kilobyte or two: hundreds of units that
@@ -360,18 +281,21 @@ impl Core {
     /// # Errors
     /// [`CoreError`] if the kernel side cannot be used any more.
     pub fn relieve(&mut self) -> Result<(), CoreError> {
-        let is_ill = self.is_behind || self.faults.contains_key("state directory");
-        if self.state.held() > HELD_LIMIT && !is_ill {
+        if self.state.held() > HELD_LIMIT && !self.is_ill() {
             self.compact()?;
         }
         Ok(())
     }
 
+    /// Whether something that was recorded cannot be written.
+    fn is_ill(&self) -> bool {
+        self.saving.is_behind() || !self.health.can_store()
+    }
+
     /// Has what was born into observation and is not wanted observed no more.
     fn leave_unwanted(&mut self) -> Result<(), CoreError> {
-        let own = std::mem::take(&mut self.own_cgroups);
+        let (unwanted, own) = self.unwanted.take();
         self.probe.unobserve(&own)?;
-        let unwanted = std::mem::take(&mut self.unwanted);
         if !unwanted.is_empty() {
             let observed = self.probe.observed()?;
             let passes = |id: &u64| Some((*id, observed.get(id)? | RUN_PASSES));
@@ -379,7 +303,7 @@ impl Core {
             self.probe.set_runs(&runs)?;
         }
         if !own.is_empty() || !unwanted.is_empty() {
-            self.retire_later();
+            self.retirement.later();
         }
         for cgroup in unwanted.into_iter().chain(own) {
             if !self.state.has_cgroup(cgroup) {
@@ -411,10 +335,22 @@ impl Core {
 
 /// For how long nothing has happened.
 #[derive(Default)]
-struct Rested {
+struct Rest {
     /// The events up to then.
     events: u64,
     rounds: u32,
+}
+
+impl Rest {
+    /// Says, once, that nothing has happened for a while: no more than these `events`.
+    fn begins(&mut self, events: u64) -> bool {
+        if events != self.events {
+            *self = Self { events, rounds: 0 };
+            return false;
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        self.rounds == QUIET
+    }
 }
 
 /// After so many rounds the agent rests.

@@ -160,7 +160,7 @@ impl Probe {
     pub(super) fn names_held(&self) -> Result<BTreeMap<u64, u64>, ProbeError> {
         let paths: HashMap<_, u64, Record> = HashMap::try_from(self.maps.get("CGROUP_PATHS")?)?;
         let mut held = BTreeMap::new();
-        for entry in paths.iter() {
+        for entry in &paths {
             let (cgroup, record) = entry?;
             let payer = word(&record, offset_of!(CgroupRecord, payer));
             let payer = if payer == cgroup { ALL_PAYERS } else { payer };

@@ -40,8 +40,7 @@ impl Core {
             }
             let removed = self.store.forget(unit);
             self.say_store();
-            self.limits.clear();
-            self.shrunk.clear();
+            self.health.forget_limits();
             if let Err(error) = removed {
                 // The next start tries again, and until then its file is there.
                 self.state.name(unit.clone());
@@ -68,8 +67,8 @@ impl Core {
             return Err(ForgetError::Refused(reason));
         }
         // What is in memory alone would come back.
-        if let Some((what, text)) = self.faults.iter().next() {
-            let reason = format!("the agent cannot write at this moment: {what}: {text}");
+        if let Some(error) = self.health.errors().next() {
+            let reason = format!("the agent cannot write at this moment: {error}");
             return Err(ForgetError::Refused(reason));
         }
         let known = self.units();
@@ -118,7 +117,7 @@ impl Core {
             run: self.state.last_run(),
             is_over: false,
         });
-        self.saving.retain(|waiting| waiting != unit);
+        self.saving.forget(unit);
         Ok(())
     }
 

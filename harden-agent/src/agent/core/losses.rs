@@ -20,16 +20,21 @@ const RING_FULL: &str = "-ring-full";
 
 /// What was said of losses.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<Word, (u64, Instant)>);
+pub(super) struct Reported {
+    /// How many of a kind, and when.
+    said: BTreeMap<Word, (u64, Instant)>,
+    /// Events that this agent does not understand.
+    pub unparsed: u64,
+}
 
-impl Told {
+impl Reported {
     /// How many of a kind are to be told now, if any: of `count` in all, `before` of them an earlier process's.
     fn due(&mut self, kind: &Word, count: u64, before: u64, now: Instant) -> Option<u64> {
-        let said = self.0.get(kind);
+        let said = self.said.get(kind);
         let is_due = said.is_none_or(|(_, when)| now.duration_since(*when) >= PAUSE);
         let told = said.map_or(before, |(told, _)| *told);
         (count > told && is_due).then(|| {
-            self.0.insert(kind.clone(), (count, now));
+            self.said.insert(kind.clone(), (count, now));
             count - told
         })
     }
@@ -42,8 +47,9 @@ impl Core {
             mut unowned,
         } = self.probe.losses()?;
         for losses in [&mut all, &mut unowned] {
-            if self.unparsed > 0 {
-                losses.insert("unparsed-event".to_owned(), self.unparsed);
+            let unparsed = self.losses.unparsed;
+            if unparsed > 0 {
+                losses.insert("unparsed-event".to_owned(), unparsed);
             }
         }
         let (losses, unowned) = (words(all), words(unowned));
@@ -52,7 +58,7 @@ impl Core {
         let mut due = Vec::new();
         for (kind, count) in &losses {
             let before = known.get(kind).copied().unwrap_or(0);
-            let new = self.told.due(kind, *count, before, now);
+            let new = self.losses.due(kind, *count, before, now);
             due.extend(new.map(|new| (kind.clone(), new)));
         }
         if losses != *known {
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_said_at_once_and_then_now_and_then() {
-        let mut told = Told::default();
+        let mut told = Reported::default();
         let kind = Word::new("path-ring-full").unwrap();
         let begin = Instant::now();
         // What an earlier process has said.

@@ -1,6 +1,6 @@
 //! Marked runs and windows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harden_common::RUN_PASSES;
 
@@ -10,6 +10,30 @@ use crate::{
     observation::{RunKind, Text, Word},
     probe::Events,
 };
+
+/// When what goes on was last cut into windows.
+pub(super) struct Windows {
+    cut: Instant,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            cut: Instant::now(),
+        }
+    }
+}
+
+impl Windows {
+    /// Whether a window of this length is over; then another begins.
+    fn is_over(&mut self, length: Duration) -> bool {
+        let is_over = self.cut.elapsed() >= length;
+        if is_over {
+            self.cut = Instant::now();
+        }
+        is_over
+    }
+}
 
 impl Core {
     /// Begins a run of `unit`, or of all units: calls count for it from the moment this returns. Without a
@@ -36,13 +60,10 @@ impl Core {
 
     /// Cuts what goes on into windows, once it is time.
     pub(super) fn cut_window(&mut self) -> Result<(), CoreError> {
-        let Some(window) = self.config.runs.window else {
-            return Ok(());
-        };
-        if self.cut.elapsed() < window {
+        let window = self.config.runs.window;
+        if !window.is_some_and(|window| self.windows.is_over(window)) {
             return Ok(());
         }
-        self.cut = Instant::now();
         let id = word(&uuid::Uuid::new_v4().to_string());
         let mut marked = self.units();
         marked.retain(|unit| self.state.is_marked(unit));
@@ -89,7 +110,7 @@ impl Core {
             }
         }
         self.probe.set_runs(&runs)?;
-        self.retire_later();
+        self.retirement.later();
         let present = observed.values().map(|run| run & !RUN_PASSES).collect();
         self.state.forget_windows(&present);
         units.sort();

@@ -5,27 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Core, CoreError};
+use super::{Core, CoreError, health::STATE_DIRECTORY};
 use crate::{
     agent::{journal::JournalError, memory, store::StoreError},
     collect::unit::OF_ALL,
     observation::{Join as _, Observation, SCHEMA, Text},
 };
 
-/// How often it is tried to write what could not be written.
-const RETRY: Duration = Duration::from_secs(5);
-
 /// So many bytes each unit may take, however many there are.
 const LEAST: u64 = 64 << 10;
 
 /// How long files are written whole at the end.
 const TIDY: Duration = Duration::from_secs(10);
-
-/// A journal was begun, and what the older ones have is being written.
-pub(super) struct Folding {
-    /// All of it was, so far.
-    is_whole: bool,
-}
 
 impl Core {
     /// What is known of `unit`, on disk and in memory.
@@ -113,7 +104,7 @@ impl Core {
         whole.fold_names();
         whole.forget_folded();
         if whole.shrink(limit) {
-            self.was_shrunk(&whole.name);
+            self.health.was_shrunk(&whole.name);
         }
         self.store.save(&whole)
     }
@@ -132,12 +123,12 @@ impl Core {
                     self.write_whole(whole, (size / 2).max(least))?;
                     if self.store.size() >= before {
                         let what = format!("{unit} could not be made smaller");
-                        self.limited("max_total", what);
+                        self.health.limited("max_total", what);
                         break;
                     }
                 }
                 _ => {
-                    self.limited(
+                    self.health.limited(
                         "max_total",
                         format!(
                             "all units together take more than {total} bytes, and none of them much"
@@ -148,37 +139,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    /// Notes that a unit's record had no room for all of it.
-    fn was_shrunk(&mut self, unit: &Text) {
-        const SHOWN: usize = 3;
-        if self.shrunk.insert(unit.clone()) {
-            tracing::warn!(
-                "{unit}: its record has no room for all of it: names are kept as their directories, and old runs as one; a larger \
-                 state.max_per_unit or state.max_total helps, and then harden forget, and to record it again"
-            );
-        }
-        let units: Vec<String> = self
-            .shrunk
-            .iter()
-            .take(SHOWN)
-            .map(Text::to_string)
-            .collect();
-        let more = match self.shrunk.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let what = format!("no room for all of {}{more}", units.join(", "));
-        self.limits.insert("max_per_unit", what);
-    }
-
-    /// Notes that one of the limits of `[state]` has had an effect.
-    pub(super) fn limited(&mut self, option: &'static str, what: String) {
-        if !self.limits.contains_key(option) {
-            tracing::warn!("state.{option}: {what}");
-        }
-        self.limits.insert(option, what);
     }
 
     /// Writes the files whole to which something was added, as long as that does not take long: a reader finds one file
@@ -202,7 +162,7 @@ impl Core {
     pub(super) fn save_all(&mut self) -> bool {
         let is_whole = self.save_these(self.state.dirty());
         if is_whole {
-            self.works("state directory");
+            self.health.works(STATE_DIRECTORY);
         }
         is_whole
     }
@@ -210,12 +170,9 @@ impl Core {
     /// Has the units written of which a run has ended: that will not change any more.
     pub(super) fn save_ended(&mut self) {
         // While it fails for some units, to find that out for each every second is of no use.
-        if self.faults.contains_key("state directory") {
-            return;
-        }
-        for unit in self.state.ended() {
-            if !self.saving.contains(&unit) {
-                self.saving.push_back(unit);
+        if self.health.can_store() {
+            for unit in self.state.ended() {
+                self.saving.add(unit);
             }
         }
     }
@@ -231,7 +188,7 @@ impl Core {
         for (key, units) in kept {
             if key.as_bytes().ends_with(OF_ALL.as_bytes()) {
                 let most = self.config.state.max_units;
-                self.limited("max_units", format!("no room for a record of each unit ({most} of them, half for one manager): what else begins is kept together, as {key}; harden forget makes room"));
+                self.health.limited("max_units", format!("no room for a record of each unit ({most} of them, half for one manager): what else begins is kept together, as {key}; harden forget makes room"));
             }
             if let Err(error) = self.save(&key, &units) {
                 first.get_or_insert(error);
@@ -239,7 +196,7 @@ impl Core {
         }
         self.state.forget_ended();
         if let Some(error) = &first {
-            self.fails("state directory", error);
+            self.health.fails(STATE_DIRECTORY, error);
         }
         first.is_none()
     }
@@ -251,23 +208,23 @@ impl Core {
     /// # Errors
     /// The kernel side cannot be used. What cannot be written is shown and stays in memory.
     pub fn compact(&mut self) -> Result<(), CoreError> {
-        if self.folding.is_some() {
+        if self.saving.is_folding() {
             return Ok(());
         }
         let slots: Vec<u32> = self.state.slots().collect();
         self.read_slots(&slots)?;
-        self.compacted = Instant::now();
-        let is_ill = self.is_behind || self.faults.contains_key("state directory");
-        if !is_ill && self.journal.size() == self.folded {
+        self.saving.compacts();
+        let is_ill = self.is_ill();
+        if !is_ill && self.saving.has_folded(self.journal.size()) {
             // Nothing came since.
             return Ok(());
         }
-        if is_ill && !self.save_all() && !self.is_behind {
+        if is_ill && !self.save_all() && !self.saving.is_behind() {
             // Another file would free nothing as long as this one has what is not in the units' yet.
             return Ok(());
         }
         if let Err(error) = self.fold() {
-            self.fails("journal", &error);
+            self.health.fails("journal", &error);
         } else if is_ill {
             self.save_rest();
         }
@@ -277,16 +234,14 @@ impl Core {
     /// Begins a new journal; the older ones have facts that are nowhere else until all units are written.
     pub(super) fn fold(&mut self) -> Result<(), JournalError> {
         self.journal.rotate(self.state.tables().into_iter())?;
-        self.folded = self.journal.size();
-        self.saving = self.state.dirty().into();
-        self.folding = Some(Folding { is_whole: true });
+        self.saving.fold(self.state.dirty(), self.journal.size());
         Ok(())
     }
 
     /// Whether there is something to be written.
     #[must_use]
     pub fn is_saving(&self) -> bool {
-        self.folding.is_some() || !self.saving.is_empty()
+        self.saving.is_active()
     }
 
     /// Writes all of it.
@@ -296,37 +251,20 @@ impl Core {
         }
     }
 
-    /// Takes out of those to be written the ones that are kept under the same key as `unit`.
-    fn take_alike(&mut self, unit: &Text) -> Vec<Text> {
-        let key = self.state.key(unit);
-        if key == *unit {
-            return Vec::new();
-        }
-        let saving = std::mem::take(&mut self.saving);
-        let (alike, rest) = saving
-            .into_iter()
-            .partition(|other| self.state.key(other) == key);
-        self.saving = rest;
-        alike.into()
-    }
-
     /// Writes the next unit, or takes the last step.
     pub fn save_next(&mut self) {
-        if let Some(unit) = self.saving.pop_front() {
-            let mut units = self.take_alike(&unit);
-            units.push(unit);
+        let state = &self.state;
+        if let Some(units) = self.saving.next(|unit| state.key(unit)) {
             let is_written = self.save_these(units);
-            if let Some(folding) = &mut self.folding {
-                folding.is_whole &= is_written;
-            }
-        } else if let Some(Folding { is_whole: true }) = self.folding.take() {
+            self.saving.was_written(is_written);
+        } else if self.saving.end_folding() {
             match self.journal.drop_older() {
                 Ok(()) => {
-                    self.is_behind = false;
+                    self.saving.caught_up();
                     self.keep_unwritten(0);
-                    self.works("journal");
+                    self.health.works("journal");
                 }
-                Err(error) => self.fails("journal", &error),
+                Err(error) => self.health.fails("journal", &error),
             }
             memory::give_back();
         }
@@ -338,9 +276,7 @@ impl Core {
         if let Err(error) = self.journal.check() {
             self.journal_fails(&error);
         }
-        let is_due = self.compacted.elapsed() >= RETRY || self.retry;
-        if (self.is_behind || self.faults.contains_key("state directory")) && is_due {
-            self.retry = false;
+        if self.is_ill() && self.saving.tries_again() {
             self.compact()?;
         }
         Ok(())

@@ -5,7 +5,6 @@ use std::{
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use harden_common::{PAYER_LEVEL, RUN_PASSES};
@@ -65,7 +64,8 @@ impl Core {
         let (mut begin, mut unnamed) = (Vec::new(), Vec::new());
         for found in tree {
             if !self.is_wanted(&found.path) {
-                self.pass_by(found.id, observed.get(&found.id).copied(), &found.path);
+                self.unwanted
+                    .pass_by(found.id, observed.get(&found.id).copied(), &found.path);
                 continue;
             }
             let born = known.get(&found.id).map_or(0, |path| path.born);
@@ -75,7 +75,7 @@ impl Core {
             }
             match observed.get(&found.id) {
                 // An agent that was killed may have learnt of its birth, and no more.
-                Some(run) => self.pass_on(found.id, *run, &found.path),
+                Some(run) => self.unwanted.pass_on(found.id, *run, &found.path),
                 None if unit::unit(&found.path).is_none() => {
                     begin.push(found.observe(run | RUN_PASSES));
                 }
@@ -118,27 +118,9 @@ impl Core {
         Ok(())
     }
 
-    /// What is not wanted may hold another systemd whose units are: births are told of there, and nothing else.
-    /// `run` is the number that it has, if any.
-    pub(super) fn pass_by(&mut self, id: u64, run: Option<u64>, path: &[u8]) {
-        if self.is_own(path) {
-            self.own_cgroups.extend(run.map(|_| id));
-        } else if run.is_none_or(|run| run & RUN_PASSES == 0) {
-            self.unwanted.push(id);
-        }
-    }
-
-    /// What is no unit's, as the root of a container, is observed for the sake of what is below: a slot of its own
-    /// would tell nobody anything, and stay. `run` is the number that it has.
-    pub(super) fn pass_on(&mut self, id: u64, run: u64, path: &[u8]) {
-        if unit::unit(path).is_none() && run & RUN_PASSES == 0 {
-            self.unwanted.push(id);
-        }
-    }
-
     /// Makes up for births and ends of cgroups that were not told of.
     pub(super) fn sweep(&mut self) -> Result<(), CoreError> {
-        self.swept = Instant::now();
+        self.retirement.swept();
         let observed = self.probe.observed()?;
         for (id, run) in &observed {
             let id = *id;
@@ -150,9 +132,9 @@ impl Core {
             };
             if self.is_wanted(&found.path) {
                 self.cgroup(id, found.parent, found.born, &found.path);
-                self.pass_on(id, *run, &found.path);
+                self.unwanted.pass_on(id, *run, &found.path);
             } else {
-                self.pass_by(id, Some(*run), &found.path);
+                self.unwanted.pass_by(id, Some(*run), &found.path);
             }
         }
         self.leave_removed()?;
@@ -182,13 +164,8 @@ impl Core {
     /// Whether the cgroup is to be observed: as a unit that somebody wants, or because such a unit may be
     /// below. Never the agent's own.
     pub(super) fn is_wanted(&self, path: &[u8]) -> bool {
-        !self.is_own(path)
+        !self.unwanted.is_own(path)
             && unit::unit(path).is_none_or(|unit| self.config.units.matches(unit.name()))
-    }
-
-    fn is_own(&self, path: &[u8]) -> bool {
-        let below = path.strip_prefix(self.own.as_slice());
-        self.own.len() > 1 && below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 }
 

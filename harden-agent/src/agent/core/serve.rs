@@ -1,17 +1,23 @@
 //! Answers to the control interface.
 
-use super::{Core, CoreError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Core, CoreError, health::STATE_DIRECTORY};
 
 use crate::{
     agent::{
         names,
         request::{MarkError, Marked, NameError, Request, Status, Time, UnitState, UnitSummary},
+        store::Version,
         summary::summarise,
     },
     observation::{Observation, Text},
     probe::Events,
 };
+
+/// The figures of units as they are on disk, of those that were asked for.
+#[derive(Default)]
+pub(super) struct Summaries(BTreeMap<Text, (Version, UnitSummary)>);
 
 impl Core {
     /// Answers. What is told is what the kernel side has seen up to now.
@@ -80,7 +86,7 @@ impl Core {
         match self.observation(unit) {
             Ok(observation) => Ok(observation),
             Err(error) => {
-                self.fails("state directory", &error);
+                self.health.fails(STATE_DIRECTORY, &error);
                 Err(self.missing(unit))
             }
         }
@@ -93,7 +99,7 @@ impl Core {
         let living: BTreeSet<Text> = living.collect();
         let mut summaries = Vec::new();
         let units = self.units();
-        self.summaries.retain(|unit, _| units.contains(unit));
+        self.summaries.0.retain(|unit, _| units.contains(unit));
         for unit in units {
             events.drain(|item| self.take(item));
             summaries.extend(self.summary(&unit, living.contains(&unit)));
@@ -105,7 +111,7 @@ impl Core {
     fn summary(&mut self, unit: &Text, is_living: bool) -> Option<UnitSummary> {
         let is_dirty = self.state.is_dirty(unit);
         let version = self.store.version(unit);
-        let known = self.summaries.get(unit);
+        let known = self.summaries.0.get(unit);
         let known = known.filter(|(of, _)| !is_dirty && *of == version);
         let summary = if let Some((_, known)) = known {
             known.clone()
@@ -116,7 +122,7 @@ impl Core {
                 // Reading it may have moved something aside.
                 let version = self.store.version(unit);
                 let known = (version, summary.clone());
-                self.summaries.insert(unit.clone(), known);
+                self.summaries.0.insert(unit.clone(), known);
             }
             summary
         };
@@ -177,16 +183,8 @@ impl Core {
                 .collect(),
             hooks: self.probe.hooks(),
             set_aside: self.store.set_aside(),
-            limits: self
-                .limits
-                .iter()
-                .map(|(option, what)| format!("state.{option}: {what}"))
-                .collect(),
-            errors: self
-                .faults
-                .iter()
-                .map(|(what, text)| format!("{what}: {text}"))
-                .collect(),
+            limits: self.health.limits().collect(),
+            errors: self.health.errors().collect(),
         })
     }
 }

@@ -1,7 +1,5 @@
 //! Slots: whose they are, and what of them is final.
 
-use std::time::{Duration, Instant};
-
 use harden_common::SlotKey;
 
 use super::{Core, CoreError};
@@ -44,13 +42,6 @@ pub struct Final {
     slots: Vec<u32>,
     gone: Vec<u64>,
 }
-
-/// Slots are looked for earlier when so many cgroups went: one for this many slots.
-const BATCH: u32 = 8;
-/// How long the slots of a run that is over are kept for calls in progress, and a little longer.
-const SETTLED: Duration = Duration::from_millis(1100);
-/// How often all is gone through without a cause: what was to tell of one may have been lost.
-const SWEEP: Duration = Duration::from_mins(1);
 
 impl Core {
     /// Learns whose `slot` is. Says whether anybody wants to know of it.
@@ -147,22 +138,16 @@ impl Core {
     /// # Errors
     /// The kernel side cannot be used.
     pub fn retire(&mut self) -> Result<Option<Retired>, CoreError> {
-        if self.swept.elapsed() >= SWEEP {
+        if self.retirement.is_sweep_due() {
             self.sweep()?;
         }
-        self.gone = 0;
-        let now = Instant::now();
-        self.retire_at = if self.settled_at > now {
-            self.settled_at
-        } else {
-            now + SWEEP
-        };
+        self.retirement.begins();
         let gone = self.state.gone_cgroups();
         // A payer that has no slots is taken out at once, with what it lost.
         self.take_refused()?;
         let slots = self.probe.retire()?;
         if slots.is_empty() {
-            self.bare.extend(gone);
+            self.retirement.without_slots.extend(gone);
             return Ok(None);
         }
         Ok(Some(Retired {
@@ -172,30 +157,26 @@ impl Core {
         }))
     }
 
-    /// Another run began: slots of the one before can be freed once calls that were in progress have come back.
-    pub(super) fn retire_later(&mut self) {
-        self.settled_at = Instant::now() + SETTLED;
-        self.retire_at = self.retire_at.min(self.settled_at);
-    }
-
     /// Whether there is a cause to look for slots that can be freed.
     #[must_use]
     pub fn is_retirement_due(&self) -> bool {
-        Instant::now() >= self.retire_at
+        self.retirement.is_due()
     }
 
     /// Forgets cgroups of which nothing can come any more, and has runs written that have ended.
     pub(super) fn settle(&mut self) -> Result<(), CoreError> {
-        if !self.is_unsettled && self.bare.is_empty() {
+        let retirement = &mut self.retirement;
+        if !retirement.is_unsettled && retirement.without_slots.is_empty() {
             return Ok(());
         }
-        self.is_unsettled = false;
-        for cgroup in self.state.settle(&self.bare) {
+        retirement.is_unsettled = false;
+        for cgroup in self.state.settle(&retirement.without_slots) {
             self.probe.forget_cgroup(cgroup)?;
-            self.bare.remove(&cgroup);
+            retirement.without_slots.remove(&cgroup);
         }
         let state = &self.state;
-        self.bare.retain(|cgroup| state.has_cgroup(*cgroup));
+        let is_known = |cgroup: &u64| state.has_cgroup(*cgroup);
+        retirement.without_slots.retain(is_known);
         self.save_ended();
         Ok(())
     }
@@ -203,7 +184,7 @@ impl Core {
     /// Whether so many cgroups went that slots are to be freed earlier than they would be.
     #[must_use]
     pub fn has_many_gone(&self) -> bool {
-        self.gone > self.sizes.slots / BATCH
+        self.retirement.has_many_gone(self.sizes.slots)
     }
 
     /// Takes the last of what was recorded in slots, and frees them.
@@ -213,8 +194,8 @@ impl Core {
     pub fn finish(&mut self, events: &mut Events, last: &Final) -> Result<(), CoreError> {
         events.drain(|item| self.take(item));
         self.free(&last.slots)?;
-        self.bare.extend(&last.gone);
-        self.is_unsettled = true;
+        self.retirement.without_slots.extend(&last.gone);
+        self.retirement.is_unsettled = true;
         Ok(())
     }
 
