@@ -10,8 +10,8 @@ use aya::{
 use harden_common::{CgroupRecord, Counts, Loss, Observed, ShareRecord, SlotKey, SlotRecord};
 
 use super::{
-    ProbeError, Sizes,
-    load::{Loaded, missing},
+    error::{ProbeError, missing},
+    sizes::Sizes,
 };
 
 /// What a map has to be, for this build's programs and sizes.
@@ -138,11 +138,7 @@ impl Maps {
     ///
     /// # Errors
     /// [`ProbeError`] if the object lacks one.
-    pub fn of(loaded: &mut Loaded) -> Result<Self, ProbeError> {
-        Self::taken(&mut loaded.ebpf)
-    }
-
-    fn taken(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+    pub fn of(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
         let maps = LAYOUTS.iter().map(|layout| {
             let map = ebpf.take_map(layout.name);
             Ok((layout.name, map.ok_or_else(|| missing(layout.name))?))
