@@ -6,9 +6,9 @@ use harden_common::{
 };
 
 use crate::{
-    emit,
     kernel::{self, Address},
     task_state::{self, Task},
+    verifier::masked,
 };
 
 /// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): a 32-bit call is in progress; also set for
@@ -76,7 +76,7 @@ impl Call {
 
     #[inline(always)]
     fn index(self) -> usize {
-        emit::masked::<{ TABLE as u64 - 1 }>(u64::from(self.native)) as usize
+        masked::<{ TABLE as u64 - 1 }>(u64::from(self.native)) as usize
     }
 
     /// Whether it came with x32's bit. One with a number beyond the native table looks the same, and no kernel answers that.

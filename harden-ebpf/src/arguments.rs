@@ -8,7 +8,7 @@ use harden_common::{
 
 use crate::{
     arch::{self, Call},
-    attribution, capabilities, emit,
+    attribution, capabilities, facts,
     kernel::Address,
 };
 
@@ -44,7 +44,7 @@ struct Facts {
 impl Facts {
     #[inline(always)]
     fn set(self, argument: Argument) {
-        emit::set(self.record, self.slot, argument.fact());
+        facts::set(self.record, self.slot, argument.fact());
     }
 
     #[inline(always)]
@@ -205,9 +205,9 @@ fn is_handler(call: Call, action: Address) -> bool {
 #[inline(always)]
 fn socket(facts: Facts, family: u32, kind: u32) {
     if family < FAMILIES {
-        emit::set(facts.record, facts.slot, FACT_FAMILY + family);
+        facts::set(facts.record, facts.slot, FACT_FAMILY + family);
     }
-    emit::set(facts.record, facts.slot, FACT_SOCKET_TYPE + (kind & 15));
+    facts::set(facts.record, facts.slot, FACT_SOCKET_TYPE + (kind & 15));
 }
 
 /// A u32 of the task's memory; 0 if it is not there. Structures read on entry may not be in

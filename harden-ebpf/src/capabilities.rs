@@ -7,16 +7,20 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_current_task, bpf_get_stack},
 };
 use harden_common::{
-    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_KEPT, FACT_NATIVE, SlotRecord,
-    check as kinds, class,
+    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_KEPT, FACT_NATIVE, FactEvent,
+    Loss, SlotRecord, check as kinds, class, kind,
 };
 
 use crate::{
     arch::Call,
     attribution::{self, Current},
-    emit,
+    counts,
+    emit::{EVENTS, header},
+    facts,
     kernel::{self as k, Address},
-    maps, syscalls,
+    loss::lost_of,
+    once::{self, OnceKey},
+    records,
 };
 
 /// Frames looked at: the asking function is at most this far above the hook.
@@ -90,7 +94,7 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
     let Some(current) = attribution::current() else {
         return;
     };
-    let Some(record) = maps::record(current.slot) else {
+    let Some(record) = records::record(current.slot) else {
         return;
     };
     let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;
@@ -110,7 +114,7 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
     } else {
         kinds::GRANTED + denied
     };
-    emit::set(record, current.slot, first + check);
+    facts::set(record, current.slot, first + check);
     if check == kinds::GRANTED {
         granted(current, call, capability);
     }
@@ -119,7 +123,7 @@ fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
 /// `capability` was granted: how often is counted, and it is told in which call, and what for.
 #[inline(always)]
 fn granted(current: Current, call: Option<Call>, capability: u32) {
-    syscalls::count_granted(current.slot, capability);
+    counts::count_granted(current.slot, capability);
     let Some(call) = call else {
         return;
     };
@@ -135,11 +139,43 @@ fn granted(current: Current, call: Option<Call>, capability: u32) {
             *granted = *granted << 8 | (capability + 1);
         }
     }
-    emit::granted(
+    emit_granted(
         u64::from(current.slot),
         u64::from(capability),
         u64::from(call.native),
     );
+}
+
+/// Tells, once for each call, that `capability` was granted in the native call `call`, or in one with the same arguments.
+///
+/// A global function: verified once, and one number to its callers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn emit_granted(slot: u64, capability: u64, call: u64) -> u64 {
+    let fact = FACT_CAPABILITY + capability as u32 * CAPABILITY_CHECKS + kinds::GRANTED;
+    let key = OnceKey {
+        slot: slot as u32,
+        what: kind::FACT << 16,
+        argument: fact,
+        errno: call as u32,
+        target: 0,
+        directory: 0,
+        mount: 0,
+        text: 0,
+    };
+    if once::is_known(&key) {
+        return 0;
+    }
+    let event = FactEvent {
+        header: header(kind::FACT, slot as u32),
+        fact,
+        call: call as u32 + 1,
+    };
+    match EVENTS.output_untyped::<FactEvent>(event, 0) {
+        Ok(()) => once::remember(&key),
+        Err(_) => lost_of(slot as u32, Loss::CapabilityRingFull),
+    }
+    0
 }
 
 /// Whether a new inheritable set has what the task neither inherits nor is permitted now.
@@ -205,7 +241,7 @@ fn are_of_the_host(credentials: Address) -> bool {
 fn keep(record: *mut SlotRecord, slot: u32, kept: u64) {
     for capability in 0..CAPABILITIES {
         if kept & 1 << capability != 0 {
-            emit::set(record, slot, FACT_KEPT + capability);
+            facts::set(record, slot, FACT_KEPT + capability);
         }
     }
 }
@@ -228,10 +264,10 @@ pub fn needs_setpcap(record: *mut SlotRecord, slot: u32, call: Call) {
         kinds::GRANTED + 1
     };
     let fact = FACT_CAPABILITY + CAP_SETPCAP * CAPABILITY_CHECKS + check;
-    emit::set(record, slot, fact);
+    facts::set(record, slot, fact);
     if check == kinds::GRANTED {
-        syscalls::count_granted(slot, CAP_SETPCAP);
-        emit::granted(
+        counts::count_granted(slot, CAP_SETPCAP);
+        emit_granted(
             u64::from(slot),
             u64::from(CAP_SETPCAP),
             u64::from(call.native),
@@ -302,8 +338,8 @@ fn is_question(
         return true;
     }
     // Needed already, and asked already: nothing to learn.
-    if emit::is_set(record, first + kinds::GRANTED)
-        && emit::is_set(record, first + kinds::GRANTED_NOAUDIT)
+    if facts::is_set(record, first + kinds::GRANTED)
+        && facts::is_set(record, first + kinds::GRANTED_NOAUDIT)
     {
         return false;
     }

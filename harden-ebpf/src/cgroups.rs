@@ -4,23 +4,38 @@ use core::mem::offset_of;
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::HashMap,
     helpers::generated::{
         bpf_ktime_get_ns, bpf_map_update_elem, bpf_probe_read_kernel_str, bpf_ringbuf_output,
     },
+    macros::btf_map,
 };
 use harden_common::{
-    CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, OBSERVED_PAYER, OBSERVED_RUN, PAYER_LEVEL,
-    RUN_PASSES, SLOT_EXCLUDED, kind,
+    CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, OBSERVED_PAYER, OBSERVED_RUN, Observed,
+    PAYER_LEVEL, RUN_PASSES, SLOT_EXCLUDED, kind,
 };
 
 use crate::{
-    emit::{self, lost},
+    emit::{self, EVENTS},
     kernel::{self as k, Address},
     log::log_cgroup,
-    maps::{CGROUP_PATHS, CGROUPS, EVENTS},
+    loss::lost,
     scratch::{self, Scratch},
     shares,
+    verifier::masked,
 };
+
+/// Observed cgroups, by id.
+#[btf_map]
+pub static CGROUPS: HashMap<u64, Observed, 1024> = HashMap::new();
+
+/// Where the cgroups are that were born below an observed one, or that the agent knows: by id. Not
+/// allocated beforehand: a kilobyte each, and few of them at a time. Before 6.1 the kernel warns of that in
+/// a raw tracepoint (kernel/bpf/verifier.c, `check_map_prog_compatibility`), not in a BTF-typed one.
+#[btf_map]
+static CGROUP_PATHS: HashMap<u64, CgroupRecord, 1024, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// 1 where somebody wants paths to be kept.
 #[unsafe(no_mangle)]
@@ -177,7 +192,7 @@ fn tell(scratch: *mut Scratch, kind: u32, cgroup: u64, parent: u64, path_length:
         bpf_ringbuf_output(
             (&raw const EVENTS).cast_mut().cast(),
             event.cast(),
-            TEXT as u64 + emit::masked::<{ CGROUP_PATH_MAX as u64 - 1 }>(u64::from(path_length)),
+            TEXT as u64 + masked::<{ CGROUP_PATH_MAX as u64 - 1 }>(u64::from(path_length)),
             0,
         )
     };

@@ -11,12 +11,12 @@ use crate::{
     arch::Call,
     attribution::{self, Current},
     capabilities,
-    emit::{self, lost_of},
     kernel::{self as k, Address},
-    paths,
+    loss::lost_of,
+    once, path_event,
+    place::{self, Place},
     scratch::{self, Asked},
-    shares,
-    walk::{self, Place},
+    shares, text,
 };
 
 /// `__FMODE_EXEC` (include/linux/fs.h), which open(2) cannot ask for: exec reads a program. That
@@ -46,7 +46,7 @@ pub fn opening(file: File) {
     if flags & FMODE_EXEC != 0 || capabilities::are_credentials_lent() {
         return;
     }
-    let mut place = walk::place(file as Address + u64::from(k::FILE_PATH.load()));
+    let mut place = place::place(file as Address + u64::from(k::FILE_PATH.load()));
     if flags & O_TMPFILE != 0 {
         // It has no name: what is used is the directory.
         place.dentry = k::pointer(place.dentry, &k::DENTRY_PARENT).unwrap_or(0);
@@ -115,7 +115,7 @@ pub fn trying_truncate(dentry: Address, mount: Address) {
 /// The dentry that a `struct path` names.
 #[inline(always)]
 pub fn dentry_of(path: Address) -> Address {
-    walk::place(path).dentry
+    place::place(path).dentry
 }
 
 /// The call in progress; number 0 if there is none.
@@ -140,7 +140,7 @@ fn try_operation(current: Current, operation: PathOperation, dentry: Address, mo
     if capabilities::are_credentials_lent() {
         return;
     }
-    let vfsmount = walk::place(mount).vfsmount;
+    let vfsmount = place::place(mount).vfsmount;
     let asked = asked(current, operation, 0, Place { dentry, vfsmount });
     scratch::with(current.slot, |level| {
         if let Some(scratch) = scratch::at(level) {
@@ -162,7 +162,7 @@ fn asked(current: Current, operation: PathOperation, argument: u32, place: Place
         errno: ERRNO_UNKNOWN,
         text: 0,
         length: 0,
-        fd: walk::CWD,
+        fd: place::CWD,
         capabilities: 0,
         result: 0,
         place,
@@ -181,16 +181,19 @@ extern "C" fn file_met(level: u64) -> u32 {
     };
     // SAFETY: the scratch is ours until we return.
     let (event, asked) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
-    walk::begin(event, kind::PATH, asked);
-    walk::hash(scratch, 0);
-    if asked.place.is_nowhere() || emit::is_known(&paths::key(scratch, asked.place, Place::NOWHERE))
+    path_event::begin(event, kind::PATH, asked);
+    text::hash(scratch, 0);
+    if asked.place.is_nowhere() || once::is_known(&once::key(scratch, asked.place, Place::NOWHERE))
     {
         return DONE;
     }
     let hashed: u64 = k::read(asked.place.dentry, &k::DENTRY_HASHED).unwrap_or(0);
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
-    if asked.argument & O_TMPFILE == 0 && hashed != 0 && walk::is_rooted_at_the_top(scratch, task) {
+    if asked.argument & O_TMPFILE == 0
+        && hashed != 0
+        && path_event::is_rooted_at_the_top(scratch, task)
+    {
         WRITE
     } else {
         WALK
@@ -212,19 +215,19 @@ extern "C" fn file_told(level: u64, written: u64) -> u32 {
     if !shares::may_send(asked.slot) {
         return 0;
     }
-    walk::start(scratch, 0);
+    path_event::start(scratch, 0);
     if (written as i64) > 0 {
         let length = written.min(TEXT_MAX as u64) as u32 - 1;
-        walk::target_written(scratch, asked.place, length);
+        path_event::target_written(scratch, asked.place, length);
     } else {
-        walk::target_at(scratch, asked.place);
+        path_event::target_at(scratch, asked.place);
     }
     if event.flags & path_flag::TRUNCATED != 0 {
         lost_of(asked.slot, Loss::WalkTruncated);
     }
-    let key = paths::key(scratch, asked.place, Place::NOWHERE);
-    match walk::send(scratch) {
-        Ok(()) => emit::remember(&key),
+    let key = once::key(scratch, asked.place, Place::NOWHERE);
+    match path_event::send(scratch) {
+        Ok(()) => once::remember(&key),
         Err(()) => lost_of(asked.slot, Loss::PathRingFull),
     }
     0

@@ -11,18 +11,29 @@ mod arguments;
 mod attribution;
 mod capabilities;
 mod cgroups;
+mod counts;
 mod emit;
+mod exec;
+mod facts;
 mod files;
+mod inode;
 mod kernel;
 mod log;
-mod maps;
+mod loss;
+mod once;
+mod path_event;
 mod paths;
+mod place;
+mod records;
 mod scratch;
 mod shares;
 mod signals;
+mod slots;
 mod sockets;
 mod syscalls;
 mod task_state;
+mod text;
+mod verifier;
 mod walk;
 
 use core::ffi::c_void;
@@ -261,7 +272,7 @@ pub fn signal_generate(ctx: RawTracePointContext) -> u32 {
 }
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`, include/trace/events/cgroup.h; all supported kernels.
-/// BTF-typed for the sake of the map that it fills (see [`maps::CGROUP_PATHS`]).
+/// BTF-typed for the sake of the map that it fills (see [`cgroups::CGROUP_PATHS`]).
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     let (cgroup, path): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));

@@ -10,11 +10,12 @@ use harden_common::{Loss, PathOperation, kind, path_flag};
 
 use crate::{
     arch::{self, Call},
-    emit::{self, OnceKey, lost_of},
     kernel::Address,
-    scratch::{self, Asked, Scratch},
-    shares,
-    walk::{self, Place},
+    loss::lost_of,
+    once, path_event,
+    place::{self, Place},
+    scratch::{self, Asked},
+    shares, text,
 };
 
 const NONE: u32 = 7;
@@ -64,7 +65,7 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32,
         text,
         length: in_root,
         fd: if fd == NONE {
-            walk::CWD
+            place::CWD
         } else {
             directory as i32
         },
@@ -105,14 +106,14 @@ extern "C" fn path_returned(level: u64) -> u32 {
     let task = unsafe { bpf_get_current_task() };
     // SAFETY: the scratch is ours until we return.
     let (event, path) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
-    walk::begin(event, kind::PATH, path);
+    path_event::begin(event, kind::PATH, path);
 
-    let mut text = 0;
+    let mut length = 0;
     if path.text == 0 {
-        walk::hash(scratch, 0);
+        text::hash(scratch, 0);
     } else {
-        match walk::user_text(scratch, path.text) {
-            Some(length) => text = length,
+        match text::user_text(scratch, path.text) {
+            Some(read) => length = read,
             // The call itself could not read it either, or somebody changed the memory since.
             None => {
                 if path.errno != EFAULT {
@@ -125,22 +126,22 @@ extern "C" fn path_returned(level: u64) -> u32 {
 
     let done = |operation: PathOperation| path.operation == operation as u32 && path.errno == 0;
     let target = if done(PathOperation::Open) {
-        walk::path_of_fd(task, path.result as i32)
+        place::path_of_fd(task, path.result as i32)
     } else if done(PathOperation::Chdir) {
-        walk::working_directory(task)
+        place::working_directory(task)
     } else if done(PathOperation::Chroot) {
-        walk::root(task)
-    } else if text == 0 {
-        walk::path_of_fd(task, path.fd)
+        place::root(task)
+    } else if length == 0 {
+        place::path_of_fd(task, path.fd)
     } else {
         0
     };
-    let directory = if text == 0 {
+    let directory = if length == 0 {
         Place::NOWHERE
     } else {
-        walk::base_at(scratch, task, path.fd, path.length != 0)
+        text::base_at(scratch, task, path.fd, path.length != 0)
     };
-    let target_place = walk::place(target);
+    let target_place = place::place(target);
     // chdir and chroot change what their own text started from; that it was is not known any more.
     let moved = done(PathOperation::Chdir) || done(PathOperation::Chroot);
     let directory = if moved && directory.dentry == target_place.dentry {
@@ -152,40 +153,22 @@ extern "C" fn path_returned(level: u64) -> u32 {
         // A bad descriptor: the call failed before it looked anything up.
         return 0;
     }
-    let key = key(scratch, target_place, directory);
-    if emit::is_known(&key) {
+    let key = once::key(scratch, target_place, directory);
+    if once::is_known(&key) {
         return 0;
     }
     if !shares::may_send(path.slot) {
         return 0;
     }
-    walk::start(scratch, text);
-    walk::target(scratch, target);
-    walk::prefix(scratch, directory);
+    path_event::start(scratch, length);
+    path_event::target(scratch, target);
+    path_event::prefix(scratch, directory);
     if event.flags & path_flag::TRUNCATED != 0 {
         lost_of(path.slot, Loss::WalkTruncated);
     }
-    match walk::send(scratch) {
-        Ok(()) => emit::remember(&key),
+    match path_event::send(scratch) {
+        Ok(()) => once::remember(&key),
         Err(()) => lost_of(path.slot, Loss::PathRingFull),
     }
     0
-}
-
-/// The key of the event that `scratch` is being filled with.
-#[inline(always)]
-pub fn key(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
-    // SAFETY: the scratch is the caller's own.
-    let (event, hash) = unsafe { (&(*scratch).event, (*scratch).hash) };
-    OnceKey {
-        slot: event.header.slot,
-        what: event.header.kind << 16 | event.operation,
-        argument: event.argument,
-        errno: event.errno,
-        target: walk::mark(target.dentry),
-        directory: walk::mark(directory.dentry),
-        mount: target.vfsmount ^ directory.vfsmount.rotate_left(1),
-        // What takes a capability is told once more: so each object is known that one was for.
-        text: hash ^ u64::from(event.capabilities) << 32,
-    }
 }

@@ -9,7 +9,9 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use harden_common::{BYTES_MAX, Loss, PathEvent};
 
-use crate::{emit::lost_of, maps::SCRATCH, walk::Place};
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+
+use crate::{loss::lost_of, place::Place};
 
 /// Buffers per CPU. With `preempt=full` a CPU shared by 16 busy tasks uses more than four at times.
 pub const LEVELS: usize = 16;
@@ -67,6 +69,10 @@ pub struct Scratch {
     /// Text and walks.
     pub bytes: [u8; BYTES_MAX + NAME_MAX],
 }
+
+/// Room to build an event, too large for the stack.
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, LEVELS> = PerCpuArray::new();
 
 /// Adds to a counter that other tasks on this CPU may be adding to.
 #[inline(always)]

@@ -4,14 +4,25 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{
     Global,
+    btf_maps::HashMap,
     helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
+    macros::btf_map,
 };
 use harden_common::{ALL_PAYERS, Loss, ShareRecord};
 
 use crate::{
-    emit::{lost, lost_elsewhere, lost_of},
-    maps::{EVENTS, RETURNED, SHARES, record},
+    emit::EVENTS,
+    loss::{lost, lost_elsewhere, lost_of},
+    records::record,
 };
+
+/// What each payer has used. The agent takes out those that are gone.
+#[btf_map]
+static SHARES: HashMap<u64, ShareRecord, 1024> = HashMap::new();
+
+/// How many of the slots that a payer was given have come back, as the agent counts.
+#[btf_map]
+static RETURNED: HashMap<u64, u64, 1024> = HashMap::new();
 
 /// How many paths and addresses a slot may send at once, 0 for any number: then there are no shares.
 #[unsafe(no_mangle)]

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use harden_common::Argument;
 
 use crate::{
-    attribution, emit,
+    attribution, facts,
     kernel::{self as k, Address},
 };
 
@@ -29,7 +29,7 @@ pub fn sent(info: Address, target: Address) {
     if let (Some(from), Some(to)) = (cgroup(sender), cgroup(target))
         && from != to
     {
-        emit::fact(current.slot, Argument::SignalOtherCgroup.fact());
+        facts::fact(current.slot, Argument::SignalOtherCgroup.fact());
     }
 }
 

@@ -5,13 +5,14 @@ use harden_common::{IA32_SOCKETCALL, Loss, PathOperation, SocketEvent, kind, pat
 
 use crate::{
     arch::{self, Call},
-    emit::{self, OnceKey, lost_of},
+    emit::{self, EVENTS},
     kernel::Address,
-    maps::EVENTS,
-    paths,
+    loss::lost_of,
+    once::{self, OnceKey},
+    path_event,
+    place::{self, Place},
     scratch::{self, Asked},
-    shares,
-    walk::{self, Place},
+    shares, text,
 };
 
 /// `sizeof(struct sockaddr_storage)`: the kernel refuses longer addresses.
@@ -66,7 +67,7 @@ pub fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities:
             errno,
             text: pointer,
             length,
-            fd: walk::CWD,
+            fd: place::CWD,
             capabilities,
             result,
             place: Place::NOWHERE,
@@ -135,7 +136,7 @@ fn socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32
         mount: 0,
         text: 0,
     };
-    if emit::is_known(&key) {
+    if once::is_known(&key) {
         return;
     }
     let event = SocketEvent {
@@ -146,7 +147,7 @@ fn socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32
         errno,
     };
     match EVENTS.output_untyped::<SocketEvent>(event, 0) {
-        Ok(()) => emit::remember(&key),
+        Ok(()) => once::remember(&key),
         Err(_) => lost_of(slot, Loss::SocketRingFull),
     }
 }
@@ -176,7 +177,7 @@ extern "C" fn address_given(level: u64) -> u32 {
     // SAFETY: the scratch is ours until we return.
     let (event, given) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
     let length = given.length.min(ADDRESS_MAX);
-    walk::begin(event, kind::ADDRESS, given);
+    path_event::begin(event, kind::ADDRESS, given);
     // SAFETY: `length` is at most ADDRESS_MAX, less than the size of `bytes`.
     let (failed, family) = unsafe {
         let bytes = (&raw mut (*scratch).bytes).cast::<u8>();
@@ -189,28 +190,28 @@ extern "C" fn address_given(level: u64) -> u32 {
         }
         return 0;
     }
-    walk::hash(scratch, length);
+    text::hash(scratch, length);
     // A path begins behind the family; an abstract name with a NUL, an unnamed address ends there.
     let directory = if family == AF_UNIX && length > 2 {
         // SAFETY: the helper has no preconditions.
-        walk::base(scratch, unsafe { bpf_get_current_task() }, 2)
+        text::base(scratch, unsafe { bpf_get_current_task() }, 2)
     } else {
         Place::NOWHERE
     };
-    let key = paths::key(scratch, Place::NOWHERE, directory);
-    if emit::is_known(&key) {
+    let key = once::key(scratch, Place::NOWHERE, directory);
+    if once::is_known(&key) {
         return 0;
     }
     if !shares::may_send(given.slot) {
         return 0;
     }
-    walk::start(scratch, length);
-    walk::prefix(scratch, directory);
+    path_event::start(scratch, length);
+    path_event::prefix(scratch, directory);
     if event.flags & path_flag::TRUNCATED != 0 {
         lost_of(given.slot, Loss::WalkTruncated);
     }
-    match walk::send(scratch) {
-        Ok(()) => emit::remember(&key),
+    match path_event::send(scratch) {
+        Ok(()) => once::remember(&key),
         Err(()) => lost_of(given.slot, Loss::SocketRingFull),
     }
     0

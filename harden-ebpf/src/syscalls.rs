@@ -1,24 +1,20 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{
-    Argument, CALLS, COUNTS as COUNTS_OF_ALL, FAILED, GRANTED, Loss, SLOT_INDEX, class,
-};
+use harden_common::{Argument, FAILED, Loss, class};
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task};
 
 use crate::{
     arch::{self, Call},
     arguments,
-    attribution::{self, Current, note},
-    emit::{self, lost_of},
+    attribution::{self, Current},
+    counts::count,
+    facts,
     kernel::{self, Address},
-    maps::{self, COUNTS},
-    paths, sockets,
+    loss::lost_of,
+    paths, records, sockets,
+    task_state::note,
 };
-
-/// How many slots have counts; 0 turns counting off.
-#[unsafe(no_mangle)]
-static COUNTED_SLOTS: Global<u32> = Global::new(0);
 
 /// `SECCOMP_RET_LOG` (include/uapi/linux/seccomp.h): the call goes on.
 const SECCOMP_RET_LOG: u32 = 0x7ffc_0000;
@@ -105,43 +101,13 @@ fn record(regs: Address, call: Call, current: Current) {
         lost_of(current.slot, Loss::UnknownCall);
         return;
     };
-    let Some(record) = maps::record(current.slot) else {
+    let Some(record) = records::record(current.slot) else {
         return;
     };
-    emit::set(record, current.slot, fact);
+    facts::set(record, current.slot, fact);
     count::<0>(current.slot, fact);
     if call.class() & class::ARGUMENTS != 0 {
         arguments::entered(regs, call, record, current.slot);
-    }
-}
-
-/// Counts a call in the half of the counts that begins at `START`, if it is a native one.
-#[inline(always)]
-fn count<const START: usize>(slot: u32, call: u32) {
-    if call < CALLS {
-        add::<{ CALLS as u64 - 1 }, START>(slot, call);
-    }
-}
-
-/// Counts a capability that was granted.
-#[inline(always)]
-pub fn count_granted(slot: u32, capability: u32) {
-    add::<{ (COUNTS_OF_ALL - GRANTED) as u64 - 1 }, GRANTED>(slot, capability);
-}
-
-/// Adds 1 to the count at `number` of those that begin at `START`, if the slot has some. `MASK` is what a number there can
-/// be: the verifier may have lost sight of the bound.
-#[inline(always)]
-fn add<const MASK: u64, const START: usize>(slot: u32, number: u32) {
-    const { assert!(START + (MASK as usize) < COUNTS_OF_ALL) };
-    let index = slot & SLOT_INDEX;
-    if index >= COUNTED_SLOTS.load() {
-        return;
-    }
-    if let Some(counts) = COUNTS.get_ptr_mut(index) {
-        let number = emit::masked::<MASK>(u64::from(number)) as usize;
-        // SAFETY: `START + number` is below the length, as asserted above; the entry is this CPU's own.
-        unsafe { *counts.cast::<u64>().add(START + number) += 1 };
     }
 }
 
@@ -198,7 +164,7 @@ fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32
         count::<FAILED>(slot, fact);
     }
     if call.is_x32() && result != -ENOSYS {
-        emit::fact(slot, Argument::X32Answered.fact());
+        facts::fact(slot, Argument::X32Answered.fact());
     }
     // Where it began another look was taken, at a root that was still the old one: a check of a capability inside the call
     // finds out at once where the task belongs.
@@ -224,7 +190,7 @@ pub fn refused(action: u32) {
         return;
     }
     if let Some(current) = attribution::current() {
-        emit::fact(current.slot, Argument::CallRefused.fact());
+        facts::fact(current.slot, Argument::CallRefused.fact());
     }
 }
 
@@ -238,7 +204,7 @@ pub fn ended() {
     let code: u32 = kernel::read(task, &kernel::TASK_EXIT_CODE).unwrap_or(0);
     // The low seven bits are the signal (wait(2)).
     match code & 0x7f {
-        SIGSYS => emit::fact(current.slot, Argument::KilledBySeccomp.fact()),
+        SIGSYS => facts::fact(current.slot, Argument::KilledBySeccomp.fact()),
         0 => exited(current, task),
         _ => {}
     }
@@ -272,7 +238,7 @@ fn made(current: Current, (native, ia32): (i64, i64)) {
     let compat = Call::of(current.task, native).compat;
     let call = Call::of(current.task, if compat { ia32 } else { native });
     if let Some(fact) = call.fact {
-        emit::fact(current.slot, fact);
+        facts::fact(current.slot, fact);
     }
 }
 
@@ -304,7 +270,7 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
     // programs on `sys_enter` were skipped. Else it began before we looked.
     if entered {
         match (is_filtered(), id < 0) {
-            (true, false) => emit::fact(current.slot, Argument::CallRefused.fact()),
+            (true, false) => facts::fact(current.slot, Argument::CallRefused.fact()),
             (false, false) => record(regs, call, current),
             (false, true) => made(current, RT_SIGRETURN),
             (true, true) => {}
