@@ -18,6 +18,7 @@ use harden_common::{
 };
 
 use crate::{
+    arch::Call,
     cgroups::CGROUPS,
     exec, facts, inode,
     kernel::Address,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// One number, raised by the agent when a run begins or a cgroup comes under observation:
-/// whoever has another one attributes itself anew.
+/// a task whose state has another one is attributed again.
 #[btf_map]
 static GENERATION: Array<u32, 1> = Array::new();
 
@@ -44,6 +45,21 @@ pub struct Current {
     pub slot: u32,
     /// The task's state; null where the kernel could not give it just now.
     pub state: *mut TaskState,
+}
+
+impl Current {
+    /// The call in progress.
+    #[inline(always)]
+    pub fn call(self) -> Option<Call> {
+        if self.state.is_null() {
+            return None;
+        }
+        // SAFETY: a whole value of the map.
+        match unsafe { (*self.state).call } {
+            0 => None,
+            code => Some(Call::decode(code)),
+        }
+    }
 }
 
 /// The current task's slot, or `None` if nobody observes it.
@@ -80,7 +96,7 @@ pub fn returning() -> Option<Current> {
     let task = task_state::current();
     let state = task_state::get(task);
     if state.is_null() {
-        let slot = without_state() as u32;
+        let slot = slot_without_state() as u32;
         return (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state });
     }
     // SAFETY: as in `current`; only its own task writes to it while it runs.
@@ -94,7 +110,7 @@ pub fn returning() -> Option<Current> {
         // stays that of before.
         known.slot = SLOT_EXCLUDED;
         if assign(known) {
-            known.notes |= note::UNTOLD;
+            known.notes |= note::EXEC_UNREPORTED;
         }
         slot = known.slot;
         if slot == SLOT_EXCLUDED {
@@ -107,11 +123,9 @@ pub fn returning() -> Option<Current> {
 /// The slot of the current task while there is no state of it, because the table of tasks is full or its
 /// storage is busy: its leader's, else the one that [`intern`] gave it when its call began. None is made:
 /// the stack of a call's end has no room for that.
-///
-/// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn without_state() -> u64 {
+extern "C" fn slot_without_state() -> u64 {
     let task = task_state::current();
     let leader = of_leader(task, task_state::self_exec_id(task));
     if !leader.is_null() {
@@ -141,14 +155,14 @@ extern "C" fn without_state() -> u64 {
 
 /// A task called exec.
 #[inline(always)]
-pub fn exec(binprm: Address) {
+pub fn on_exec(binprm: Address) {
     let task = task_state::current();
     intern(task, task_state::get(task), generation(), binprm);
 }
 
 /// A task made another: `child` is not running yet.
 #[inline(always)]
-pub fn inherit(child: Task) {
+pub fn on_fork(child: Task) {
     let state = task_state::get(task_state::current());
     if !state.is_null() {
         // SAFETY: as in `current`.
@@ -161,7 +175,7 @@ pub fn inherit(child: Task) {
 
 /// A thread ends: its state is not needed any more.
 #[inline(always)]
-pub fn forget() {
+pub fn on_thread_exit() {
     task_state::forget(task_state::current());
 }
 
@@ -170,8 +184,7 @@ fn generation() -> u32 {
     GENERATION.get(0).copied().unwrap_or(0)
 }
 
-/// Finds or makes the slot of `task` (the current one), remembers it, and tells the agent of a new
-/// program. `binprm` is 0 where exec is inferred.
+/// Finds or makes the slot of `task` (the current one), remembers it, and reports a new program. `binprm` is 0 where exec is inferred.
 #[inline(never)]
 fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> u32 {
     let self_exec_id = task_state::self_exec_id(task);
@@ -193,16 +206,16 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         root: place::mount_root(),
     };
     let mut execed = binprm != 0;
-    let mut untold = false;
+    let mut unreported = false;
     let (mut before, mut root) = (0, 0);
     if !old.is_null() {
         // SAFETY: as in `current`.
         unsafe {
             execed |= (*old).self_exec_id != self_exec_id;
             state.call = (*old).call;
-            state.notes = (*old).notes & !(note::UNTOLD | note::OTHER_ROOT);
+            state.notes = (*old).notes & !(note::EXEC_UNREPORTED | note::OTHER_ROOT);
             state.capabilities = (*old).capabilities;
-            untold = (*old).notes & note::UNTOLD != 0;
+            unreported = (*old).notes & note::EXEC_UNREPORTED != 0;
             state.command = (*old).command;
             before = (*old).cgroup;
             root = (*old).root;
@@ -251,16 +264,14 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         log_slot(u64::from(state.slot), state.cgroup, state.executable.inode);
     }
     task_state::put(task, &state);
-    if state.slot != SLOT_EXCLUDED && (execed || born || untold) {
-        exec::tell(state.slot, binprm);
+    if state.slot != SLOT_EXCLUDED && (execed || born || unreported) {
+        exec::report(state.slot, binprm);
     }
     state.slot
 }
 
 /// The cgroup that a program begins in: the current task's, which was in the cgroup `before` and in `slot` when it last
 /// called exec. One that has left the observed cgroups is followed or, where it is not, leaves a fact behind.
-///
-/// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn entered_cgroup(before: u64, slot: u64) -> u64 {
@@ -269,7 +280,7 @@ extern "C" fn entered_cgroup(before: u64, slot: u64) -> u64 {
     if slot == u64::from(SLOT_EXCLUDED) || now == before || CGROUPS.get_ptr(now).is_some() {
         return now;
     }
-    facts::fact(slot as u32, Argument::LeftCgroup.fact());
+    facts::set(slot as u32, Argument::LeftCgroup.fact());
     if FOLLOW_TASKS.load() != 0 {
         before
     } else {
@@ -289,8 +300,6 @@ pub fn look_again() {
 
 /// `cgroup`, in which the current task was observed in `slot`, as long as it is there. Once it is gone the
 /// task has left it, and its slot was the last to know of it: then the task's own.
-///
-/// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn present_cgroup(cgroup: u64, slot: u64) -> u64 {
@@ -303,8 +312,6 @@ extern "C" fn present_cgroup(cgroup: u64, slot: u64) -> u64 {
 
 /// The command that begins to run a program: another, if it was in another cgroup `before`, when it last
 /// called exec; 0 if that is not known. Else the one that it belongs to, `known`.
-///
-/// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn command(before: u64, now: u64, known: u64) -> u64 {
@@ -316,7 +323,7 @@ extern "C" fn command(before: u64, now: u64, known: u64) -> u64 {
 
 /// Gives `state` the slot for what it says, if its cgroup is observed. Says whether that is new.
 ///
-/// A function of its own: the key would lie on the stack of [`intern`] while a program is told of, and the
+/// A function of its own: the key would lie on the stack of [`intern`] while a program is reported, and the
 /// stacks of all that call each other have 512 bytes (kernel/bpf/verifier.c, `check_max_stack_depth`, 6.1).
 #[inline(never)]
 fn assign(state: &mut TaskState) -> bool {
@@ -338,7 +345,7 @@ fn assign(state: &mut TaskState) -> bool {
     let (slot, born) = slots::find_or_make(&key, payer);
     state.slot = slot;
     if born && key.other_root != 0 {
-        facts::fact(slot, Argument::OtherRoot.fact());
+        facts::set(slot, Argument::OtherRoot.fact());
     }
     born
 }

@@ -10,16 +10,16 @@ use crate::{
 
 /// Sets the byte of `fact` in `slot`, and hints at it if this was the first time.
 #[inline(always)]
-pub fn fact(slot: u32, fact: u32) {
+pub fn set(slot: u32, fact: u32) {
     let Some(record) = record(slot) else {
         return;
     };
-    set(record, slot, fact);
+    set_in(record, slot, fact);
 }
 
-/// [`fact`] for a record already looked up.
+/// [`set`] for a record already looked up.
 #[inline(always)]
-pub fn set(record: *mut SlotRecord, slot: u32, fact: u32) {
+pub fn set_in(record: *mut SlotRecord, slot: u32, fact: u32) {
     let byte = byte(record, fact);
     // SAFETY: see `byte`. Volatile, as other CPUs store to the same byte: they all store 1.
     unsafe {
@@ -28,7 +28,7 @@ pub fn set(record: *mut SlotRecord, slot: u32, fact: u32) {
         }
         byte.write_volatile(1);
     }
-    first_sight(record, slot, fact);
+    hint(record, slot, fact);
 }
 
 /// Whether the byte of `fact` is set.
@@ -46,16 +46,16 @@ fn byte(record: *mut SlotRecord, fact: u32) -> *mut u8 {
     unsafe { (&raw mut (*record).facts).cast::<u8>().add(fact as usize) }
 }
 
-/// Kept out of the hot path.
+/// Says that the fact is new. Kept out of the hot path.
 #[inline(never)]
-fn first_sight(record: *mut SlotRecord, slot: u32, fact: u32) {
+fn hint(record: *mut SlotRecord, slot: u32, fact: u32) {
     let event = FactEvent {
         header: header(kind::FACT, slot),
         fact,
         call: 0,
     };
     if EVENTS.output_untyped::<FactEvent>(event, 0).is_err() {
-        // SAFETY: see `set`.
+        // SAFETY: see `set_in`.
         unsafe { (&raw mut (*record).rescan).write_volatile(1) };
     }
 }

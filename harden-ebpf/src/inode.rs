@@ -13,8 +13,6 @@ pub fn of(dentry: Address) -> Address {
 /// What tells the file at `dentry`, under its present name, from others: its address alone does not,
 /// as the next directory may be given the memory of one that was removed, and a rename leaves a file
 /// its dentry.
-///
-/// A global function: verified once, and its many outcomes are one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn fingerprint(dentry: Address) -> u64 {
@@ -43,7 +41,6 @@ pub fn id(inode: Address) -> ExecutableId {
     }
 }
 
-/// Global functions, these three: verified once, and one number each to their callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn inode_number(inode: Address) -> u64 {
@@ -63,6 +60,7 @@ extern "C" fn inode_generation(inode: Address) -> u64 {
     u64::from(k::read::<u32>(inode, &k::INODE_GENERATION).unwrap_or(0))
 }
 
+/// What an event says of `inode`.
 #[inline(always)]
 pub fn record(inode: Address) -> Option<InodeRecord> {
     let sb = k::pointer(inode, &k::INODE_SB).filter(|_| inode != 0)?;

@@ -5,7 +5,10 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel},
+};
 
 macro_rules! constants {
     ($($(#[$doc:meta])* $name:ident = $structure:literal $member:literal;)*) => {
@@ -23,6 +26,13 @@ harden_common::kernel_offsets!(constants);
 
 /// A kernel address.
 pub type Address = u64;
+
+/// The current task's `struct task_struct`.
+#[inline(always)]
+pub fn current_task() -> Address {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
 
 /// Reads a `T` at `address` + `offset`. `None` if the address is not mapped.
 ///

@@ -34,13 +34,12 @@ fn count_lost(index: u32) {
 /// Counts `loss` in the record of `slot`.
 #[inline(always)]
 pub fn lost_of(slot: u32, loss: Loss) {
-    lost_in(u64::from(slot), loss as u64);
+    count_lost_of(u64::from(slot), loss as u64);
 }
 
-/// A global function: verified once, and two numbers to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn lost_in(slot: u64, loss: u64) -> u64 {
+extern "C" fn count_lost_of(slot: u64, loss: u64) -> u64 {
     let loss = loss as u32;
     if loss >= Loss::COUNT {
         return 0;

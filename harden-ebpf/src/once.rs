@@ -32,7 +32,7 @@ pub struct OnceKey {
 
 /// The key of the event that `scratch` is being filled with.
 #[inline(always)]
-pub fn key(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
+pub fn key_of(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
     // SAFETY: the scratch is the caller's own.
     let (event, hash) = unsafe { (&(*scratch).event, (*scratch).hash) };
     OnceKey {
@@ -43,7 +43,7 @@ pub fn key(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
         target: inode::fingerprint(target.dentry),
         directory: inode::fingerprint(directory.dentry),
         mount: target.vfsmount ^ directory.vfsmount.rotate_left(1),
-        // What takes a capability is told once more: so each object is known that one was for.
+        // What takes a capability is sent once more: so it is known of each object that it took one.
         text: hash ^ u64::from(event.capabilities) << 32,
     }
 }

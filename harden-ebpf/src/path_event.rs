@@ -10,15 +10,16 @@ use crate::{
     inode,
     kernel::Address,
     loss::lost_of,
-    place::{Place, place, root},
-    scratch::{self, Asked, Scratch},
-    walk::walk_from,
+    once::{self, OnceKey},
+    place::{Place, root},
+    scratch::{self, Request, Scratch},
+    walk,
 };
 
-/// Fills in the header and what was asked, and clears the rest.
+/// Fills in the header and what is requested, and clears the rest.
 #[inline(always)]
-pub fn begin(event: &mut PathEvent, kind: u32, asked: &Asked) {
-    event.header = emit::header(kind, asked.slot);
+pub fn begin(event: &mut PathEvent, kind: u32, request: &Request) {
+    event.header = emit::header(kind, request.slot);
     event.inode = InodeRecord {
         id: ExecutableId {
             inode: 0,
@@ -31,19 +32,19 @@ pub fn begin(event: &mut PathEvent, kind: u32, asked: &Asked) {
         uid: 0,
         gid: 0,
     };
-    event.operation = asked.operation;
-    event.errno = asked.errno;
-    event.argument = asked.argument;
+    event.operation = request.operation;
+    event.errno = request.errno;
+    event.argument = request.argument;
     event.flags = 0;
     event.text_length = 0;
     event.target_length = 0;
     event.prefix_length = 0;
-    event.capabilities = asked.capabilities;
+    event.capabilities = request.capabilities;
 }
 
 /// Puts walks behind `text` bytes of text.
 #[inline(always)]
-pub fn start(scratch: *mut Scratch, text: u32) {
+pub fn set_text_length(scratch: *mut Scratch, text: u32) {
     // SAFETY: the scratch is the caller's own.
     unsafe {
         (*scratch).event.text_length = text;
@@ -52,8 +53,6 @@ pub fn start(scratch: *mut Scratch, text: u32) {
 }
 
 /// Fills in what the kernel knows of the file at `dentry`.
-///
-/// A global function: verified once, whatever cannot be read.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn describe(level: u64, dentry: Address) -> u32 {
@@ -68,13 +67,7 @@ extern "C" fn describe(level: u64, dentry: Address) -> u32 {
 
 /// Adds the target: its inode and its walk.
 #[inline(always)]
-pub fn target(scratch: *mut Scratch, path: Address) {
-    target_at(scratch, place(path));
-}
-
-/// The same for a place.
-#[inline(always)]
-pub fn target_at(scratch: *mut Scratch, place: Place) {
+pub fn add_target(scratch: *mut Scratch, place: Place) {
     if place.is_nowhere() {
         return;
     }
@@ -82,13 +75,13 @@ pub fn target_at(scratch: *mut Scratch, place: Place) {
     let event = unsafe { &mut (*scratch).event };
     describe(Scratch::level(scratch), place.dentry);
     event.flags |= path_flag::TARGET;
-    event.target_length = walk_from(scratch, place, path_flag::UNMOUNTED);
+    event.target_length = walk::append(scratch, place, path_flag::UNMOUNTED);
 }
 
 /// Adds the target: its inode, and the path of `length` bytes that `bpf_d_path` has written where
 /// the walks begin.
 #[inline(always)]
-pub fn target_written(scratch: *mut Scratch, place: Place, length: u32) {
+pub fn add_written_target(scratch: *mut Scratch, place: Place, length: u32) {
     // SAFETY: the scratch is the caller's own.
     unsafe {
         let event = &mut (*scratch).event;
@@ -103,8 +96,8 @@ pub fn target_written(scratch: *mut Scratch, place: Place, length: u32) {
 /// name. To be asked before anything is written to `scratch`.
 #[inline(always)]
 pub fn is_rooted_at_the_top(scratch: *mut Scratch, task: Address) -> bool {
-    start(scratch, 0);
-    let names = walk_from(scratch, place(root(task)), 0);
+    set_text_length(scratch, 0);
+    let names = walk::append(scratch, Place::of_path(root(task)), 0);
     // SAFETY: the scratch is the caller's own.
     unsafe { (*scratch).event.flags &= !path_flag::TRUNCATED };
     names == 0
@@ -112,14 +105,24 @@ pub fn is_rooted_at_the_top(scratch: *mut Scratch, task: Address) -> bool {
 
 /// Adds the walk of the directory that the text starts from.
 #[inline(always)]
-pub fn prefix(scratch: *mut Scratch, place: Place) {
+pub fn add_prefix(scratch: *mut Scratch, place: Place) {
     if place.is_nowhere() {
         return;
     }
     // SAFETY: the scratch is the caller's own.
     let event = unsafe { &mut (*scratch).event };
     event.flags |= path_flag::PREFIX;
-    event.prefix_length = walk_from(scratch, place, 0);
+    event.prefix_length = walk::append(scratch, place, 0);
+}
+
+/// Sends the event, and remembers its `key`; counts `full` if the ring buffer is full.
+#[inline(always)]
+pub fn send_once(scratch: *mut Scratch, key: &OnceKey, full: Loss) {
+    match send(scratch) {
+        Ok(()) => once::remember(key),
+        // SAFETY: the scratch is the caller's own.
+        Err(()) => lost_of(unsafe { (*scratch).request.slot }, full),
+    }
 }
 
 /// Sends the event with as many bytes as were filled.
@@ -133,9 +136,13 @@ pub fn send(scratch: *mut Scratch) -> Result<(), ()> {
     // SAFETY: the scratch is the caller's own. `position` never exceeds BYTES_MAX: the last name
     // begins at most NAME_MAX before it.
     let sent = unsafe {
+        let slot = (*scratch).request.slot;
+        if (*scratch).event.flags & path_flag::TRUNCATED != 0 {
+            lost_of(slot, Loss::WalkTruncated);
+        }
         let position = (&raw const (*scratch).position).read_volatile();
         if position > BYTES_MAX as u64 {
-            lost_of((*scratch).asked.slot, Loss::WalkTruncated);
+            lost_of(slot, Loss::WalkTruncated);
             return Ok(());
         }
         bpf_ringbuf_output(

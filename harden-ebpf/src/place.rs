@@ -1,7 +1,5 @@
 //! Places in the tree of mounts, and those that a task's paths start from.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task;
-
 use crate::kernel::{self as k, Address};
 
 /// `AT_FDCWD`
@@ -27,22 +25,22 @@ impl Place {
         vfsmount: 0,
     };
 
+    /// What the `struct path` at `path` says; nowhere if that is 0.
+    #[inline(always)]
+    pub fn of_path(path: Address) -> Self {
+        if path == 0 {
+            return Self::NOWHERE;
+        }
+        Self {
+            dentry: k::read(path, &k::PATH_DENTRY).unwrap_or(0),
+            vfsmount: k::read(path, &k::PATH_MNT).unwrap_or(0),
+        }
+    }
+
     /// Whether this is [`Place::NOWHERE`].
     #[inline(always)]
     pub fn is_nowhere(self) -> bool {
         self.dentry == 0
-    }
-}
-
-/// What the `struct path` at `path` says; nowhere if that is 0.
-#[inline(always)]
-pub fn place(path: Address) -> Place {
-    if path == 0 {
-        return Place::NOWHERE;
-    }
-    Place {
-        dentry: k::read(path, &k::PATH_DENTRY).unwrap_or(0),
-        vfsmount: k::read(path, &k::PATH_MNT).unwrap_or(0),
     }
 }
 
@@ -74,7 +72,7 @@ pub fn working_directory(task: Address) -> Address {
     k::pointer(task, &k::TASK_FS).map_or(0, |fs| fs + u64::from(k::FS_PWD.load()))
 }
 
-/// The same of its root directory.
+/// Address of the `struct path` of the root directory of `task`; 0 if it has none.
 #[inline(always)]
 pub fn root(task: Address) -> Address {
     k::pointer(task, &k::TASK_FS).map_or(0, |fs| fs + u64::from(k::FS_ROOT.load()))
@@ -86,15 +84,12 @@ pub fn root(task: Address) -> Address {
 ///
 /// From the task's root up, the last mount that is reached through a directory of another. What is mounted on the root of
 /// another hides that, as the root file system hides the kernel's own rootfs (fs/namespace.c, `init_mount_tree`).
-///
-/// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn mount_root() -> u64 {
     /// Mounts in mounts that are followed.
     const DEPTH: usize = 8;
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = k::current_task();
     let Some(vfsmount) = k::pointer(task, &k::TASK_FS).and_then(|fs| {
         let root = fs + u64::from(k::FS_ROOT.load());
         k::pointer(root, &k::PATH_MNT)

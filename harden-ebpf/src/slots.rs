@@ -36,7 +36,7 @@ pub fn find(key: &SlotKey) -> Option<u32> {
     SLOT_OF.get_ptr(key).map(|slot| unsafe { *slot })
 }
 
-/// Whether `slot` still is what its record's key stands for. The agent takes the key away before it
+/// Whether `slot` still has the key that is in its record. The agent takes the key away before it
 /// raises the generation and waits for programs that run: so if it is there now, the slot is not
 /// freed before we return.
 #[inline(always)]
@@ -81,8 +81,6 @@ pub fn find_or_make(key: &SlotKey, payer: u64) -> (u32, bool) {
 
 /// A slot number that was free, now that of its record; [`SLOT_EXCLUDED`] if there is none for `payer`. No record has
 /// that index.
-///
-/// A global function, as the next one: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn take_number(payer: u64) -> u64 {

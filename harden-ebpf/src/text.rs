@@ -7,7 +7,7 @@ use harden_common::TEXT_MAX;
 
 use crate::{
     kernel::{self as k, Address},
-    place::{self, Place, path_of_fd, place, root, working_directory},
+    place::{CWD, Place, path_of_fd, root, working_directory},
     scratch::{self, Scratch},
     verifier::masked,
 };
@@ -15,7 +15,7 @@ use crate::{
 /// Copies a path out of the task's memory, and hashes it. Its length without the NUL; `None` if it
 /// cannot be read. Read at the exit of the call: then its page is in memory.
 #[inline(always)]
-pub fn user_text(scratch: *mut Scratch, text: Address) -> Option<u32> {
+pub fn read_user(scratch: *mut Scratch, text: Address) -> Option<u32> {
     // SAFETY: the scratch is the caller's own, with room for TEXT_MAX bytes.
     let read = unsafe {
         bpf_probe_read_user_str(
@@ -24,13 +24,13 @@ pub fn user_text(scratch: *mut Scratch, text: Address) -> Option<u32> {
             text as *const _,
         )
     };
-    finish_text(scratch, read)
+    hash_read(scratch, read)
 }
 
-/// The same for a string in the kernel.
+/// Copies a string of the kernel, and hashes it. Its length without the NUL; 0 if it cannot be read.
 #[inline(always)]
-pub fn kernel_text(scratch: *mut Scratch, text: Address) -> u32 {
-    // SAFETY: as in `user_text`.
+pub fn read_kernel(scratch: *mut Scratch, text: Address) -> u32 {
+    // SAFETY: as in `read_user`.
     let read = unsafe {
         bpf_probe_read_kernel_str(
             (&raw mut (*scratch).bytes).cast(),
@@ -38,12 +38,12 @@ pub fn kernel_text(scratch: *mut Scratch, text: Address) -> u32 {
             text as *const _,
         )
     };
-    finish_text(scratch, read).unwrap_or(0)
+    hash_read(scratch, read).unwrap_or(0)
 }
 
-/// `read` counts the NUL; some kernels return 0 for an empty string.
+/// Hashes what was read. `read` counts the NUL; some kernels return 0 for an empty string.
 #[inline(always)]
-fn finish_text(scratch: *mut Scratch, read: i64) -> Option<u32> {
+fn hash_read(scratch: *mut Scratch, read: i64) -> Option<u32> {
     if read < 0 {
         return None;
     }
@@ -61,7 +61,6 @@ pub fn hash(scratch: *mut Scratch, length: u32) {
 /// Bytes that [`hash_block`] takes.
 const BLOCK: u64 = 128;
 
-/// A global function, as [`walk`] is.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn hash_at(level: u64, length: u64) -> u32 {
@@ -89,7 +88,7 @@ extern "C" fn hash_at(level: u64, length: u64) -> u32 {
     0
 }
 
-/// A global function too: verified once, not for each block.
+/// A global function, so that the verifier goes through it once, and not for each block.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn hash_block(level: u64, from: u64, length: u64) -> u32 {
@@ -130,18 +129,18 @@ pub fn base(scratch: *mut Scratch, task: Address, text: u32) -> Place {
     } else {
         k::FS_PWD.load()
     };
-    place(fs + u64::from(offset))
+    Place::of_path(fs + u64::from(offset))
 }
 
-/// The same for a path relative to descriptor `fd`, which may be `AT_FDCWD`. `in_root`: an absolute
-/// path is relative to it too.
+/// Where the text of `scratch` starts from if a relative one does so from the descriptor `fd`, which may be `AT_FDCWD`.
+/// `in_root`: an absolute one too.
 #[inline(always)]
 pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32, in_root: bool) -> Place {
     // SAFETY: the scratch is the caller's own.
     let absolute = unsafe { (*scratch).bytes[0] } == b'/';
-    place(if absolute && !in_root {
+    Place::of_path(if absolute && !in_root {
         root(task)
-    } else if fd == place::CWD {
+    } else if fd == CWD {
         working_directory(task)
     } else {
         path_of_fd(task, fd)

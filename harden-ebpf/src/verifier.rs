@@ -1,10 +1,9 @@
 //! What the kernel's verifier asks of these programs.
 //!
 //! A function that is `extern "C"` here is a *global* one: the verifier goes through it once, on its own, and not again
-//! for each call and for each state in which a caller may be (kernel/bpf/verifier.c, `do_check_subprogs`; since 5.6). Of the
-//! arguments it then knows nothing, so they are numbers, five at most: 5.10 allows no pointers. What it returns is one number,
-//! with which its caller goes on, however many ways there are through it. A function that needs more is given the index
-//! of a buffer that has it (see [`crate::scratch`]).
+//! at each call (kernel/bpf/verifier.c, `do_check_subprogs`, since 5.6). It then knows nothing of the arguments. So they are
+//! numbers, five at most, as 5.10 allows no pointers. The result is one number too: the caller goes on in one way, however
+//! many ways there are through the function. What needs more is given the index of a buffer (see [`crate::scratch`]).
 //!
 //! The stacks of all functions that call each other have 512 bytes together (`check_max_stack_depth`).
 

@@ -13,14 +13,16 @@ use crate::{
 /// The most names and mount points that a walk passes.
 const STEPS: u32 = 256;
 const STEPS_AT_ONCE: u32 = 16;
+
 /// Appends the walk from `place`, and returns how long it is.
 #[inline(always)]
-pub fn walk_from(scratch: *mut Scratch, place: Place, unmounted: u32) -> u32 {
+pub fn append(scratch: *mut Scratch, place: Place, unmounted: u32) -> u32 {
     let level = Scratch::level(scratch);
     append_walk(level, place.dentry, place.vfsmount, u64::from(unmounted))
 }
 
-/// A global function, as [`walk`] is.
+/// Appends the walk from `dentry` in `vfsmount`, and returns how long it is. The event gets the path flags that it comes to:
+/// that the walk was cut, and those in `unmounted`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn append_walk(level: u64, dentry: u64, vfsmount: u64, unmounted: u64) -> u32 {
@@ -53,8 +55,8 @@ mod step {
 
 /// Appends the names from the dentry in the scratch upward. Returns path flags.
 ///
-/// A global function (see [`scratch::with`]), in two nested loops: the verifier goes through every
-/// turn of each, so that two loops of 16 cost it 32 turns and not 256.
+/// Two nested loops of global functions: the verifier goes through every turn of each, so that two loops of 16 cost it 32
+/// turns and not 256.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk(level: u64) -> u32 {
@@ -81,7 +83,7 @@ extern "C" fn walk_some(level: u64) -> u32 {
     step::UP
 }
 
-/// A global function too: verified once, not at each turn of the loop.
+/// A global function, so that the verifier goes through it once, and not at each turn of the loop.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk_step(level: u64) -> u32 {
