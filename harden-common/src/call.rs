@@ -113,98 +113,108 @@ const fn fd(operation: PathOperation, argument: u32) -> PathArgument {
 
 use PathOperation as P;
 
+use crate::nr;
+
 /// (native number, first path, second path), from `arch/x86/entry/syscalls/syscall_64.tbl` and the
 /// `SYSCALL_DEFINE`s of fs/, Linux 6.18.
 ///
 /// Not here: `mq_open` and `memfd_create` (their names are no paths), fsopen and `kexec_file_load`
 /// (no path), `bpf` object pinning and `fsconfig` (paths inside structures).
 const PATHS: &[(u32, PathArgument, PathArgument)] = &[
-    (2, path(P::Open, 0, NONE, 1), 0),                           // open
-    (85, path(P::Open, 0, NONE, NONE), 0),                       // creat
-    (257, path(P::Open, 1, 0, 2), 0),                            // openat
-    (437, path(P::Open, 1, 0, 2), 0), // openat2: the third argument points to the flags
-    (304, path(P::Open, NONE, 0, 2), 0), // open_by_handle_at
-    (428, path(P::Stat, 1, 0, NONE), 0), // open_tree
-    (467, path(P::Stat, 1, 0, NONE), 0), // open_tree_attr
-    (59, at_cwd(P::Execute, 0), 0),   // execve
-    (322, at_fd(P::Execute, 0, 1), 0), // execveat
-    (4, at_cwd(P::Stat, 0), 0),       // stat
-    (5, fd(P::Stat, 0), 0),           // fstat
-    (6, at_cwd(P::Stat, 0), 0),       // lstat
-    (262, at_fd(P::Stat, 0, 1), 0),   // newfstatat
-    (332, at_fd(P::Stat, 0, 1), 0),   // statx
-    (303, at_fd(P::Stat, 0, 1), 0),   // name_to_handle_at
-    (468, at_fd(P::Stat, 0, 1), 0),   // file_getattr
-    (469, at_fd(P::Chmod, 0, 1), 0),  // file_setattr
-    (21, path(P::Access, 0, NONE, 1), 0), // access
-    (269, path(P::Access, 1, 0, 2), 0), // faccessat
-    (439, path(P::Access, 1, 0, 2), 0), // faccessat2
-    (89, at_cwd(P::Readlink, 0), 0),  // readlink
-    (267, at_fd(P::Readlink, 0, 1), 0), // readlinkat
-    (80, at_cwd(P::Chdir, 0), 0),     // chdir
-    (81, fd(P::Chdir, 0), 0),         // fchdir
-    (161, at_cwd(P::Chroot, 0), 0),   // chroot
-    (155, at_cwd(P::Chroot, 0), at_cwd(P::Chroot, 1)), // pivot_root
-    (83, at_cwd(P::Mkdir, 0), 0),     // mkdir
-    (258, at_fd(P::Mkdir, 0, 1), 0),  // mkdirat
-    (84, at_cwd(P::Rmdir, 0), 0),     // rmdir
-    (87, at_cwd(P::Unlink, 0), 0),    // unlink
-    (263, at_fd(P::Unlink, 0, 1), 0), // unlinkat
-    (82, at_cwd(P::RenameFrom, 0), at_cwd(P::RenameTo, 1)), // rename
-    (264, at_fd(P::RenameFrom, 0, 1), at_fd(P::RenameTo, 2, 3)), // renameat
-    (316, at_fd(P::RenameFrom, 0, 1), at_fd(P::RenameTo, 2, 3)), // renameat2
-    (86, at_cwd(P::LinkFrom, 0), at_cwd(P::LinkTo, 1)), // link
-    (265, at_fd(P::LinkFrom, 0, 1), at_fd(P::LinkTo, 2, 3)), // linkat
-    (88, at_cwd(P::Symlink, 1), 0),   // symlink
-    (266, at_fd(P::Symlink, 1, 2), 0), // symlinkat
-    (133, path(P::Mknod, 0, NONE, 1), 0), // mknod
-    (259, path(P::Mknod, 1, 0, 2), 0), // mknodat
-    (90, at_cwd(P::Chmod, 0), 0),     // chmod
-    (91, fd(P::Chmod, 0), 0),         // fchmod
-    (268, at_fd(P::Chmod, 0, 1), 0),  // fchmodat
-    (452, at_fd(P::Chmod, 0, 1), 0),  // fchmodat2
-    (92, at_cwd(P::Chown, 0), 0),     // chown
-    (93, fd(P::Chown, 0), 0),         // fchown
-    (94, at_cwd(P::Chown, 0), 0),     // lchown
-    (260, at_fd(P::Chown, 0, 1), 0),  // fchownat
-    (76, at_cwd(P::Truncate, 0), 0),  // truncate
-    (77, fd(P::Truncate, 0), 0),      // ftruncate
-    (132, at_cwd(P::Utime, 0), 0),    // utime
-    (235, at_cwd(P::Utime, 0), 0),    // utimes
-    (261, at_fd(P::Utime, 0, 1), 0),  // futimesat
-    (280, at_fd(P::Utime, 0, 1), 0),  // utimensat
-    (188, at_cwd(P::XattrWrite, 0), 0), // setxattr
-    (189, at_cwd(P::XattrWrite, 0), 0), // lsetxattr
-    (190, fd(P::XattrWrite, 0), 0),   // fsetxattr
-    (191, at_cwd(P::XattrRead, 0), 0), // getxattr
-    (192, at_cwd(P::XattrRead, 0), 0), // lgetxattr
-    (193, fd(P::XattrRead, 0), 0),    // fgetxattr
-    (194, at_cwd(P::XattrRead, 0), 0), // listxattr
-    (195, at_cwd(P::XattrRead, 0), 0), // llistxattr
-    (196, fd(P::XattrRead, 0), 0),    // flistxattr
-    (197, at_cwd(P::XattrWrite, 0), 0), // removexattr
-    (198, at_cwd(P::XattrWrite, 0), 0), // lremovexattr
-    (199, fd(P::XattrWrite, 0), 0),   // fremovexattr
-    (463, at_fd(P::XattrWrite, 0, 1), 0), // setxattrat
-    (464, at_fd(P::XattrRead, 0, 1), 0), // getxattrat
-    (465, at_fd(P::XattrRead, 0, 1), 0), // listxattrat
-    (466, at_fd(P::XattrWrite, 0, 1), 0), // removexattrat
-    (137, at_cwd(P::Statfs, 0), 0),   // statfs
-    (138, fd(P::Statfs, 0), 0),       // fstatfs
-    (254, at_cwd(P::Watch, 1), 0),    // inotify_add_watch
-    (301, at_fd(P::Watch, 3, 4), 0),  // fanotify_mark
+    (nr::OPEN, path(P::Open, 0, NONE, 1), 0),
+    (nr::CREAT, path(P::Open, 0, NONE, NONE), 0),
+    (nr::OPENAT, path(P::Open, 1, 0, 2), 0),
+    (nr::OPENAT2, path(P::Open, 1, 0, 2), 0),
+    (nr::OPEN_BY_HANDLE_AT, path(P::Open, NONE, 0, 2), 0),
+    (nr::OPEN_TREE, path(P::Stat, 1, 0, NONE), 0),
+    (nr::OPEN_TREE_ATTR, path(P::Stat, 1, 0, NONE), 0),
+    (nr::EXECVE, at_cwd(P::Execute, 0), 0),
+    (nr::EXECVEAT, at_fd(P::Execute, 0, 1), 0),
+    (nr::STAT, at_cwd(P::Stat, 0), 0),
+    (nr::FSTAT, fd(P::Stat, 0), 0),
+    (nr::LSTAT, at_cwd(P::Stat, 0), 0),
+    (nr::NEWFSTATAT, at_fd(P::Stat, 0, 1), 0),
+    (nr::STATX, at_fd(P::Stat, 0, 1), 0),
+    (nr::NAME_TO_HANDLE_AT, at_fd(P::Stat, 0, 1), 0),
+    (nr::FILE_GETATTR, at_fd(P::Stat, 0, 1), 0),
+    (nr::FILE_SETATTR, at_fd(P::Chmod, 0, 1), 0),
+    (nr::ACCESS, path(P::Access, 0, NONE, 1), 0),
+    (nr::FACCESSAT, path(P::Access, 1, 0, 2), 0),
+    (nr::FACCESSAT2, path(P::Access, 1, 0, 2), 0),
+    (nr::READLINK, at_cwd(P::Readlink, 0), 0),
+    (nr::READLINKAT, at_fd(P::Readlink, 0, 1), 0),
+    (nr::CHDIR, at_cwd(P::Chdir, 0), 0),
+    (nr::FCHDIR, fd(P::Chdir, 0), 0),
+    (nr::CHROOT, at_cwd(P::Chroot, 0), 0),
+    (nr::PIVOT_ROOT, at_cwd(P::Chroot, 0), at_cwd(P::Chroot, 1)),
+    (nr::MKDIR, at_cwd(P::Mkdir, 0), 0),
+    (nr::MKDIRAT, at_fd(P::Mkdir, 0, 1), 0),
+    (nr::RMDIR, at_cwd(P::Rmdir, 0), 0),
+    (nr::UNLINK, at_cwd(P::Unlink, 0), 0),
+    (nr::UNLINKAT, at_fd(P::Unlink, 0, 1), 0),
+    (nr::RENAME, at_cwd(P::RenameFrom, 0), at_cwd(P::RenameTo, 1)),
+    (
+        nr::RENAMEAT,
+        at_fd(P::RenameFrom, 0, 1),
+        at_fd(P::RenameTo, 2, 3),
+    ),
+    (
+        nr::RENAMEAT2,
+        at_fd(P::RenameFrom, 0, 1),
+        at_fd(P::RenameTo, 2, 3),
+    ),
+    (nr::LINK, at_cwd(P::LinkFrom, 0), at_cwd(P::LinkTo, 1)),
+    (nr::LINKAT, at_fd(P::LinkFrom, 0, 1), at_fd(P::LinkTo, 2, 3)),
+    (nr::SYMLINK, at_cwd(P::Symlink, 1), 0),
+    (nr::SYMLINKAT, at_fd(P::Symlink, 1, 2), 0),
+    (nr::MKNOD, path(P::Mknod, 0, NONE, 1), 0),
+    (nr::MKNODAT, path(P::Mknod, 1, 0, 2), 0),
+    (nr::CHMOD, at_cwd(P::Chmod, 0), 0),
+    (nr::FCHMOD, fd(P::Chmod, 0), 0),
+    (nr::FCHMODAT, at_fd(P::Chmod, 0, 1), 0),
+    (nr::FCHMODAT2, at_fd(P::Chmod, 0, 1), 0),
+    (nr::CHOWN, at_cwd(P::Chown, 0), 0),
+    (nr::FCHOWN, fd(P::Chown, 0), 0),
+    (nr::LCHOWN, at_cwd(P::Chown, 0), 0),
+    (nr::FCHOWNAT, at_fd(P::Chown, 0, 1), 0),
+    (nr::TRUNCATE, at_cwd(P::Truncate, 0), 0),
+    (nr::FTRUNCATE, fd(P::Truncate, 0), 0),
+    (nr::UTIME, at_cwd(P::Utime, 0), 0),
+    (nr::UTIMES, at_cwd(P::Utime, 0), 0),
+    (nr::FUTIMESAT, at_fd(P::Utime, 0, 1), 0),
+    (nr::UTIMENSAT, at_fd(P::Utime, 0, 1), 0),
+    (nr::SETXATTR, at_cwd(P::XattrWrite, 0), 0),
+    (nr::LSETXATTR, at_cwd(P::XattrWrite, 0), 0),
+    (nr::FSETXATTR, fd(P::XattrWrite, 0), 0),
+    (nr::GETXATTR, at_cwd(P::XattrRead, 0), 0),
+    (nr::LGETXATTR, at_cwd(P::XattrRead, 0), 0),
+    (nr::FGETXATTR, fd(P::XattrRead, 0), 0),
+    (nr::LISTXATTR, at_cwd(P::XattrRead, 0), 0),
+    (nr::LLISTXATTR, at_cwd(P::XattrRead, 0), 0),
+    (nr::FLISTXATTR, fd(P::XattrRead, 0), 0),
+    (nr::REMOVEXATTR, at_cwd(P::XattrWrite, 0), 0),
+    (nr::LREMOVEXATTR, at_cwd(P::XattrWrite, 0), 0),
+    (nr::FREMOVEXATTR, fd(P::XattrWrite, 0), 0),
+    (nr::SETXATTRAT, at_fd(P::XattrWrite, 0, 1), 0),
+    (nr::GETXATTRAT, at_fd(P::XattrRead, 0, 1), 0),
+    (nr::LISTXATTRAT, at_fd(P::XattrRead, 0, 1), 0),
+    (nr::REMOVEXATTRAT, at_fd(P::XattrWrite, 0, 1), 0),
+    (nr::STATFS, at_cwd(P::Statfs, 0), 0),
+    (nr::FSTATFS, fd(P::Statfs, 0), 0),
+    (nr::INOTIFY_ADD_WATCH, at_cwd(P::Watch, 1), 0),
+    (nr::FANOTIFY_MARK, at_fd(P::Watch, 3, 4), 0),
     (IA32_FANOTIFY_MARK, at_fd(P::Watch, 4, 5), 0),
-    (165, at_cwd(P::Mount, 0), at_cwd(P::Mount, 1)), // mount
-    (429, at_fd(P::Mount, 0, 1), at_fd(P::Mount, 2, 3)), // move_mount
-    (433, at_fd(P::Mount, 0, 1), 0),                 // fspick
-    (442, at_fd(P::Mount, 0, 1), 0),                 // mount_setattr
-    (166, at_cwd(P::Unmount, 0), 0),                 // umount2
-    (167, at_cwd(P::Administer, 0), 0),              // swapon
-    (168, at_cwd(P::Administer, 0), 0),              // swapoff
-    (163, at_cwd(P::Administer, 0), 0),              // acct
-    (134, at_cwd(P::Administer, 0), 0),              // uselib
-    (179, at_cwd(P::Administer, 1), 0),              // quotactl
-    (443, fd(P::Administer, 0), 0),                  // quotactl_fd
+    (nr::MOUNT, at_cwd(P::Mount, 0), at_cwd(P::Mount, 1)),
+    (nr::MOVE_MOUNT, at_fd(P::Mount, 0, 1), at_fd(P::Mount, 2, 3)),
+    (nr::FSPICK, at_fd(P::Mount, 0, 1), 0),
+    (nr::MOUNT_SETATTR, at_fd(P::Mount, 0, 1), 0),
+    (nr::UMOUNT2, at_cwd(P::Unmount, 0), 0),
+    (nr::SWAPON, at_cwd(P::Administer, 0), 0),
+    (nr::SWAPOFF, at_cwd(P::Administer, 0), 0),
+    (nr::ACCT, at_cwd(P::Administer, 0), 0),
+    (nr::USELIB, at_cwd(P::Administer, 0), 0),
+    (nr::QUOTACTL, at_cwd(P::Administer, 1), 0),
+    (nr::QUOTACTL_FD, fd(P::Administer, 0), 0),
 ];
 
 /// By native number: where the paths of a call are.
@@ -239,47 +249,66 @@ pub mod class {
 
 /// Calls whose arguments `arguments.rs` of the kernel programs looks at.
 const ARGUMENT_CALLS: &[u32] = &[
-    9,
-    10,
-    329,
-    30,
-    319, // mmap, mprotect, pkey_mprotect, shmat, memfd_create
-    56,
-    435,
-    272,
-    308, // clone, clone3, unshare, setns
-    13,
-    155, // rt_sigaction, pivot_root
-    2,
-    85,
-    257,
-    437, // open, creat, openat, openat2
-    90,
-    91,
-    268,
-    452,
-    83,
-    258,
-    133,
-    259, // chmod, mkdir, mknod
-    144,
-    314,
-    135,
-    425, // sched_setscheduler, sched_setattr, personality, io_uring_setup
-    126,
-    157, // capset, prctl
-    41,
-    53,
+    nr::MMAP,
+    nr::MPROTECT,
+    nr::PKEY_MPROTECT,
+    nr::SHMAT,
+    nr::MEMFD_CREATE,
+    nr::CLONE,
+    nr::CLONE3,
+    nr::UNSHARE,
+    nr::SETNS,
+    nr::RT_SIGACTION,
+    nr::PIVOT_ROOT,
+    nr::OPEN,
+    nr::CREAT,
+    nr::OPENAT,
+    nr::OPENAT2,
+    nr::CHMOD,
+    nr::FCHMOD,
+    nr::FCHMODAT,
+    nr::FCHMODAT2,
+    nr::MKDIR,
+    nr::MKDIRAT,
+    nr::MKNOD,
+    nr::MKNODAT,
+    nr::SCHED_SETSCHEDULER,
+    nr::SCHED_SETATTR,
+    nr::PERSONALITY,
+    nr::IO_URING_SETUP,
+    nr::CAPSET,
+    nr::PRCTL,
+    nr::SOCKET,
+    nr::SOCKETPAIR,
     IA32_SOCKETCALL,
-    IA32_OLD_MMAP, // socket, socketpair
+    IA32_OLD_MMAP,
 ];
-const SOCKET_CALLS: &[u32] = &[41, 53, 49, 42, 44, 46, 307, IA32_SOCKETCALL];
-const EXEC_CALLS: &[u32] = &[59, 322];
+const SOCKET_CALLS: &[u32] = &[
+    nr::SOCKET,
+    nr::SOCKETPAIR,
+    nr::BIND,
+    nr::CONNECT,
+    nr::SENDTO,
+    nr::SENDMSG,
+    nr::SENDMMSG,
+    IA32_SOCKETCALL,
+];
+const EXEC_CALLS: &[u32] = &[nr::EXECVE, nr::EXECVEAT];
 /// mmap, mprotect, munmap, brk, mremap, shmat, `remap_file_pages`, `pkey_mprotect`
-const MEMORY_CALLS: &[u32] = &[9, 10, 11, 12, 25, 30, 216, 329, IA32_OLD_MMAP];
-const ACCESS_CALLS: &[u32] = &[21, 269, 439];
+const MEMORY_CALLS: &[u32] = &[
+    nr::MMAP,
+    nr::MPROTECT,
+    nr::MUNMAP,
+    nr::BRK,
+    nr::MREMAP,
+    nr::SHMAT,
+    nr::REMAP_FILE_PAGES,
+    nr::PKEY_MPROTECT,
+    IA32_OLD_MMAP,
+];
+const ACCESS_CALLS: &[u32] = &[nr::ACCESS, nr::FACCESSAT, nr::FACCESSAT2];
 /// capset, whose check for `CAP_SETPCAP` is looked at on entry.
-const CAPSET_CALLS: &[u32] = &[126];
+const CAPSET_CALLS: &[u32] = &[nr::CAPSET];
 
 /// By native number: what a call is looked at for; 0 for most.
 pub static CLASSES: [u8; TABLE] = {
@@ -312,119 +341,119 @@ const fn mark(mut table: [u8; TABLE], calls: &[u32], class: u8) -> [u8; TABLE] {
 
 /// (32-bit number, native number), for the calls that are looked at
 /// (`arch/x86/entry/syscalls/syscall_32.tbl`). From 424 on the numbers are the same.
-const IA32: &[(u32, u16)] = &[
-    (5, 2),
-    (8, 85),
-    (9, 86),
-    (10, 87),
-    (11, 59),
-    (12, 80),
-    (14, 133),
-    (15, 90),
-    (16, 94),
-    (18, 4),
-    (21, 165),
-    (22, 166),
-    (28, 5),
-    (30, 132),
-    (33, 21),
-    (38, 82),
-    (39, 83),
-    (40, 84),
-    (51, 163),
-    (52, 166),
-    (61, 161),
-    (174, 13),
-    (83, 88),
-    (84, 6),
-    (85, 89),
-    (86, 134),
-    (87, 167),
-    (90, IA32_OLD_MMAP as u16),
-    (92, 76),
-    (93, 77),
-    (94, 91),
-    (95, 93),
-    (99, 137),
-    (100, 138),
-    (102, IA32_SOCKETCALL as u16),
-    (106, 4),
-    (107, 6),
-    (108, 5),
-    (115, 168),
-    (120, 56),
-    (125, 10),
-    (45, 12),
-    (91, 11),
-    (163, 25),
-    (172, 157),
-    (185, 126),
-    (131, 179),
-    (133, 81),
-    (136, 135),
-    (156, 144),
-    (182, 92),
-    (192, 9),
-    (193, 76),
-    (194, 77),
-    (195, 4),
-    (196, 6),
-    (197, 5),
-    (198, 94),
-    (207, 93),
-    (212, 92),
-    (217, 155),
-    (226, 188),
-    (227, 189),
-    (228, 190),
-    (229, 191),
-    (230, 192),
-    (231, 193),
-    (232, 194),
-    (233, 195),
-    (234, 196),
-    (235, 197),
-    (236, 198),
-    (237, 199),
-    (257, 216),
-    (268, 137),
-    (269, 138),
-    (271, 235),
-    (292, 254),
-    (295, 257),
-    (296, 258),
-    (297, 259),
-    (298, 260),
-    (299, 261),
-    (300, 262),
-    (301, 263),
-    (302, 264),
-    (303, 265),
-    (304, 266),
-    (305, 267),
-    (306, 268),
-    (307, 269),
-    (310, 272),
-    (320, 280),
-    (339, IA32_FANOTIFY_MARK as u16),
-    (341, 303),
-    (342, 304),
-    (345, 307),
-    (346, 308),
-    (351, 314),
-    (353, 316),
-    (356, 319),
-    (358, 322),
-    (359, 41),
-    (360, 53),
-    (361, 49),
-    (362, 42),
-    (369, 44),
-    (370, 46),
-    (380, 329),
-    (383, 332),
-    (397, 30),
-    (412, 280),
+const IA32: &[(u32, u32)] = &[
+    (5, nr::OPEN),
+    (8, nr::CREAT),
+    (9, nr::LINK),
+    (10, nr::UNLINK),
+    (11, nr::EXECVE),
+    (12, nr::CHDIR),
+    (14, nr::MKNOD),
+    (15, nr::CHMOD),
+    (16, nr::LCHOWN),
+    (18, nr::STAT),
+    (21, nr::MOUNT),
+    (22, nr::UMOUNT2),
+    (28, nr::FSTAT),
+    (30, nr::UTIME),
+    (33, nr::ACCESS),
+    (38, nr::RENAME),
+    (39, nr::MKDIR),
+    (40, nr::RMDIR),
+    (51, nr::ACCT),
+    (52, nr::UMOUNT2),
+    (61, nr::CHROOT),
+    (174, nr::RT_SIGACTION),
+    (83, nr::SYMLINK),
+    (84, nr::LSTAT),
+    (85, nr::READLINK),
+    (86, nr::USELIB),
+    (87, nr::SWAPON),
+    (90, IA32_OLD_MMAP),
+    (92, nr::TRUNCATE),
+    (93, nr::FTRUNCATE),
+    (94, nr::FCHMOD),
+    (95, nr::FCHOWN),
+    (99, nr::STATFS),
+    (100, nr::FSTATFS),
+    (102, IA32_SOCKETCALL),
+    (106, nr::STAT),
+    (107, nr::LSTAT),
+    (108, nr::FSTAT),
+    (115, nr::SWAPOFF),
+    (120, nr::CLONE),
+    (125, nr::MPROTECT),
+    (45, nr::BRK),
+    (91, nr::MUNMAP),
+    (163, nr::MREMAP),
+    (172, nr::PRCTL),
+    (185, nr::CAPSET),
+    (131, nr::QUOTACTL),
+    (133, nr::FCHDIR),
+    (136, nr::PERSONALITY),
+    (156, nr::SCHED_SETSCHEDULER),
+    (182, nr::CHOWN),
+    (192, nr::MMAP),
+    (193, nr::TRUNCATE),
+    (194, nr::FTRUNCATE),
+    (195, nr::STAT),
+    (196, nr::LSTAT),
+    (197, nr::FSTAT),
+    (198, nr::LCHOWN),
+    (207, nr::FCHOWN),
+    (212, nr::CHOWN),
+    (217, nr::PIVOT_ROOT),
+    (226, nr::SETXATTR),
+    (227, nr::LSETXATTR),
+    (228, nr::FSETXATTR),
+    (229, nr::GETXATTR),
+    (230, nr::LGETXATTR),
+    (231, nr::FGETXATTR),
+    (232, nr::LISTXATTR),
+    (233, nr::LLISTXATTR),
+    (234, nr::FLISTXATTR),
+    (235, nr::REMOVEXATTR),
+    (236, nr::LREMOVEXATTR),
+    (237, nr::FREMOVEXATTR),
+    (257, nr::REMAP_FILE_PAGES),
+    (268, nr::STATFS),
+    (269, nr::FSTATFS),
+    (271, nr::UTIMES),
+    (292, nr::INOTIFY_ADD_WATCH),
+    (295, nr::OPENAT),
+    (296, nr::MKDIRAT),
+    (297, nr::MKNODAT),
+    (298, nr::FCHOWNAT),
+    (299, nr::FUTIMESAT),
+    (300, nr::NEWFSTATAT),
+    (301, nr::UNLINKAT),
+    (302, nr::RENAMEAT),
+    (303, nr::LINKAT),
+    (304, nr::SYMLINKAT),
+    (305, nr::READLINKAT),
+    (306, nr::FCHMODAT),
+    (307, nr::FACCESSAT),
+    (310, nr::UNSHARE),
+    (320, nr::UTIMENSAT),
+    (339, IA32_FANOTIFY_MARK),
+    (341, nr::NAME_TO_HANDLE_AT),
+    (342, nr::OPEN_BY_HANDLE_AT),
+    (345, nr::SENDMMSG),
+    (346, nr::SETNS),
+    (351, nr::SCHED_SETATTR),
+    (353, nr::RENAMEAT2),
+    (356, nr::MEMFD_CREATE),
+    (358, nr::EXECVEAT),
+    (359, nr::SOCKET),
+    (360, nr::SOCKETPAIR),
+    (361, nr::BIND),
+    (362, nr::CONNECT),
+    (369, nr::SENDTO),
+    (370, nr::SENDMSG),
+    (380, nr::PKEY_MPROTECT),
+    (383, nr::STATX),
+    (397, nr::SHMAT),
+    (412, nr::UTIMENSAT),
 ];
 
 /// By 32-bit number: the native number with the same arguments, or 0 (`read`, which is not looked
@@ -433,7 +462,7 @@ pub static NATIVE_OF_IA32: [u16; 512] = {
     let mut table = [0; 512];
     let mut at = 0;
     while at < IA32.len() {
-        table[IA32[at].0 as usize] = IA32[at].1;
+        table[IA32[at].0 as usize] = IA32[at].1 as u16;
         at += 1;
     }
     let mut number = 424;
@@ -451,11 +480,11 @@ pub static NATIVE_OF_IA32: [u16; 512] = {
 pub const fn native_of_x32(number: u32) -> u32 {
     match number {
         0..512 => number,
-        512 => 13,
-        520 => 59,
-        518 => 46,
-        538 => 307,
-        545 => 322,
+        512 => nr::RT_SIGACTION,
+        520 => nr::EXECVE,
+        518 => nr::SENDMSG,
+        538 => nr::SENDMMSG,
+        545 => nr::EXECVEAT,
         _ => 0,
     }
 }

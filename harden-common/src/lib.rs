@@ -1,5 +1,5 @@
-//! What crosses from the kernel programs to the agent: slot records, events, the numbers in them,
-//! and the table of calls both sides go by. Nothing else, and never a pointer.
+//! What crosses from the kernel programs to the agent: slot records, events, the numbers in them; and what both sides
+//! go by: the table of calls, and the list of kernel structures. Nothing else, and never a pointer.
 //!
 //! Numbers here are part of the recorded data: they are never given another meaning.
 #![no_std]
@@ -9,6 +9,8 @@ mod cgroup;
 mod event;
 mod fact;
 mod loss;
+pub mod nr;
+mod offsets;
 mod share;
 mod slot;
 

@@ -6,9 +6,9 @@ use harden_common::{
 };
 
 use crate::{
-    emit,
     kernel::{self, Address},
     task_state::{self, Task},
+    verifier::masked,
 };
 
 /// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): a 32-bit call is in progress; also set for
@@ -18,6 +18,8 @@ const TS_COMPAT: u32 = 2;
 const X32_BIT: u32 = 1 << 30;
 /// Numbers provided for in the x32 range of facts.
 const X32_CALLS: u32 = 576;
+/// include/linux/err.h
+const MAX_ERRNO: i64 = 4095;
 
 /// A call as it entered the kernel.
 #[derive(Clone, Copy)]
@@ -76,7 +78,7 @@ impl Call {
 
     #[inline(always)]
     fn index(self) -> usize {
-        emit::masked::<{ TABLE as u64 - 1 }>(u64::from(self.native)) as usize
+        masked::<{ TABLE as u64 - 1 }>(u64::from(self.native)) as usize
     }
 
     /// Whether it came with x32's bit. One with a number beyond the native table looks the same, and no kernel answers that.
@@ -85,33 +87,43 @@ impl Call {
         !self.compat && self.fact.is_none_or(|fact| fact >= FACT_X32)
     }
 
-    /// The call as one word, never 0, for [`Call::from_mark`].
+    /// The call as one number, never 0, for [`Call::decode`].
     #[inline(always)]
-    pub fn mark(self) -> u32 {
-        let compat = if self.compat { MARK_COMPAT } else { 0 };
+    pub fn encode(self) -> u32 {
+        let compat = if self.compat { CODE_COMPAT } else { 0 };
         let other = if self.fact == Some(FACT_NATIVE + self.native) {
             0
         } else {
-            MARK_OTHER
+            CODE_OTHER
         };
         (self.native + 1) | compat | other
     }
 
-    /// The call that `mark` stands for; the fact of one that is not native is not in it.
+    /// The call that was encoded as `code`; the fact of one that is not native is lost.
     #[inline(always)]
-    pub fn from_mark(mark: u32) -> Self {
-        let native = (mark & !(MARK_COMPAT | MARK_OTHER)).saturating_sub(1);
+    pub fn decode(code: u32) -> Self {
+        let native = (code & !(CODE_COMPAT | CODE_OTHER)).saturating_sub(1);
         Self {
             native,
-            fact: (mark & MARK_OTHER == 0).then_some(FACT_NATIVE + native),
-            compat: mark & MARK_COMPAT != 0,
+            fact: (code & CODE_OTHER == 0).then_some(FACT_NATIVE + native),
+            compat: code & CODE_COMPAT != 0,
         }
     }
 }
 
-/// Bits of a mark. The second: it is no call of the native convention.
-const MARK_COMPAT: u32 = 1 << 31;
-const MARK_OTHER: u32 = 1 << 30;
+/// Bits of an encoded call. The second: it is no call of the native convention.
+const CODE_COMPAT: u32 = 1 << 31;
+const CODE_OTHER: u32 = 1 << 30;
+
+/// The errno that `result` is; 0 if it is none.
+#[inline(always)]
+pub fn errno(result: i64) -> u32 {
+    if (-MAX_ERRNO..0).contains(&result) {
+        -result as u32
+    } else {
+        0
+    }
+}
 
 /// The number of the call that is coming back: `orig_ax`.
 #[inline(always)]
@@ -125,8 +137,6 @@ pub fn argument(regs: Address, call: Call, index: u32) -> u64 {
     argument_at(regs, u64::from(call.compat), u64::from(index))
 }
 
-/// A global function: verified once, and both outcomes are one number to its callers.
-///
 /// `struct pt_regs` is a user-space ABI: its offsets are fixed.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -4,11 +4,12 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use harden_common::{
     Argument, FACT_FAMILY, FACT_SOCKET_TYPE, FAMILIES, IA32_OLD_MMAP, IA32_SOCKETCALL, SlotRecord,
+    nr,
 };
 
 use crate::{
     arch::{self, Call},
-    attribution, capabilities, emit,
+    attribution, capabilities, facts,
     kernel::Address,
 };
 
@@ -20,6 +21,10 @@ const SHM_EXEC: u64 = 0o100_000;
 const SETID: u64 = 0o6000;
 const O_CREAT: u64 = 0o100;
 const SIGHUP: u32 = 1;
+/// include/uapi/linux/prctl.h
+const PR_SET_SECUREBITS: u32 = 28;
+const PR_CAP_AMBIENT: u32 = 47;
+const PR_CAP_AMBIENT_RAISE: u64 = 2;
 
 /// (flag of clone, fact); include/uapi/linux/sched.h
 const NAMESPACES: [(u64, Argument); 7] = [
@@ -36,15 +41,20 @@ const CLONE_NEWTIME: u64 = 0x80;
 
 /// Where the facts of one call go.
 #[derive(Clone, Copy)]
-struct Facts {
+struct SlotFacts {
     record: *mut SlotRecord,
     slot: u32,
 }
 
-impl Facts {
+impl SlotFacts {
     #[inline(always)]
     fn set(self, argument: Argument) {
-        emit::set(self.record, self.slot, argument.fact());
+        self.set_number(argument.fact());
+    }
+
+    #[inline(always)]
+    fn set_number(self, fact: u32) {
+        facts::set_in(self.record, self.slot, fact);
     }
 
     #[inline(always)]
@@ -55,74 +65,72 @@ impl Facts {
     }
 }
 
-/// Looks at the arguments of `call`.
+/// Records what the arguments of `call` say.
 #[inline(never)]
-pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) -> u32 {
-    let facts = Facts { record, slot };
+pub fn record_arguments(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) -> u32 {
+    let facts = SlotFacts { record, slot };
     let argument = |index| arch::argument(regs, call, index);
     match call.native {
-        // mmap, mprotect, pkey_mprotect
-        9 => protection(facts, argument(2)),
-        IA32_OLD_MMAP => protection(facts, u64::from(word(argument(0) + 8))),
-        10 | 329 => facts.set_if(argument(2) & PROT_EXEC != 0, Argument::MprotectExec),
-        30 => facts.set_if(argument(2) & SHM_EXEC != 0, Argument::ShmatExec),
-        319 => facts.set(Argument::MemfdCreate),
-        // clone, clone3, unshare, setns
-        56 => namespaces(facts, argument(0) & !CLONE_NEWTIME),
+        nr::MMAP => record_protection(facts, argument(2)),
+        IA32_OLD_MMAP => record_protection(facts, u64::from(word(argument(0) + 8))),
+        nr::MPROTECT | nr::PKEY_MPROTECT => {
+            facts.set_if(argument(2) & PROT_EXEC != 0, Argument::MprotectExec)
+        }
+        nr::SHMAT => facts.set_if(argument(2) & SHM_EXEC != 0, Argument::ShmatExec),
+        nr::MEMFD_CREATE => facts.set(Argument::MemfdCreate),
+        nr::CLONE => record_namespaces(facts, argument(0) & !CLONE_NEWTIME),
         // struct clone_args begins with the flags.
-        435 => namespaces(facts, double_word(argument(0))),
-        272 => namespaces(facts, argument(0)),
-        308 => {
+        nr::CLONE3 => record_namespaces(facts, double_word(argument(0))),
+        nr::UNSHARE => record_namespaces(facts, argument(0)),
+        nr::SETNS => {
             facts.set_if(argument(1) == 0, Argument::NamespaceAny);
-            namespaces(facts, argument(1));
+            record_namespaces(facts, argument(1));
             attribution::look_again();
         }
-        // open, openat; creat; openat2 (struct open_how: flags, mode)
-        2 => setid(facts, argument(1) & O_CREAT != 0, argument(2)),
-        257 => setid(facts, argument(2) & O_CREAT != 0, argument(3)),
-        85 => setid(facts, true, argument(1)),
-        437 => setid(
+        nr::OPEN => record_setid(facts, argument(1) & O_CREAT != 0, argument(2)),
+        nr::OPENAT => record_setid(facts, argument(2) & O_CREAT != 0, argument(3)),
+        nr::CREAT => record_setid(facts, true, argument(1)),
+        // struct open_how: flags, mode
+        nr::OPENAT2 => record_setid(
             facts,
             double_word(argument(2)) & O_CREAT != 0,
             double_word(argument(2) + 8),
         ),
-        // chmod, fchmod, mkdir; fchmodat, fchmodat2, mkdirat; mknod, mknodat
-        90 | 91 | 83 => setid(facts, true, argument(1)),
-        268 | 452 | 258 => setid(facts, true, argument(2)),
-        133 => node(facts, argument(1)),
-        259 => node(facts, argument(2)),
-        // sched_setscheduler; sched_setattr (struct sched_attr: size, policy)
-        144 => policy(facts, argument(1) as u32),
-        314 => policy(facts, word(argument(1) + 4)),
-        135 => facts.set_if(
+        nr::CHMOD | nr::FCHMOD | nr::MKDIR => record_setid(facts, true, argument(1)),
+        nr::FCHMODAT | nr::FCHMODAT2 | nr::MKDIRAT => record_setid(facts, true, argument(2)),
+        nr::MKNOD => record_node(facts, argument(1)),
+        nr::MKNODAT => record_node(facts, argument(2)),
+        nr::SCHED_SETSCHEDULER => record_scheduler(facts, argument(1) as u32),
+        // struct sched_attr: size, policy
+        nr::SCHED_SETATTR => record_scheduler(facts, word(argument(1) + 4)),
+        nr::PERSONALITY => facts.set_if(
             argument(0) & 0xffff_ffff != 0xffff_ffff,
             Argument::PersonalitySet,
         ),
-        425 => facts.set(Argument::IoUring),
-        // rt_sigaction
-        13 => facts.set_if(
+        nr::IO_URING_SETUP => facts.set(Argument::IoUring),
+        nr::RT_SIGACTION => facts.set_if(
             argument(0) as u32 == SIGHUP && is_handler(call, argument(1)),
             Argument::HandlesHangup,
         ),
-        155 => attribution::look_again(),
-        126 => {
+        nr::PIVOT_ROOT => attribution::look_again(),
+        nr::CAPSET => {
             let sets = sets(argument(0), argument(1));
             if capabilities::raises_inheritable(sets.inheritable) {
-                capabilities::needs_setpcap(record, slot, call);
+                capabilities::record_need_of_setpcap(record, slot, call);
             }
-            capabilities::keeps(record, slot, &sets);
+            capabilities::record_kept(record, slot, &sets);
         }
-        // prctl: PR_SET_SECUREBITS; PR_CAP_AMBIENT with PR_CAP_AMBIENT_RAISE
-        157 => match (argument(0) as u32, argument(1)) {
-            (28, _) => capabilities::needs_setpcap(record, slot, call),
-            (47, 2) => capabilities::keeps_ambient(record, slot, argument(2)),
+        nr::PRCTL => match (argument(0) as u32, argument(1)) {
+            (PR_SET_SECUREBITS, _) => capabilities::record_need_of_setpcap(record, slot, call),
+            (PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE) => {
+                capabilities::record_kept_ambient(record, slot, argument(2))
+            }
             _ => {}
         },
-        // socket, socketpair
-        41 | 53 => socket(facts, argument(0) as u32, argument(1) as u32),
+        nr::SOCKET | nr::SOCKETPAIR => record_socket(facts, argument(0) as u32, argument(1) as u32),
         // socketcall: SYS_SOCKET, SYS_SOCKETPAIR
         IA32_SOCKETCALL if matches!(argument(0), 1 | 8) => {
-            socket(facts, word(argument(1)), word(argument(1) + 4));
+            record_socket(facts, word(argument(1)), word(argument(1) + 4));
         }
         _ => {}
     }
@@ -130,13 +138,13 @@ pub fn entered(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) ->
 }
 
 #[inline(always)]
-fn protection(facts: Facts, protection: u64) {
+fn record_protection(facts: SlotFacts, protection: u64) {
     let both = PROT_WRITE | PROT_EXEC;
     facts.set_if(protection & both == both, Argument::MmapWriteExec);
 }
 
 #[inline(always)]
-fn namespaces(facts: Facts, flags: u64) {
+fn record_namespaces(facts: SlotFacts, flags: u64) {
     for (flag, argument) in NAMESPACES {
         facts.set_if(flags & flag != 0, argument);
     }
@@ -144,13 +152,13 @@ fn namespaces(facts: Facts, flags: u64) {
 }
 
 #[inline(always)]
-fn setid(facts: Facts, creates: bool, mode: u64) {
+fn record_setid(facts: SlotFacts, creates: bool, mode: u64) {
     facts.set_if(creates && mode & SETID != 0, Argument::ModeSetid);
 }
 
 #[inline(always)]
-fn node(facts: Facts, mode: u64) {
-    setid(facts, true, mode);
+fn record_node(facts: SlotFacts, mode: u64) {
+    record_setid(facts, true, mode);
     // S_IFCHR, S_IFBLK
     let device = matches!(mode & 0o170_000, 0o020_000 | 0o060_000);
     facts.set(if device {
@@ -161,7 +169,7 @@ fn node(facts: Facts, mode: u64) {
 }
 
 #[inline(always)]
-fn policy(facts: Facts, policy: u32) {
+fn record_scheduler(facts: SlotFacts, policy: u32) {
     const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
     // SCHED_FIFO, SCHED_RR, SCHED_DEADLINE
     let realtime = matches!(policy & !SCHED_RESET_ON_FORK, 1 | 2 | 6);
@@ -203,11 +211,11 @@ fn is_handler(call: Call, action: Address) -> bool {
 }
 
 #[inline(always)]
-fn socket(facts: Facts, family: u32, kind: u32) {
+fn record_socket(facts: SlotFacts, family: u32, kind: u32) {
     if family < FAMILIES {
-        emit::set(facts.record, facts.slot, FACT_FAMILY + family);
+        facts.set_number(FACT_FAMILY + family);
     }
-    emit::set(facts.record, facts.slot, FACT_SOCKET_TYPE + (kind & 15));
+    facts.set_number(FACT_SOCKET_TYPE + (kind & 15));
 }
 
 /// A u32 of the task's memory; 0 if it is not there. Structures read on entry may not be in

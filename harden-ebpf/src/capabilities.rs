@@ -2,21 +2,22 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    Global,
-    helpers::generated::{bpf_get_current_task, bpf_get_stack},
-};
+use aya_ebpf::{Global, helpers::generated::bpf_get_stack};
 use harden_common::{
-    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_KEPT, FACT_NATIVE, SlotRecord,
-    check as kinds, class,
+    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_KEPT, FACT_NATIVE, FactEvent,
+    Loss, SlotRecord, check as kinds, class, kind, nr,
 };
 
 use crate::{
     arch::Call,
     attribution::{self, Current},
-    emit,
+    counts,
+    emit::{EVENTS, header},
+    facts,
     kernel::{self as k, Address},
-    maps, syscalls,
+    loss::lost_of,
+    once::{self, OnceKey},
+    records,
 };
 
 /// Frames looked at: the asking function is at most this far above the hook.
@@ -62,70 +63,76 @@ pub struct Check {
 
 /// A check was made, seen by a hook that has its options.
 #[inline(always)]
-pub fn checked_with(check: &Check, options: u32) {
-    look(check, |_, _, _| options & NOAUDIT != 0);
+pub fn on_check_with_options(check: &Check, options: u32) {
+    record_check(check, |_, _, _| options & NOAUDIT != 0);
 }
 
 /// A check was made, seen by a hook that does not have its options.
 #[inline(always)]
-pub fn checked(ctx: *mut c_void, check: &Check) {
+pub fn on_check(ctx: *mut c_void, check: &Check) {
     let capability = check.capability as u32;
-    look(check, |record, first, class| {
+    record_check(check, |record, first, class| {
         is_question(ctx, record, first, class, capability)
     });
 }
 
 #[inline(always)]
-fn look(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
-    let &Check {
-        credentials,
-        namespace,
-        capability,
-        result,
-    } = check;
-    let capability = capability as u32;
+fn record_check(check: &Check, is_question: impl Fn(*mut SlotRecord, u32, u8) -> bool) {
+    let capability = check.capability as u32;
     if capability >= CAPABILITIES {
         return;
     }
     let Some(current) = attribution::current() else {
         return;
     };
-    let Some(record) = maps::record(current.slot) else {
+    let Some(record) = records::record(current.slot) else {
         return;
     };
     let first = FACT_CAPABILITY + capability * CAPABILITY_CHECKS;
-    let call = call(current);
+    let call = current.call();
     let class = call.map_or(0, Call::class);
     if capability == CAP_SETPCAP && class & class::CAPSET != 0 {
         return;
     }
-    let denied = u32::from(result != 0);
-    let level: u32 = k::read(namespace as Address, &k::USER_NS_LEVEL).unwrap_or(0);
-    let check = if level != 0 {
-        kinds::CHILD_USER_NAMESPACE
-    } else if !(is_own(credentials as Address) || is_asked_by_access(class, capability)) {
-        kinds::OVERRIDDEN_CREDENTIALS
-    } else if is_question(record, first, class) {
-        kinds::GRANTED_NOAUDIT + denied
-    } else {
-        kinds::GRANTED + denied
-    };
-    emit::set(record, current.slot, first + check);
-    if check == kinds::GRANTED {
-        granted(current, call, capability);
+    let kind = classify(check, class, || is_question(record, first, class));
+    facts::set_in(record, current.slot, first + kind);
+    if kind == kinds::GRANTED {
+        record_granted(current, call, capability);
     }
 }
 
-/// `capability` was granted: how often is counted, and it is told in which call, and what for.
+/// Which kind of check it is, in a call of `class`.
 #[inline(always)]
-fn granted(current: Current, call: Option<Call>, capability: u32) {
-    syscalls::count_granted(current.slot, capability);
+fn classify(check: &Check, class: u8, is_question: impl Fn() -> bool) -> u32 {
+    let denied = u32::from(check.result != 0);
+    let level: u32 = k::read(check.namespace as Address, &k::USER_NS_LEVEL).unwrap_or(0);
+    if level != 0 {
+        kinds::CHILD_USER_NAMESPACE
+    } else if !is_need_of_task(check, class) {
+        kinds::OVERRIDDEN_CREDENTIALS
+    } else if is_question() {
+        kinds::GRANTED_NOAUDIT + denied
+    } else {
+        kinds::GRANTED + denied
+    }
+}
+
+/// Whether it is asked of the task itself, or for it by access(2).
+#[inline(always)]
+fn is_need_of_task(check: &Check, class: u8) -> bool {
+    is_own(check.credentials as Address) || is_asked_by_access(class, check.capability as u32)
+}
+
+/// Counts that `capability` was granted, and says in which call, and what for.
+#[inline(always)]
+fn record_granted(current: Current, call: Option<Call>, capability: u32) {
+    counts::count_granted(current.slot, capability);
     let Some(call) = call else {
         return;
     };
     // 0 is read(2), but also what a call of another convention has that no native one has the arguments of.
-    let is_read = call.fact == Some(FACT_NATIVE);
-    if call.native >= CALLS || (call.native == 0 && !is_read) {
+    let is_read = call.fact == Some(FACT_NATIVE + nr::READ);
+    if call.native >= CALLS || (call.native == nr::READ && !is_read) {
         return;
     }
     // SAFETY: a call is known by the state, a whole value of the map that only its own task writes.
@@ -135,11 +142,41 @@ fn granted(current: Current, call: Option<Call>, capability: u32) {
             *granted = *granted << 8 | (capability + 1);
         }
     }
-    emit::granted(
+    emit_granted(
         u64::from(current.slot),
         u64::from(capability),
         u64::from(call.native),
     );
+}
+
+/// Sends, once for each call, that `capability` was granted in the native call `call`, or in one with the same arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn emit_granted(slot: u64, capability: u64, call: u64) -> u64 {
+    let fact = FACT_CAPABILITY + capability as u32 * CAPABILITY_CHECKS + kinds::GRANTED;
+    let key = OnceKey {
+        slot: slot as u32,
+        what: kind::FACT << 16,
+        argument: fact,
+        errno: call as u32,
+        target: 0,
+        directory: 0,
+        mount: 0,
+        text: 0,
+    };
+    if once::is_known(&key) {
+        return 0;
+    }
+    let event = FactEvent {
+        header: header(kind::FACT, slot as u32),
+        fact,
+        call: call as u32 + 1,
+    };
+    match EVENTS.output_untyped::<FactEvent>(event, 0) {
+        Ok(()) => once::remember(&key),
+        Err(_) => lost_of(slot as u32, Loss::CapabilityRingFull),
+    }
+    0
 }
 
 /// Whether a new inheritable set has what the task neither inherits nor is permitted now.
@@ -160,7 +197,7 @@ pub fn raises_inheritable(new: u64) -> bool {
 /// see. A program that names few out of many means these. One that takes a few away, or none, has the rest from
 /// capget(2), and goes on with less where there is less. The same holds for what it newly puts into effect, or passes on.
 #[inline(always)]
-pub fn keeps(record: *mut SlotRecord, slot: u32, sets: &Sets) {
+pub fn record_kept(record: *mut SlotRecord, slot: u32, sets: &Sets) {
     let credentials = own_credentials();
     if !are_of_the_host(credentials) {
         return;
@@ -181,16 +218,16 @@ pub fn keeps(record: *mut SlotRecord, slot: u32, sets: &Sets) {
             kept |= named;
         }
     }
-    keep(record, slot, kept);
+    set_kept(record, slot, kept);
 }
 
 /// The task raises `capability` in its ambient set: it has to be permitted and inheritable (`cap_task_prctl`).
 #[inline(always)]
-pub fn keeps_ambient(record: *mut SlotRecord, slot: u32, capability: u64) {
+pub fn record_kept_ambient(record: *mut SlotRecord, slot: u32, capability: u64) {
     let credentials = own_credentials();
     let permitted: u64 = k::read(credentials, &k::CRED_PERMITTED).unwrap_or(0);
     if capability < u64::from(CAPABILITIES) && are_of_the_host(credentials) {
-        keep(record, slot, permitted & 1 << capability);
+        set_kept(record, slot, permitted & 1 << capability);
     }
 }
 
@@ -202,10 +239,10 @@ fn are_of_the_host(credentials: Address) -> bool {
 }
 
 #[inline(always)]
-fn keep(record: *mut SlotRecord, slot: u32, kept: u64) {
+fn set_kept(record: *mut SlotRecord, slot: u32, kept: u64) {
     for capability in 0..CAPABILITIES {
         if kept & 1 << capability != 0 {
-            emit::set(record, slot, FACT_KEPT + capability);
+            facts::set_in(record, slot, FACT_KEPT + capability);
         }
     }
 }
@@ -215,7 +252,7 @@ fn keep(record: *mut SlotRecord, slot: u32, kept: u64) {
 /// For what capset and `PR_SET_SECUREBITS` ask, which is `cap_capable` itself (security/commoncap.c):
 /// the hook `capable` is not told.
 #[inline(always)]
-pub fn needs_setpcap(record: *mut SlotRecord, slot: u32, call: Call) {
+pub fn record_need_of_setpcap(record: *mut SlotRecord, slot: u32, call: Call) {
     let credentials = own_credentials();
     let namespace: Address = k::read(credentials, &k::CRED_USER_NS).unwrap_or(0);
     let level: u32 = k::read(namespace, &k::USER_NS_LEVEL).unwrap_or(0);
@@ -228,10 +265,10 @@ pub fn needs_setpcap(record: *mut SlotRecord, slot: u32, call: Call) {
         kinds::GRANTED + 1
     };
     let fact = FACT_CAPABILITY + CAP_SETPCAP * CAPABILITY_CHECKS + check;
-    emit::set(record, slot, fact);
+    facts::set_in(record, slot, fact);
     if check == kinds::GRANTED {
-        syscalls::count_granted(slot, CAP_SETPCAP);
-        emit::granted(
+        counts::count_granted(slot, CAP_SETPCAP);
+        emit_granted(
             u64::from(slot),
             u64::from(CAP_SETPCAP),
             u64::from(call.native),
@@ -250,29 +287,14 @@ fn is_asked_by_access(class: u8, capability: u32) -> bool {
 
 #[inline(always)]
 fn own_credentials() -> Address {
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = k::current_task();
     k::read(task, &k::TASK_CRED).unwrap_or(0)
-}
-
-/// The call in progress.
-#[inline(always)]
-fn call(current: Current) -> Option<Call> {
-    if current.state.is_null() {
-        return None;
-    }
-    // SAFETY: a whole value of the map.
-    match unsafe { (*current.state).call } {
-        0 => None,
-        mark => Some(Call::from_mark(mark)),
-    }
 }
 
 /// Whether the credentials checked are those that the task has, and not lent for the moment.
 #[inline(always)]
 fn is_own(credentials: Address) -> bool {
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = k::current_task();
     k::read::<Address>(task, &k::TASK_REAL_CRED) == Some(credentials)
 }
 
@@ -280,8 +302,7 @@ fn is_own(credentials: Address) -> bool {
 /// the files below (fs/overlayfs, `ovl_override_creds`).
 #[inline(always)]
 pub fn are_credentials_lent() -> bool {
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = k::current_task();
     k::read::<Address>(task, &k::TASK_CRED) != k::read(task, &k::TASK_REAL_CRED)
 }
 
@@ -302,8 +323,8 @@ fn is_question(
         return true;
     }
     // Needed already, and asked already: nothing to learn.
-    if emit::is_set(record, first + kinds::GRANTED)
-        && emit::is_set(record, first + kinds::GRANTED_NOAUDIT)
+    if facts::is_set(record, first + kinds::GRANTED)
+        && facts::is_set(record, first + kinds::GRANTED_NOAUDIT)
     {
         return false;
     }

@@ -4,23 +4,38 @@ use core::mem::offset_of;
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::HashMap,
     helpers::generated::{
         bpf_ktime_get_ns, bpf_map_update_elem, bpf_probe_read_kernel_str, bpf_ringbuf_output,
     },
+    macros::btf_map,
 };
 use harden_common::{
-    CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, OBSERVED_PAYER, OBSERVED_RUN, PAYER_LEVEL,
-    RUN_PASSES, SLOT_EXCLUDED, kind,
+    CGROUP_PATH_MAX, CgroupEvent, CgroupRecord, Loss, OBSERVED_PAYER, OBSERVED_RUN, Observed,
+    PAYER_LEVEL, RUN_PASSES, SLOT_EXCLUDED, kind,
 };
 
 use crate::{
-    emit::{self, lost},
+    emit::{self, EVENTS},
     kernel::{self as k, Address},
     log::log_cgroup,
-    maps::{CGROUP_PATHS, CGROUPS, EVENTS},
+    loss::lost,
     scratch::{self, Scratch},
     shares,
+    verifier::masked,
 };
+
+/// Observed cgroups, by id.
+#[btf_map]
+pub static CGROUPS: HashMap<u64, Observed, 1024> = HashMap::new();
+
+/// Where the cgroups are that were born below an observed one, or that the agent knows: by id. Not
+/// allocated beforehand: a kilobyte each, and few of them at a time. Before 6.1 the kernel warns of that in
+/// a raw tracepoint (kernel/bpf/verifier.c, `check_map_prog_compatibility`), not in a BTF-typed one.
+#[btf_map]
+static CGROUP_PATHS: HashMap<u64, CgroupRecord, 1024, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// 1 where somebody wants paths to be kept.
 #[unsafe(no_mangle)]
@@ -34,7 +49,7 @@ const _: () = assert!(TEXT >= offset_of!(CgroupRecord, path) && RECORD.is_multip
 
 /// A cgroup was made; no task is in it yet.
 #[inline(always)]
-pub fn born(cgroup: Address, path: Address) {
+pub fn on_born(cgroup: Address, path: Address) {
     let Some((id, parent)) = ids(cgroup) else {
         return;
     };
@@ -57,12 +72,12 @@ pub fn born(cgroup: Address, path: Address) {
         return;
     }
     if CGROUPS.insert(id, [run, payer], 0).is_err() {
-        shares::cgroup_is_gone(payer, is_below);
+        shares::count_gone_cgroup(payer, is_below);
         // No unit is known yet that only this cgroup would show.
         if is_below == 0 {
             return lost(Loss::CgroupsFull);
         }
-        shares::no_cgroup(payer);
+        shares::count_refused_cgroup(payer);
         return;
     }
     log_cgroup(id, parent, run);
@@ -72,8 +87,8 @@ pub fn born(cgroup: Address, path: Address) {
             if KEEP_CGROUP_PATHS.load() != 0 && shares::may_have_name(payer, is_below) != 0 {
                 keep(scratch, id, parent, payer, length);
             }
-            if is_below == 0 || shares::may_tell_cgroup(payer) != 0 {
-                tell(scratch, kind::CGROUP_BORN, id, parent, length);
+            if is_below == 0 || shares::may_emit_cgroup(payer) != 0 {
+                emit_cgroup(scratch, kind::CGROUP_BORN, id, parent, length);
             }
         }
     });
@@ -81,7 +96,7 @@ pub fn born(cgroup: Address, path: Address) {
 
 /// A cgroup was removed; its id is never used again.
 #[inline(always)]
-pub fn gone(cgroup: Address, path: Address) {
+pub fn on_gone(cgroup: Address, path: Address) {
     let Some((id, parent)) = ids(cgroup) else {
         return;
     };
@@ -94,12 +109,12 @@ pub fn gone(cgroup: Address, path: Address) {
         return;
     }
     let is_below = u64::from(payer != id);
-    shares::cgroup_is_gone(payer, is_below);
+    shares::count_gone_cgroup(payer, is_below);
     scratch::with(SLOT_EXCLUDED, |level| {
         if let Some(scratch) = scratch::at(level) {
             let length = read_path(scratch, path);
-            if is_below == 0 || shares::may_tell_cgroup(payer) != 0 {
-                tell(scratch, kind::CGROUP_GONE, id, parent, length);
+            if is_below == 0 || shares::may_emit_cgroup(payer) != 0 {
+                emit_cgroup(scratch, kind::CGROUP_GONE, id, parent, length);
             }
         }
     });
@@ -141,7 +156,7 @@ fn read_path(scratch: *mut Scratch, path: Address) -> u32 {
 #[inline(always)]
 fn keep(scratch: *mut Scratch, cgroup: u64, parent: u64, payer: u64, path_length: u32) {
     if path_length == 0 {
-        shares::no_name(payer);
+        shares::count_unnamed(payer);
         return;
     }
     // SAFETY: the scratch is the caller's own; a whole record fits behind RECORD. Written by member, as
@@ -164,14 +179,14 @@ fn keep(scratch: *mut Scratch, cgroup: u64, parent: u64, payer: u64, path_length
         )
     };
     if kept != 0 {
-        shares::no_name(payer);
+        shares::count_unnamed(payer);
     }
 }
 
 /// Tells the agent, with the path that is in `scratch`. An event without room is counted for all: which run it would have
 /// begun or ended is not known.
 #[inline(always)]
-fn tell(scratch: *mut Scratch, kind: u32, cgroup: u64, parent: u64, path_length: u32) {
+fn emit_cgroup(scratch: *mut Scratch, kind: u32, cgroup: u64, parent: u64, path_length: u32) {
     // SAFETY: the scratch is the caller's own; the event and the path behind it fit into `bytes`.
     let sent = unsafe {
         let event = (&raw mut (*scratch).bytes).cast::<CgroupEvent>();
@@ -185,7 +200,7 @@ fn tell(scratch: *mut Scratch, kind: u32, cgroup: u64, parent: u64, path_length:
         bpf_ringbuf_output(
             (&raw const EVENTS).cast_mut().cast(),
             event.cast(),
-            TEXT as u64 + emit::masked::<{ CGROUP_PATH_MAX as u64 - 1 }>(u64::from(path_length)),
+            TEXT as u64 + masked::<{ CGROUP_PATH_MAX as u64 - 1 }>(u64::from(path_length)),
             0,
         )
     };

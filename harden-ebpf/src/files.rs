@@ -4,31 +4,28 @@
 //! These hooks stand before the outcome, and know no text that a program asked for. They see what
 //! no system call shows: opens through `io_uring` and by handle.
 
-use aya_ebpf::helpers::generated::{bpf_d_path, bpf_get_current_task};
-use harden_common::{ERRNO_UNKNOWN, Loss, PathOperation, TEXT_MAX, kind, path_flag};
+use aya_ebpf::helpers::generated::bpf_d_path;
+use harden_common::{ERRNO_UNKNOWN, Loss, PathOperation, TEXT_MAX, kind, nr};
 
 use crate::{
-    arch::Call,
     attribution::{self, Current},
     capabilities,
-    emit::{self, lost_of},
     kernel::{self as k, Address},
-    paths,
-    scratch::{self, Asked},
-    shares,
-    walk::{self, Place},
+    once, path_event,
+    place::Place,
+    scratch::{self, Request},
+    shares, text,
 };
 
 /// `__FMODE_EXEC` (include/linux/fs.h), which open(2) cannot ask for: exec reads a program. That
-/// one is told when it begins to run.
+/// one is reported when it begins to run.
 const FMODE_EXEC: u32 = 0x20;
 /// `__O_TMPFILE`
 const O_TMPFILE: u32 = 0o20_000_000;
 const S_IFMT: u32 = 0o170_000;
 const S_IFSOCK: u32 = 0o140_000;
-const BIND: u32 = 49;
 
-/// What [`file_met`] found.
+/// What [`check_file`] found.
 const DONE: u32 = 0;
 const WALK: u32 = 1;
 const WRITE: u32 = 2;
@@ -38,7 +35,7 @@ type File = *mut core::ffi::c_void;
 
 /// The task is opening `file`.
 #[inline(always)]
-pub fn opening(file: File) {
+pub fn on_open(file: File) {
     let Some(current) = attribution::current() else {
         return;
     };
@@ -46,21 +43,18 @@ pub fn opening(file: File) {
     if flags & FMODE_EXEC != 0 || capabilities::are_credentials_lent() {
         return;
     }
-    let mut place = walk::place(file as Address + u64::from(k::FILE_PATH.load()));
+    let mut place = Place::of_path(file as Address + u64::from(k::FILE_PATH.load()));
     if flags & O_TMPFILE != 0 {
         // It has no name: what is used is the directory.
         place.dentry = k::pointer(place.dentry, &k::DENTRY_PARENT).unwrap_or(0);
     }
-    let asked = asked(current, PathOperation::Open, flags, place);
-    scratch::with(current.slot, |level| {
-        let Some(scratch) = scratch::at(level) else {
-            return;
-        };
-        // SAFETY: the scratch is ours until we return.
-        unsafe { (*scratch).asked = asked };
-        let todo = file_met(level);
+    let request = request(current, PathOperation::Open, flags, place);
+    scratch::with_request(request, |level| {
+        let todo = check_file(level);
         let mut written = 0;
-        if todo == WRITE {
+        if todo == WRITE
+            && let Some(scratch) = scratch::at(level)
+        {
             // SAFETY: the offset is a frozen constant, so that the verifier takes the sum for a
             // `struct path *`; `bytes` has room for TEXT_MAX bytes.
             written = unsafe {
@@ -72,7 +66,7 @@ pub fn opening(file: File) {
             };
         }
         if todo != DONE {
-            file_told(level, written as u64);
+            emit_file(level, written as u64);
         }
     });
 }
@@ -80,117 +74,104 @@ pub fn opening(file: File) {
 /// The task is about to do `operation` to the file at `dentry`, in the mount of the `struct path`
 /// `mount`.
 #[inline(always)]
-pub fn trying(operation: PathOperation, dentry: Address, mount: Address) {
+pub fn on_operation(operation: PathOperation, dentry: Address, mount: Address) {
     let Some(current) = attribution::current() else {
         return;
     };
-    try_operation(current, operation, dentry, mount);
+    record_operation(current, operation, dentry, mount);
 }
 
-/// The same for mknod, whose hook also sees files made by open and sockets made by bind.
+/// The task is about to make a file by mknod, or a socket by bind. The hook sees the files that open makes too.
 #[inline(always)]
-pub fn trying_mknod(dentry: Address, mount: Address, mode: u32) {
+pub fn on_mknod(dentry: Address, mount: Address, mode: u32) {
     let Some(current) = attribution::current() else {
         return;
     };
-    let call = call(current);
-    if does(call, PathOperation::Mknod) {
-        try_operation(current, PathOperation::Mknod, dentry, mount);
-    } else if call.native == BIND && mode & S_IFMT == S_IFSOCK {
-        try_operation(current, PathOperation::Bind, dentry, mount);
+    if does(current, PathOperation::Mknod) {
+        record_operation(current, PathOperation::Mknod, dentry, mount);
+    } else if is_bind(current) && mode & S_IFMT == S_IFSOCK {
+        record_operation(current, PathOperation::Bind, dentry, mount);
     }
 }
 
-/// The same for truncate, whose hook also sees open with `O_TRUNC`.
+/// The task is about to truncate a file. The hook sees open with `O_TRUNC` too, which is no truncate.
 #[inline(always)]
-pub fn trying_truncate(dentry: Address, mount: Address) {
+pub fn on_truncate(dentry: Address, mount: Address) {
     let Some(current) = attribution::current() else {
         return;
     };
-    if does(call(current), PathOperation::Truncate) {
-        try_operation(current, PathOperation::Truncate, dentry, mount);
+    if does(current, PathOperation::Truncate) {
+        record_operation(current, PathOperation::Truncate, dentry, mount);
     }
 }
 
 /// The dentry that a `struct path` names.
 #[inline(always)]
 pub fn dentry_of(path: Address) -> Address {
-    walk::place(path).dentry
+    Place::of_path(path).dentry
 }
 
-/// The call in progress; number 0 if there is none.
+/// Whether the call in progress is bind(2).
 #[inline(always)]
-fn call(current: Current) -> Call {
-    let mark = if current.state.is_null() {
-        0
-    } else {
-        // SAFETY: a whole value of the map.
-        unsafe { (*current.state).call }
-    };
-    Call::from_mark(mark)
+fn is_bind(current: Current) -> bool {
+    current.call().is_some_and(|call| call.native == nr::BIND)
 }
 
+/// Whether the call in progress does `operation`.
 #[inline(always)]
-fn does(call: Call, operation: PathOperation) -> bool {
-    call.paths() & 0x3f == operation as u32
+fn does(current: Current, operation: PathOperation) -> bool {
+    current
+        .call()
+        .is_some_and(|call| call.paths() & 0x3f == operation as u32)
 }
 
 #[inline(always)]
-fn try_operation(current: Current, operation: PathOperation, dentry: Address, mount: Address) {
+fn record_operation(current: Current, operation: PathOperation, dentry: Address, mount: Address) {
     if capabilities::are_credentials_lent() {
         return;
     }
-    let vfsmount = walk::place(mount).vfsmount;
-    let asked = asked(current, operation, 0, Place { dentry, vfsmount });
-    scratch::with(current.slot, |level| {
-        if let Some(scratch) = scratch::at(level) {
-            // SAFETY: the scratch is ours until we return.
-            unsafe { (*scratch).asked = asked };
-        }
-        if file_met(level) != DONE {
-            file_told(level, 0);
+    let vfsmount = Place::of_path(mount).vfsmount;
+    let request = request(current, operation, 0, Place { dentry, vfsmount });
+    scratch::with_request(request, |level| {
+        if check_file(level) != DONE {
+            emit_file(level, 0);
         }
     });
 }
 
 #[inline(always)]
-fn asked(current: Current, operation: PathOperation, argument: u32, place: Place) -> Asked {
-    Asked {
-        slot: current.slot,
-        operation: operation as u32,
+fn request(current: Current, operation: PathOperation, argument: u32, place: Place) -> Request {
+    Request {
         argument,
         errno: ERRNO_UNKNOWN,
-        text: 0,
-        length: 0,
-        fd: walk::CWD,
-        capabilities: 0,
-        result: 0,
         place,
+        ..Request::new(current.slot, operation)
     }
 }
 
-/// Whether the file needs telling, and whether `bpf_d_path` can write its path: that is relative to
+/// Whether the file is to be sent, and whether `bpf_d_path` can write its path: that is relative to
 /// the task's own root, and writes for a deleted file or a pipe what could be another file's name.
-///
-/// A global function (see [`scratch::with`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn file_met(level: u64) -> u32 {
+extern "C" fn check_file(level: u64) -> u32 {
     let Some(scratch) = scratch::at(level) else {
         return DONE;
     };
     // SAFETY: the scratch is ours until we return.
-    let (event, asked) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
-    walk::begin(event, kind::PATH, asked);
-    walk::hash(scratch, 0);
-    if asked.place.is_nowhere() || emit::is_known(&paths::key(scratch, asked.place, Place::NOWHERE))
+    let (event, request) = unsafe { (&mut (*scratch).event, &(*scratch).request) };
+    path_event::begin(event, kind::PATH, request);
+    text::hash(scratch, 0);
+    if request.place.is_nowhere()
+        || once::is_known(&once::key_of(scratch, request.place, Place::NOWHERE))
     {
         return DONE;
     }
-    let hashed: u64 = k::read(asked.place.dentry, &k::DENTRY_HASHED).unwrap_or(0);
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
-    if asked.argument & O_TMPFILE == 0 && hashed != 0 && walk::is_rooted_at_the_top(scratch, task) {
+    let hashed: u64 = k::read(request.place.dentry, &k::DENTRY_HASHED).unwrap_or(0);
+    let task = k::current_task();
+    if request.argument & O_TMPFILE == 0
+        && hashed != 0
+        && path_event::is_rooted_at_the_top(scratch, task)
+    {
         WRITE
     } else {
         WALK
@@ -199,33 +180,25 @@ extern "C" fn file_met(level: u64) -> u32 {
 
 /// Sends the file, with the path that `bpf_d_path` wrote if `written`, its length with the NUL, is
 /// above 0.
-///
-/// A global function (see [`scratch::with`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn file_told(level: u64, written: u64) -> u32 {
+extern "C" fn emit_file(level: u64, written: u64) -> u32 {
     let Some(scratch) = scratch::at(level) else {
         return 0;
     };
     // SAFETY: the scratch is ours until we return.
-    let (event, asked) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
-    if !shares::may_send(asked.slot) {
+    let request = unsafe { &(*scratch).request };
+    if !shares::may_send(request.slot) {
         return 0;
     }
-    walk::start(scratch, 0);
+    path_event::set_text_length(scratch, 0);
     if (written as i64) > 0 {
         let length = written.min(TEXT_MAX as u64) as u32 - 1;
-        walk::target_written(scratch, asked.place, length);
+        path_event::add_written_target(scratch, request.place, length);
     } else {
-        walk::target_at(scratch, asked.place);
+        path_event::add_target(scratch, request.place);
     }
-    if event.flags & path_flag::TRUNCATED != 0 {
-        lost_of(asked.slot, Loss::WalkTruncated);
-    }
-    let key = paths::key(scratch, asked.place, Place::NOWHERE);
-    match walk::send(scratch) {
-        Ok(()) => emit::remember(&key),
-        Err(()) => lost_of(asked.slot, Loss::PathRingFull),
-    }
+    let key = once::key_of(scratch, request.place, Place::NOWHERE);
+    path_event::send_once(scratch, &key, Loss::PathRingFull);
     0
 }

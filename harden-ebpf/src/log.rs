@@ -1,7 +1,7 @@
-//! What the programs say of themselves, to whoever looks for a fault in them: no observation needs it. The level
-//! is a constant when the verifier looks, so that what nobody wants to hear costs nothing.
+//! What the programs log, for finding a fault in them: no observation needs it. The level is a constant when the
+//! verifier looks, so that what is not logged costs nothing.
 //!
-//! Global functions: each verified once, with numbers only, and called where the stack is shallow.
+//! Global functions, called where the stack is shallow.
 
 use aya_log_ebpf::debug;
 

@@ -11,18 +11,29 @@ mod arguments;
 mod attribution;
 mod capabilities;
 mod cgroups;
+mod counts;
 mod emit;
+mod exec;
+mod facts;
 mod files;
+mod inode;
 mod kernel;
 mod log;
-mod maps;
+mod loss;
+mod once;
+mod path_event;
 mod paths;
+mod place;
+mod records;
 mod scratch;
 mod shares;
 mod signals;
+mod slots;
 mod sockets;
 mod syscalls;
 mod task_state;
+mod text;
+mod verifier;
 mod walk;
 
 use core::ffi::c_void;
@@ -43,28 +54,28 @@ type Pointer = *mut c_void;
 /// Fires after ptrace and seccomp.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn sys_enter(ctx: RawTracePointContext) -> u32 {
-    syscalls::enter(ctx.arg(0), ctx.arg(1));
+    syscalls::on_enter(ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// The same as [`sys_enter`], for the calls that it is skipped for.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn sys_enter_again(ctx: RawTracePointContext) -> u32 {
-    syscalls::enter_again(ctx.arg(0), ctx.arg(1));
+    syscalls::on_enter_again(ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// `sys_exit(struct pt_regs *regs, long ret)`, include/trace/events/syscalls.h; all supported kernels.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> u32 {
-    syscalls::exit(ctx.arg(0), ctx.arg(1));
+    syscalls::on_exit(ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// The same as [`sys_exit`], for the calls that it is skipped for.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit_again(ctx: RawTracePointContext) -> u32 {
-    syscalls::exit_again(ctx.arg(0), ctx.arg(1));
+    syscalls::on_exit_again(ctx.arg(0), ctx.arg(1));
     0
 }
 
@@ -73,7 +84,7 @@ pub fn sys_exit_again(ctx: RawTracePointContext) -> u32 {
 /// before the child can run; also for `io_uring` workers, which `sched_process_fork` misses.
 #[btf_tracepoint(function = "task_newtask")]
 pub fn task_newtask(ctx: BtfTracePointContext) -> i32 {
-    attribution::inherit(ctx.arg(0));
+    attribution::on_fork(ctx.arg(0));
     0
 }
 
@@ -81,7 +92,7 @@ pub fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 /// include/trace/events/sched.h; all supported kernels. The new image is in place.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
-    attribution::exec(ctx.arg(2));
+    attribution::on_exec(ctx.arg(2));
     0
 }
 
@@ -90,7 +101,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
 /// its credentials are in place, and there is no way back.
 #[lsm(hook = "bprm_committed_creds")]
 pub fn bprm_committed_creds(ctx: LsmContext) -> i32 {
-    attribution::exec(ctx.arg(0));
+    attribution::on_exec(ctx.arg(0));
     0
 }
 
@@ -98,8 +109,8 @@ pub fn bprm_committed_creds(ctx: LsmContext) -> i32 {
 /// include/trace/events/sched.h; all supported kernels. For each thread, in its own context.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
-    syscalls::ended();
-    attribution::forget();
+    syscalls::on_thread_exit();
+    attribution::on_thread_exit();
     0
 }
 
@@ -113,7 +124,7 @@ pub fn cap_capable(ctx: BtfTracePointContext) -> i32 {
         capability: ctx.arg(3),
         result: ctx.arg(4),
     };
-    capabilities::checked(ctx.as_ptr(), &check);
+    capabilities::on_check(ctx.as_ptr(), &check);
     0
 }
 
@@ -128,7 +139,7 @@ pub fn capable(ctx: LsmContext) -> i32 {
         capability: ctx.arg(2),
         result: 0,
     };
-    capabilities::checked_with(&check, ctx.arg(3));
+    capabilities::on_check_with_options(&check, ctx.arg(3));
     0
 }
 
@@ -142,7 +153,7 @@ pub fn cap_capable_done(ctx: FExitContext) -> i32 {
         capability: ctx.arg(2),
         result: ctx.arg(4),
     };
-    capabilities::checked_with(&check, ctx.arg(3));
+    capabilities::on_check_with_options(&check, ctx.arg(3));
     0
 }
 
@@ -150,7 +161,7 @@ pub fn cap_capable_done(ctx: FExitContext) -> i32 {
 /// 5.11. Called by `do_dentry_open`, not for `O_PATH`.
 #[lsm(hook = "file_open")]
 pub fn file_open(ctx: LsmContext) -> i32 {
-    files::opening(ctx.arg(0));
+    files::on_open(ctx.arg(0));
     0
 }
 
@@ -158,7 +169,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
 #[fexit(function = "security_file_open")]
 pub fn security_file_open(ctx: FExitContext) -> i32 {
     if ctx.arg::<i32>(1) == 0 {
-        files::opening(ctx.arg(0));
+        files::on_open(ctx.arg(0));
     }
     0
 }
@@ -170,7 +181,7 @@ macro_rules! in_directory {
         #[lsm(hook = $hook)]
         pub fn $name(ctx: LsmContext) -> i32 {
             let (directory, dentry): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
-            files::trying(
+            files::on_operation(
                 PathOperation::$operation,
                 dentry as Address,
                 directory as Address,
@@ -191,7 +202,7 @@ macro_rules! on_path {
         #[lsm(hook = $hook)]
         pub fn $name(ctx: LsmContext) -> i32 {
             let path = ctx.arg::<Pointer>(0) as Address;
-            files::trying(PathOperation::$operation, files::dentry_of(path), path);
+            files::on_operation(PathOperation::$operation, files::dentry_of(path), path);
             0
         }
     };
@@ -205,7 +216,7 @@ on_path!(path_chroot, "path_chroot", Chroot);
 #[lsm(hook = "path_truncate")]
 pub fn path_truncate(ctx: LsmContext) -> i32 {
     let path = ctx.arg::<Pointer>(0) as Address;
-    files::trying_truncate(files::dentry_of(path), path);
+    files::on_truncate(files::dentry_of(path), path);
     0
 }
 
@@ -214,7 +225,7 @@ pub fn path_truncate(ctx: LsmContext) -> i32 {
 #[lsm(hook = "path_mknod")]
 pub fn path_mknod(ctx: LsmContext) -> i32 {
     let (directory, dentry): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
-    files::trying_mknod(dentry as Address, directory as Address, ctx.arg(2));
+    files::on_mknod(dentry as Address, directory as Address, ctx.arg(2));
     0
 }
 
@@ -223,12 +234,12 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
 #[lsm(hook = "path_link")]
 pub fn path_link(ctx: LsmContext) -> i32 {
     let (old, directory, new): (Pointer, Pointer, Pointer) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    files::trying(
+    files::on_operation(
         PathOperation::LinkFrom,
         old as Address,
         directory as Address,
     );
-    files::trying(PathOperation::LinkTo, new as Address, directory as Address);
+    files::on_operation(PathOperation::LinkTo, new as Address, directory as Address);
     0
 }
 
@@ -238,8 +249,8 @@ pub fn path_link(ctx: LsmContext) -> i32 {
 pub fn path_rename(ctx: LsmContext) -> i32 {
     let (from, old): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
     let (to, new): (Pointer, Pointer) = (ctx.arg(2), ctx.arg(3));
-    files::trying(PathOperation::RenameFrom, old as Address, from as Address);
-    files::trying(PathOperation::RenameTo, new as Address, to as Address);
+    files::on_operation(PathOperation::RenameFrom, old as Address, from as Address);
+    files::on_operation(PathOperation::RenameTo, new as Address, to as Address);
     0
 }
 
@@ -247,7 +258,7 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
 /// kernels with `CONFIG_AUDITSYSCALL`. Called for what a filter asks to have logged, and for kills.
 #[fexit(function = "audit_seccomp")]
 pub fn audit_seccomp(ctx: FExitContext) -> i32 {
-    syscalls::refused(ctx.arg(2));
+    syscalls::on_seccomp_action(ctx.arg(2));
     0
 }
 
@@ -256,23 +267,23 @@ pub fn audit_seccomp(ctx: FExitContext) -> i32 {
 /// is delivered or ignored; not for signal 0.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 pub fn signal_generate(ctx: RawTracePointContext) -> u32 {
-    signals::sent(ctx.arg(1), ctx.arg(2));
+    signals::on_signal(ctx.arg(1), ctx.arg(2));
     0
 }
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`, include/trace/events/cgroup.h; all supported kernels.
-/// BTF-typed for the sake of the map that it fills (see [`maps::CGROUP_PATHS`]).
+/// BTF-typed for the sake of the map that it fills (see [`cgroups::CGROUP_PATHS`]).
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     let (cgroup, path): (Pointer, Pointer) = (ctx.arg(0), ctx.arg(1));
-    cgroups::born(cgroup as Address, path as Address);
+    cgroups::on_born(cgroup as Address, path as Address);
     0
 }
 
 /// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`, include/trace/events/cgroup.h; all supported kernels.
 #[raw_tracepoint(tracepoint = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: RawTracePointContext) -> u32 {
-    cgroups::gone(ctx.arg(0), ctx.arg(1));
+    cgroups::on_gone(ctx.arg(0), ctx.arg(1));
     0
 }
 

@@ -5,38 +5,38 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
-use harden_common::{Loss, PathOperation, kind, path_flag};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use harden_common::{Loss, PathOperation, kind, nr};
 
 use crate::{
     arch::{self, Call},
-    emit::{self, OnceKey, lost_of},
-    kernel::Address,
-    scratch::{self, Asked, Scratch},
-    shares,
-    walk::{self, Place},
+    kernel::{self as k, Address},
+    loss::lost_of,
+    once, path_event,
+    place::{self, Place},
+    scratch::{self, Request, request_flag},
+    shares, text,
 };
 
 const NONE: u32 = 7;
-const OPENAT2: u32 = 437;
-const CREAT: u32 = 85;
-/// `O_CREAT | O_WRONLY | O_TRUNC`, which creat(2) stands for.
+/// `O_CREAT | O_WRONLY | O_TRUNC`, which creat(2) implies.
 const CREAT_FLAGS: u32 = 0o1101;
 const RESOLVE_IN_ROOT: u64 = 0x10;
 const EFAULT: u32 = 14;
 
 /// Looks at the one or two paths of `call`.
 #[inline(always)]
-pub fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
+pub fn on_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
     let entry = call.paths();
-    observe(regs, call, result, slot, capabilities, entry & 0xffff);
+    request(regs, call, result, slot, capabilities, entry & 0xffff);
     if entry >> 16 != 0 {
-        observe(regs, call, result, slot, capabilities, entry >> 16);
+        request(regs, call, result, slot, capabilities, entry >> 16);
     }
 }
 
+/// Looks at the path that is where `entry` says.
 #[inline(always)]
-fn observe(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32, entry: u32) {
+fn request(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32, entry: u32) {
     let (text, fd, argument) = (entry >> 6 & 7, entry >> 9 & 7, entry >> 12 & 7);
     let read = |index| {
         if index == NONE {
@@ -46,25 +46,22 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32,
         }
     };
     let (text, directory, mut argument) = (read(text), read(fd), read(argument) as u32);
-    let mut in_root = 0;
-    if call.native == OPENAT2 {
-        (argument, in_root) = open_how(read(2));
-    } else if call.native == CREAT {
+    let mut flags = 0;
+    if call.native == nr::OPENAT2 {
+        (argument, flags) = open_how(read(2));
+    } else if call.native == nr::CREAT {
         argument = CREAT_FLAGS;
     }
-    let asked = Asked {
+    let request = Request {
         slot,
         operation: entry & 0x3f,
         argument,
-        errno: if (-4095..0).contains(&result) {
-            -result as u32
-        } else {
-            0
-        },
+        errno: arch::errno(result),
         text,
-        length: in_root,
+        length: 0,
+        flags,
         fd: if fd == NONE {
-            walk::CWD
+            place::CWD
         } else {
             directory as i32
         },
@@ -72,17 +69,13 @@ fn observe(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32,
         result,
         place: Place::NOWHERE,
     };
-    scratch::with(slot, |level| {
-        if let Some(scratch) = scratch::at(level) {
-            // SAFETY: the scratch is ours until we return.
-            unsafe { (*scratch).asked = asked };
-        }
-        path_returned(level);
+    scratch::with_request(request, |level| {
+        emit_path(level);
     });
 }
 
-/// The flags in `struct open_how`, and whether the directory is the root of the lookup. The struct is
-/// flags, mode and resolve, a u64 each (include/uapi/linux/openat2.h).
+/// The flags in `struct open_how`, and those of the request. The struct is flags, mode and resolve, a u64 each
+/// (include/uapi/linux/openat2.h).
 #[inline(always)]
 fn open_how(how: Address) -> (u32, u32) {
     let mut fields = MaybeUninit::<[u64; 3]>::uninit();
@@ -91,56 +84,66 @@ fn open_how(how: Address) -> (u32, u32) {
         bpf_probe_read_user(fields.as_mut_ptr().cast(), 24, how as *const _);
         fields.assume_init()
     };
-    (flags as u32, u32::from(resolve & RESOLVE_IN_ROOT != 0))
+    let in_root = if resolve & RESOLVE_IN_ROOT != 0 {
+        request_flag::IN_ROOT
+    } else {
+        0
+    };
+    (flags as u32, in_root)
 }
 
-/// A global function (see [`scratch::with`]).
+/// Sends the path that is requested.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn path_returned(level: u64) -> u32 {
+extern "C" fn emit_path(level: u64) -> u32 {
     let Some(scratch) = scratch::at(level) else {
         return 0;
     };
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = k::current_task();
     // SAFETY: the scratch is ours until we return.
-    let (event, path) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
-    walk::begin(event, kind::PATH, path);
+    let (event, request) = unsafe { (&mut (*scratch).event, &(*scratch).request) };
+    path_event::begin(event, kind::PATH, request);
 
-    let mut text = 0;
-    if path.text == 0 {
-        walk::hash(scratch, 0);
+    let mut length = 0;
+    if request.text == 0 {
+        text::hash(scratch, 0);
     } else {
-        match walk::user_text(scratch, path.text) {
-            Some(length) => text = length,
+        match text::read_user(scratch, request.text) {
+            Some(read) => length = read,
             // The call itself could not read it either, or somebody changed the memory since.
             None => {
-                if path.errno != EFAULT {
-                    lost_of(path.slot, Loss::TextUnreadable);
+                if request.errno != EFAULT {
+                    lost_of(request.slot, Loss::TextUnreadable);
                 }
                 return 0;
             }
         }
     }
 
-    let done = |operation: PathOperation| path.operation == operation as u32 && path.errno == 0;
+    let done =
+        |operation: PathOperation| request.operation == operation as u32 && request.errno == 0;
     let target = if done(PathOperation::Open) {
-        walk::path_of_fd(task, path.result as i32)
+        place::path_of_fd(task, request.result as i32)
     } else if done(PathOperation::Chdir) {
-        walk::working_directory(task)
+        place::working_directory(task)
     } else if done(PathOperation::Chroot) {
-        walk::root(task)
-    } else if text == 0 {
-        walk::path_of_fd(task, path.fd)
+        place::root(task)
+    } else if length == 0 {
+        place::path_of_fd(task, request.fd)
     } else {
         0
     };
-    let directory = if text == 0 {
+    let directory = if length == 0 {
         Place::NOWHERE
     } else {
-        walk::base_at(scratch, task, path.fd, path.length != 0)
+        text::base_at(
+            scratch,
+            task,
+            request.fd,
+            request.flags & request_flag::IN_ROOT != 0,
+        )
     };
-    let target_place = walk::place(target);
+    let target_place = Place::of_path(target);
     // chdir and chroot change what their own text started from; that it was is not known any more.
     let moved = done(PathOperation::Chdir) || done(PathOperation::Chroot);
     let directory = if moved && directory.dentry == target_place.dentry {
@@ -152,40 +155,16 @@ extern "C" fn path_returned(level: u64) -> u32 {
         // A bad descriptor: the call failed before it looked anything up.
         return 0;
     }
-    let key = key(scratch, target_place, directory);
-    if emit::is_known(&key) {
+    let key = once::key_of(scratch, target_place, directory);
+    if once::is_known(&key) {
         return 0;
     }
-    if !shares::may_send(path.slot) {
+    if !shares::may_send(request.slot) {
         return 0;
     }
-    walk::start(scratch, text);
-    walk::target(scratch, target);
-    walk::prefix(scratch, directory);
-    if event.flags & path_flag::TRUNCATED != 0 {
-        lost_of(path.slot, Loss::WalkTruncated);
-    }
-    match walk::send(scratch) {
-        Ok(()) => emit::remember(&key),
-        Err(()) => lost_of(path.slot, Loss::PathRingFull),
-    }
+    path_event::set_text_length(scratch, length);
+    path_event::add_target(scratch, Place::of_path(target));
+    path_event::add_prefix(scratch, directory);
+    path_event::send_once(scratch, &key, Loss::PathRingFull);
     0
-}
-
-/// The key of the event that `scratch` is being filled with.
-#[inline(always)]
-pub fn key(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
-    // SAFETY: the scratch is the caller's own.
-    let (event, hash) = unsafe { (&(*scratch).event, (*scratch).hash) };
-    OnceKey {
-        slot: event.header.slot,
-        what: event.header.kind << 16 | event.operation,
-        argument: event.argument,
-        errno: event.errno,
-        target: walk::mark(target.dentry),
-        directory: walk::mark(directory.dentry),
-        mount: target.vfsmount ^ directory.vfsmount.rotate_left(1),
-        // What takes a capability is told once more: so each object is known that one was for.
-        text: hash ^ u64::from(event.capabilities) << 32,
-    }
 }

@@ -2,14 +2,18 @@
 //!
 //! A per-CPU buffer alone is not safe: programs are preemptible (always since 5.11 for some types,
 //! syscall tracepoints since 7.x), and a second task on the CPU would write into it. So there are
-//! several, each with a count of its users that is raised before it is looked at: whoever finds
-//! itself not alone goes on to the next.
+//! several, each with a count of its users that is raised before it is looked at: a program that
+//! is not alone goes on to the next.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use harden_common::{BYTES_MAX, Loss, PathEvent};
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use harden_common::{BYTES_MAX, Loss, PathEvent, PathOperation};
 
-use crate::{emit::lost_of, maps::SCRATCH, walk::Place};
+use crate::{
+    loss::lost_of,
+    place::{CWD, Place},
+};
 
 /// Buffers per CPU. With `preempt=full` a CPU shared by 16 busy tasks uses more than four at times.
 pub const LEVELS: usize = 16;
@@ -18,11 +22,10 @@ pub const LEVELS: usize = 16;
 /// position where one may begin.
 pub const NAME_MAX: usize = 256;
 
-/// What an event is about: handed over in memory, as a function that the verifier checks on its own
-/// takes at most five numbers.
+/// What is to be sent, of what: handed over in memory, as a global function takes at most five numbers.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Asked {
+pub struct Request {
     /// The slot.
     pub slot: u32,
     /// A `PathOperation` as number.
@@ -33,8 +36,10 @@ pub struct Asked {
     pub errno: u32,
     /// Where the path or address is; 0 for none.
     pub text: u64,
-    /// Bytes of an address; of a path, 1 if it begins at the descriptor even where it is absolute.
+    /// Bytes of an address.
     pub length: u32,
+    /// Bits of [`request_flag`].
+    pub flags: u32,
     /// Descriptor of the directory or of the file itself.
     pub fd: i32,
     /// As [`PathEvent::capabilities`] has them.
@@ -43,6 +48,32 @@ pub struct Asked {
     pub result: i64,
     /// The file itself, where the hook has it in hand.
     pub place: Place,
+}
+
+/// Bits of [`Request::flags`].
+pub mod request_flag {
+    /// The directory of the descriptor is the root of the lookup: an absolute path begins there too.
+    pub const IN_ROOT: u32 = 1;
+}
+
+impl Request {
+    /// To send `operation`, of which nothing else is known.
+    #[inline(always)]
+    pub fn new(slot: u32, operation: PathOperation) -> Self {
+        Self {
+            slot,
+            operation: operation as u32,
+            argument: 0,
+            errno: 0,
+            text: 0,
+            length: 0,
+            flags: 0,
+            fd: CWD,
+            capabilities: 0,
+            result: 0,
+            place: Place::NOWHERE,
+        }
+    }
 }
 
 /// One buffer.
@@ -60,13 +91,17 @@ pub struct Scratch {
     pub position: u64,
     /// Hash of the text.
     pub hash: u64,
-    /// What the event is about.
-    pub asked: Asked,
+    /// What is to be sent.
+    pub request: Request,
     /// The event, directly before its bytes.
     pub event: PathEvent,
     /// Text and walks.
     pub bytes: [u8; BYTES_MAX + NAME_MAX],
 }
+
+/// Room to build an event, too large for the stack.
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, LEVELS> = PerCpuArray::new();
 
 /// Adds to a counter that other tasks on this CPU may be adding to.
 #[inline(always)]
@@ -78,11 +113,10 @@ fn add(counter: *mut u64, value: u64) {
 /// Runs `work` for `slot` with the index of a buffer of its own, which [`at`] takes, or counts that there was
 /// none.
 ///
-/// An index and not a pointer: `work` ends in a global function, which the verifier checks once and
-/// on its own, and which cannot be given a pointer (5.10 takes numbers only).
+/// An index and not a pointer: `work` ends in a global function (see [`crate::verifier`]).
 #[inline(always)]
 pub fn with(slot: u32, work: impl Fn(u64)) {
-    let level = scratch_take();
+    let level = take_scratch();
     if level >= LEVELS as u64 {
         return lost_of(slot, Loss::ScratchBusy);
     }
@@ -93,9 +127,22 @@ pub fn with(slot: u32, work: impl Fn(u64)) {
     }
 }
 
+/// [`with`] a buffer that has `request` in it.
+#[inline(always)]
+pub fn with_request(request: Request, work: impl Fn(u64)) {
+    with(request.slot, |level| {
+        if let Some(scratch) = at(level) {
+            // SAFETY: the scratch is ours until we return.
+            unsafe { (*scratch).request = request };
+        }
+        work(level);
+    });
+}
+
+/// The index of a buffer that nobody else uses; [`LEVELS`] if there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn scratch_take() -> u64 {
+extern "C" fn take_scratch() -> u64 {
     for level in 0..LEVELS as u64 {
         let Some(scratch) = at(level) else { break };
         // SAFETY: the field lies in the map value; volatile, as a preempting task changes it.

@@ -4,14 +4,25 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{
     Global,
+    btf_maps::HashMap,
     helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
+    macros::btf_map,
 };
-use harden_common::{ALL_PAYERS, Loss, RETURNED_NAMES, RETURNED_SLOTS, ShareRecord};
+use harden_common::{ALL_PAYERS, Loss, RETURNED_NAMES, RETURNED_SLOTS, Returned, ShareRecord};
 
 use crate::{
-    emit::{lost, lost_elsewhere, lost_of},
-    maps::{EVENTS, RETURNED, SHARES, record},
+    emit::EVENTS,
+    loss::{lost, lost_elsewhere, lost_of},
+    records::record,
 };
+
+/// What each payer has used. The agent takes out those that are gone.
+#[btf_map]
+static SHARES: HashMap<u64, ShareRecord, 1024> = HashMap::new();
+
+/// How much of what a payer was given has come back, as the agent counts.
+#[btf_map]
+static RETURNED: HashMap<u64, Returned, 1024> = HashMap::new();
 
 /// How many paths and addresses a slot may send at once, 0 for any number: then there are no shares.
 #[unsafe(no_mangle)]
@@ -53,7 +64,6 @@ pub fn may_send(slot: u32) -> bool {
     use_share(u64::from(slot)) != 0
 }
 
-/// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn use_share(slot: u64) -> u64 {
@@ -98,11 +108,9 @@ extern "C" fn use_share(slot: u64) -> u64 {
 
 /// Whether the birth or the end of a cgroup below `payer` may be sent; else it is counted: the agent finds it in the
 /// table of cgroups, and nothing else is missing.
-///
-/// A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn may_tell_cgroup(payer: u64) -> u64 {
+pub extern "C" fn may_emit_cgroup(payer: u64) -> u64 {
     if SHARE_BURST.load() == 0 {
         return 1;
     }
@@ -147,8 +155,6 @@ fn spend(whole: *mut u64, is_scarce: bool, shares: u64) -> bool {
 
 /// Whether one more cgroup may be observed, below `payer` if it `is_below`; it is counted either way. As with slots, no payer
 /// may have more than are free. A payer itself always may.
-///
-/// A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn may_have_cgroup(payer: u64, is_below: u64) -> u64 {
@@ -158,7 +164,7 @@ pub extern "C" fn may_have_cgroup(payer: u64, is_below: u64) -> u64 {
     if is_below != 0 {
         let own = cgroups(payer);
         if own > 0 && own + cgroups(ALL_PAYERS) >= CGROUP_COUNT.load() {
-            no_cgroup(payer);
+            count_refused_cgroup(payer);
             return 0;
         }
         count_cgroup(payer, 1);
@@ -170,12 +176,12 @@ pub extern "C" fn may_have_cgroup(payer: u64, is_below: u64) -> u64 {
 /// Counts a cgroup below `payer` that is not observed: for that payer alone, if it has a record.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn no_cgroup(payer: u64) -> u64 {
+pub extern "C" fn count_refused_cgroup(payer: u64) -> u64 {
     let Some(share) = share(payer) else {
         lost(Loss::CgroupsFull);
         return 0;
     };
-    // SAFETY: as in `no_slot`.
+    // SAFETY: as in `count_refused_slot`.
     unsafe {
         atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).refused_cgroups, 1);
     }
@@ -186,7 +192,7 @@ pub extern "C" fn no_cgroup(payer: u64) -> u64 {
 /// One cgroup less is observed, below `payer` if it `is_below`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn cgroup_is_gone(payer: u64, is_below: u64) -> u64 {
+pub extern "C" fn count_gone_cgroup(payer: u64, is_below: u64) -> u64 {
     if is_below != 0 {
         take_cgroup(payer);
     }
@@ -205,7 +211,7 @@ fn take_cgroup(payer: u64) {
 #[inline(always)]
 fn count_cgroup(payer: u64, change: u64) {
     if let Some(share) = share(payer) {
-        // SAFETY: as in `no_slot`.
+        // SAFETY: as in `count_refused_slot`.
         unsafe {
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).cgroups, change);
         }
@@ -223,8 +229,6 @@ fn cgroups(payer: u64) -> u64 {
 /// Whether the path of one more cgroup may be kept, below `payer` if it `is_below`; it is counted then. Paths outlive their
 /// cgroups until the agent has them: one payer that makes cgroups and removes them would fill the table. As with slots, no
 /// payer may have more than are free.
-///
-/// A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn may_have_name(payer: u64, is_below: u64) -> u64 {
@@ -234,7 +238,7 @@ pub extern "C" fn may_have_name(payer: u64, is_below: u64) -> u64 {
     if is_below != 0 {
         let own = names(payer);
         if own > 0 && own + names(ALL_PAYERS) >= CGROUP_PATH_COUNT.load() {
-            no_name(payer);
+            count_unnamed(payer);
             return 0;
         }
         count_name(payer);
@@ -246,12 +250,12 @@ pub extern "C" fn may_have_name(payer: u64, is_below: u64) -> u64 {
 /// Counts a cgroup of `payer` whose path is not kept: for that payer alone, if it has a record.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn no_name(payer: u64) -> u64 {
+pub extern "C" fn count_unnamed(payer: u64) -> u64 {
     let Some(share) = share(payer) else {
         lost(Loss::CgroupNamesFull);
         return 0;
     };
-    // SAFETY: as in `no_slot`.
+    // SAFETY: as in `count_refused_slot`.
     unsafe {
         atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).unnamed, 1);
     }
@@ -262,7 +266,7 @@ pub extern "C" fn no_name(payer: u64) -> u64 {
 #[inline(always)]
 fn count_name(payer: u64) {
     if let Some(share) = share(payer) {
-        // SAFETY: as in `no_slot`.
+        // SAFETY: as in `count_refused_slot`.
         unsafe {
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).named, 1);
         }
@@ -284,8 +288,6 @@ fn names(payer: u64) -> u64 {
 /// It may not have more than are free (dynamic thresholds, as Choudhury and Hahne have them for the buffers of a switch,
 /// 1998): one that takes all it can get leaves half of them, two leave a third, and whoever has none gets one as long as
 /// there is one. A fixed part would leave nothing once there are enough that take all of theirs.
-///
-/// A global function: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn may_have_slot(payer: u64) -> u64 {
@@ -296,16 +298,14 @@ pub extern "C" fn may_have_slot(payer: u64) -> u64 {
     if held == 0 || held + held_by_all() < SLOT_COUNT.load() {
         return 1;
     }
-    no_slot(payer);
+    count_refused_slot(payer);
     0
 }
 
 /// Counts a program of `payer` that gets no slot: for that payer alone, if it has a record.
-///
-/// A global function, as the next ones: verified once, and one number to its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn no_slot(payer: u64) -> u64 {
+pub extern "C" fn count_refused_slot(payer: u64) -> u64 {
     let Some(share) = share(payer) else {
         lost(Loss::SlotsExhausted);
         return 0;
@@ -321,10 +321,10 @@ pub extern "C" fn no_slot(payer: u64) -> u64 {
 /// `payer` has got a slot.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn got_slot(payer: u64) -> u64 {
+pub extern "C" fn count_given_slot(payer: u64) -> u64 {
     for payer in [payer, ALL_PAYERS] {
         if let Some(share) = share(payer) {
-            // SAFETY: as in `no_slot`.
+            // SAFETY: as in `count_refused_slot`.
             unsafe {
                 atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*share).given, 1);
             }

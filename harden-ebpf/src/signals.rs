@@ -1,10 +1,9 @@
 //! Signals to processes of other cgroups.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task;
 use harden_common::Argument;
 
 use crate::{
-    attribution, emit,
+    attribution, facts,
     kernel::{self as k, Address},
 };
 
@@ -17,19 +16,18 @@ const SI_TKILL: i32 = -6;
 
 /// The current task sends a signal to `target`, with the `struct kernel_siginfo` `info`.
 #[inline(always)]
-pub fn sent(info: Address, target: Address) {
+pub fn on_signal(info: Address, target: Address) {
     if !is_by_call(info) {
         return;
     }
     let Some(current) = attribution::current() else {
         return;
     };
-    // SAFETY: the helper has no preconditions.
-    let sender = unsafe { bpf_get_current_task() };
+    let sender = k::current_task();
     if let (Some(from), Some(to)) = (cgroup(sender), cgroup(target))
         && from != to
     {
-        emit::fact(current.slot, Argument::SignalOtherCgroup.fact());
+        facts::set(current.slot, Argument::SignalOtherCgroup.fact());
     }
 }
 

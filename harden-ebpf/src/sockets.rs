@@ -1,30 +1,23 @@
 //! Sockets and their addresses, at the exit of the calls that make and use them.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
-use harden_common::{IA32_SOCKETCALL, Loss, PathOperation, SocketEvent, kind, path_flag};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use harden_common::{IA32_SOCKETCALL, Loss, PathOperation, SocketEvent, kind, nr};
 
 use crate::{
     arch::{self, Call},
-    emit::{self, OnceKey, lost_of},
-    kernel::Address,
-    maps::EVENTS,
-    paths,
-    scratch::{self, Asked},
-    shares,
-    walk::{self, Place},
+    emit::{self, EVENTS},
+    kernel::{self as k, Address},
+    loss::lost_of,
+    once::{self, OnceKey},
+    path_event,
+    place::Place,
+    scratch::{self, Request},
+    shares, text,
 };
 
 /// `sizeof(struct sockaddr_storage)`: the kernel refuses longer addresses.
 const ADDRESS_MAX: u32 = 128;
 const AF_UNIX: u16 = 1;
-
-const SOCKET: u32 = 41;
-const CONNECT: u32 = 42;
-const SENDTO: u32 = 44;
-const SENDMSG: u32 = 46;
-const BIND: u32 = 49;
-const SOCKETPAIR: u32 = 53;
-const SENDMMSG: u32 = 307;
 
 /// A call with its arguments, whichever way they came.
 struct SocketCall {
@@ -35,48 +28,36 @@ struct SocketCall {
 
 /// Looks at what `call` did with sockets.
 #[inline(always)]
-pub fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
+pub fn on_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
     let Some(call) = normalise(regs, call) else {
         return;
     };
-    let errno = if (-4095..0).contains(&result) {
-        -result as u32
-    } else {
-        0
-    };
+    let errno = arch::errno(result);
     let [first, second, third, _, fifth, sixth] = call.arguments;
     let (operation, (pointer, length)) = match call.native {
-        SOCKET | SOCKETPAIR => {
-            return socket(slot, first as u32, second as u32, third as u32, errno);
+        nr::SOCKET | nr::SOCKETPAIR => {
+            return emit_socket(slot, first as u32, second as u32, third as u32, errno);
         }
-        BIND => (PathOperation::Bind, (second, third as u32)),
-        CONNECT => (PathOperation::Connect, (second, third as u32)),
-        SENDTO => (PathOperation::Send, (fifth, sixth as u32)),
-        SENDMSG | SENDMMSG => (PathOperation::Send, message(&call, second)),
+        nr::BIND => (PathOperation::Bind, (second, third as u32)),
+        nr::CONNECT => (PathOperation::Connect, (second, third as u32)),
+        nr::SENDTO => (PathOperation::Send, (fifth, sixth as u32)),
+        nr::SENDMSG | nr::SENDMMSG => (PathOperation::Send, message(&call, second)),
         _ => return,
     };
     if pointer != 0 && length >= 2 {
-        if call.native == SENDMMSG && result > 1 {
+        if call.native == nr::SENDMMSG && result > 1 {
             lost_of(slot, Loss::MessagesSkipped);
         }
-        let asked = Asked {
-            slot,
-            operation: operation as u32,
-            argument: 0,
+        let request = Request {
             errno,
             text: pointer,
             length,
-            fd: walk::CWD,
             capabilities,
             result,
-            place: Place::NOWHERE,
+            ..Request::new(slot, operation)
         };
-        scratch::with(slot, |level| {
-            if let Some(scratch) = scratch::at(level) {
-                // SAFETY: the scratch is ours until we return.
-                unsafe { (*scratch).asked = asked };
-            }
-            address_given(level);
+        scratch::with_request(request, |level| {
+            emit_address(level);
         });
     }
 }
@@ -101,13 +82,13 @@ fn normalise(regs: Address, call: Call) -> Option<SocketCall> {
     }
     // SYS_SOCKET … (include/uapi/linux/net.h)
     let native = match argument(0) {
-        1 => SOCKET,
-        2 => BIND,
-        3 => CONNECT,
-        8 => SOCKETPAIR,
-        11 => SENDTO,
-        16 => SENDMSG,
-        20 => SENDMMSG,
+        1 => nr::SOCKET,
+        2 => nr::BIND,
+        3 => nr::CONNECT,
+        8 => nr::SOCKETPAIR,
+        11 => nr::SENDTO,
+        16 => nr::SENDMSG,
+        20 => nr::SENDMMSG,
         _ => return None,
     };
     let mut words = [0u32; 6];
@@ -122,7 +103,7 @@ fn normalise(regs: Address, call: Call) -> Option<SocketCall> {
 }
 
 #[inline(always)]
-fn socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32) {
+fn emit_socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32) {
     // SOCK_TYPE_MASK; above it are SOCK_CLOEXEC and SOCK_NONBLOCK.
     let kind = kind_and_flags & 15;
     let key = OnceKey {
@@ -135,7 +116,7 @@ fn socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32
         mount: 0,
         text: 0,
     };
-    if emit::is_known(&key) {
+    if once::is_known(&key) {
         return;
     }
     let event = SocketEvent {
@@ -146,7 +127,7 @@ fn socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno: u32
         errno,
     };
     match EVENTS.output_untyped::<SocketEvent>(event, 0) {
-        Ok(()) => emit::remember(&key),
+        Ok(()) => once::remember(&key),
         Err(_) => lost_of(slot, Loss::SocketRingFull),
     }
 }
@@ -166,52 +147,45 @@ fn message(call: &SocketCall, header: Address) -> (Address, u32) {
     }
 }
 
-/// A global function (see [`scratch::with`]).
+/// Sends the address that is requested.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn address_given(level: u64) -> u32 {
+extern "C" fn emit_address(level: u64) -> u32 {
     let Some(scratch) = scratch::at(level) else {
         return 0;
     };
     // SAFETY: the scratch is ours until we return.
-    let (event, given) = unsafe { (&mut (*scratch).event, &(*scratch).asked) };
-    let length = given.length.min(ADDRESS_MAX);
-    walk::begin(event, kind::ADDRESS, given);
+    let (event, request) = unsafe { (&mut (*scratch).event, &(*scratch).request) };
+    let length = request.length.min(ADDRESS_MAX);
+    path_event::begin(event, kind::ADDRESS, request);
     // SAFETY: `length` is at most ADDRESS_MAX, less than the size of `bytes`.
     let (failed, family) = unsafe {
         let bytes = (&raw mut (*scratch).bytes).cast::<u8>();
-        let failed = bpf_probe_read_user(bytes.cast(), length, given.text as *const _);
+        let failed = bpf_probe_read_user(bytes.cast(), length, request.text as *const _);
         (failed, bytes.cast::<u16>().read_unaligned())
     };
     if failed != 0 {
-        if given.errno == 0 {
-            lost_of(given.slot, Loss::TextUnreadable);
+        if request.errno == 0 {
+            lost_of(request.slot, Loss::TextUnreadable);
         }
         return 0;
     }
-    walk::hash(scratch, length);
+    text::hash(scratch, length);
     // A path begins behind the family; an abstract name with a NUL, an unnamed address ends there.
     let directory = if family == AF_UNIX && length > 2 {
-        // SAFETY: the helper has no preconditions.
-        walk::base(scratch, unsafe { bpf_get_current_task() }, 2)
+        text::base(scratch, k::current_task(), 2)
     } else {
         Place::NOWHERE
     };
-    let key = paths::key(scratch, Place::NOWHERE, directory);
-    if emit::is_known(&key) {
+    let key = once::key_of(scratch, Place::NOWHERE, directory);
+    if once::is_known(&key) {
         return 0;
     }
-    if !shares::may_send(given.slot) {
+    if !shares::may_send(request.slot) {
         return 0;
     }
-    walk::start(scratch, length);
-    walk::prefix(scratch, directory);
-    if event.flags & path_flag::TRUNCATED != 0 {
-        lost_of(given.slot, Loss::WalkTruncated);
-    }
-    match walk::send(scratch) {
-        Ok(()) => emit::remember(&key),
-        Err(()) => lost_of(given.slot, Loss::SocketRingFull),
-    }
+    path_event::set_text_length(scratch, length);
+    path_event::add_prefix(scratch, directory);
+    path_event::send_once(scratch, &key, Loss::SocketRingFull);
     0
 }

@@ -1,39 +1,28 @@
 //! Every call: the byte of its number on entry; paths and sockets at its exit.
 
-use harden_common::{
-    Argument, CALLS, COUNTS as COUNTS_OF_ALL, FAILED, GRANTED, Loss, SLOT_INDEX, class,
-};
+use harden_common::{Argument, FAILED, Loss, class, nr};
 
-use aya_ebpf::{Global, helpers::generated::bpf_get_current_task};
+use aya_ebpf::Global;
 
 use crate::{
     arch::{self, Call},
     arguments,
-    attribution::{self, Current, note},
-    emit::{self, lost_of},
+    attribution::{self, Current},
+    counts::count,
+    facts,
     kernel::{self, Address},
-    maps::{self, COUNTS},
-    paths, sockets,
+    loss::lost_of,
+    paths, records, sockets,
+    task_state::note,
 };
-
-/// How many slots have counts; 0 turns counting off.
-#[unsafe(no_mangle)]
-static COUNTED_SLOTS: Global<u32> = Global::new(0);
 
 /// `SECCOMP_RET_LOG` (include/uapi/linux/seccomp.h): the call goes on.
 const SECCOMP_RET_LOG: u32 = 0x7ffc_0000;
 
 /// Calls of which the number is not there any more when they are missed: (native, 32-bit) number.
-const EXIT: (i64, i64) = (60, 1);
-/// Calls that may give the task another root, by their native numbers.
-const PIVOT_ROOT: u32 = 155;
-const CHROOT: u32 = 161;
-const SETNS: u32 = 308;
-
-const EXIT_GROUP: (i64, i64) = (231, 252);
-const RT_SIGRETURN: (i64, i64) = (15, 173);
-/// include/linux/err.h
-const MAX_ERRNO: i64 = 4095;
+const EXIT: (u32, u32) = (nr::EXIT, 1);
+const EXIT_GROUP: (u32, u32) = (nr::EXIT_GROUP, 252);
+const RT_SIGRETURN: (u32, u32) = (nr::RT_SIGRETURN, 173);
 const ENOSYS: i64 = 38;
 /// include/linux/sched/signal.h
 const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -49,50 +38,50 @@ static SKIPS_PROGRAMS: Global<u32> = Global::new(0);
 
 /// `sys_enter`: after ptrace and seccomp, before the call.
 #[inline(always)]
-pub fn enter(regs: Address, id: i64) {
+pub fn on_enter(regs: Address, id: i64) {
     if let Some(current) = attribution::current() {
-        entered(regs, id, current, note::ENTERED | note::FRESH);
+        record_entry(regs, id, current, note::ENTERED | note::ENTRY_UNCHECKED);
     }
 }
 
 /// `sys_enter` once more, in a copy of the program: it looks at the calls that the first could not,
 /// as the kernel does not run a program inside itself (see `recursion_misses`).
 #[inline(always)]
-pub fn enter_again(regs: Address, id: i64) {
+pub fn on_enter_again(regs: Address, id: i64) {
     let Some(current) = attribution::current() else {
         return;
     };
     if !current.state.is_null() {
         // SAFETY: a whole value of the map, written by its own task only.
         let notes = unsafe { &mut (*current.state).notes };
-        if *notes & note::FRESH != 0 {
+        if *notes & note::ENTRY_UNCHECKED != 0 {
             *notes = note::ENTERED;
             return;
         }
     }
-    entered(regs, id, current, note::ENTERED);
+    record_entry(regs, id, current, note::ENTERED);
 }
 
 #[inline(always)]
-fn entered(regs: Address, id: i64, current: Current, notes: u32) {
+fn record_entry(regs: Address, id: i64, current: Current, notes: u32) {
     let call = Call::of(current.task, id);
     if !current.state.is_null() {
-        // SAFETY: as in `enter_again`.
+        // SAFETY: as in `on_enter_again`.
         let former = unsafe {
             (*current.state).notes = notes;
             (*current.state).capabilities = 0;
-            core::mem::replace(&mut (*current.state).call, call.mark())
+            core::mem::replace(&mut (*current.state).call, call.encode())
         };
         if former != 0 {
-            exit_skipped(Call::from_mark(former), current.slot);
+            count_skipped_exit(Call::decode(former), current.slot);
         }
     }
-    record(regs, call, current);
+    record_call(regs, call, current);
 }
 
 /// The task goes on, and no program has seen `call` come back.
 #[inline(always)]
-fn exit_skipped(call: Call, slot: u32) {
+fn count_skipped_exit(call: Call, slot: u32) {
     if call.class() & (class::PATH | class::SOCKET) != 0 {
         lost_of(slot, Loss::ExitSkipped);
     }
@@ -100,48 +89,18 @@ fn exit_skipped(call: Call, slot: u32) {
 
 /// Records that the call was made.
 #[inline(always)]
-fn record(regs: Address, call: Call, current: Current) {
+fn record_call(regs: Address, call: Call, current: Current) {
     let Some(fact) = call.fact else {
         lost_of(current.slot, Loss::UnknownCall);
         return;
     };
-    let Some(record) = maps::record(current.slot) else {
+    let Some(record) = records::record(current.slot) else {
         return;
     };
-    emit::set(record, current.slot, fact);
+    facts::set_in(record, current.slot, fact);
     count::<0>(current.slot, fact);
     if call.class() & class::ARGUMENTS != 0 {
-        arguments::entered(regs, call, record, current.slot);
-    }
-}
-
-/// Counts a call in the half of the counts that begins at `START`, if it is a native one.
-#[inline(always)]
-fn count<const START: usize>(slot: u32, call: u32) {
-    if call < CALLS {
-        add::<{ CALLS as u64 - 1 }, START>(slot, call);
-    }
-}
-
-/// Counts a capability that was granted.
-#[inline(always)]
-pub fn count_granted(slot: u32, capability: u32) {
-    add::<{ (COUNTS_OF_ALL - GRANTED) as u64 - 1 }, GRANTED>(slot, capability);
-}
-
-/// Adds 1 to the count at `number` of those that begin at `START`, if the slot has some. `MASK` is what a number there can
-/// be: the verifier may have lost sight of the bound.
-#[inline(always)]
-fn add<const MASK: u64, const START: usize>(slot: u32, number: u32) {
-    const { assert!(START + (MASK as usize) < COUNTS_OF_ALL) };
-    let index = slot & SLOT_INDEX;
-    if index >= COUNTED_SLOTS.load() {
-        return;
-    }
-    if let Some(counts) = COUNTS.get_ptr_mut(index) {
-        let number = emit::masked::<MASK>(u64::from(number)) as usize;
-        // SAFETY: `START + number` is below the length, as asserted above; the entry is this CPU's own.
-        unsafe { *counts.cast::<u64>().add(START + number) += 1 };
+        arguments::record_arguments(regs, call, record, current.slot);
     }
 }
 
@@ -163,46 +122,46 @@ fn take_capabilities(current: Current) -> u32 {
 
 /// `sys_exit`: the call is done, its arguments are still in the registers and in memory.
 #[inline(always)]
-pub fn exit(regs: Address, result: i64) {
-    let Some(current) = attribution::returning() else {
-        return;
-    };
-    let capabilities = take_capabilities(current);
-    if let Some(call) = call_of(regs, current) {
-        returned(regs, call, result, current.slot, capabilities);
+pub fn on_exit(regs: Address, result: i64) {
+    if let Some(current) = attribution::returning() {
+        finish(regs, result, current);
     }
 }
 
-/// `sys_exit` once more, in a copy of the program: the first takes the mark of the call away.
+/// `sys_exit` once more, in a copy of the program: the first takes the call out of the state.
 #[inline(always)]
-pub fn exit_again(regs: Address, result: i64) {
+pub fn on_exit_again(regs: Address, result: i64) {
     let Some(current) = attribution::returning() else {
         return;
     };
     // SAFETY: a whole value of the map.
-    if current.state.is_null() || unsafe { (*current.state).call } == 0 {
-        return;
-    }
-    let capabilities = take_capabilities(current);
-    if let Some(call) = call_of(regs, current) {
-        returned(regs, call, result, current.slot, capabilities);
+    if !current.state.is_null() && unsafe { (*current.state).call } != 0 {
+        finish(regs, result, current);
     }
 }
 
-/// Looks at what a call has done.
 #[inline(always)]
-fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
+fn finish(regs: Address, result: i64, current: Current) {
+    let capabilities = take_capabilities(current);
+    if let Some(call) = take_call(regs, current) {
+        record_exit(regs, call, result, current.slot, capabilities);
+    }
+}
+
+/// Records what a call has done.
+#[inline(always)]
+fn record_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
     if let Some(fact) = call.fact
-        && (-MAX_ERRNO..0).contains(&result)
+        && arch::errno(result) != 0
     {
         count::<FAILED>(slot, fact);
     }
     if call.is_x32() && result != -ENOSYS {
-        emit::fact(slot, Argument::X32Answered.fact());
+        facts::set(slot, Argument::X32Answered.fact());
     }
     // Where it began another look was taken, at a root that was still the old one: a check of a capability inside the call
     // finds out at once where the task belongs.
-    if result == 0 && matches!(call.native, PIVOT_ROOT | CHROOT | SETNS) {
+    if result == 0 && matches!(call.native, nr::PIVOT_ROOT | nr::CHROOT | nr::SETNS) {
         attribution::look_again();
     }
     let class = call.class();
@@ -210,27 +169,27 @@ fn returned(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32
         return;
     }
     if class & class::PATH != 0 && PATHS_AT_EXIT.load() != 0 {
-        paths::returned(regs, call, result, slot, capabilities);
+        paths::on_exit(regs, call, result, slot, capabilities);
     }
     if class & class::SOCKET != 0 {
-        sockets::returned(regs, call, result, slot, capabilities);
+        sockets::on_exit(regs, call, result, slot, capabilities);
     }
 }
 
 /// A filter took `action` on the call in progress, and had it logged.
 #[inline(always)]
-pub fn refused(action: u32) {
+pub fn on_seccomp_action(action: u32) {
     if action == SECCOMP_RET_LOG {
         return;
     }
     if let Some(current) = attribution::current() {
-        emit::fact(current.slot, Argument::CallRefused.fact());
+        facts::set(current.slot, Argument::CallRefused.fact());
     }
 }
 
 /// A thread ends.
 #[inline(always)]
-pub fn ended() {
+pub fn on_thread_exit() {
     let Some(current) = attribution::returning() else {
         return;
     };
@@ -238,8 +197,8 @@ pub fn ended() {
     let code: u32 = kernel::read(task, &kernel::TASK_EXIT_CODE).unwrap_or(0);
     // The low seven bits are the signal (wait(2)).
     match code & 0x7f {
-        SIGSYS => emit::fact(current.slot, Argument::KilledBySeccomp.fact()),
-        0 => exited(current, task),
+        SIGSYS => facts::set(current.slot, Argument::KilledBySeccomp.fact()),
+        0 => record_missed_exit(current, task),
         _ => {}
     }
 }
@@ -247,13 +206,13 @@ pub fn ended() {
 /// The thread has called exit, or another of its process `exit_group`. No such call comes back: if the
 /// programs on `sys_enter` were skipped for it, it is recorded now.
 #[inline(always)]
-fn exited(current: Current, task: Address) {
+fn record_missed_exit(current: Current, task: Address) {
     if current.state.is_null() {
         return;
     }
     // SAFETY: a whole value of the map.
-    let (mark, notes) = unsafe { ((*current.state).call, (*current.state).notes) };
-    if mark != 0 || notes & note::ENTERED == 0 {
+    let (code, notes) = unsafe { ((*current.state).call, (*current.state).notes) };
+    if code != 0 || notes & note::ENTERED == 0 {
         return;
     }
     let signal: Address = kernel::read(task, &kernel::TASK_SIGNAL).unwrap_or(0);
@@ -263,38 +222,38 @@ fn exited(current: Current, task: Address) {
     } else {
         EXIT
     };
-    made(current, calls);
+    record_missed(current, calls);
 }
 
 /// Records a call of which nothing is left but that it was made: (native, 32-bit) number.
 #[inline(always)]
-fn made(current: Current, (native, ia32): (i64, i64)) {
-    let compat = Call::of(current.task, native).compat;
-    let call = Call::of(current.task, if compat { ia32 } else { native });
+fn record_missed(current: Current, (native, ia32): (u32, u32)) {
+    let compat = Call::of(current.task, native.into()).compat;
+    let call = Call::of(current.task, if compat { ia32 } else { native }.into());
     if let Some(fact) = call.fact {
-        emit::fact(current.slot, fact);
+        facts::set(current.slot, fact);
     }
 }
 
-/// The call that is coming back, by the mark that its entry left, unless that is of an earlier one.
+/// The call that is coming back, which its entry left in the state, unless that is an earlier one.
 #[inline(always)]
-fn call_of(regs: Address, current: Current) -> Option<Call> {
+fn take_call(regs: Address, current: Current) -> Option<Call> {
     let mut entered = false;
     if !current.state.is_null() {
         // SAFETY: a whole value of the map, written by its own task only.
-        let (mark, notes) = unsafe {
-            let mark = (*current.state).call;
+        let (code, notes) = unsafe {
+            let code = (*current.state).call;
             let notes = (*current.state).notes;
             (*current.state).call = 0;
-            (*current.state).notes = notes & (note::ENTERED | note::UNTOLD);
-            (mark, notes)
+            (*current.state).notes = notes & (note::ENTERED | note::EXEC_UNREPORTED);
+            (code, notes)
         };
-        if mark != 0 {
-            let marked = Call::from_mark(mark);
-            if is_back(regs, current, mark) {
-                return Some(marked);
+        if code != 0 {
+            let expected = Call::decode(code);
+            if is_back(regs, current, code) {
+                return Some(expected);
             }
-            exit_skipped(marked, current.slot);
+            count_skipped_exit(expected, current.slot);
         }
         entered = notes & note::ENTERED != 0;
     }
@@ -304,19 +263,19 @@ fn call_of(regs: Address, current: Current) -> Option<Call> {
     // programs on `sys_enter` were skipped. Else it began before we looked.
     if entered {
         match (is_filtered(), id < 0) {
-            (true, false) => emit::fact(current.slot, Argument::CallRefused.fact()),
-            (false, false) => record(regs, call, current),
-            (false, true) => made(current, RT_SIGRETURN),
+            (true, false) => facts::set(current.slot, Argument::CallRefused.fact()),
+            (false, false) => record_call(regs, call, current),
+            (false, true) => record_missed(current, RT_SIGRETURN),
             (true, true) => {}
         }
     }
     Some(call)
 }
 
-/// Whether it is the call with this mark that comes back.
+/// Whether it is the call encoded as `code` that comes back.
 #[inline(always)]
-fn is_back(regs: Address, current: Current, mark: u32) -> bool {
-    let class = Call::from_mark(mark).class();
+fn is_back(regs: Address, current: Current, code: u32) -> bool {
+    let class = Call::decode(code).class();
     // Reading the number takes time: not where it is hardly ever another, and nothing is looked at.
     // The program that exec began may have other numbers.
     if (class == 0 && SKIPS_PROGRAMS.load() == 0) || class & class::EXEC != 0 {
@@ -324,13 +283,12 @@ fn is_back(regs: Address, current: Current, mark: u32) -> bool {
     }
     // A tracer's skip and rt_sigreturn come back with number -1 on x86.
     let id = arch::number(regs).unwrap_or(-1);
-    id < 0 || Call::of(current.task, id).mark() == mark
+    id < 0 || Call::of(current.task, id).encode() == code
 }
 
 /// Whether the current task is under a seccomp filter.
 #[inline(always)]
 fn is_filtered() -> bool {
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = kernel::current_task();
     kernel::read::<u32>(task, &kernel::TASK_SECCOMP_MODE) != Some(0)
 }

@@ -1,10 +1,51 @@
-//! Where the state of a task is kept: task storage, or a hash where the kernel has none for
+//! What is kept of a task, and where: in task storage, or in a hash where the kernel has none for
 //! tracing programs (before 5.13; then the thread id is the key).
 
-use crate::attribution::TaskState;
+use harden_common::ExecutableId;
 
 /// A `struct task_struct *`.
 pub type Task = *mut core::ffi::c_void;
+
+/// What is kept per task.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TaskState {
+    /// The exec count for which this holds.
+    pub self_exec_id: u64,
+    /// The cgroup as of exec.
+    pub cgroup: u64,
+    /// The program.
+    pub executable: ExecutableId,
+    /// [`harden_common::SLOT_EXCLUDED`] for a task that nobody observes.
+    pub slot: u32,
+    /// The generation for which this holds.
+    pub generation: u32,
+    /// The call in progress, as [`crate::arch::Call::encode`] has it; 0 for none.
+    pub call: u32,
+    /// Bits of [`note`].
+    pub notes: u32,
+    /// The command that it belongs to, as [`harden_common::SlotKey::command`] has it.
+    pub command: u32,
+    /// The capabilities granted during the call in progress, as [`harden_common::PathEvent::capabilities`] has them.
+    pub capabilities: u32,
+    /// `task_struct.start_boottime`: tells the task from an earlier one with the same thread id.
+    /// Only the hash needs it.
+    pub start: u64,
+    /// The root of its paths when it entered its cgroup, as [`crate::place::mount_root`] has it.
+    pub root: u64,
+}
+
+/// Bits of [`TaskState::notes`].
+pub mod note {
+    /// `sys_enter` has run for this task: an exit without an entry is a refused call.
+    pub const ENTERED: u32 = 1;
+    /// It has run for the call in progress, and its copy has not.
+    pub const ENTRY_UNCHECKED: u32 = 2;
+    /// The event of its last exec was not sent.
+    pub const EXEC_UNREPORTED: u32 = 4;
+    /// Its paths have another root than [`super::TaskState::root`].
+    pub const OTHER_ROOT: u32 = 8;
+}
 
 #[cfg(not(feature = "task-hash"))]
 mod store {
@@ -139,11 +180,11 @@ mod store {
 
     use super::{Task, TaskState};
     use crate::{
-        emit::lost_of,
         kernel::{
             self, Address, TASK_GROUP_LEADER, TASK_PID, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
             TASK_THREAD_STATUS,
         },
+        loss::lost_of,
     };
 
     #[btf_map]

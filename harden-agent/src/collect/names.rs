@@ -253,7 +253,7 @@ fn numbered(name: Option<&str>, prefix: &'static str, number: u32) -> Word {
 
 #[cfg(test)]
 mod tests {
-    use harden_common::{NATIVE_OF_IA32, native_of_x32};
+    use harden_common::{NATIVE_OF_IA32, native_of_x32, nr};
 
     use super::{native, x32};
 
@@ -280,6 +280,20 @@ mod tests {
         ("socketcall", "socketcall"),
         ("fanotify_mark", "fanotify_mark"),
     ];
+
+    #[test]
+    fn each_number_has_the_name_of_its_call() {
+        for &(name, number) in nr::ALL {
+            // Three are newer than the table of names.
+            let known = native(number).map(str::to_uppercase);
+            assert!(
+                known
+                    .as_deref()
+                    .map_or(number >= 467, |known| known == name),
+                "{name} ({number}) is {known:?}"
+            );
+        }
+    }
 
     #[test]
     fn calls_of_32_bits_are_taken_for_native_ones_with_the_same_arguments() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, mem::offset_of, time::Instant};
 use aya::maps::{HashMap, MapError};
 use harden_common::{ALL_PAYERS, CGROUP_PATH_MAX, CgroupRecord, OBSERVED_RUN, Observed};
 
-use super::{Probe, ProbeError, handle::grace_period};
+use super::{Probe, ProbeError, handle::grace_period, maps::unless_absent};
 
 /// Flags of `bpf_map_update_elem` (include/uapi/linux/bpf.h): whether the key is there or not, and only where it is.
 const BPF_ANY: u64 = 0;
@@ -195,19 +195,6 @@ impl Probe {
         let mut paths: HashMap<_, u64, Record> =
             HashMap::try_from(self.maps.get_mut("CGROUP_PATHS")?)?;
         Ok(unless_absent(paths.remove(&cgroup))?)
-    }
-}
-
-/// What is not there needs neither to be changed nor to be taken away.
-pub(super) fn unless_absent(done: Result<(), MapError>) -> Result<(), MapError> {
-    match done {
-        Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(())
-        }
-        other => other,
     }
 }
 

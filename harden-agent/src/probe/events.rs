@@ -6,6 +6,8 @@ use aya::maps::{MapData, RingBuf};
 use harden_common::Header;
 use tokio::io::unix::AsyncFd;
 
+use crate::machine::descriptor::watch;
+
 /// How many events are taken before anything else gets its turn.
 const AT_ONCE: u32 = 8192;
 
@@ -25,7 +27,7 @@ impl Events {
     /// It cannot be waited for.
     pub fn new(ring: RingBuf<MapData>, bytes: u32) -> io::Result<Self> {
         Ok(Self {
-            ring: crate::run::watch(ring)?,
+            ring: watch(ring)?,
             is_more: false,
             capacity: bytes as usize / size_of::<Header>(),
         })

@@ -10,12 +10,14 @@ use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use harden_common::Loss;
 
 use super::{
-    Forced, ProbeError, Sizes,
+    error::ProbeError,
     kernel_log::{self, KernelLog},
     load::{Loaded, Purpose},
     maps::Maps,
     programs::Programs,
     shares::Shares,
+    sizes::Sizes,
+    tiers::Forced,
 };
 
 /// What could not be recorded so far, by kind; kinds with no loss are left out. Skipped programs are among them
@@ -73,7 +75,7 @@ impl Probe {
     }
 
     fn of(mut loaded: Loaded, sizes: &Sizes, purpose: Purpose) -> Result<Self, ProbeError> {
-        let maps = Maps::of(&mut loaded)?;
+        let maps = Maps::of(&mut loaded.ebpf)?;
         let log = kernel_log::of(&mut loaded.ebpf, purpose.log());
         let identity = uuid::Uuid::new_v4().to_string();
         let (programs, hooks) = (loaded.programs()?, loaded.hooks());

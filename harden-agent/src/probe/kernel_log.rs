@@ -6,7 +6,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use tracing::level_filters::LevelFilter;
 
-use super::{load::HASH_OBJECT, maps::LAYOUTS};
+use super::{maps::LAYOUTS, objects::HASH_OBJECT};
 
 /// Their ring buffer, as aya-log names it.
 pub(super) const MAP: &str = "AYA_LOGS";

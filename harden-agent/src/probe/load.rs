@@ -1,28 +1,21 @@
 //! Loading the kernel programs and attaching what this kernel allows.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::collections::BTreeMap;
 
-use aya::{
-    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{MapError, Queue},
-};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, maps::Queue};
 use tracing::level_filters::LevelFilter;
 
 use super::{
     attach::{Links, Ready, attach_one, load_side_by_side},
-    btf::BtfError,
+    error::{ProbeError, missing, refused},
     kernel_log,
-    offsets::MissingMember,
+    objects::{HASH_OBJECT, STORAGE_OBJECT},
     preemption::{self, Preemption},
     programs::Programs,
     running::Running,
+    sizes::Sizes,
     tiers::{self, Fact, Forced, Hook},
 };
-
-pub(super) static STORAGE_OBJECT: &[u8] =
-    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden.bpf.o"));
-pub(super) static HASH_OBJECT: &[u8] =
-    include_bytes_aligned!(concat!(env!("OUT_DIR"), "/harden-hash.bpf.o"));
 
 /// Why the copy of `sys_enter` is not attached at first.
 const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
@@ -31,102 +24,6 @@ const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
 const TASK_STORAGE: &str = "task-storage";
 /// How they are by the second.
 const TASK_HASH: &str = "task-hash";
-
-/// Why nothing can be observed.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// No privilege for BPF.
-    #[error(
-        "the kernel does not let this process load BPF programs ({0}); run it as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN; in a container, from the host"
-    )]
-    Privilege(io::Error),
-    /// No type information.
-    #[error(transparent)]
-    Btf(#[from] BtfError),
-    /// A structure differs.
-    #[error(transparent)]
-    Member(#[from] MissingMember),
-    /// The object or a map was refused.
-    #[error("the kernel programs cannot be loaded: {0:#}")]
-    Load(anyhow::Error),
-    /// The hook that everything stands on was refused.
-    #[error("system calls cannot be observed on this kernel: {0}")]
-    NoSyscalls(String),
-    /// A tier that was asked for was refused.
-    #[error("the kernel refuses {0}, which --tier asks for: {1}")]
-    Forced(String, String),
-    /// Nothing can be pinned in a directory that is no BPF file system's.
-    #[error(
-        "{0} is not on a BPF file system, which alone keeps a recording in the kernel going without its process: mount one (mount -t bpf bpf /sys/fs/bpf) and name a directory there that can be written to"
-    )]
-    NotBpffs(PathBuf),
-    /// What is pinned cannot be used.
-    #[error("{0}: {1:#}")]
-    Pins(PathBuf, anyhow::Error),
-    /// A map operation failed; the cause says how.
-    #[error("a BPF map cannot be used")]
-    Map(#[from] MapError),
-    /// A system call of the set-up failed.
-    #[error("{0}: {1}")]
-    System(&'static str, io::Error),
-}
-
-/// How large the maps are. Each limit, when hit, is counted as a loss.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Slots: one for each executable in each cgroup and run, at most [`harden_common::SLOTS_MAX`];
-    /// 2,256 bytes each.
-    pub slots: u32,
-    /// Cgroups observed at once.
-    pub cgroups: u32,
-    /// Cgroups whose path is kept, those that are gone and not taken yet among them; a kilobyte each, as
-    /// they come.
-    pub cgroup_paths: u32,
-    /// Paths, sockets and addresses remembered as sent; about 120 bytes each.
-    pub once: u32,
-    /// Bytes of the ring buffer: a power of two, at least a page.
-    pub ring: u32,
-    /// Slots whose calls are counted, 8.5 KiB each on each CPU; 0 turns counting off.
-    pub counted_slots: u32,
-    /// Tasks whose state is kept, where the kernel has no task storage.
-    pub tasks: u32,
-    /// What each payer may put into the ring buffer, see [`harden_common::ShareRecord`]; `None`: as much as there is room
-    /// for, and as many slots.
-    pub share: Option<Share>,
-}
-
-/// How many paths and addresses a payer may send: others have the rest of the ring buffer, and of the reader's time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// So many at once.
-    pub at_once: u32,
-    /// And then so many a second.
-    pub per_second: u32,
-}
-
-impl Sizes {
-    /// Payers that have used something, those that are gone and not taken out yet among them, and the sum of all.
-    pub(super) fn payers(&self) -> u32 {
-        self.cgroups.saturating_mul(2)
-    }
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self {
-            slots: 4096,
-            cgroups: 4096,
-            cgroup_paths: 8192,
-            once: 65_536,
-            // As much as two processors tell of in half a second: who takes it may have to wait that long for
-            // its turn.
-            ring: 32 << 20,
-            counted_slots: 256,
-            tasks: 65_536,
-            share: None,
-        }
-    }
-}
 
 /// What is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -415,26 +312,4 @@ fn paths_at_exit(forced: &[Forced]) -> bool {
     ![Fact::Lookups, Fact::Files, Fact::PathOperations]
         .into_iter()
         .all(elsewhere)
-}
-
-pub(super) fn missing(name: &'static str) -> ProbeError {
-    ProbeError::Load(anyhow::anyhow!("the object has no {name}"))
-}
-
-/// Tells missing privilege from everything else.
-fn refused(error: EbpfError) -> ProbeError {
-    let error = anyhow::Error::from(error);
-    match denied(&error) {
-        Some(cause) => ProbeError::Privilege(cause),
-        None => ProbeError::Load(error),
-    }
-}
-
-/// The refusal for want of privilege that is behind `error`, if there is one.
-pub(super) fn denied(error: &anyhow::Error) -> Option<io::Error> {
-    error.chain().find_map(|cause| {
-        let cause = cause.downcast_ref::<io::Error>()?;
-        matches!(cause.raw_os_error(), Some(libc::EPERM | libc::EACCES))
-            .then(|| io::Error::from(cause.kind()))
-    })
 }

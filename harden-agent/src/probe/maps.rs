@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, ensure};
 use aya::{
     Ebpf,
-    maps::{Map, MapData, MapType},
+    maps::{Map, MapData, MapError, MapType},
 };
 use harden_common::{
     CgroupRecord, Counts, Loss, Observed, Returned, ShareRecord, SlotKey, SlotRecord,
 };
 
 use super::{
-    ProbeError, Sizes,
-    load::{Loaded, missing},
+    error::{ProbeError, missing},
+    sizes::Sizes,
 };
 
 /// What a map has to be, for this build's programs and sizes.
@@ -140,11 +140,7 @@ impl Maps {
     ///
     /// # Errors
     /// [`ProbeError`] if the object lacks one.
-    pub fn of(loaded: &mut Loaded) -> Result<Self, ProbeError> {
-        Self::taken(&mut loaded.ebpf)
-    }
-
-    fn taken(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+    pub fn of(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
         let maps = LAYOUTS.iter().map(|layout| {
             let map = ebpf.take_map(layout.name);
             Ok((layout.name, map.ok_or_else(|| missing(layout.name))?))
@@ -184,5 +180,18 @@ impl Maps {
     /// All that are there.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Map)> {
         self.0.iter().map(|(name, map)| (*name, map))
+    }
+}
+
+/// What is not there needs neither to be changed nor to be taken away.
+pub(super) fn unless_absent(done: Result<(), MapError>) -> Result<(), MapError> {
+    match done {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => other,
     }
 }

@@ -25,10 +25,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Forced, Probe, ProbeError, Sizes, kernel_log,
-    load::{HASH_OBJECT, Loaded, Purpose, STORAGE_OBJECT, denied},
+    error::{ProbeError, denied},
+    handle::Probe,
+    kernel_log,
+    load::{Loaded, Purpose},
     maps::{LAYOUTS, Maps},
+    objects::{HASH_OBJECT, STORAGE_OBJECT},
     programs::Programs,
+    sizes::Sizes,
+    tiers::Forced,
 };
 
 const MAPS: &str = "maps";
@@ -242,7 +247,7 @@ fn pin(loaded: &mut Loaded, to: &Path) -> anyhow::Result<()> {
             .map(|(name, _)| (*name).to_owned())
             .collect(),
     };
-    for (name, map) in Maps::of(loaded)?.iter() {
+    for (name, map) in Maps::of(&mut loaded.ebpf)?.iter() {
         map.pin(maps.join(name))?;
     }
     let log = loaded.ebpf.map(kernel_log::MAP);

@@ -4,7 +4,7 @@ use std::{path::Path, thread};
 
 use aya::Btf as AyaBtf;
 
-use super::{btf::Btf, kallsyms, load::ProbeError, offsets};
+use super::{btf::Btf, error::ProbeError, kallsyms, offsets};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 

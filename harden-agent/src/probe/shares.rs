@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aya::maps::{HashMap, MapData, MapError};
 use harden_common::{ALL_PAYERS, Loss, RETURNED_NAMES, RETURNED_SLOTS, Returned, ShareRecord};
 
-use super::{Probe, ProbeError, cgroups::unless_absent};
+use super::{Probe, ProbeError, maps::unless_absent};
 
 /// A [`ShareRecord`] as it lies in the map.
 type Record = [u64; size_of::<ShareRecord>() / size_of::<u64>()];

@@ -7,7 +7,9 @@ use aya::{Btf as AyaBtf, Ebpf};
 
 use super::{
     attach::{self, Ready, Refusal, attach_one},
-    load::{Loaded as Programs, ProbeError, Purpose, Sizes},
+    error::ProbeError,
+    load::{Loaded as Programs, Purpose},
+    sizes::Sizes,
     tiers::{Hook, TIERS},
 };
 

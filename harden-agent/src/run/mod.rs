@@ -8,8 +8,5 @@ mod signals;
 mod spool;
 
 pub use cgroup::Cgroup;
-// `probe` takes it from here.
-pub(crate) use crate::machine::descriptor::watch;
-
 pub use child::{User, UserError};
 pub use session::{Options, Progress, Recording, RunError, record};
