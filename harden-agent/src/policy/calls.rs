@@ -96,11 +96,6 @@ pub(super) fn spelt(abi: Abi, name: &Word) -> String {
     }
 }
 
-/// Every call by name.
-pub(super) fn calls(observation: &Observation) -> BTreeMap<&Word, Evidence> {
-    Asked::of(observation).names()
-}
-
 /// What was lost in `run`, but for the numbers of calls that its kernel cannot have.
 pub(super) fn losses(run: &Run) -> impl Iterator<Item = (&Word, &u64)> {
     let newer = is_newer(&run.host.kernel.to_string());

@@ -49,10 +49,10 @@ impl Need<'_> {
     }
 
     /// `value` with all that asks for it.
-    pub(super) fn item(self, value: impl Into<String>) -> Item {
+    pub(super) fn item(&self, value: impl Into<String>) -> Item {
         Item {
             note: self.note(),
-            ..Item::new(value, self.evidence)
+            ..Item::new(value, self.evidence.clone())
         }
     }
 

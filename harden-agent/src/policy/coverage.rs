@@ -49,8 +49,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub(super) fn of(observation: &Observation) -> Self {
-        let asked = Asked::of(observation);
+    pub(super) fn of(observation: &Observation, asked: &Asked<'_>) -> Self {
         let runs = observation.runs.values();
         let runs = runs.filter(|run| run.kind != RunKind::Override);
         let mut lost: BTreeMap<Word, u64> = BTreeMap::new();
@@ -87,7 +86,7 @@ impl Coverage {
             machines: runs
                 .map(|run| format!("{} {}", run.host.architecture, run.host.kernel))
                 .collect(),
-            completeness: Completeness::of(observation, &asked),
+            completeness: Completeness::of(observation, asked),
             unanswered: asked.nothing(),
             filtered: filtered(observation),
             losses: lost,
@@ -192,7 +191,7 @@ fn failed(status: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::{Basis, fixture::Fixture};
     use super::*;
 
     #[test]
@@ -200,7 +199,9 @@ mod tests {
         let mut fixture = Fixture::new();
         let hooks = &mut fixture.run().hooks;
         hooks.insert("files".to_owned(), "none (refused)".to_owned());
-        let coverage = Coverage::of(&fixture.observation());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
         assert!(coverage.blind("files").is_some());
         assert!(coverage.blind("syscalls").is_none());
     }
@@ -211,7 +212,7 @@ mod tests {
             let mut fixture = Fixture::new();
             fixture.run().status = Some(status);
             assert_eq!(
-                Coverage::of(&fixture.observation()).failed,
+                Basis::of(&fixture.observation()).coverage().failed,
                 failed,
                 "{status}"
             );
@@ -229,7 +230,9 @@ mod tests {
         fixture.run().kind = RunKind::Window;
         fixture.run().stands_for = [Word::new("z").unwrap()].into();
         fixture.run().hooks.clear();
-        let coverage = Coverage::of(&fixture.observation());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
         assert_eq!((coverage.runs, coverage.windows), (5, 2));
         let blind = coverage.blind("files").unwrap();
         assert!(blind.starts_with("2 of 7 runs and windows"), "{blind}");
@@ -239,7 +242,9 @@ mod tests {
     fn a_window_alone_is_something_to_go_by() {
         let mut fixture = Fixture::new();
         fixture.run().kind = RunKind::Window;
-        let coverage = Coverage::of(&fixture.observation());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
         assert_eq!(coverage.runs, 0);
         assert_eq!(coverage.blind("files"), None);
     }
@@ -252,7 +257,9 @@ mod tests {
         fixture.run().losses.insert(kind("other"), 0);
         let mut fixture = fixture.next_run();
         fixture.run().losses.insert(kind("ring-full"), u64::MAX);
-        let coverage = Coverage::of(&fixture.observation());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
         assert_eq!(coverage.losses, [(kind("ring-full"), u64::MAX)].into());
     }
 }

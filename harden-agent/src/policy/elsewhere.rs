@@ -131,7 +131,7 @@ pub(super) fn named(paths: &BTreeSet<&Text>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::coverage::Coverage;
+    use super::super::basis::Basis;
     use super::super::fixture::Fixture;
     use super::super::places::places;
     use super::*;
@@ -154,7 +154,7 @@ mod tests {
         };
         let observation = container(&["read"]);
         assert_eq!(paths(&observation), [&b"/bin/maker"[..], b"/etc/maker"]);
-        assert!(Coverage::of(&observation).blind("files").is_some());
+        assert!(Basis::of(&observation).coverage().blind("files").is_some());
         assert_eq!(warnings(&observation)[0].id, Id::OtherRoot);
         // Who went there began here.
         let observation = container(&["pivot_root"]);

@@ -8,10 +8,10 @@
 
 pub mod account;
 mod adapt;
+mod basis;
 mod calls;
 mod capabilities;
 mod completeness;
-mod control;
 mod coverage;
 mod elsewhere;
 mod equivalents;
@@ -43,6 +43,7 @@ mod verdict;
 mod warnings;
 
 pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};
+pub use basis::{Basis, Commands, UnitBasis};
 pub use completeness::{Completeness, Estimate};
 pub use coverage::Coverage;
 pub use equivalents::Widen;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::observation::{Observation, RunKind, Text};
 
+use super::basis::Basis;
 use super::coverage::Coverage;
 use super::evidence::{Evidence, Item};
 use super::paths::parent;
@@ -42,7 +43,8 @@ const ENOUGH: u8 = 80;
 
 impl Advice {
     /// Recommends, and takes what was `asked` for, if anything.
-    pub(super) fn of(observation: &Observation, coverage: &Coverage, asked: Option<Mode>) -> Self {
+    pub(super) fn of(basis: &Basis<'_>, asked: Option<Mode>) -> Self {
+        let coverage = basis.coverage();
         let mut reasons = Vec::new();
         if let Some(percent) = coverage
             .completeness
@@ -71,7 +73,7 @@ impl Advice {
             mode: asked.unwrap_or(recommended),
             recommended,
             reasons,
-            doubts: doubts(observation, coverage),
+            doubts: doubts(basis.observation(), coverage),
         }
     }
 
@@ -302,7 +304,7 @@ mod tests {
     use crate::observation::Operation;
 
     fn advice(observation: &Observation, asked: Option<Mode>) -> Advice {
-        Advice::of(observation, &Coverage::of(observation), asked)
+        Advice::of(&Basis::of(observation), asked)
     }
 
     #[test]

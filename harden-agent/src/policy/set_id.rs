@@ -145,14 +145,14 @@ fn was_root(facts: &Executable) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::{Basis, fixture::Fixture};
     use super::*;
     use crate::observation::ControlCommand;
 
     fn implied_for(uid: u32, mut fixture: Fixture) -> Vec<String> {
         fixture.run().uid = uid;
         let observation = fixture.observation();
-        implied(&observation, &Coverage::of(&observation))
+        implied(&observation, Basis::of(&observation).coverage())
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         }
         // A filter of a unit of root implies nothing.
         let observation = runs(0, &["setresuid"]);
-        assert!(implied(&observation, &Coverage::of(&observation)).is_empty());
+        assert!(implied(&observation, Basis::of(&observation).coverage()).is_empty());
     }
 
     #[test]

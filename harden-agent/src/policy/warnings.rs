@@ -416,7 +416,7 @@ fn is_pinned(place: &Place<'_>) -> bool {
 mod tests {
     use clap::ValueEnum as _;
 
-    use super::super::fixture::Fixture;
+    use super::super::{Basis, fixture::Fixture};
     use super::*;
     use crate::observation::Operation;
 
@@ -458,7 +458,7 @@ mod tests {
             let mut fixture = Fixture::new().executable("/bin/d").next_run();
             let names = names.iter().map(|name| Word::new(*name).unwrap());
             fixture.run().filters.extend(names);
-            let warnings = of_coverage(&Coverage::of(&fixture.observation()));
+            let warnings = of_coverage(Basis::of(&fixture.observation()).coverage());
             let told = warnings
                 .into_iter()
                 .find(|one| one.id == Id::AlreadyFiltered);
@@ -512,7 +512,7 @@ mod tests {
                 .syscalls(first)
                 .next_run();
             let observation = fixture.executable("/bin/d").syscalls(second).observation();
-            let warnings = of_coverage(&Coverage::of(&observation));
+            let warnings = of_coverage(Basis::of(&observation).coverage());
             warnings.into_iter().map(|one| one.id).collect::<Vec<_>>()
         };
         assert_eq!(two(&["read"], &["read"]), []);
@@ -521,7 +521,7 @@ mod tests {
             [Id::Incomplete]
         );
         let one = Fixture::new().executable("/bin/d").syscalls(&["read"]);
-        let warnings = of_coverage(&Coverage::of(&one.observation()));
+        let warnings = of_coverage(Basis::of(&one.observation()).coverage());
         assert_eq!(warnings[0].id, Id::FewTests);
     }
 

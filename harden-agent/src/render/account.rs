@@ -201,16 +201,20 @@ mod tests {
     use super::*;
     use crate::observation::arbitrary::observation;
     use crate::observation::{CapabilityCheck, Observation, Operation};
-    use crate::policy::Terms;
     use crate::policy::account::Accounts;
     use crate::policy::fixture::Fixture;
+    use crate::policy::{Commands, Terms};
 
     fn rendered(observation: &Observation) -> String {
         let accounts = Accounts {
             groups: [(42, "ovsdb-client".to_owned())].into(),
             prefix: "ops".to_owned(),
         };
-        let account = Account::decide(observation, &accounts, &Terms::default());
+        let account = Account::decide(
+            &Commands::of(observation.clone()).unit_basis(),
+            &accounts,
+            &Terms::default(),
+        );
         sysusers(&account, &Options::default())
     }
 
@@ -314,7 +318,7 @@ mod tests {
                 groups: (0..1000).map(|gid| (gid, format!("group{gid}"))).collect(),
                 prefix: "ops".to_owned(),
             };
-            let account = Account::decide(&observation, &accounts, &Terms::default());
+            let account = Account::decide(&Commands::of(observation.clone()).unit_basis(), &accounts, &Terms::default());
             let is_proposed = account.users.contains(&0) && account.blind().is_empty() && account.root().next().is_none();
             let name = account.name.given().filter(|_| is_proposed);
             let mut expected: Vec<String> = name.iter().map(|name| format!("u {name} - - - /usr/sbin/nologin")).collect();

@@ -215,7 +215,7 @@ mod tests {
     use crate::policy::Item;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Id, Terms, Widen};
+    use crate::policy::{Basis, Id, Terms, Widen};
 
     fn rendered(observation: &Observation, bare: bool) -> String {
         let options = Options {
@@ -223,7 +223,11 @@ mod tests {
             ..Options::default()
         };
         profile(
-            &Policy::decide(observation, Target::default(), &Terms::default()),
+            &Policy::decide(
+                &Basis::of(observation),
+                Target::default(),
+                &Terms::default(),
+            ),
             &options,
         )
     }
@@ -388,7 +392,7 @@ mod tests {
                     run.hooks.insert(fact.to_owned(), String::new());
                 }
             }
-            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let policy = Policy::decide(&Basis::of(&observation), Target::default(), &Terms::default());
             let text = profile(&policy, &Options { bare, ..Options::default() });
             prop_assert_eq!(read(&text), decided(&policy));
         }
@@ -430,7 +434,7 @@ mod tests {
             ..Terms::default()
         };
         let text = profile(
-            &Policy::decide(&observation, Target::default(), &terms),
+            &Policy::decide(&Basis::of(&observation), Target::default(), &terms),
             &options,
         );
         let expected = "\

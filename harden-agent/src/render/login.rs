@@ -108,9 +108,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::Terms;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
+    use crate::policy::{Basis, Terms};
 
     fn script(words: &[&[u8]], launch: Launch) -> Result<String> {
         let mut fixture = Fixture::new()
@@ -123,7 +123,7 @@ mod tests {
             launch,
             ..Target::default()
         };
-        let policy = Policy::decide(&observation, target, &Terms::default());
+        let policy = Policy::decide(&Basis::of(&observation), target, &Terms::default());
         wrapper(&policy, &observation, &Options::default())
     }
 

@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::{Terms, Widen};
+    use crate::policy::{Basis, Terms, Widen};
 
     proptest! {
         #[test]
@@ -127,7 +127,7 @@ mod tests {
                 run.host.architecture = "x86_64".into();
                 run.hooks.insert("syscalls".to_owned(), String::new());
             }
-            let policy = Seccomp::decide(&observation, &Terms { widen, ..Terms::default() });
+            let policy = Seccomp::decide(&Basis::of(&observation), &Terms { widen, ..Terms::default() });
             let options = Options { bare, ..Options::default() };
             let Some(allowed) = policy.allowed.given() else {
                 prop_assert!(seccomp(&policy, &options).is_err());

@@ -63,8 +63,8 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::Terms;
     use crate::policy::firejail::{Policy, Target, service::UnitFile};
+    use crate::policy::{Basis, Terms};
 
     proptest! {
         #[test]
@@ -78,9 +78,10 @@ mod tests {
                  CapabilityBoundingSet=CAP_CHOWN\nSystemCallFilter=@system-service\n"
             );
             let unit = UnitFile::parse(&text);
-            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let basis = Basis::of(&observation);
+            let policy = Policy::decide(&basis, Target::default(), &Terms::default());
             let path = profile(&observation.name);
-            let decided = Service::decide(&observation, &unit, &policy, &path);
+            let decided = Service::decide(&basis, &unit, &policy, &path);
             let Some(settings) = decided.settings.given() else {
                 prop_assert!(command.trim_end().ends_with('\\'));
                 return Ok(());

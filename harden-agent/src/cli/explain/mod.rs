@@ -59,7 +59,7 @@ impl Explain {
         }
         let adapted = self.decisions.adapt(&observation)?;
         let word = self.word.as_ref().map(|word| word.as_bytes());
-        let found = explained(&adapted.exact, word);
+        let found = explained(&adapted.exact.recorded, word);
         let (given, lines) = match word {
             Some(word) => {
                 let word = String::from_utf8_lossy(word);
@@ -94,7 +94,7 @@ fn directive(
         terms,
         ..Request::default()
     };
-    let plan = request.plan_for(observation, adapted.clone());
+    let plan = request.plan(observation, adapted);
     let options = Options::default();
     let pages = [
         ("profile", firejail::profile(plan.firejail(), &options)),
@@ -322,7 +322,10 @@ fn calls(observation: &Observation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{observation::CapabilityCheck, policy::fixture::Fixture};
+    use crate::{
+        observation::CapabilityCheck,
+        policy::{Commands, fixture::Fixture},
+    };
 
     fn observed() -> Observation {
         Fixture::new()
@@ -371,8 +374,8 @@ mod tests {
     fn a_directive_is_explained_given_or_not() {
         let observation = observed();
         let adapted = Adapted {
-            exact: observation.clone(),
-            general: observation.clone(),
+            exact: Commands::of(observation.clone()),
+            general: Commands::of(observation.clone()),
             remarks: Vec::new(),
         };
         let directive = |word| directive(&observation, &adapted, word, Terms::default());

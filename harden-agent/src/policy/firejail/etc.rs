@@ -11,7 +11,7 @@ use harden_common::Argument;
 
 use crate::observation::{ControlCommand, Host, Observation, Operation, Text};
 
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::{as_element, below, components};
 use super::super::places::Place;
@@ -23,13 +23,10 @@ const LIMIT: usize = 256;
 const ETC: &[u8] = b"/etc";
 
 /// Decides on /etc.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-) -> Decision<Vec<Item>> {
-    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
-    reasons.extend(reads_again(observation));
+pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
+    let mut reasons: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    reasons.extend(reads_again(basis.observation()));
+    let places = basis.places();
     let replaced = replaced(places);
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     for place in places
@@ -162,16 +159,11 @@ fn against(place: &Place<'_>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::{Fixture, names};
-    use super::super::super::places::places;
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Vec<Item>> {
         let observation = fixture.observation();
-        decide(
-            &observation,
-            &places(&observation),
-            &Coverage::of(&observation),
-        )
+        decide(&Basis::of(&observation))
     }
 
     #[test]
@@ -232,11 +224,7 @@ mod tests {
             let programs = run.executables.clone();
             run.control.insert(ControlCommand::Reload, programs);
         }
-        let kept = decide(
-            &observation,
-            &places(&observation),
-            &Coverage::of(&observation),
-        );
+        let kept = decide(&Basis::of(&observation));
         assert!(kept.given().is_none());
     }
 
@@ -246,13 +234,7 @@ mod tests {
             .executable("/a")
             .file_of("/etc/postgresql/conf", Operation::Read, 0o100_640, 0)
             .observation();
-        let kept = |observation: &crate::observation::Observation| {
-            decide(
-                observation,
-                &places(observation),
-                &Coverage::of(observation),
-            )
-        };
+        let kept = |observation: &crate::observation::Observation| decide(&Basis::of(observation));
         assert_eq!(names(&kept(&observation)), ["postgresql"]);
         let runs = observation.runs.values_mut();
         let programs = runs.flat_map(|run| run.executables.values_mut());

@@ -17,11 +17,11 @@ use serde::Serialize;
 use crate::observation::{Observation, Operation, Text};
 
 use super::super::Paths;
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{as_argument, components, is_within, parent};
 use super::super::places::{Place, arguments, passes};
-use super::super::renames::{Crossing, crossings};
+use super::super::renames::Crossing;
 use super::super::shared::{SITES, lasting, many_owners, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
 
@@ -77,13 +77,9 @@ pub(super) struct Context<'a> {
 }
 
 /// Decides on files.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-    context: &Context<'_>,
-) -> Files {
+pub(super) fn decide(basis: &Basis<'_>, context: &Context<'_>) -> Files {
     let mut files = Files::default();
+    let coverage = basis.coverage();
     if let Some(reason) = coverage.blind("files") {
         files.withhold("blacklist, whitelist, read-only", reason);
         // Firejail makes both read-only by itself, and what was written there is not known.
@@ -93,8 +89,8 @@ pub(super) fn decide(
         }
         return files;
     }
-    let facts = Facts::new(observation, places, context);
-    files.hide(observation, places);
+    let facts = Facts::new(basis, context);
+    files.hide(basis.observation(), basis.places());
     for directory in WHITELISTABLE {
         files.show(directory.as_bytes(), &facts);
     }
@@ -185,7 +181,7 @@ struct Facts<'p, 'a> {
     places: &'p [Place<'a>],
     /// Paths that may be absent, or others, when the program starts.
     made: BTreeSet<&'p [u8]>,
-    crossings: Vec<Crossing>,
+    crossings: &'p [Crossing],
     /// Links: rules about what lies behind belong to where they lead.
     links: BTreeSet<&'p [u8]>,
     /// Directories that Firejail mounts empty: nothing below is there at the start.
@@ -196,7 +192,8 @@ struct Facts<'p, 'a> {
 }
 
 impl<'p, 'a> Facts<'p, 'a> {
-    fn new(observation: &'p Observation, places: &'p [Place<'a>], context: &Context<'_>) -> Self {
+    fn new(basis: &'p Basis<'a>, context: &Context<'_>) -> Self {
+        let places = basis.places();
         let mut emptied = EMPTIED.to_vec();
         if context.defaults.keep_var_tmp.is_none() {
             emptied.push(b"/var/tmp");
@@ -208,8 +205,9 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .filter(|place| place.made() && !place.founded())
                 .map(|place| place.path.as_slice())
                 .collect(),
-            crossings: crossings(places),
-            links: observation
+            crossings: basis.crossings(),
+            links: basis
+                .observation()
                 .runs
                 .values()
                 .flat_map(|run| run.symlinks.keys().map(Text::as_bytes))
@@ -325,7 +323,7 @@ impl<'p, 'a> Facts<'p, 'a> {
 
     /// Puts what files were moved between into one root.
     fn join(&self, top: &[u8], roots: &mut BTreeMap<Vec<u8>, Evidence>) -> Result<(), String> {
-        for crossing in &self.crossings {
+        for crossing in self.crossings {
             let Some(one) = crossing
                 .directories
                 .iter()
@@ -518,21 +516,19 @@ fn cover(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::Fixture;
-    use super::super::super::places::places;
     use super::*;
     use crate::observation::Operation;
 
     fn decided(fixture: Fixture) -> Files {
         let observation = fixture.observation();
-        let places = places(&observation);
-        let coverage = Coverage::of(&observation);
-        let defaults = super::super::defaults::decide(&observation, &places, &coverage);
+        let basis = Basis::of(&observation);
+        let defaults = super::super::defaults::decide(&basis);
         let context = Context {
             defaults: &defaults,
             private_tmp: true,
             paths: Paths::Normal,
         };
-        decide(&observation, &places, &coverage, &context)
+        decide(&basis, &context)
     }
 
     fn values(items: &[Item]) -> Vec<&str> {

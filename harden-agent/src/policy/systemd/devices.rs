@@ -149,8 +149,8 @@ fn private(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
     use super::super::super::fixture::Fixture;
+    use super::super::super::{Commands, Terms};
     use super::super::DropIn;
     use super::*;
     use crate::observation::Inode;
@@ -169,7 +169,11 @@ mod tests {
                 })
                 .collect();
         }
-        DropIn::decide(&fixture.observation(), None, &Terms::default())
+        DropIn::decide(
+            &Commands::of(fixture.observation()).unit_basis(),
+            None,
+            &Terms::default(),
+        )
     }
 
     fn words(drop_in: &DropIn, name: &str) -> Option<Vec<String>> {

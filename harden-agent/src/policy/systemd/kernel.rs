@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::observation::{Observation, Operation, Text};
 
+use super::super::basis::Basis;
 use super::super::capabilities::{self, Needs};
-use super::super::coverage::Coverage;
 use super::super::evidence::Decision;
 use super::super::paths::is_within;
 use super::super::places::Place;
@@ -25,7 +25,8 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn of(observation: &'a Observation, coverage: &Coverage) -> Self {
+    pub(super) fn of(basis: &Basis<'a>) -> Self {
+        let (observation, coverage) = (basis.observation(), basis.coverage());
         let executables = || {
             let runs = observation.runs.values();
             runs.flat_map(|run| run.executables.values().map(move |facts| (run, facts)))
@@ -85,9 +86,9 @@ impl<'a> Seen<'a> {
 }
 
 /// `CapabilityBoundingSet`
-pub(super) fn capabilities(observation: &Observation, coverage: &Coverage) -> Directive {
-    let Needs { needed, .. } = capabilities::needs(observation);
-    let mut reasons: Vec<String> = coverage.blind("capabilities").into_iter().collect();
+pub(super) fn capabilities(basis: &Basis<'_>) -> Directive {
+    let Needs { needed, .. } = basis.needs();
+    let mut reasons: Vec<String> = basis.coverage().blind("capabilities").into_iter().collect();
     // One that this build has no name for has a number in it: systemd would ignore the word.
     let mut items = Vec::new();
     for (name, need) in needed {

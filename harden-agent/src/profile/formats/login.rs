@@ -9,7 +9,7 @@ pub(super) const FORMAT: Format = Format {
     file_name: |subject, _| login::file_name(subject),
     ours: Ours::Marker,
     content: |plan, _| {
-        let general = &plan.adapted().general;
+        let general = &plan.adapted().general.recorded;
         login::wrapper(plan.firejail(), general, &plan.options()).into()
     },
 };

@@ -117,7 +117,8 @@ mod tests {
             account_prefix: "ops".to_owned(),
             ..Request::default()
         };
-        let files = request.plan(&observation).unwrap().files();
+        let adapted = request.adapt(&observation).unwrap();
+        let files = request.plan(&observation, &adapted).files();
         let names: BTreeSet<&str> = FORMATS.iter().map(|format| format.name).collect();
         assert_eq!(names.len(), FORMATS.len());
         let written = files.written.iter().map(|output| &output.name);
