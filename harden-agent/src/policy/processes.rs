@@ -2,7 +2,7 @@
 
 use harden_common::Argument;
 
-use crate::observation::{Executable, Observation, Operation, Run, Text};
+use crate::observation::{Executable, Facet, Observation, Operation, Run, Text};
 
 use super::basis::Basis;
 use super::coverage::is_seen;
@@ -72,7 +72,7 @@ const BY_DESCRIPTOR: &str = "pidfd_send_signal";
 pub(super) fn hides_signals(run: &Run) -> bool {
     let mut programs = run.executables.values();
     let is_signal = |name: &str| name == BY_DESCRIPTOR || is_by_number(name);
-    !is_seen(run, "signals") && programs.any(|facts| calls(facts, is_signal))
+    !is_seen(run, Facet::Signals) && programs.any(|facts| calls(facts, is_signal))
 }
 
 /// Who sent signals to processes of other cgroups. A unit's other commands do it outside of the sandbox.
@@ -182,7 +182,7 @@ mod tests {
         };
         let program = || Fixture::new().executable("/bin/d").syscalls(&["kill"]);
         assert!(of(program()).is_empty());
-        let sends = || program().argument("signal-other-cgroup");
+        let sends = || program().argument(Argument::SignalOtherCgroup);
         let told = ["/bin/d signals processes of other units or cgroups"];
         assert_eq!(of(sends()), told);
         // Where it has the number from is no matter then.

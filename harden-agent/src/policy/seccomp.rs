@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::observation::{Abi, Text};
+use crate::observation::{Abi, Facet, Text};
 
 use super::Terms;
 use super::basis::Basis;
@@ -116,7 +116,7 @@ impl Seccomp {
 }
 
 fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
-    if let Some(reason) = basis.coverage().blind("syscalls") {
+    if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
         return Decision::Withheld(vec![reason]);
     }
     let mut reasons = Vec::new();

@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{CapabilityCheck, Executable, Observation, Run, RunKind, Text, Word};
+use harden_common::Argument;
+
+use crate::observation::{
+    CapabilityCheck, Executable, Facet, Observation, Run, RunKind, Text, Word,
+};
 
 use super::capabilities::is_needed;
 use super::coverage::Coverage;
@@ -22,8 +26,7 @@ pub(super) fn programs(observation: &Observation) -> BTreeSet<&Text> {
 
 /// Whether it is a set-id program.
 pub(super) fn is_set_id(facts: &Executable) -> bool {
-    let mut arguments = facts.arguments.keys();
-    arguments.any(|name| name.as_str() == "exec-setid")
+    facts.said().any(|one| one == Argument::ExecSetid)
 }
 
 /// The capabilities that the program's file gives whoever runs it, before it asks: without one of them in the bounding set
@@ -107,7 +110,7 @@ pub(super) fn implied(observation: &Observation, coverage: &Coverage) -> Vec<Str
         return Vec::new();
     }
     let mut reasons = gains(observation);
-    reasons.extend(coverage.blind("capabilities"));
+    reasons.extend(coverage.blind(Facet::Capabilities));
     let why = "before systemd 255 it implies NoNewPrivileges= where the unit has a User=";
     reasons
         .into_iter()
@@ -160,7 +163,7 @@ mod tests {
         let sudo = || {
             Fixture::new()
                 .executable("/usr/bin/sudo")
-                .argument("exec-setid")
+                .argument(Argument::ExecSetid)
         };
         let ping = || {
             let fixture = Fixture::new().executable("/usr/bin/ping");

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Operation, Text, Word};
+use crate::observation::{Facet, Operation, Text, Word};
 
 use super::basis::Basis;
 use super::evidence::Decision;
@@ -14,7 +14,7 @@ use super::places::{arguments, changes_entry};
 
 /// Decides on one directory for temporary files.
 pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
-    let mut reasons: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let places = basis.places();
     // An empty directory hides what the command line names, whether it was used in this run or not.
     for run in basis.observation().runs.values() {

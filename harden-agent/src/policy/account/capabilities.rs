@@ -72,6 +72,7 @@ mod tests {
     use super::super::super::fixture::Fixture;
     use super::*;
     use crate::observation::CapabilityCheck;
+    use harden_common::Argument;
 
     #[test]
     fn who_signals_other_cgroups_keeps_kill_once() {
@@ -86,7 +87,7 @@ mod tests {
         };
         let program = || Fixture::new().executable("/bin/d");
         assert_eq!(of(program()), []);
-        let sends = || program().argument("signal-other-cgroup");
+        let sends = || program().argument(Argument::SignalOtherCgroup);
         let what = "signals to processes of other units or cgroups";
         assert_eq!(of(sends()), [(kill(), what.to_owned())]);
         let asked = of(sends().capability("kill", CapabilityCheck::Granted));

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Text, unit_name};
+use crate::observation::{Facet, Text, unit_name};
 
 use super::Terms;
 use super::basis::UnitBasis;
@@ -141,9 +141,9 @@ impl Account {
     /// Why nothing follows, if some run could not see what would be refused.
     #[must_use]
     pub fn blind(&self) -> Vec<String> {
-        let facts = ["files", "capabilities"];
+        let facts = [Facet::Files, Facet::Capabilities];
         facts
-            .iter()
+            .into_iter()
             .filter_map(|fact| self.coverage.blind(fact))
             .collect()
     }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::observation::Facet;
+
 use super::super::basis::Basis;
 use super::super::capabilities::{Needs, why_not};
 use super::super::evidence::{Decision, Item};
@@ -19,7 +21,11 @@ pub struct Capabilities {
 /// Decides on capabilities.
 pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Capabilities {
     let Needs { needed, noise } = basis.needs();
-    let mut reasons: Vec<String> = basis.coverage().blind("capabilities").into_iter().collect();
+    let mut reasons: Vec<String> = basis
+        .coverage()
+        .blind(Facet::Capabilities)
+        .into_iter()
+        .collect();
     if let Some(known) = &target.capabilities {
         for name in needed.keys().filter(|name| !known.contains(name.as_str())) {
             reasons.push(format!(

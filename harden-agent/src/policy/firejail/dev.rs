@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::observation::{Operation, Text};
+use crate::observation::{Facet, Operation, Text};
 
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
@@ -27,7 +27,7 @@ pub struct PrivateDev {
 
 /// Decides on /dev.
 pub(super) fn decide(basis: &Basis<'_>) -> Decision<PrivateDev> {
-    let mut reasons: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let places = basis.places();
     let opens_terminals = places
         .iter()

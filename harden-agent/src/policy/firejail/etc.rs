@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harden_common::Argument;
 
-use crate::observation::{ControlCommand, Host, Observation, Operation, Text};
+use crate::observation::{ControlCommand, Facet, Host, Observation, Operation, Text};
 
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
@@ -24,7 +24,7 @@ const ETC: &[u8] = b"/etc";
 
 /// Decides on /etc.
 pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
-    let mut reasons: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     reasons.extend(reads_again(basis.observation()));
     let places = basis.places();
     let replaced = replaced(places);
@@ -104,9 +104,8 @@ fn reads_again(observation: &Observation) -> Option<String> {
     let programs = runs.flat_map(|run| &run.executables);
     let handles = programs
         .filter(|(path, facts)| {
-            let mut arguments = facts.arguments.keys();
             // Shells have a handler to leave their children in order, not to read anything again.
-            !is_shell(path) && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
+            !is_shell(path) && facts.said().any(|one| one == Argument::HandlesHangup)
         })
         .map(|(path, _)| path)
         .min();
@@ -215,7 +214,7 @@ mod tests {
                 .executable(program)
                 .file("/etc/d/cert.pem", Operation::Read, "ok")
         };
-        let handles = |program: &str| decided(read(program).argument("handles-sighup"));
+        let handles = |program: &str| decided(read(program).argument(Argument::HandlesHangup));
         assert_eq!(names(&decided(read("/bin/d"))), ["d"]);
         assert!(handles("/bin/d").given().is_none());
         assert_eq!(names(&handles("/bin/dash")), ["d"]);

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Operation, Text};
+use crate::observation::{Facet, Observation, Operation, Text};
 
 use super::super::Paths;
 use super::super::basis::Basis;
@@ -80,7 +80,7 @@ pub(super) struct Context<'a> {
 pub(super) fn decide(basis: &Basis<'_>, context: &Context<'_>) -> Files {
     let mut files = Files::default();
     let coverage = basis.coverage();
-    if let Some(reason) = coverage.blind("files") {
+    if let Some(reason) = coverage.blind(Facet::Files) {
         files.withhold("blacklist, whitelist, read-only", reason);
         // Firejail makes both read-only by itself, and what was written there is not known.
         if !coverage.is_empty() {

@@ -1,7 +1,7 @@
 //! `private`: empty directories in the place of /home and /root (`fs_private` in `src/firejail/fs_home.c`, the same
 //! from 0.9.72 to 0.9.80).
 
-use crate::observation::Text;
+use crate::observation::{Facet, Text};
 
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
@@ -20,7 +20,7 @@ const SKELETON: [&[u8]; 4] = [b".bashrc", b".cshrc", b".inputrc", b".zshrc"];
 /// Decides on the home directories, after `files` has decided on hiding them.
 pub(super) fn decide(basis: &Basis<'_>, target: &Target, files: &Files) -> Decision<Vec<Item>> {
     let places = basis.places();
-    if let Some(reason) = basis.coverage().blind("files") {
+    if let Some(reason) = basis.coverage().blind(Facet::Files) {
         return Decision::withheld(reason);
     }
     let hidden = |home: &str| files.blacklist.iter().any(|item| item.value == home);

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Operation, Text};
+use crate::observation::{Facet, Operation, Text};
 
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
@@ -17,7 +17,7 @@ use super::target::{Launch, Target};
 
 /// Decides on the programs.
 pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> {
-    let mut reasons: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     // The files that a name stands for: two of them cannot share the one directory.
     let mut files: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();

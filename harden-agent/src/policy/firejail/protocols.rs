@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::observation::Facet;
+
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Item};
 
@@ -10,7 +12,7 @@ const EXPRESSIBLE: [&str; 6] = ["unix", "inet", "inet6", "netlink", "packet", "b
 
 /// Decides on socket families: the `protocol` list.
 pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
-    if let Some(reason) = basis.coverage().blind("syscalls") {
+    if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
         return Decision::Withheld(vec![reason]);
     }
     let families = basis.families();

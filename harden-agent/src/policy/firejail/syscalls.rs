@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::observation::{Abi, Observation, Word};
+use crate::observation::{Abi, Facet, Observation, Word};
 
 use super::super::basis::Basis;
 use super::super::calls::{spelt, unnumbered};
@@ -97,7 +97,7 @@ pub(super) fn decide(
     target: &Target,
     (widen, mode): (Widen, Option<Mode>),
 ) -> Syscalls {
-    let blind = basis.coverage().blind("syscalls");
+    let blind = basis.coverage().blind(Facet::Syscalls);
     let asked = basis.asked();
     let mut native: BTreeMap<&Word, Evidence> = BTreeMap::new();
     let mut secondary = Vec::new();

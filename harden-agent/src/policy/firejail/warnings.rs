@@ -324,6 +324,7 @@ mod tests {
     use super::super::target::Target;
     use super::*;
     use crate::observation::CapabilityCheck;
+    use harden_common::Argument;
 
     #[test]
     fn a_user_with_capabilities_and_a_filter_is_told_of() {
@@ -374,7 +375,7 @@ mod tests {
             ids.collect::<Vec<_>>()
         };
         let program = |path: &str| Fixture::new().executable(path).syscalls(&["read"]);
-        let set_id = program("/usr/sbin/postdrop").argument("exec-setid");
+        let set_id = program("/usr/sbin/postdrop").argument(Argument::ExecSetid);
         assert!(ids(set_id).contains(&Id::SetIdPrograms));
         assert!(ids(program("/bin/d").syscalls(&["mount"])).contains(&Id::Mounts));
         assert!(ids(program("/bin/ps").listing("/proc")).contains(&Id::OtherProcesses));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::Abi;
+use crate::observation::{Abi, Facet};
 
 use super::super::Terms;
 use super::super::basis::Basis;
@@ -21,7 +21,11 @@ const BEFORE_EXEC: [&str; 4] = ["capget", "capset", "prctl", "write"];
 
 /// `RestrictAddressFamilies`. It filters socket(2) alone.
 pub(super) fn families(basis: &Basis<'_>) -> Directive {
-    let mut reasons: Vec<String> = basis.coverage().blind("syscalls").into_iter().collect();
+    let mut reasons: Vec<String> = basis
+        .coverage()
+        .blind(Facet::Syscalls)
+        .into_iter()
+        .collect();
     let mut items = Vec::new();
     for (family, (evidence, without)) in basis.families() {
         // The directive answers EAFNOSUPPORT, as a kernel without the family does.
@@ -47,7 +51,11 @@ pub(super) fn decide(
     known: Option<&BTreeSet<String>>,
     terms: &Terms,
 ) -> [Directive; 3] {
-    let blind: Vec<String> = basis.coverage().blind("syscalls").into_iter().collect();
+    let blind: Vec<String> = basis
+        .coverage()
+        .blind(Facet::Syscalls)
+        .into_iter()
+        .collect();
     let mut architectures = vec![Item::new("native", Evidence::default())];
     let asked = basis.asked();
     let others = conventions(asked).into_iter();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::observation::Text;
+use crate::observation::{Facet, Text};
 
 use super::super::Paths;
 use super::super::basis::Basis;
@@ -39,7 +39,7 @@ pub(super) fn decide(basis: &Basis<'_>, (seen, paths): (&Seen<'_>, Paths)) -> Ve
 /// (`apivfs_table` in src/core/namespace.c; seen with 252).
 fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Directive> {
     let places = basis.places();
-    let blind: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let mut roots: BTreeMap<String, Evidence> = BTreeMap::new();
     let mut nowhere: Vec<String> = Vec::new();
     let written = || {
@@ -151,7 +151,7 @@ fn outermost(roots: BTreeMap<String, Evidence>) -> Vec<Item> {
 /// `ProtectHome`. A look in vain counts: `yes` would answer it by EACCES instead of ENOENT. With `tmpfs` the
 /// directories are there, empty and read-only (`protect_home_tmpfs_table` in src/core/namespace.c, 252).
 fn protect_home(basis: &Basis<'_>) -> Directive {
-    let blind: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let touching = || {
         basis
             .places()
@@ -188,7 +188,7 @@ fn private_tmp(basis: &Basis<'_>) -> Directive {
 
 /// `ProtectProc`, which hides other users' processes, and `ProcSubset`, which hides all else.
 fn proc(basis: &Basis<'_>) -> [Directive; 2] {
-    let blind: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let (mut others, mut rest) = (blind.clone(), blind);
     for place in basis.places() {
         let used = || format!("{} was used", Text::from(&place.path));

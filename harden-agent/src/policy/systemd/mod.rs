@@ -144,6 +144,7 @@ mod tests {
     use super::super::{Commands, fixture::Fixture};
     use super::*;
     use crate::observation::{Abi, CapabilityCheck, ControlCommand, Operation};
+    use harden_common::Argument;
 
     fn words(drop_in: &DropIn, name: &str) -> Option<String> {
         let items = drop_in.given(name)?;
@@ -252,18 +253,18 @@ mod tests {
             assert!(drop_in.given(directive).is_none(), "{call}");
         }
         for (argument, directive) in [
-            ("mmap-write-exec", "MemoryDenyWriteExecute"),
-            ("mprotect-exec", "MemoryDenyWriteExecute"),
-            ("shmat-exec", "MemoryDenyWriteExecute"),
-            ("mode-setid", "RestrictSUIDSGID"),
-            ("scheduler-realtime", "RestrictRealtime"),
-            ("personality-set", "LockPersonality"),
-            ("namespace-any", "RestrictNamespaces"),
-            ("exec-setid", "NoNewPrivileges"),
-            ("mknod-device", "PrivateDevices"),
+            (Argument::MmapWriteExec, "MemoryDenyWriteExecute"),
+            (Argument::MprotectExec, "MemoryDenyWriteExecute"),
+            (Argument::ShmatExec, "MemoryDenyWriteExecute"),
+            (Argument::ModeSetid, "RestrictSUIDSGID"),
+            (Argument::SchedulerRealtime, "RestrictRealtime"),
+            (Argument::PersonalitySet, "LockPersonality"),
+            (Argument::NamespaceAny, "RestrictNamespaces"),
+            (Argument::ExecSetid, "NoNewPrivileges"),
+            (Argument::MknodDevice, "PrivateDevices"),
         ] {
             let drop_in = decided(daemon().argument(argument));
-            assert!(drop_in.given(directive).is_none(), "{argument}");
+            assert!(drop_in.given(directive).is_none(), "{argument:?}");
         }
         for (path, operation, outcome, directive) in [
             ("/dev/sda", Operation::Read, "ok", "PrivateDevices"),
@@ -378,7 +379,10 @@ mod tests {
         };
         let mut user = daemon();
         user.run().uid = 7;
-        let drop_in = decided(user.executable("/usr/bin/sudo").argument("exec-setid"));
+        let drop_in = decided(
+            user.executable("/usr/bin/sudo")
+                .argument(Argument::ExecSetid),
+        );
         for name in ["SystemCallFilter", "ProtectClock", "PrivateDevices"] {
             let told = reason(&drop_in, name);
             assert!(told.contains("implies NoNewPrivileges="), "{name}: {told}");

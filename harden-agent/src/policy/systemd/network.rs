@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddrV4, SocketAddrV6};
 
-use crate::observation::{Observation, Run, Text};
+use crate::observation::{Facet, Observation, Run, Text};
 
 use super::super::basis::Basis;
 use super::super::coverage::is_seen;
@@ -19,8 +19,8 @@ use super::kernel::Seen;
 /// The directives, in the order of the manual pages.
 pub(super) fn decide(basis: &Basis<'_>, seen: &Seen<'_>) -> Vec<Directive> {
     let observation = basis.observation();
-    let mut blind: Vec<String> = ["syscalls", "files"]
-        .iter()
+    let mut blind: Vec<String> = [Facet::Syscalls, Facet::Files]
+        .into_iter()
         .filter_map(|fact| basis.coverage().blind(fact))
         .collect();
     if seen.called("io_uring_setup") || seen.called("io_uring_enter") {
@@ -122,7 +122,7 @@ fn texts(observation: &Observation) -> BTreeSet<&Text> {
 /// Why nothing follows from the addresses, if some run could not see them.
 fn unseen(observation: &Observation) -> Option<String> {
     let mut runs = observation.runs.values();
-    let blind = |run: &&Run| !is_seen(run, "addresses");
+    let blind = |run: &&Run| !is_seen(run, Facet::Addresses);
     runs.find(blind)
         .map(|_| "a run had no hook for addresses".to_owned())
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Operation, Text};
+use harden_common::Argument;
+
+use crate::observation::{Facet, Operation, Text};
 
 use super::super::basis::Basis;
 use super::Directive;
@@ -20,7 +22,11 @@ pub(super) fn private(basis: &Basis<'_>, seen: &Seen<'_>) -> Directive {
         "lchown",
         "setgroups",
     ];
-    let arguments = ["exec-setid", "namespace-user", "namespace-any"];
+    let arguments = [
+        Argument::ExecSetid,
+        Argument::NamespaceUser,
+        Argument::NamespaceAny,
+    ];
     let mut reasons = seen.against_with_files(&OTHERS, &arguments, &[], [].into_iter());
     reasons.extend(
         basis
@@ -52,7 +58,7 @@ pub(super) fn private(basis: &Basis<'_>, seen: &Seen<'_>) -> Directive {
 pub(super) fn mask(basis: &Basis<'_>) -> Directive {
     const S_IFMT: u32 = 0o170_000;
     const S_IFLNK: u32 = 0o120_000;
-    let blind: Vec<String> = basis.coverage().blind("files").into_iter().collect();
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let makes = |operation| {
         matches!(
             operation,
@@ -136,7 +142,7 @@ mod tests {
             daemon().capability("net_bind_service", CapabilityCheck::Granted)
         ));
         assert!(!private(daemon().syscalls(&["fchown"])));
-        assert!(!private(daemon().argument("exec-setid")));
+        assert!(!private(daemon().argument(Argument::ExecSetid)));
         let stranger = daemon().file_of("/var/lib/d/x", Operation::Read, 0o100_644, 0);
         assert!(private(stranger));
         let mut stranger = daemon().file_of("/var/lib/d/x", Operation::Read, 0o100_644, 0);
