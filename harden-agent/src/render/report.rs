@@ -16,7 +16,7 @@ use super::page::{Options, head, warned};
 use write::{Cell, Writer, code, plain};
 
 /// How the report is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Syntax {
     /// Markdown, as code forges show it
     #[default]
@@ -25,12 +25,20 @@ pub enum Syntax {
     Text,
 }
 
-impl fmt::Display for Syntax {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl Syntax {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Markdown => "markdown",
             Self::Text => "text",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Syntax {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
     }
 }
 

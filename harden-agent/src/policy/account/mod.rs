@@ -7,6 +7,7 @@
 mod capabilities;
 mod files;
 mod storage;
+mod tmpfiles;
 
 use std::collections::{BTreeMap, BTreeSet};
 

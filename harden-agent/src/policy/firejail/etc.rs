@@ -13,9 +13,10 @@ use crate::observation::{ControlCommand, Facet, Host, Observation, Operation, Te
 
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::paths::{as_element, below, components};
+use super::super::paths::{below, components};
 use super::super::places::Place;
 use super::super::shells::is_shell;
+use super::line::as_element;
 
 /// Firejail's limit (`ETC_MAX` in `src/include/etc_groups.h`).
 const LIMIT: usize = 256;

@@ -19,11 +19,12 @@ use crate::observation::{Facet, Observation, Operation, Text};
 use super::super::Paths;
 use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
-use super::super::paths::{as_argument, components, is_within, parent};
+use super::super::paths::{components, is_within, parent};
 use super::super::places::{Place, arguments, passes};
 use super::super::renames::Crossing;
 use super::super::shared::{SITES, lasting, many_owners, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
+use super::line::as_argument;
 
 /// The rules about files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

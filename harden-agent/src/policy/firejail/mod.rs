@@ -2,11 +2,13 @@
 //! [`Target`].
 
 mod capabilities;
+pub(super) mod default_list;
 mod defaults;
 mod dev;
 mod etc;
 mod files;
 mod home;
+mod line;
 mod name;
 mod programs;
 mod protocols;

@@ -11,8 +11,9 @@ use crate::observation::{Facet, Operation, Text};
 
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::paths::{as_argument, as_element, below};
+use super::super::paths::below;
 use super::super::places::Place;
+use super::line::{as_argument, as_element};
 use super::target::{Launch, Target};
 
 /// Decides on the programs.

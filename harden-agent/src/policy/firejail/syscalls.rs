@@ -14,9 +14,10 @@ use super::super::basis::Basis;
 use super::super::calls::{spelt, unnumbered};
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::mode::{self, Advice, Mode};
+use super::super::mode::{Advice, Mode};
 use super::super::unasked::unasked;
 use super::super::warnings::{Id, Warning};
+use super::default_list;
 use super::target::{Launch, Target};
 
 /// The longest line that Firejail reads in one piece (`MAX_READ` is 8,192, `profile.c`).
@@ -157,7 +158,7 @@ type Unasked = BTreeMap<&'static str, String>;
 
 /// What was seen of that which Firejail refuses by itself, or can happen.
 fn exceptions(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Target) -> Vec<Item> {
-    let is_one = |name: &str| mode::is_refused(name) && is_known(name, target);
+    let is_one = |name: &str| default_list::is_refused(name) && is_known(name, target);
     let seen = native.iter().filter(|(name, _)| is_one(name.as_str()));
     let mut items: Vec<Item> = seen
         .map(|(name, evidence)| Item::new(name.as_str(), evidence.clone()))
@@ -171,7 +172,7 @@ fn exceptions(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Ta
 fn refused(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Target) -> Vec<Item> {
     let seen = native.keys().map(|name| name.as_str());
     let seen = seen.chain(unasked.keys().copied()).collect();
-    mode::unseen(&seen, |name| is_known(name, target))
+    default_list::unseen(&seen, |name| is_known(name, target))
 }
 
 /// Whether the target has the name. It warns of others.

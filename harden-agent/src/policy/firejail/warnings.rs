@@ -6,13 +6,13 @@ use crate::observation::{Host, Observation, Text};
 
 use super::super::basis::Basis;
 use super::super::folded;
-use super::super::paths::as_argument;
 use super::super::places::Place;
 use super::super::warnings::{
     Id, Warning, foreign, io_uring, made, mixed, of_coverage, pinned, sessions,
 };
 use super::super::{elsewhere, launchers, mounts, processes, set_id};
 use super::Policy;
+use super::line::as_argument;
 use super::target::Launch;
 
 /// Paths that no line can hold are named one by one up to this many.

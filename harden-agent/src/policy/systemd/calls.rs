@@ -9,7 +9,8 @@ use super::super::basis::Basis;
 use super::super::calls::{Asked, is_nameless};
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::mode::{self, Advice, Mode};
+use super::super::firejail::default_list;
+use super::super::mode::{Advice, Mode};
 use super::super::unasked::{SYSTEMD, unasked};
 use super::Directive;
 use super::kernel::{Seen, namespaces};
@@ -93,7 +94,8 @@ pub(super) fn decide(
 fn refused(basis: &Basis<'_>, (known, widen): (Option<&BTreeSet<String>>, Widen)) -> Vec<Item> {
     let mut seen: BTreeSet<&str> = basis.calls().keys().map(|name| name.as_str()).collect();
     seen.extend(unasked(&seen, &basis.asked().conventions, widen).into_keys());
-    let mut items = mode::unseen(&seen, |name| known.is_none_or(|known| known.contains(name)));
+    let mut items =
+        default_list::unseen(&seen, |name| known.is_none_or(|known| known.contains(name)));
     if let Some(first) = items.first_mut() {
         first.value.insert(0, '~');
     }
