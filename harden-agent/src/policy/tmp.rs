@@ -1,7 +1,4 @@
 //! Whether the directories for temporary files can be empty ones of the program's own.
-//!
-//! /tmp becomes one only by `private-tmp`; /var/tmp is one under every Firejail profile, unless
-//! `keep-var-tmp` forbids it (`fs_var_tmp` in `src/firejail/fs_var.c`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

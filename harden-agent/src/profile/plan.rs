@@ -8,13 +8,14 @@ use crate::{
     observation::{Observation, Text},
     output::Output,
     policy::{
-        Adapted, Basis, UnitBasis,
+        Adapted, Basis, Decision, UnitBasis,
         account::{Account, Accounts},
         firejail::{
             Launch, Policy,
             service::{Service, UnitFile},
         },
-        seccomp::Seccomp,
+        login,
+        oci::Seccomp,
         systemd::DropIn,
     },
     render::{Options, service, systemd},
@@ -34,6 +35,7 @@ pub struct Plan<'r> {
     account: OnceCell<Account>,
     unit: OnceCell<Option<UnitFile>>,
     service: OnceCell<Result<Service, String>>,
+    login: OnceCell<Decision<Vec<String>>>,
     exposure: OnceCell<Option<String>>,
 }
 
@@ -74,6 +76,7 @@ impl<'r> Plan<'r> {
             account: OnceCell::new(),
             unit: OnceCell::new(),
             service: OnceCell::new(),
+            login: OnceCell::new(),
             exposure: OnceCell::new(),
         }
     }
@@ -166,6 +169,13 @@ impl<'r> Plan<'r> {
             Ok(Service::decide(&self.general, unit, &policy, &profile))
         });
         service.as_ref().map_err(String::as_str)
+    }
+
+    /// The command that a login starts, word by word.
+    #[must_use]
+    pub fn login(&self) -> &Decision<Vec<String>> {
+        self.login
+            .get_or_init(|| login::command(self.general.observation()))
     }
 
     /// The unit's files.

@@ -8,12 +8,15 @@ mod capabilities;
 mod files;
 mod storage;
 mod tmpfiles;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::observation::{Facet, Text, unit_name};
+
+pub use verdict::{FileCapabilities, Proposal, Verdict};
 
 use super::Terms;
 use super::basis::UnitBasis;

@@ -11,8 +11,9 @@
 //! Firejail applies `read-only` and `read-write` in the order of the profile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::observation::{Facet, Observation, Operation, Text};
 
@@ -48,10 +49,37 @@ pub struct Files {
 /// A rule that is not given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Withheld {
-    /// `whitelist /srv`
-    pub rule: String,
+    /// Which.
+    pub rule: Rule,
     /// Why not.
     pub reason: String,
+}
+
+/// A rule about files, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `blacklist`, `whitelist` and `read-only`, each of any directory.
+    All,
+    /// `whitelist` below this directory.
+    Whitelist(Text),
+    /// `read-only` of this directory.
+    ReadOnly(Text),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => out.write_str("blacklist, whitelist, read-only"),
+            Self::Whitelist(directory) => write!(out, "whitelist {directory}"),
+            Self::ReadOnly(directory) => write!(out, "read-only {directory}"),
+        }
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// Directories that hold people's and services' data, hidden if nobody touched them. Others may
@@ -82,7 +110,7 @@ pub(super) fn decide(basis: &Basis<'_>, context: &Context<'_>) -> Files {
     let mut files = Files::default();
     let coverage = basis.coverage();
     if let Some(reason) = coverage.blind(Facet::Files) {
-        files.withhold("blacklist, whitelist, read-only", reason);
+        files.withhold(Rule::All, reason);
         // Firejail makes both read-only by itself, and what was written there is not known.
         if !coverage.is_empty() {
             files.writable_etc = Some(Evidence::default());
@@ -100,9 +128,9 @@ pub(super) fn decide(basis: &Basis<'_>, context: &Context<'_>) -> Files {
 }
 
 impl Files {
-    fn withhold(&mut self, rule: impl Into<String>, reason: impl Into<String>) {
+    fn withhold(&mut self, rule: Rule, reason: impl Into<String>) {
         self.withheld.push(Withheld {
-            rule: rule.into(),
+            rule,
             reason: reason.into(),
         });
     }
@@ -131,7 +159,7 @@ impl Files {
 
     /// Decides on `whitelist` below `top`.
     fn show(&mut self, top: &[u8], facts: &Facts<'_, '_>) {
-        let rule = format!("whitelist {}", Text::from(top));
+        let rule = Rule::Whitelist(Text::from(top));
         match facts.visible(top) {
             Ok(items) => self.whitelist.extend(items),
             Err(reason) => self.withhold(rule, reason),
@@ -141,7 +169,7 @@ impl Files {
     /// Decides on `read-only` for each top-level directory.
     fn freeze(&mut self, facts: &Facts<'_, '_>) {
         for (top, places) in facts.by_top() {
-            let rule = format!("read-only {}", Text::from(&top));
+            let rule = Rule::ReadOnly(Text::from(&top));
             let mut evidence = Evidence::default();
             for place in &places {
                 evidence.merge(&place.evidence());
@@ -636,7 +664,7 @@ mod tests {
             files
                 .withheld
                 .iter()
-                .any(|one| one.rule == "whitelist /opt")
+                .any(|one| one.rule.to_string() == "whitelist /opt")
         );
     }
 

@@ -31,7 +31,7 @@ use super::warnings::Warning;
 pub use capabilities::Capabilities;
 pub use defaults::Defaults;
 pub use dev::PrivateDev;
-pub use files::{Files, Withheld};
+pub use files::{Files, Rule, Withheld};
 pub use home::HOMES;
 pub use syscalls::{Filter, Syscalls};
 pub use target::{Launch, NotAVersion, Target, Version};

@@ -83,6 +83,13 @@ impl fmt::Debug for Format {
     }
 }
 
+impl Content {
+    /// None, for these reasons.
+    fn withheld(reasons: &[String]) -> Self {
+        Self::Withheld(reasons.join("; "))
+    }
+}
+
 impl From<String> for Content {
     fn from(text: String) -> Self {
         Self::Bytes(text.into_bytes())

@@ -65,6 +65,10 @@ const RUNTIME: [&str; 40] = [
     "write",
 ];
 
+/// As a kernel that does not have the call: what libraries have their way round for; EPERM they take for a refusal (moby
+/// issue 42680).
+const ENOSYS: u32 = 38;
+
 /// Everything decided for one container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Seccomp {
@@ -79,7 +83,7 @@ pub struct Seccomp {
     pub warnings: Vec<Warning>,
 }
 
-/// What is allowed; everything else is answered as by a kernel that does not have it.
+/// What is allowed, and how everything else is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Allowed {
     /// `x86_64`, `x86`, …
@@ -90,6 +94,8 @@ pub struct Allowed {
     pub unasked: Vec<Item>,
     /// Those that only the runtime makes.
     pub runtime: Vec<Item>,
+    /// The error of everything else.
+    pub errno: u32,
 }
 
 impl Seccomp {
@@ -168,6 +174,7 @@ fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
             program,
             unasked,
             runtime,
+            errno: ENOSYS,
         },
     )
 }
