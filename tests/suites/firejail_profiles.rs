@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use harden_agent::machine::firejail::ask;
 use harden_agent::observation::{Observation, from_json};
 use harden_agent::policy::{
-    Terms,
+    Basis, Terms,
     firejail::{Launch, Policy},
 };
 use harden_agent::render::{Options, firejail::profile};
@@ -119,7 +119,11 @@ fn jailed(test: &str, observation: &Observation, direct: bool, program: &[&str])
     } else {
         Launch::Shell("/bin/bash".to_owned())
     };
-    let policy = Policy::decide(observation, ask(None, launch).target, &Terms::default());
+    let policy = Policy::decide(
+        &Basis::of(observation),
+        ask(None, launch).target,
+        &Terms::default(),
+    );
     let directory = tempfile::tempdir_in(Path::new("/run")).unwrap();
     let path = directory.path().join("test.profile");
     std::fs::write(&path, profile(&policy, &Options::default())).unwrap();

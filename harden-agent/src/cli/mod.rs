@@ -17,6 +17,7 @@ pub mod snapshot;
 pub mod status;
 mod summary;
 pub mod units;
+mod values;
 pub mod watch;
 
 use clap::{Parser, Subcommand};

@@ -25,7 +25,8 @@ impl Render {
     pub fn run(&self) -> anyhow::Result<()> {
         let observation = observation::read(&self.observation)?;
         let request = self.profile.request()?;
-        let outputs = profile::written(request.plan(&observation)?.files());
+        let adapted = request.adapt(&observation)?;
+        let outputs = profile::written(request.plan(&observation, &adapted).files());
         output::write(&self.profile.out, &outputs, self.profile.force)?;
         for output in &outputs {
             println!("{}", self.profile.out.join(&output.name).display());

@@ -129,7 +129,8 @@ impl Run {
             ours: Ours::Observation,
         }];
         let rendered = self.profile.request().and_then(|request| {
-            let plan = request.plan(&observation)?;
+            let adapted = request.adapt(&observation)?;
+            let plan = request.plan(&observation, &adapted);
             Ok((profile::written(plan.files()), plan.firejail().clone()))
         });
         let (mut files, mut policy) = match rendered {

@@ -206,7 +206,8 @@ fn shots(
             ours: Ours::Observation,
         }];
         if let Some(request) = request {
-            let plan = request.plan(&observation)?;
+            let adapted = request.adapt(&observation)?;
+            let plan = request.plan(&observation, &adapted);
             let others = profile::written(plan.files()).into_iter();
             let own = files[0].name.clone();
             files.extend(others.filter(|output| output.name != own));

@@ -8,10 +8,13 @@ use super::{
     check::{Check, Status},
     safe,
 };
+use crate::observation::Facet;
 use crate::probe::{Attempt, Refusal, Sizes, Survey, Tiers};
 
 /// Facts without which a recording is worth nothing; the others only explain or refine.
-const NEEDED: [&str; 4] = ["attribution", "syscalls", "files", "capabilities"];
+const NEEDED: [Facet; 3] = [Facet::Syscalls, Facet::Files, Facet::Capabilities];
+/// What makes facts those of a unit. It is no fact itself, and needed too.
+const ATTRIBUTION: &str = "attribution";
 /// Lines of a verifier's log that tell what it did not like.
 const LOG_LINES: usize = 15;
 
@@ -156,8 +159,12 @@ impl Hooks {
     }
 }
 
+fn is_needed(name: &str) -> bool {
+    name == ATTRIBUTION || NEEDED.iter().any(|fact| fact.name() == name)
+}
+
 fn fact_check(name: &str, fact: &Fact) -> Check {
-    let title = if name == "attribution" {
+    let title = if name == ATTRIBUTION {
         name.to_owned()
     } else {
         format!("hook {name}")
@@ -169,7 +176,7 @@ fn fact_check(name: &str, fact: &Fact) -> Check {
     // What is not attached although it could be is not needed yet, and the reason says so.
     let available = fact.tiers.iter().any(|tier| tier.status == Status::Ok);
     let status = match available {
-        _ if NEEDED.contains(&name) => Status::Refused,
+        _ if is_needed(name) => Status::Refused,
         true => Status::Ok,
         false => Status::Warning,
     };

@@ -5,6 +5,7 @@
 mod addresses;
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod facet;
 mod facts;
 mod file;
 mod fold;
@@ -17,6 +18,7 @@ mod shrink;
 mod strict;
 mod text;
 
+pub use facet::Facet;
 pub use facts::{Deed, Fact, Kind, Told};
 pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json};
 pub use fold::Test;

@@ -6,6 +6,7 @@
 mod generalise;
 mod overrides;
 
+use super::Commands;
 use crate::observation::{Observation, RunKind};
 
 pub use generalise::Paths;
@@ -15,9 +16,9 @@ pub use overrides::{Overrides, OverridesError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adapted {
     /// For decisions about accounts: who owns a file is a fact of that file.
-    pub exact: Observation,
+    pub exact: Commands,
     /// For all others.
-    pub general: Observation,
+    pub general: Commands,
     /// What was changed, a sentence each without its full stop.
     pub remarks: Vec<String>,
 }
@@ -36,8 +37,8 @@ pub fn adapt(observation: &Observation, paths: Paths, overrides: &Overrides) -> 
         &overrides.generalise,
     ));
     Adapted {
-        exact,
-        general,
+        exact: Commands::of(exact),
+        general: Commands::of(general),
         remarks,
     }
 }

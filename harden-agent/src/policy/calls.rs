@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Abi, Observation, Run, RunKind, Seen, Text, Word};
+use harden_common::Argument;
+
+use crate::observation::{Abi, Executable, Observation, Run, RunKind, Seen, Text, Word};
 
 use super::evidence::Evidence;
 
@@ -96,11 +98,6 @@ pub(super) fn spelt(abi: Abi, name: &Word) -> String {
     }
 }
 
-/// Every call by name.
-pub(super) fn calls(observation: &Observation) -> BTreeMap<&Word, Evidence> {
-    Asked::of(observation).names()
-}
-
 /// What was lost in `run`, but for the numbers of calls that its kernel cannot have.
 pub(super) fn losses(run: &Run) -> impl Iterator<Item = (&Word, &u64)> {
     let newer = is_newer(&run.host.kernel.to_string());
@@ -142,15 +139,12 @@ fn always_failed(seen: &Seen) -> bool {
 fn is_without_x32(run: &Run) -> bool {
     // Whatever hook it supplies, the program there tells of the answers.
     let watched = run.hooks.values().any(|hook| hook.ends_with(":sys_exit"));
-    let mut facts = run
-        .executables
-        .values()
-        .flat_map(|program| program.arguments.keys());
+    let mut facts = run.executables.values().flat_map(Executable::said);
     // An exit that was skipped may have been an answer.
     let mut losses = run.losses.keys();
     watched
         && !losses.any(|kind| kind.as_str().starts_with("skipped"))
-        && !facts.any(|argument| argument.as_str() == "x32-answered")
+        && !facts.any(|argument| argument == Argument::X32Answered)
 }
 
 /// Whether a kernel may have calls that the table does not know.
@@ -259,7 +253,7 @@ mod tests {
         };
         assert_eq!(made(&with(true).observation()), ["read"]);
         assert_eq!(made(&with(false).observation()).len(), 2);
-        let answered = with(true).argument("x32-answered").observation();
+        let answered = with(true).argument(Argument::X32Answered).observation();
         assert_eq!(made(&answered).len(), 2);
     }
 

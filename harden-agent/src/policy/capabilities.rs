@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harden_common::Argument;
+
 use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 
 use super::evidence::{Evidence, Item};
@@ -49,10 +51,10 @@ impl Need<'_> {
     }
 
     /// `value` with all that asks for it.
-    pub(super) fn item(self, value: impl Into<String>) -> Item {
+    pub(super) fn item(&self, value: impl Into<String>) -> Item {
         Item {
             note: self.note(),
-            ..Item::new(value, self.evidence)
+            ..Item::new(value, self.evidence.clone())
         }
     }
 
@@ -119,7 +121,7 @@ pub(super) fn needs(observation: &Observation) -> Needs<'_> {
                     .add(id, path, seen);
                 }
             }
-            sets_id |= refused::arguments(run, executable).contains("mode-setid");
+            sets_id |= refused::arguments(run, executable).contains(&Argument::ModeSetid);
             for name in set_id::at_once(executable) {
                 let need = needed.entry(name.clone()).or_default();
                 need.files.insert(path);

@@ -10,12 +10,10 @@ use super::elsewhere;
 use super::evidence::Evidence;
 use super::processes::hides_signals;
 use super::refused;
-use crate::observation::{ControlCommand, Observation, Run, RunKind, Text, Word};
+use crate::observation::{ControlCommand, Facet, Observation, Run, RunKind, Text, Word};
 
-/// The facts without which a facet says nothing, as an observation's `hooks` call them.
-pub(super) const FACTS: [&str; 3] = ["syscalls", "capabilities", "files"];
-/// Whom signals go to: where no call sends any, there is nothing to see.
-const SIGNALS: &str = "signals";
+/// The facts without which a facet says nothing.
+const FACTS: [Facet; 3] = [Facet::Syscalls, Facet::Capabilities, Facet::Files];
 
 /// How much the policy rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +35,7 @@ pub struct Coverage {
     /// What was lost, by kind, over all runs.
     pub losses: BTreeMap<Word, u64>,
     /// The facts that some run or window had no hook for, with the number of such ones.
-    pub blind: BTreeMap<String, usize>,
+    pub blind: BTreeMap<Facet, usize>,
     /// What confined it already, and in how many runs and windows; `None`: nothing did.
     pub filtered: Option<(BTreeSet<Word>, usize)>,
     /// How many runs and windows used `io_uring` where the hook for files does not see what is opened through it.
@@ -49,8 +47,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub(super) fn of(observation: &Observation) -> Self {
-        let asked = Asked::of(observation);
+    pub(super) fn of(observation: &Observation, asked: &Asked<'_>) -> Self {
         let runs = observation.runs.values();
         let runs = runs.filter(|run| run.kind != RunKind::Override);
         let mut lost: BTreeMap<Word, u64> = BTreeMap::new();
@@ -63,10 +60,11 @@ impl Coverage {
         let blind = FACTS
             .iter()
             .map(|fact| {
-                let without = runs.clone().filter(|run| !is_seen(run, fact));
-                ((*fact).to_owned(), count(without))
+                let without = runs.clone().filter(|run| !is_seen(run, *fact));
+                (*fact, count(without))
             })
-            .chain([(SIGNALS.to_owned(), hidden)])
+            // Whom signals go to: where no call sends any, there is nothing to see.
+            .chain([(Facet::Signals, hidden)])
             .filter(|(_, count)| *count > 0)
             .collect();
         Self {
@@ -87,7 +85,7 @@ impl Coverage {
             machines: runs
                 .map(|run| format!("{} {}", run.host.architecture, run.host.kernel))
                 .collect(),
-            completeness: Completeness::of(observation, &asked),
+            completeness: Completeness::of(observation, asked),
             unanswered: asked.nothing(),
             filtered: filtered(observation),
             losses: lost,
@@ -106,24 +104,24 @@ impl Coverage {
     }
 
     /// Why nothing follows from the absence of `fact`, if some run could not have seen it.
-    pub(super) fn blind(&self, fact: &str) -> Option<String> {
+    pub(super) fn blind(&self, fact: Facet) -> Option<String> {
         if self.is_empty() {
             return Some("the observation holds no run".to_owned());
         }
-        if fact == "files" && self.rings > 0 {
+        if fact == Facet::Files && self.rings > 0 {
             return Some(format!(
                 "{} of {} used io_uring, and what it did with files was not seen",
                 self.rings,
                 self.all()
             ));
         }
-        if let Some(count) = self.blind.get(fact) {
+        if let Some(count) = self.blind.get(&fact) {
             return Some(format!(
                 "{count} of {} had no hook for {fact}: they could not be seen",
                 self.all()
             ));
         }
-        let there = self.other_roots.first().filter(|_| fact == "files")?;
+        let there = self.other_roots.first().filter(|_| fact == Facet::Files)?;
         Some(format!(
             "{there} ran in another root: its paths are not this machine's, and what of this machine was behind them is \
              not known"
@@ -161,15 +159,13 @@ fn count<'a>(runs: impl Iterator<Item = &'a Run>) -> usize {
 }
 
 /// Whether some hook supplied `fact`: one that could not be had is `none (REASON)`.
-pub(super) fn is_seen(run: &Run, fact: &str) -> bool {
-    run.hooks
-        .get(fact)
-        .is_some_and(|hook| !hook.starts_with("none"))
+pub(super) fn is_seen(run: &Run, fact: Facet) -> bool {
+    run.hook(fact).is_some_and(|hook| !hook.starts_with("none"))
 }
 
 /// Whether work was submitted to `io_uring` that the hook for files does not see: it is no call.
 pub(super) fn hides_files(run: &Run) -> bool {
-    let hook = run.hooks.get("files");
+    let hook = run.hook(Facet::Files);
     uses_ring(run) && hook.is_some_and(|hook| hook == "raw_tp:sys_exit")
 }
 
@@ -192,7 +188,7 @@ fn failed(status: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::{Basis, fixture::Fixture};
     use super::*;
 
     #[test]
@@ -200,9 +196,11 @@ mod tests {
         let mut fixture = Fixture::new();
         let hooks = &mut fixture.run().hooks;
         hooks.insert("files".to_owned(), "none (refused)".to_owned());
-        let coverage = Coverage::of(&fixture.observation());
-        assert!(coverage.blind("files").is_some());
-        assert!(coverage.blind("syscalls").is_none());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
+        assert!(coverage.blind(Facet::Files).is_some());
+        assert!(coverage.blind(Facet::Syscalls).is_none());
     }
 
     #[test]
@@ -211,7 +209,7 @@ mod tests {
             let mut fixture = Fixture::new();
             fixture.run().status = Some(status);
             assert_eq!(
-                Coverage::of(&fixture.observation()).failed,
+                Basis::of(&fixture.observation()).coverage().failed,
                 failed,
                 "{status}"
             );
@@ -229,9 +227,11 @@ mod tests {
         fixture.run().kind = RunKind::Window;
         fixture.run().stands_for = [Word::new("z").unwrap()].into();
         fixture.run().hooks.clear();
-        let coverage = Coverage::of(&fixture.observation());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
         assert_eq!((coverage.runs, coverage.windows), (5, 2));
-        let blind = coverage.blind("files").unwrap();
+        let blind = coverage.blind(Facet::Files).unwrap();
         assert!(blind.starts_with("2 of 7 runs and windows"), "{blind}");
     }
 
@@ -239,9 +239,11 @@ mod tests {
     fn a_window_alone_is_something_to_go_by() {
         let mut fixture = Fixture::new();
         fixture.run().kind = RunKind::Window;
-        let coverage = Coverage::of(&fixture.observation());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
         assert_eq!(coverage.runs, 0);
-        assert_eq!(coverage.blind("files"), None);
+        assert_eq!(coverage.blind(Facet::Files), None);
     }
 
     #[test]
@@ -252,7 +254,9 @@ mod tests {
         fixture.run().losses.insert(kind("other"), 0);
         let mut fixture = fixture.next_run();
         fixture.run().losses.insert(kind("ring-full"), u64::MAX);
-        let coverage = Coverage::of(&fixture.observation());
+        let observation = fixture.observation();
+        let basis = Basis::of(&observation);
+        let coverage = basis.coverage();
         assert_eq!(coverage.losses, [(kind("ring-full"), u64::MAX)].into());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use harden_common::Argument;
+
 use crate::observation::{Executable, Observation, Run, RunKind, Text};
 
 use super::refused;
@@ -31,12 +33,12 @@ pub(super) fn began_there(run: &Run, facts: &Executable) -> bool {
         let calls = refused::calls(run, facts);
         GOES_THERE.iter().any(|name| calls.contains(name))
     };
-    said(facts, "other-root") && !went()
+    said(facts, Argument::OtherRoot) && !went()
 }
 
 /// The programs that ran in another root.
 pub(super) fn programs(observation: &Observation) -> BTreeSet<&Text> {
-    who(observation, |_, _, facts| said(facts, "other-root"))
+    who(observation, |_, _, facts| said(facts, Argument::OtherRoot))
 }
 
 /// Warns of each.
@@ -54,7 +56,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     }
     // `harden run` follows its tasks.
     let followed = who(observation, |run, _, facts| {
-        run.kind == RunKind::Command && said(facts, "left-cgroup")
+        run.kind == RunKind::Command && said(facts, Argument::LeftCgroup)
     });
     if let Some(names) = named(&followed) {
         warnings.push(Warning::new(
@@ -66,7 +68,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
         ));
     }
     let left = who(observation, |run, _, facts| {
-        run.kind != RunKind::Command && said(facts, "left-cgroup")
+        run.kind != RunKind::Command && said(facts, Argument::LeftCgroup)
     });
     if let Some(names) = named(&left) {
         warnings.push(Warning::new(
@@ -94,9 +96,8 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     warnings
 }
 
-fn said(facts: &Executable, argument: &str) -> bool {
-    let mut arguments = facts.arguments.keys();
-    arguments.any(|name| name.as_str() == argument)
+fn said(facts: &Executable, argument: Argument) -> bool {
+    facts.said().any(|one| one == argument)
 }
 
 fn who(
@@ -131,11 +132,11 @@ pub(super) fn named(paths: &BTreeSet<&Text>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::coverage::Coverage;
+    use super::super::basis::Basis;
     use super::super::fixture::Fixture;
     use super::super::places::places;
     use super::*;
-    use crate::observation::Operation;
+    use crate::observation::{Facet, Operation};
 
     #[test]
     fn paths_of_another_root_are_none_of_this_machine_s() {
@@ -143,7 +144,7 @@ mod tests {
             let fixture = Fixture::new().executable("/bin/maker");
             let fixture = fixture.file("/etc/maker", Operation::Read, "ok");
             let inside = fixture.executable("/bin/inside").syscalls(calls);
-            let inside = inside.argument("other-root");
+            let inside = inside.argument(Argument::OtherRoot);
             inside
                 .file("/etc/inside", Operation::Read, "ok")
                 .observation()
@@ -154,7 +155,12 @@ mod tests {
         };
         let observation = container(&["read"]);
         assert_eq!(paths(&observation), [&b"/bin/maker"[..], b"/etc/maker"]);
-        assert!(Coverage::of(&observation).blind("files").is_some());
+        assert!(
+            Basis::of(&observation)
+                .coverage()
+                .blind(Facet::Files)
+                .is_some()
+        );
         assert_eq!(warnings(&observation)[0].id, Id::OtherRoot);
         // Who went there began here.
         let observation = container(&["pivot_root"]);
@@ -164,7 +170,7 @@ mod tests {
     #[test]
     fn who_left_is_named() {
         let fixture = Fixture::new().executable("/usr/bin/runc");
-        let mut left = fixture.argument("left-cgroup").observation();
+        let mut left = fixture.argument(Argument::LeftCgroup).observation();
         assert!(warnings(&left)[0].text.contains("followed there"));
         for run in left.runs.values_mut() {
             run.kind = RunKind::Invocation;

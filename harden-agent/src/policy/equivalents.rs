@@ -16,21 +16,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 /// How far a list of calls goes beyond what was seen.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Widen {
-    /// Not at all
-    #[value(skip)]
+    /// Not at all.
     Exact,
-    /// Add only the implicit system calls
+    /// Add only the implicit system calls.
     #[default]
     None,
-    /// Also add the calls that another version of the C library makes instead
+    /// Also add the calls that another version of the C library makes instead.
     Libc,
-    /// Also add the calls that it makes on another kernel or architecture
+    /// Also add the calls that it makes on another kernel or architecture.
     Kernel,
+}
+
+impl Widen {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::None => "none",
+            Self::Libc => "libc",
+            Self::Kernel => "kernel",
+        }
+    }
 }
 
 /// Calls of which each can stand for each.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harden_common::Argument;
 use jiff::Timestamp;
 
 use super::evidence::{Decision, Item};
 use crate::observation::{
-    Abi, AddressOperation, CapabilityCheck, Executable, FileCapabilities, Host, Inode, Observation,
-    Operation, Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
+    Abi, AddressOperation, CapabilityCheck, Executable, Facet, FileCapabilities, Host, Inode,
+    Observation, Operation, Outcome, Run, RunKind, SCHEMA, Seen, Socket, Text, Word,
 };
 
 pub(crate) struct Fixture {
@@ -35,8 +36,8 @@ impl Fixture {
     }
 
     pub(crate) fn next_run(mut self) -> Self {
-        let hooks = ["syscalls", "capabilities", "files"]
-            .map(|fact| (fact.to_owned(), "raw_tp".to_owned()));
+        let hooks = [Facet::Syscalls, Facet::Capabilities, Facet::Files]
+            .map(|fact| (fact.name().to_owned(), "raw_tp".to_owned()));
         self.runs.push(Run {
             kind: RunKind::Command,
             label: None,
@@ -127,8 +128,9 @@ impl Fixture {
         self
     }
 
-    pub(crate) fn argument(mut self, name: &str) -> Self {
-        self.current().arguments.insert(word(name), Seen::default());
+    pub(crate) fn argument(mut self, said: Argument) -> Self {
+        let arguments = &mut self.current().arguments;
+        arguments.insert(word(said.name()), Seen::default());
         self
     }
 

@@ -72,7 +72,7 @@ mod tests {
     use super::super::firejail::{Policy, Target};
     use super::super::fixture::Fixture;
     use super::super::systemd::DropIn;
-    use super::super::{Decision, Terms};
+    use super::super::{Basis, Commands, Decision, Terms};
     use super::*;
     use crate::observation::Operation;
 
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn what_lies_in_a_folded_directory_is_neither_hidden_nor_copied_nor_frozen() {
         let read = Policy::decide(
-            &folded("/", Operation::Read),
+            &Basis::of(&folded("/", Operation::Read)),
             Target::default(),
             &Terms::default(),
         );
@@ -118,13 +118,13 @@ mod tests {
         assert!(matches!(read.etc, Decision::Withheld(_)), "{:?}", read.etc);
         assert!(read.warnings.iter().any(|one| one.id == Id::FoldedNames));
         let written = folded("/", Operation::Write);
-        let policy = Policy::decide(&written, Target::default(), &Terms::default());
+        let policy = Policy::decide(&Basis::of(&written), Target::default(), &Terms::default());
         assert!(
             policy.files.read_only.is_empty(),
             "{:?}",
             policy.files.read_only
         );
-        let drop_in = DropIn::decide(&written, None, &Terms::default());
+        let drop_in = DropIn::decide(&Commands::of(written).unit_basis(), None, &Terms::default());
         for (name, value) in [
             ("ProtectSystem", "full"),
             ("ProtectSystem", "strict"),
@@ -138,11 +138,15 @@ mod tests {
 
     #[test]
     fn a_rule_inside_a_folded_directory_is_left_out_and_the_others_are_not() {
-        let drop_in = DropIn::decide(&folded("/sys", Operation::Write), None, &Terms::default());
+        let drop_in = DropIn::decide(
+            &Commands::of(folded("/sys", Operation::Write)).unit_basis(),
+            None,
+            &Terms::default(),
+        );
         assert!(!is_given(&drop_in, "ProtectControlGroups", "yes"));
         assert!(is_given(&drop_in, "ProtectHome", "yes"));
         let policy = Policy::decide(
-            &folded("/usr", Operation::Read),
+            &Basis::of(&folded("/usr", Operation::Read)),
             Target::default(),
             &Terms::default(),
         );
@@ -161,7 +165,11 @@ mod tests {
                 }
             }
         }
-        let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+        let policy = Policy::decide(
+            &Basis::of(&observation),
+            Target::default(),
+            &Terms::default(),
+        );
         assert!(
             policy.files.blacklist.is_empty(),
             "{:?}",

@@ -1,21 +1,17 @@
 //! Whether home directories can be empty ones: where something was looked for there and not found, a hidden
 //! directory would answer `EACCES`, an empty one answers `ENOENT` as before.
 
-use crate::observation::{Observation, Text};
+use crate::observation::Text;
 
+use super::basis::Basis;
 use super::paths::is_within;
-use super::places::{Place, arguments, passes};
+use super::places::{arguments, passes};
 
 /// What speaks against empty `directories`: all that was found there, but for a look at those in `there`, which stay.
-pub(super) fn needed(
-    directories: &[&[u8]],
-    there: &[&[u8]],
-    observation: &Observation,
-    places: &[Place<'_>],
-) -> Vec<String> {
+pub(super) fn needed(directories: &[&[u8]], there: &[&[u8]], basis: &Basis<'_>) -> Vec<String> {
     let is_inside = |path: &[u8]| directories.iter().any(|home| is_within(path, home));
     let mut reasons = Vec::new();
-    for run in observation.runs.values() {
+    for run in basis.observation().runs.values() {
         let named = arguments(run).filter(|argument| is_inside(argument));
         reasons.extend(named.map(|path| format!("the command line names {}", Text::from(path))));
         let links = run
@@ -24,7 +20,7 @@ pub(super) fn needed(
             .filter(|link| is_inside(link.as_bytes()));
         reasons.extend(links.map(|link| format!("{link} is a link")));
     }
-    let found = places.iter().filter(|place| place.found());
+    let found = basis.places().iter().filter(|place| place.found());
     let found = found.filter(|place| place.all_names().any(is_inside));
     let used = found.filter(|place| {
         let is_looked_at = place.uses.iter().all(|one| passes(one.operation));
@@ -37,14 +33,13 @@ pub(super) fn needed(
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
-    use super::super::places::places;
     use super::*;
     use crate::observation::Operation;
 
     fn is_needed(fixture: Fixture) -> bool {
         let observation = fixture.observation();
         let homes: [&[u8]; 2] = [b"/home", b"/root"];
-        !needed(&homes, &homes, &observation, &places(&observation)).is_empty()
+        !needed(&homes, &homes, &Basis::of(&observation)).is_empty()
     }
 
     #[test]

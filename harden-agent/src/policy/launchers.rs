@@ -170,6 +170,7 @@ mod tests {
     use super::super::fixture::Fixture;
     use super::*;
     use crate::observation::CapabilityCheck;
+    use harden_common::Argument;
 
     fn is_one(fixture: Fixture) -> bool {
         found(&fixture.observation()).is_some()
@@ -215,7 +216,9 @@ mod tests {
             fixture.file("/etc/security/limits.conf", Operation::Read, "ok")
         };
         assert!(!is_one(session("/usr/sbin/sshd").syscalls(&["accept"])));
-        assert!(!is_one(session("/usr/bin/sudo").argument("exec-setid")));
+        assert!(!is_one(
+            session("/usr/bin/sudo").argument(Argument::ExecSetid)
+        ));
         let login = session("/usr/bin/x");
         assert!(!is_one(login.file(
             "/lib/security/pam_systemd.so",

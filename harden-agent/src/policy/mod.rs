@@ -8,10 +8,10 @@
 
 pub mod account;
 mod adapt;
+mod basis;
 mod calls;
 mod capabilities;
 mod completeness;
-mod control;
 mod coverage;
 mod elsewhere;
 mod equivalents;
@@ -23,14 +23,15 @@ mod folded;
 mod given_away;
 mod homes;
 mod launchers;
+pub mod login;
 mod mode;
 mod mounts;
+pub mod oci;
 mod paths;
 mod places;
 mod processes;
 mod refused;
 mod renames;
-pub mod seccomp;
 mod set_id;
 mod shared;
 mod shells;
@@ -43,6 +44,7 @@ mod verdict;
 mod warnings;
 
 pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};
+pub use basis::{Basis, Commands, UnitBasis};
 pub use completeness::{Completeness, Estimate};
 pub use coverage::Coverage;
 pub use equivalents::Widen;

@@ -6,20 +6,20 @@ use serde::Serialize;
 
 use crate::observation::{Observation, RunKind, Text};
 
+use super::basis::Basis;
 use super::coverage::Coverage;
-use super::evidence::{Evidence, Item};
 use super::paths::parent;
 
 /// The kind of system call list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Allow only what was seen (allowlist)
+    /// Allow only what was seen.
     #[default]
     Whitelist,
-    /// Refuse what Firejail refuses by default, except what was seen
+    /// Refuse what the sandbox refuses by itself, but for what was seen.
     Default,
-    /// Refuse, by name, what Firejail 0.9.72 refuses by default and was not seen (denylist)
+    /// Refuse, by name, what is dangerous and was not seen.
     Blacklist,
 }
 
@@ -42,7 +42,8 @@ const ENOUGH: u8 = 80;
 
 impl Advice {
     /// Recommends, and takes what was `asked` for, if anything.
-    pub(super) fn of(observation: &Observation, coverage: &Coverage, asked: Option<Mode>) -> Self {
+    pub(super) fn of(basis: &Basis<'_>, asked: Option<Mode>) -> Self {
+        let coverage = basis.coverage();
         let mut reasons = Vec::new();
         if let Some(percent) = coverage
             .completeness
@@ -71,7 +72,7 @@ impl Advice {
             mode: asked.unwrap_or(recommended),
             recommended,
             reasons,
-            doubts: doubts(observation, coverage),
+            doubts: doubts(basis.observation(), coverage),
         }
     }
 
@@ -91,13 +92,21 @@ impl Advice {
     }
 }
 
-impl std::fmt::Display for Mode {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
+impl Mode {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Whitelist => "whitelist",
             Self::Default => "default",
             Self::Blacklist => "blacklist",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.name())
     }
 }
 
@@ -197,104 +206,6 @@ fn is_library_directory(directory: &[u8]) -> bool {
     parts.all(|part| LIBRARIES.iter().any(|one| one.as_bytes() == part))
 }
 
-/// What is dangerous and was not seen, as far as the sandbox has the name: it warns of others.
-pub(super) fn unseen(seen: &BTreeSet<&str>, is_known: impl Fn(&str) -> bool) -> Vec<Item> {
-    let names = REFUSED
-        .iter()
-        .filter(|name| !seen.contains(**name) && is_known(name));
-    names
-        .map(|name| Item::new(*name, Evidence::default()))
-        .collect()
-}
-
-/// Whether Firejail refuses the call by itself.
-pub(super) fn is_refused(call: &str) -> bool {
-    REFUSED.binary_search(&call).is_ok()
-}
-
-/// What Firejail 0.9.72 refuses by itself (`@default` in src/lib/syscall.c, its groups resolved), as far as Linux has
-/// the call on any architecture that harden observes.
-const REFUSED: [&str; 78] = [
-    "_sysctl",
-    "acct",
-    "add_key",
-    "adjtimex",
-    "afs_syscall",
-    "bdflush",
-    "bpf",
-    "break",
-    "chroot",
-    "clock_adjtime",
-    "clock_settime",
-    "create_module",
-    "delete_module",
-    "fanotify_init",
-    "finit_module",
-    "fsconfig",
-    "fsmount",
-    "fsopen",
-    "fspick",
-    "get_kernel_syms",
-    "getpmsg",
-    "init_module",
-    "io_cancel",
-    "io_destroy",
-    "io_getevents",
-    "io_setup",
-    "io_submit",
-    "ioperm",
-    "iopl",
-    "ioprio_set",
-    "kexec_file_load",
-    "kexec_load",
-    "keyctl",
-    "lookup_dcookie",
-    "mbind",
-    "migrate_pages",
-    "mincore",
-    "modify_ldt",
-    "mount",
-    "move_mount",
-    "move_pages",
-    "name_to_handle_at",
-    "nfsservctl",
-    "open_by_handle_at",
-    "open_tree",
-    "perf_event_open",
-    "pidfd_getfd",
-    "pivot_root",
-    "process_vm_writev",
-    "prof",
-    "putpmsg",
-    "query_module",
-    "reboot",
-    "remap_file_pages",
-    "request_key",
-    "security",
-    "set_mempolicy",
-    "setdomainname",
-    "sethostname",
-    "settimeofday",
-    "sgetmask",
-    "ssetmask",
-    "stime",
-    "swapoff",
-    "swapon",
-    "sysfs",
-    "syslog",
-    "tuxcall",
-    "ulimit",
-    "umount",
-    "umount2",
-    "uselib",
-    "userfaultfd",
-    "ustat",
-    "vhangup",
-    "vm86",
-    "vmsplice",
-    "vserver",
-];
-
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
@@ -302,7 +213,7 @@ mod tests {
     use crate::observation::Operation;
 
     fn advice(observation: &Observation, asked: Option<Mode>) -> Advice {
-        Advice::of(observation, &Coverage::of(observation), asked)
+        Advice::of(&Basis::of(observation), asked)
     }
 
     #[test]
@@ -355,10 +266,5 @@ mod tests {
             modules.contains("modules, as from /usr/lib/d/modules"),
             "{modules}"
         );
-    }
-
-    #[test]
-    fn the_list_is_in_order() {
-        assert!(REFUSED.is_sorted());
     }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Observation, Operation, Text};
+use harden_common::Argument;
+
+use crate::observation::{Facet, Observation, Operation, Text};
 
 use super::coverage::Coverage;
 use super::refused;
@@ -32,7 +34,7 @@ fn callers(observation: &Observation) -> BTreeMap<&Text, BTreeSet<&str>> {
     let mut callers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (run, (path, facts)) in programs {
         let said = refused::arguments(run, facts);
-        if said.contains("namespace-mount") || said.contains("other-root") {
+        if said.contains(&Argument::NamespaceMount) || said.contains(&Argument::OtherRoot) {
             continue;
         }
         let mut calls = refused::calls(run, facts);
@@ -66,7 +68,7 @@ pub(super) fn against(observation: &Observation, coverage: &Coverage) -> Vec<Str
     let mut reasons: Vec<String> = callers
         .map(|calls| format!("it makes a mount namespace, out of which nothing gets, and {calls}"))
         .collect();
-    reasons.extend(coverage.blind("syscalls"));
+    reasons.extend(coverage.blind(Facet::Syscalls));
     reasons
 }
 
@@ -87,7 +89,7 @@ mod tests {
             let mut fixture = Fixture::new()
                 .executable("/bin/d")
                 .syscalls(&["mount", "unshare"]);
-            fixture = fixture.argument("namespace-mount");
+            fixture = fixture.argument(Argument::NamespaceMount);
             let run = fixture.run();
             run.hooks.insert("files".into(), "raw_tp:sys_exit".into());
             for (name, seen) in run
@@ -123,8 +125,8 @@ mod tests {
         );
         let unmounted = program().file("/mnt/x", Operation::Unmount, "ok");
         assert!(told_of(unmounted).is_some());
-        assert_eq!(told_of(mounts().argument("namespace-mount")), None);
-        assert_eq!(told_of(mounts().argument("other-root")), None);
+        assert_eq!(told_of(mounts().argument(Argument::NamespaceMount)), None);
+        assert_eq!(told_of(mounts().argument(Argument::OtherRoot)), None);
         assert_eq!(
             told_of(program().syscalls(&["read", "inotify_init1"])),
             None

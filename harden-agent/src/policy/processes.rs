@@ -2,8 +2,9 @@
 
 use harden_common::Argument;
 
-use crate::observation::{Executable, Observation, Operation, Run, Text};
+use crate::observation::{Executable, Facet, Observation, Operation, Run, Text};
 
+use super::basis::Basis;
 use super::coverage::is_seen;
 use super::elsewhere::named;
 use super::evidence::Evidence;
@@ -71,7 +72,7 @@ const BY_DESCRIPTOR: &str = "pidfd_send_signal";
 pub(super) fn hides_signals(run: &Run) -> bool {
     let mut programs = run.executables.values();
     let is_signal = |name: &str| name == BY_DESCRIPTOR || is_by_number(name);
-    !is_seen(run, "signals") && programs.any(|facts| calls(facts, is_signal))
+    !is_seen(run, Facet::Signals) && programs.any(|facts| calls(facts, is_signal))
 }
 
 /// Who sent signals to processes of other cgroups. A unit's other commands do it outside of the sandbox.
@@ -100,7 +101,8 @@ fn calls(facts: &Executable, is_one: impl Fn(&str) -> bool) -> bool {
 }
 
 /// What was done that a PID namespace makes impossible, a clause each.
-pub(super) fn others(observation: &Observation, places: &[Place<'_>]) -> Vec<String> {
+pub(super) fn others(basis: &Basis<'_>) -> Vec<String> {
+    let (observation, places) = (basis.observation(), basis.places());
     let looked = places
         .iter()
         .find(|place| matches!(subject(place), Some(Subject::All | Subject::Process)));
@@ -150,14 +152,13 @@ fn asked_by_number(observation: &Observation, places: &[Place<'_>]) -> Option<St
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
-    use super::super::places::places;
     use super::*;
 
     #[test]
     fn a_process_by_its_number_may_be_another() {
         let of = |fixture: Fixture| {
             let observation = fixture.observation();
-            others(&observation, &places(&observation))
+            others(&Basis::of(&observation))
         };
         let program = || Fixture::new().executable("/bin/d");
         let read = |path: &str| of(program().file(path, Operation::Read, "ok"));
@@ -177,11 +178,11 @@ mod tests {
     fn who_signals_other_cgroups_is_named() {
         let of = |fixture: Fixture| {
             let observation = fixture.observation();
-            others(&observation, &places(&observation))
+            others(&Basis::of(&observation))
         };
         let program = || Fixture::new().executable("/bin/d").syscalls(&["kill"]);
         assert!(of(program()).is_empty());
-        let sends = || program().argument("signal-other-cgroup");
+        let sends = || program().argument(Argument::SignalOtherCgroup);
         let told = ["/bin/d signals processes of other units or cgroups"];
         assert_eq!(of(sends()), told);
         // Where it has the number from is no matter then.
@@ -207,7 +208,7 @@ mod tests {
         let of = |call: &str, fixture: fn(Fixture) -> Fixture| {
             let program = Fixture::new().executable("/bin/d").syscalls(&[call]);
             let observation = fixture(program).observation();
-            others(&observation, &places(&observation))
+            others(&Basis::of(&observation))
         };
         let reads = |program: Fixture| program.file("/run/x.pid", Operation::Read, "ok");
         assert_eq!(

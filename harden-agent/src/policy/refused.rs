@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Executable, Operation, Outcome, Run, Seen, Word};
+use harden_common::Argument;
+
+use crate::observation::{Executable, Facet, Operation, Outcome, Run, Seen, Word};
 
 use super::calls::{failed_each_time, losses};
 
@@ -94,19 +96,35 @@ const MODES: [&str; 12] = [
 const NAMESPACES: [&str; 4] = ["clone", "clone3", "setns", "unshare"];
 const NODES: [&str; 2] = ["mknod", "mknodat"];
 
-/// The calls whose arguments give a fact: see `harden_common::Argument`. `None` for a fact that is of no call's arguments.
-fn makers(argument: &str) -> Option<&'static [&'static str]> {
+/// The calls whose arguments give a fact: see [`Argument`]. `None` for a fact that is of no call's arguments.
+fn makers(argument: Argument) -> Option<&'static [&'static str]> {
     Some(match argument {
-        "io-uring" => &["io_uring_setup"],
-        "memfd-create" => &["memfd_create"],
-        "mknod-device" | "mknod-other" => &NODES,
-        "mmap-write-exec" => &["mmap", "mmap2"],
-        "mode-setid" => &MODES,
-        "mprotect-exec" => &["mprotect", "pkey_mprotect"],
-        "personality-set" => &["personality"],
-        "scheduler-realtime" => &["sched_setattr", "sched_setscheduler"],
-        _ if argument.starts_with("namespace-") => &NAMESPACES,
-        _ => return None,
+        Argument::IoUring => &["io_uring_setup"],
+        Argument::MemfdCreate => &["memfd_create"],
+        Argument::MknodDevice | Argument::MknodOther => &NODES,
+        Argument::MmapWriteExec => &["mmap", "mmap2"],
+        Argument::ModeSetid => &MODES,
+        Argument::MprotectExec => &["mprotect", "pkey_mprotect"],
+        Argument::PersonalitySet => &["personality"],
+        Argument::SchedulerRealtime => &["sched_setattr", "sched_setscheduler"],
+        Argument::NamespaceAny
+        | Argument::NamespaceCgroup
+        | Argument::NamespaceIpc
+        | Argument::NamespaceMount
+        | Argument::NamespaceNet
+        | Argument::NamespacePid
+        | Argument::NamespaceTime
+        | Argument::NamespaceUser
+        | Argument::NamespaceUts => &NAMESPACES,
+        Argument::ShmatExec
+        | Argument::ExecSetid
+        | Argument::KilledBySeccomp
+        | Argument::CallRefused
+        | Argument::HandlesHangup
+        | Argument::OtherRoot
+        | Argument::LeftCgroup
+        | Argument::X32Answered
+        | Argument::SignalOtherCgroup => return None,
     })
 }
 
@@ -121,7 +139,7 @@ pub(super) fn calls<'a>(run: &Run, facts: &'a Executable) -> BTreeSet<&'a str> {
 
 /// What the arguments of its calls said, but for calls that were refused each time. A fact says nothing of which call it
 /// is of: any that worked, and could have said it, counts.
-pub(super) fn arguments<'a>(run: &Run, facts: &'a Executable) -> BTreeSet<&'a str> {
+pub(super) fn arguments(run: &Run, facts: &Executable) -> Vec<Argument> {
     let worked = calls(run, facts);
     let made: BTreeSet<&str> = facts
         .syscalls
@@ -129,18 +147,19 @@ pub(super) fn arguments<'a>(run: &Run, facts: &'a Executable) -> BTreeSet<&'a st
         .flat_map(BTreeMap::keys)
         .map(Word::as_str)
         .collect();
-    let is_vain = |argument: &str| {
+    let is_vain = |argument: Argument| {
         let Some(makers) = makers(argument) else {
             return false;
         };
         let mut makers = makers.iter().filter(|call| {
-            made.contains(*call) && !(argument == "mode-setid" && is_plain_open(run, facts, call))
+            made.contains(*call)
+                && !(argument == Argument::ModeSetid && is_plain_open(run, facts, call))
         });
         // Where none is there, the call that said it is missing.
         makers.clone().next().is_some() && !makers.any(|call| worked.contains(*call))
     };
-    let said = facts.arguments.keys().map(Word::as_str);
-    said.filter(|argument| !is_vain(argument)).collect()
+    let said = facts.said();
+    said.filter(|argument| !is_vain(*argument)).collect()
 }
 
 fn is_refused(run: &Run, facts: &Executable, name: &str, seen: &Seen) -> bool {
@@ -159,16 +178,14 @@ fn is_refused(run: &Run, facts: &Executable, name: &str, seen: &Seen) -> bool {
 
 /// Whether no result is missing. What a filter refused came back without having been entered: then an error is of neither.
 fn sees_each_result(run: &Run, facts: &Executable) -> bool {
-    let mut arguments = facts.arguments.keys();
     losses(run).next().is_none()
         && run.filters.is_empty()
-        && !arguments.any(|name| name.as_str() == "call-refused")
+        && !facts.said().any(|one| one == Argument::CallRefused)
 }
 
 /// Whether the paths of all calls were seen, of those that failed too: no security hook sees these.
 fn sees_each_path(run: &Run) -> bool {
-    run.hooks
-        .get("files")
+    run.hook(Facet::Files)
         .is_some_and(|hook| hook == "raw_tp:sys_exit")
 }
 
@@ -215,26 +232,30 @@ mod tests {
         fixture
     }
 
-    fn of(fixture: Fixture) -> (Vec<String>, Vec<String>) {
+    fn of(fixture: Fixture) -> (Vec<String>, Vec<Argument>) {
         let observation = fixture.observation();
         let run = observation.runs.values().next().unwrap();
         let facts = run.executables.values().next().unwrap();
-        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
-        (owned(calls(run, facts)), owned(arguments(run, facts)))
+        let calls = calls(run, facts).into_iter().map(str::to_owned);
+        (calls.collect(), arguments(run, facts))
     }
 
     #[test]
     fn what_was_refused_each_time_was_asked_in_vain() {
-        let unshare = |count, errors| made(&[("unshare", count, errors)]).argument("namespace-uts");
+        let unshare =
+            |count, errors| made(&[("unshare", count, errors)]).argument(Argument::NamespaceUts);
         assert_eq!(of(unshare(2, 2)), (vec![], vec![]));
-        let worked = (vec!["unshare".to_owned()], vec!["namespace-uts".to_owned()]);
+        let worked = (vec!["unshare".to_owned()], vec![Argument::NamespaceUts]);
         assert_eq!(of(unshare(2, 1)), worked);
         // Which of the two asked for the namespace is not known.
-        let forks = made(&[("unshare", 1, 1), ("clone", 3, 0)]).argument("namespace-uts");
-        assert_eq!(of(forks).1, ["namespace-uts"]);
+        let forks = made(&[("unshare", 1, 1), ("clone", 3, 0)]).argument(Argument::NamespaceUts);
+        assert_eq!(of(forks).1, [Argument::NamespaceUts]);
         // Nor which call it was, where none is there.
-        assert_eq!(of(made(&[]).argument("namespace-uts")).1, ["namespace-uts"]);
-        let real_time = made(&[("sched_setscheduler", 1, 1)]).argument("scheduler-realtime");
+        assert_eq!(
+            of(made(&[]).argument(Argument::NamespaceUts)).1,
+            [Argument::NamespaceUts]
+        );
+        let real_time = made(&[("sched_setscheduler", 1, 1)]).argument(Argument::SchedulerRealtime);
         assert_eq!(of(real_time), (vec![], vec![]));
     }
 
@@ -246,7 +267,7 @@ mod tests {
         lost.run().losses.insert(kind, 1);
         let mut filtered = vain();
         filtered.run().filters.insert(Word::new("seccomp").unwrap());
-        let refused = vain().argument("call-refused");
+        let refused = vain().argument(Argument::CallRefused);
         let uncounted = Fixture::new().executable("/bin/d").syscalls(&["unshare"]);
         for fixture in [lost, filtered, refused, uncounted] {
             assert_eq!(of(fixture).0, ["unshare"]);
@@ -256,19 +277,25 @@ mod tests {
     #[test]
     fn on_a_path_only_a_refusal_is_one() {
         let mode = |call: &str, operation, error| {
-            let made = made(&[(call, 1, 1), ("openat", 5, 0)]).argument("mode-setid");
+            let made = made(&[(call, 1, 1), ("openat", 5, 0)]).argument(Argument::ModeSetid);
             of(made.file("/run/x", operation, error)).1
         };
         assert!(mode("fchmodat", Operation::Chmod, "EPERM").is_empty());
         assert!(mode("mkdir", Operation::Mkdir, "EROFS").is_empty());
-        assert_eq!(mode("mkdir", Operation::Mkdir, "EEXIST"), ["mode-setid"]);
-        assert_eq!(mode("chmod", Operation::Chmod, "ENOENT"), ["mode-setid"]);
+        assert_eq!(
+            mode("mkdir", Operation::Mkdir, "EEXIST"),
+            [Argument::ModeSetid]
+        );
+        assert_eq!(
+            mode("chmod", Operation::Chmod, "ENOENT"),
+            [Argument::ModeSetid]
+        );
         // Nothing says why it failed.
-        assert_eq!(mode("chmod", Operation::Read, "ok"), ["mode-setid"]);
-        let changes = made(&[("chmod", 1, 1), ("openat", 5, 0)]).argument("mode-setid");
+        assert_eq!(mode("chmod", Operation::Read, "ok"), [Argument::ModeSetid]);
+        let changes = made(&[("chmod", 1, 1), ("openat", 5, 0)]).argument(Argument::ModeSetid);
         let changes = changes.file("/run/x", Operation::Chmod, "EPERM");
         let creates = changes.file("/run/y", Operation::Create, "ok");
-        assert_eq!(of(creates).1, ["mode-setid"]);
+        assert_eq!(of(creates).1, [Argument::ModeSetid]);
         let module = made(&[("finit_module", 1, 1)]);
         assert_eq!(of(module).0, ["finit_module"]);
     }

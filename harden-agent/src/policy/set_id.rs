@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{CapabilityCheck, Executable, Observation, Run, RunKind, Text, Word};
+use harden_common::Argument;
+
+use crate::observation::{
+    CapabilityCheck, Executable, Facet, Observation, Run, RunKind, Text, Word,
+};
 
 use super::capabilities::is_needed;
 use super::coverage::Coverage;
@@ -22,8 +26,7 @@ pub(super) fn programs(observation: &Observation) -> BTreeSet<&Text> {
 
 /// Whether it is a set-id program.
 pub(super) fn is_set_id(facts: &Executable) -> bool {
-    let mut arguments = facts.arguments.keys();
-    arguments.any(|name| name.as_str() == "exec-setid")
+    facts.said().any(|one| one == Argument::ExecSetid)
 }
 
 /// The capabilities that the program's file gives whoever runs it, before it asks: without one of them in the bounding set
@@ -107,7 +110,7 @@ pub(super) fn implied(observation: &Observation, coverage: &Coverage) -> Vec<Str
         return Vec::new();
     }
     let mut reasons = gains(observation);
-    reasons.extend(coverage.blind("capabilities"));
+    reasons.extend(coverage.blind(Facet::Capabilities));
     let why = "before systemd 255 it implies NoNewPrivileges= where the unit has a User=";
     reasons
         .into_iter()
@@ -145,14 +148,14 @@ fn was_root(facts: &Executable) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::{Basis, fixture::Fixture};
     use super::*;
     use crate::observation::ControlCommand;
 
     fn implied_for(uid: u32, mut fixture: Fixture) -> Vec<String> {
         fixture.run().uid = uid;
         let observation = fixture.observation();
-        implied(&observation, &Coverage::of(&observation))
+        implied(&observation, Basis::of(&observation).coverage())
     }
 
     #[test]
@@ -160,7 +163,7 @@ mod tests {
         let sudo = || {
             Fixture::new()
                 .executable("/usr/bin/sudo")
-                .argument("exec-setid")
+                .argument(Argument::ExecSetid)
         };
         let ping = || {
             let fixture = Fixture::new().executable("/usr/bin/ping");
@@ -195,7 +198,7 @@ mod tests {
         }
         // A filter of a unit of root implies nothing.
         let observation = runs(0, &["setresuid"]);
-        assert!(implied(&observation, &Coverage::of(&observation)).is_empty());
+        assert!(implied(&observation, Basis::of(&observation).coverage()).is_empty());
     }
 
     #[test]

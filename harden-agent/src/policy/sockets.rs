@@ -7,7 +7,10 @@ use crate::observation::{Observation, Word};
 use super::evidence::Evidence;
 
 /// The families asked for, and whether every socket of the family was refused: it was done without.
-pub(super) fn families(observation: &Observation) -> BTreeMap<&Word, (Evidence, bool)> {
+pub(super) type Families<'a> = BTreeMap<&'a Word, (Evidence, bool)>;
+
+/// The families in all runs.
+pub(super) fn families(observation: &Observation) -> Families<'_> {
     let mut families: BTreeMap<&Word, Evidence> = BTreeMap::new();
     let mut refused: BTreeSet<&Word> = BTreeSet::new();
     let mut made: BTreeSet<&Word> = BTreeSet::new();

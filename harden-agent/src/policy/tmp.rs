@@ -1,33 +1,25 @@
 //! Whether the directories for temporary files can be empty ones of the program's own.
-//!
-//! /tmp becomes one only by `private-tmp`; /var/tmp is one under every Firejail profile, unless
-//! `keep-var-tmp` forbids it (`fs_var_tmp` in `src/firejail/fs_var.c`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Observation, Operation, Text, Word};
+use crate::observation::{Facet, Operation, Text, Word};
 
-use super::coverage::Coverage;
+use super::basis::Basis;
 use super::evidence::Decision;
 use super::paths::{below, is_within, parent};
-use super::places::{Place, arguments, changes_entry};
-use super::renames::crossings;
+use super::places::{arguments, changes_entry};
 
 /// Decides on one directory for temporary files.
-pub(super) fn decide(
-    directory: &[u8],
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-) -> Decision<()> {
-    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
+    let places = basis.places();
     // An empty directory hides what the command line names, whether it was used in this run or not.
-    for run in observation.runs.values() {
+    for run in basis.observation().runs.values() {
         for argument in arguments(run).filter(|argument| is_within(argument, directory)) {
             reasons.push(format!("the command line names {}", Text::from(argument)));
         }
     }
-    for crossing in crossings(places) {
+    for crossing in basis.crossings() {
         let inside = |path: &Vec<u8>| is_within(path, directory);
         if crossing.directories.iter().any(inside) && !crossing.directories.iter().all(inside) {
             reasons.push("files were moved or linked between it and another directory".to_owned());
@@ -97,17 +89,13 @@ fn within_any(path: &[u8], paths: &BTreeSet<&[u8]>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
-    use super::super::places::places;
     use super::*;
     use crate::observation::AddressOperation;
 
     fn given(fixture: Fixture) -> bool {
         let observation = fixture.observation();
-        let coverage = Coverage::of(&observation);
-        let places = places(&observation);
-        decide(b"/tmp", &observation, &places, &coverage)
-            .given()
-            .is_some()
+        let decided = decide(b"/tmp", &Basis::of(&observation));
+        decided.given().is_some()
     }
 
     fn fixture() -> Fixture {

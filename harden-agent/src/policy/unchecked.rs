@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Executable, File, Observation, Operation, Outcome, Run, Text, Word};
+use harden_common::Argument;
+
+use crate::observation::{
+    Executable, Facet, File, Observation, Operation, Outcome, Run, Text, Word,
+};
 
 use super::capabilities::Need;
 use super::refused;
@@ -50,7 +54,7 @@ pub(super) fn asked(run: &Run) -> Vec<(&'static str, &'static str, &Text)> {
     if run.uid != 0 {
         return Vec::new();
     }
-    let files_blind = !super::coverage::is_seen(run, "files");
+    let files_blind = !super::coverage::is_seen(run, Facet::Files);
     let mapped = files_blind
         || run.executables.values().any(|facts| {
             let mut files = facts.files.iter();
@@ -60,7 +64,7 @@ pub(super) fn asked(run: &Run) -> Vec<(&'static str, &'static str, &Text)> {
         });
     let mut found = Vec::new();
     for (path, facts) in &run.executables {
-        if mapped && refused::arguments(run, facts).contains("namespace-user") {
+        if mapped && refused::arguments(run, facts).contains(&Argument::NamespaceUser) {
             found.push(("setfcap", SETFCAP, path));
         }
         if called(facts, &OTHERS) || looks_into_others(facts) {
@@ -204,7 +208,7 @@ mod tests {
     fn root_that_maps_root_needs_setfcap() {
         let maps = || {
             let fixture = Fixture::new().executable("/bin/unshare");
-            let fixture = fixture.argument("namespace-user");
+            let fixture = fixture.argument(Argument::NamespaceUser);
             fixture.file("/proc/7/uid_map", Operation::Write, "ok")
         };
         assert_eq!(needed(maps()), ["setfcap"]);
@@ -212,7 +216,7 @@ mod tests {
         user.run().uid = 7;
         assert!(needed(user).is_empty());
         let unmapped = Fixture::new().executable("/bin/x");
-        assert!(needed(unmapped.argument("namespace-user")).is_empty());
+        assert!(needed(unmapped.argument(Argument::NamespaceUser)).is_empty());
     }
 
     #[test]

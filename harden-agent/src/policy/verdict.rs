@@ -1,8 +1,8 @@
 //! One word for how far an observation is: whether a profile that rests on it would hold.
 
 use super::{
+    basis::Basis,
     completeness::{Completeness, ENOUGH, Estimate},
-    coverage::Coverage,
     warnings::{self, is_lost},
 };
 use crate::observation::Observation;
@@ -28,7 +28,8 @@ impl Verdict {
     /// The verdict, and how many tests it rests on.
     #[must_use]
     pub fn of(observation: &Observation) -> (Self, usize) {
-        let coverage = Coverage::of(observation);
+        let basis = Basis::of(observation);
+        let coverage = basis.coverage();
         let tests = coverage.completeness.calls.tests;
         let verdict = if coverage.losses.keys().any(|kind| is_lost(kind.as_str())) {
             Self::Lossy

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::collect::unit::OF_ALL;
 use crate::observation::{Host, Observation, Text, Word};
@@ -15,101 +15,122 @@ use super::paths::is_within;
 use super::places::Place;
 use super::shared::lasting;
 
-/// The kinds of warnings.
-///
-/// Their names, in kebab case, are part of the interface: scripts silence by them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-#[value(rename_all = "kebab-case")]
-pub enum Id {
-    /// The observation contains no runs
-    NoRun,
-    /// Events were lost
-    LostEvents,
-    /// The kernel skipped one of harden's BPF programs
-    SkippedProgram,
-    /// Some run had no hook for a kind of fact
-    NoHook,
-    /// Runs ended with an error
-    FailedRun,
-    /// The runs are from different machines
-    SeveralMachines,
-    /// Requests submitted to `io_uring` pass no filter
-    IoUring,
-    /// 32-bit or x32 calls were made
-    SecondaryCalls,
-    /// Something mounted below /sys was used
-    SysMounts,
-    /// A directory that Firejail always empties was used
-    EmptiedDirectory,
-    /// A path that Firejail always hides was used
-    HiddenPath,
-    /// A kernel setting was written
-    Tunable,
-    /// There is no rule for capabilities
-    NoCapabilityRule,
-    /// Firejail takes capabilities away from root by default
-    RootOverride,
-    /// There is no rule for system calls
-    NoSyscallRule,
-    /// The program must be started without a double dash
-    DirectStart,
-    /// Firejail would start the program through an unknown shell
-    LoginShell,
-    /// A path that was used cannot be written in a line
-    InexpressiblePath,
-    /// There are too few tests for an allowlist
-    FewTests,
-    /// Another such test would still make new calls
-    Incomplete,
-    /// The recording is from another architecture, kernel or C library
-    ForeignMachine,
-    /// The program makes sandboxes of its own
-    NestedSandbox,
-    /// Firejail hides /etc/firejail from a Firejail inside it
-    EtcFirejail,
-    /// Firejail takes file capabilities away from an ordinary user whose calls it filters
-    FileCapabilities,
-    /// The program was already confined during the recording
-    AlreadyFiltered,
-    /// A program is on a file system that holds no file capabilities
-    NoFileCapabilities,
-    /// The program's login sessions are other units
-    LoginSessions,
-    /// A rule keeps a file that another program may replace
-    PinnedFile,
-    /// Files in /etc are copies that never change
-    EtcCopy,
-    /// The program makes a directory that a rule needs at the start
-    MadeDirectory,
-    /// The program runs jobs on behalf of others
-    Launcher,
-    /// The program mounts for others, or watches mounts
-    Mounts,
-    /// Some programs ran in another root directory
-    OtherRoot,
-    /// Some processes left the recorded cgroup
-    LeftCgroup,
-    /// The program makes a service start programs
-    StartedElsewhere,
-    /// Set-id programs that it runs do not get their privileges
-    SetIdPrograms,
-    /// A directory that programs share is in the place of names in it
-    FoldedNames,
-    /// Several units share the record
-    MixedUnits,
-    /// The program looks at other processes, signals them, or takes their numbers from PID files
-    OtherProcesses,
+/// The kinds with their names.
+macro_rules! ids {
+    ($($(#[$doc:meta])+ $id:ident => $name:literal,)+) => {
+        /// The kinds of warnings.
+        ///
+        /// Their names are part of the interface: scripts silence by them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Id {
+            $($(#[$doc])+ $id,)+
+        }
+
+        impl Id {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$id),+];
+
+            /// Its name on the command line and in files.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$id => $name,)+
+                }
+            }
+        }
+    };
+}
+
+ids! {
+    /// The observation contains no runs.
+    NoRun => "no-run",
+    /// Events were lost.
+    LostEvents => "lost-events",
+    /// The kernel skipped one of harden's BPF programs.
+    SkippedProgram => "skipped-program",
+    /// Some run had no hook for a kind of fact.
+    NoHook => "no-hook",
+    /// Runs ended with an error.
+    FailedRun => "failed-run",
+    /// The runs are from different machines.
+    SeveralMachines => "several-machines",
+    /// Requests submitted to `io_uring` pass no filter.
+    IoUring => "io-uring",
+    /// 32-bit or x32 calls were made.
+    SecondaryCalls => "secondary-calls",
+    /// Something mounted below /sys was used.
+    SysMounts => "sys-mounts",
+    /// A directory that Firejail always empties was used.
+    EmptiedDirectory => "emptied-directory",
+    /// A path that Firejail always hides was used.
+    HiddenPath => "hidden-path",
+    /// A kernel setting was written.
+    Tunable => "tunable",
+    /// There is no rule for capabilities.
+    NoCapabilityRule => "no-capability-rule",
+    /// Firejail takes capabilities away from root by default.
+    RootOverride => "root-override",
+    /// There is no rule for system calls.
+    NoSyscallRule => "no-syscall-rule",
+    /// The program must be started without a double dash.
+    DirectStart => "direct-start",
+    /// Firejail would start the program through an unknown shell.
+    LoginShell => "login-shell",
+    /// A path that was used cannot be written in a line.
+    InexpressiblePath => "inexpressible-path",
+    /// There are too few tests for an allowlist.
+    FewTests => "few-tests",
+    /// Another such test would still make new calls.
+    Incomplete => "incomplete",
+    /// The recording is from another architecture, kernel or C library.
+    ForeignMachine => "foreign-machine",
+    /// The program makes sandboxes of its own.
+    NestedSandbox => "nested-sandbox",
+    /// Firejail hides /etc/firejail from a Firejail inside it.
+    EtcFirejail => "etc-firejail",
+    /// Firejail takes file capabilities away from an ordinary user whose calls it filters.
+    FileCapabilities => "file-capabilities",
+    /// The program was already confined during the recording.
+    AlreadyFiltered => "already-filtered",
+    /// A program is on a file system that holds no file capabilities.
+    NoFileCapabilities => "no-file-capabilities",
+    /// The program's login sessions are other units.
+    LoginSessions => "login-sessions",
+    /// A rule keeps a file that another program may replace.
+    PinnedFile => "pinned-file",
+    /// Files in /etc are copies that never change.
+    EtcCopy => "etc-copy",
+    /// The program makes a directory that a rule needs at the start.
+    MadeDirectory => "made-directory",
+    /// The program runs jobs on behalf of others.
+    Launcher => "launcher",
+    /// The program mounts for others, or watches mounts.
+    Mounts => "mounts",
+    /// Some programs ran in another root directory.
+    OtherRoot => "other-root",
+    /// Some processes left the recorded cgroup.
+    LeftCgroup => "left-cgroup",
+    /// The program makes a service start programs.
+    StartedElsewhere => "started-elsewhere",
+    /// Set-id programs that it runs do not get their privileges.
+    SetIdPrograms => "set-id-programs",
+    /// A directory that programs share is in the place of names in it.
+    FoldedNames => "folded-names",
+    /// Several units share the record.
+    MixedUnits => "mixed-units",
+    /// The program looks at other processes, signals them, or takes their numbers from PID files.
+    OtherProcesses => "other-processes",
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = clap::ValueEnum::to_possible_value(self);
-        out.write_str(
-            value
-                .as_ref()
-                .map_or("", clap::builder::PossibleValue::get_name),
-        )
+        out.write_str(self.name())
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 
@@ -414,9 +435,7 @@ fn is_pinned(place: &Place<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum as _;
-
-    use super::super::fixture::Fixture;
+    use super::super::{Basis, fixture::Fixture};
     use super::*;
     use crate::observation::Operation;
 
@@ -429,7 +448,7 @@ mod tests {
             .collect();
         let mut sorted = described.clone();
         sorted.sort_unstable();
-        let mut all: Vec<String> = Id::value_variants().iter().map(Id::to_string).collect();
+        let mut all: Vec<String> = Id::ALL.iter().map(Id::to_string).collect();
         all.sort_unstable();
         assert_eq!(sorted, all);
     }
@@ -458,7 +477,7 @@ mod tests {
             let mut fixture = Fixture::new().executable("/bin/d").next_run();
             let names = names.iter().map(|name| Word::new(*name).unwrap());
             fixture.run().filters.extend(names);
-            let warnings = of_coverage(&Coverage::of(&fixture.observation()));
+            let warnings = of_coverage(Basis::of(&fixture.observation()).coverage());
             let told = warnings
                 .into_iter()
                 .find(|one| one.id == Id::AlreadyFiltered);
@@ -512,7 +531,7 @@ mod tests {
                 .syscalls(first)
                 .next_run();
             let observation = fixture.executable("/bin/d").syscalls(second).observation();
-            let warnings = of_coverage(&Coverage::of(&observation));
+            let warnings = of_coverage(Basis::of(&observation).coverage());
             warnings.into_iter().map(|one| one.id).collect::<Vec<_>>()
         };
         assert_eq!(two(&["read"], &["read"]), []);
@@ -521,7 +540,7 @@ mod tests {
             [Id::Incomplete]
         );
         let one = Fixture::new().executable("/bin/d").syscalls(&["read"]);
-        let warnings = of_coverage(&Coverage::of(&one.observation()));
+        let warnings = of_coverage(Basis::of(&one.observation()).coverage());
         assert_eq!(warnings[0].id, Id::FewTests);
     }
 

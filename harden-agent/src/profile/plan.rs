@@ -1,6 +1,6 @@
 //! The plan for one observation: each decision is made once, when a format first needs it.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, rc::Rc};
 
 use super::{Content, Format, Request};
 use crate::{
@@ -8,13 +8,14 @@ use crate::{
     observation::{Observation, Text},
     output::Output,
     policy::{
-        Adapted,
+        Adapted, Basis, Decision, UnitBasis,
         account::{Account, Accounts},
         firejail::{
             Launch, Policy,
             service::{Service, UnitFile},
         },
-        seccomp::Seccomp,
+        login,
+        oci::Seccomp,
         systemd::DropIn,
     },
     render::{Options, service, systemd},
@@ -24,13 +25,17 @@ use crate::{
 pub struct Plan<'r> {
     request: &'r Request,
     observation: &'r Observation,
-    adapted: Adapted,
+    adapted: &'r Adapted,
+    general: Rc<Basis<'r>>,
+    general_unit: OnceCell<UnitBasis<'r>>,
+    exact_unit: OnceCell<UnitBasis<'r>>,
     firejail: OnceCell<Policy>,
     systemd: OnceCell<DropIn>,
     oci: OnceCell<Seccomp>,
     account: OnceCell<Account>,
     unit: OnceCell<Option<UnitFile>>,
     service: OnceCell<Result<Service, String>>,
+    login: OnceCell<Decision<Vec<String>>>,
     exposure: OnceCell<Option<String>>,
 }
 
@@ -56,18 +61,22 @@ impl<'r> Plan<'r> {
     pub(super) fn new(
         request: &'r Request,
         observation: &'r Observation,
-        adapted: Adapted,
+        adapted: &'r Adapted,
     ) -> Self {
         Self {
             request,
             observation,
             adapted,
+            general: Rc::new(adapted.general.basis()),
+            general_unit: OnceCell::new(),
+            exact_unit: OnceCell::new(),
             firejail: OnceCell::new(),
             systemd: OnceCell::new(),
             oci: OnceCell::new(),
             account: OnceCell::new(),
             unit: OnceCell::new(),
             service: OnceCell::new(),
+            login: OnceCell::new(),
             exposure: OnceCell::new(),
         }
     }
@@ -87,7 +96,7 @@ impl<'r> Plan<'r> {
     /// What is decided over.
     #[must_use]
     pub fn adapted(&self) -> &Adapted {
-        &self.adapted
+        self.adapted
     }
 
     /// What is asked of it.
@@ -100,8 +109,8 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn firejail(&self) -> &Policy {
         self.firejail.get_or_init(|| {
-            let general = &self.adapted.general;
-            Policy::decide(general, self.request.target(general), &self.request.terms)
+            let target = self.request.target(self.general.observation());
+            Policy::decide(&self.general, target, &self.request.terms)
         })
     }
 
@@ -109,8 +118,11 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn systemd(&self) -> &DropIn {
         self.systemd.get_or_init(|| {
-            let calls = self.request.calls();
-            DropIn::decide(&self.adapted.general, calls, &self.request.terms)
+            let general = &self.adapted.general;
+            let unit = self
+                .general_unit
+                .get_or_init(|| general.unit_basis_beside(&self.general));
+            DropIn::decide(unit, self.request.calls(), &self.request.terms)
         })
     }
 
@@ -118,7 +130,7 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn oci(&self) -> &Seccomp {
         self.oci
-            .get_or_init(|| Seccomp::decide(&self.adapted.general, &self.request.terms))
+            .get_or_init(|| Seccomp::decide(&self.general, &self.request.terms))
     }
 
     /// Whether it can do without root.
@@ -126,10 +138,13 @@ impl<'r> Plan<'r> {
     pub fn account(&self) -> &Account {
         self.account.get_or_init(|| {
             let accounts = Accounts {
-                groups: machine::accounts::groups(&self.adapted.exact),
+                groups: machine::accounts::groups(&self.adapted.exact.recorded),
                 prefix: self.request.account_prefix.clone(),
             };
-            Account::decide(&self.adapted.exact, &accounts, &self.request.terms)
+            let unit = self
+                .exact_unit
+                .get_or_init(|| self.adapted.exact.unit_basis());
+            Account::decide(unit, &accounts, &self.request.terms)
         })
     }
 
@@ -151,9 +166,16 @@ impl<'r> Plan<'r> {
                 policy.target.launch = Launch::Direct;
             }
             let profile = service::profile(self.subject());
-            Ok(Service::decide(&self.adapted.general, unit, &policy, &profile))
+            Ok(Service::decide(&self.general, unit, &policy, &profile))
         });
         service.as_ref().map_err(String::as_str)
+    }
+
+    /// The command that a login starts, word by word.
+    #[must_use]
+    pub fn login(&self) -> &Decision<Vec<String>> {
+        self.login
+            .get_or_init(|| login::command(self.general.observation()))
     }
 
     /// The unit's files.

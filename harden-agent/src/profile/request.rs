@@ -54,18 +54,17 @@ pub struct Request {
 }
 
 impl Request {
-    /// The plan for an observation.
+    /// What is decided over for an observation.
     ///
     /// # Errors
     /// The overrides cannot be read.
-    pub fn plan<'r>(&'r self, observation: &'r Observation) -> Result<Plan<'r>> {
-        let adapted = adapted(observation, self.terms.paths, &self.overrides)?;
-        Ok(self.plan_for(observation, adapted))
+    pub fn adapt(&self, observation: &Observation) -> Result<Adapted> {
+        adapted(observation, self.terms.paths, &self.overrides)
     }
 
-    /// The plan for an observation that was adapted already.
+    /// The plan for an observation, and what is decided over for it.
     #[must_use]
-    pub fn plan_for<'r>(&'r self, observation: &'r Observation, adapted: Adapted) -> Plan<'r> {
+    pub fn plan<'r>(&'r self, observation: &'r Observation, adapted: &'r Adapted) -> Plan<'r> {
         Plan::new(self, observation, adapted)
     }
 

@@ -6,8 +6,6 @@ use std::{
     path::Path,
 };
 
-use clap::ValueEnum;
-
 use crate::{
     machine::{self, accounts::Login},
     observation::{Observation, Text},
@@ -18,12 +16,23 @@ use crate::{
 };
 
 /// How the program will be started under Firejail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// `firejail --profile=FILE -- PROGRAM`: Firejail runs it through bash
     Shell,
     /// `firejail --profile=FILE PROGRAM`: no shell is needed, and none is allowed
     Direct,
+}
+
+impl Start {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 /// The Firejail `target`, as it is started by the users in `observation`.

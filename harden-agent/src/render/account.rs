@@ -1,11 +1,8 @@
 //! An account as a file of sysusers.d(5), with what it needs elsewhere in comments.
 
-use std::collections::BTreeMap;
-
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::account::{Account, Obstacle, Remedy, is_name};
-use crate::policy::firejail::service::step_down;
+use crate::policy::account::{Account, FileCapabilities, Obstacle, Proposal, Remedy, Verdict};
 
 use super::page::{Options, Page};
 
@@ -38,36 +35,27 @@ pub fn sysusers(account: &Account, options: &Options) -> String {
 }
 
 fn verdict(account: &Account, out: &mut Page) {
-    let blind = account.blind();
-    if !blind.is_empty() {
-        out.reasons("account", &blind);
-        return;
+    match account.verdict() {
+        Verdict::Unknown(reasons) => out.reasons("account", &reasons),
+        Verdict::NotRoot => {
+            let users: Vec<String> = account.users.iter().map(ToString::to_string).collect();
+            out.comment(&format!(
+                "No account is needed: it is not started as root, but as {}",
+                users.join(", ")
+            ));
+        }
+        Verdict::Nameless(reasons) => out.reasons("account", reasons),
+        Verdict::StaysRoot => out.comment("It has to stay root, for the reasons below"),
+        Verdict::Proposed(proposal) => proposed(&proposal, out),
     }
-    if !account.users.contains(&0) {
-        let users: Vec<String> = account.users.iter().map(ToString::to_string).collect();
-        out.comment(&format!(
-            "No account is needed: it is not started as root, but as {}",
-            users.join(", ")
-        ));
-        return;
-    }
-    let Some(name) = account.name.given() else {
-        return out.reasons("account", account.name.reasons());
-    };
-    if account.root().next().is_some() {
-        out.comment("It has to stay root, for the reasons below");
-        return;
-    }
+}
+
+fn proposed(proposal: &Proposal<'_>, out: &mut Page) {
+    let Proposal { name, groups, .. } = proposal;
     out.comment("What was seen can be done without root, with what is below");
-    let (known, unknown): (Vec<_>, Vec<_>) =
-        account.groups.iter().partition(|item| is_name(&item.value));
-    for group in unknown {
-        out.comment(&format!(
-            "The group {} has no name here: make one",
-            group.value
-        ));
+    for group in &proposal.nameless_groups {
+        out.comment(&format!("The group {group} has no name here: make one"));
     }
-    let groups: Vec<&str> = known.iter().map(|item| item.value.as_str()).collect();
     let others = if groups.is_empty() {
         String::new()
     } else {
@@ -76,98 +64,43 @@ fn verdict(account: &Account, out: &mut Page) {
     out.comment(&format!(
         "By hand: useradd -M -U -r{others} -s /bin/false {name}"
     ));
-    for group in &groups {
+    for group in groups {
         out.comment(&format!(
             "where it is missing, before that: groupadd {group}"
         ));
     }
-    for line in unit(account, name, &groups) {
+    for line in &proposal.unit {
         out.comment(&format!("In the unit: {line}"));
     }
-    let capabilities = capabilities(account);
-    if !capabilities.is_empty() {
-        let step_down = step_down(name, name, &capabilities);
+    if let Some(step_down) = &proposal.step_down {
         out.comment(&format!(
             "For Firejail, which AmbientCapabilities= does not get through, instead of it: ExecStart=!{step_down} \
              COMMAND. Record it so, and write the profile again"
         ));
     }
-    for line in file_capabilities(account) {
-        out.comment(&line);
+    for file in &proposal.files {
+        file_capabilities(file, out);
     }
     out.line(&format!("u {name} - - - /usr/sbin/nologin"));
-    for group in &groups {
+    for group in groups {
         out.line(&format!("m {name} {group}"));
     }
 }
 
-/// What the unit has to say.
-fn unit(account: &Account, name: &str, groups: &[&str]) -> Vec<String> {
-    let mut lines = vec![format!("User={name}"), format!("Group={name}")];
-    if !groups.is_empty() {
-        lines.push(format!("SupplementaryGroups={}", groups.join(" ")));
-    }
-    for obstacle in &account.obstacles {
-        match &obstacle.remedy {
-            Remedy::Directory { directive, name } => lines.push(format!("{directive}={name}")),
-            Remedy::Move { directive, .. } => lines.push(format!("{directive}={name}")),
-            _ => {}
-        }
-    }
-    let capabilities = capabilities(account);
-    if !capabilities.is_empty() {
-        lines.push(format!("AmbientCapabilities={}", capabilities.join(" ")));
-    }
-    lines.sort();
-    lines.dedup();
-    lines
-}
-
-/// The capabilities that it has to keep: `CAP_NET_BIND_SERVICE`.
-fn capabilities(account: &Account) -> Vec<&str> {
-    let kept = account.obstacles.iter().filter_map(|obstacle| {
-        if let Remedy::Capability { name } = &obstacle.remedy {
-            Some(name.as_str())
-        } else {
-            None
-        }
-    });
-    kept.collect()
-}
-
-/// The programs of scripts, by what their files' names begin with.
-const INTERPRETERS: [&str; 7] = ["bash", "dash", "node", "perl", "php", "python", "ruby"];
-
-/// The older way, for what no unit starts: the capabilities in the program's own file, which the kernel found, not a
-/// link to it.
-fn file_capabilities(account: &Account) -> Vec<String> {
-    let mut programs: BTreeMap<&Text, Vec<String>> = BTreeMap::new();
-    for obstacle in &account.obstacles {
-        if let Remedy::Capability { name } = &obstacle.remedy {
-            for program in &obstacle.evidence.executables {
-                let names = programs.entry(program).or_default();
-                names.push(name.to_ascii_lowercase());
-            }
-        }
-    }
-    let mut lines = Vec::new();
-    for (program, names) in programs {
-        let path = program.to_string();
-        let Ok(path) = shlex::try_quote(&path) else {
-            continue;
-        };
-        lines.push(format!(
-            "Where no unit starts it: setcap {}+ep {path} && getcap {path}",
-            names.join(",")
+fn file_capabilities(file: &FileCapabilities<'_>, out: &mut Page) {
+    let path = file.program.to_string();
+    let Ok(path) = shlex::try_quote(&path) else {
+        return;
+    };
+    out.comment(&format!(
+        "Where no unit starts it: setcap {}+ep {path} && getcap {path}",
+        file.names.join(",")
+    ));
+    if file.is_interpreter {
+        out.comment(&format!(
+            "That gives them to every script: take them away once it runs, with setcap -r {path}"
         ));
-        let file = path.rsplit('/').next().unwrap_or_default();
-        if INTERPRETERS.iter().any(|name| file.starts_with(name)) {
-            lines.push(format!(
-                "That gives them to every script: take them away once it runs, with setcap -r {path}"
-            ));
-        }
     }
-    lines
 }
 
 fn told(obstacle: &Obstacle) -> String {
@@ -201,16 +134,20 @@ mod tests {
     use super::*;
     use crate::observation::arbitrary::observation;
     use crate::observation::{CapabilityCheck, Observation, Operation};
-    use crate::policy::Terms;
-    use crate::policy::account::Accounts;
+    use crate::policy::account::{Accounts, is_name};
     use crate::policy::fixture::Fixture;
+    use crate::policy::{Commands, Terms};
 
     fn rendered(observation: &Observation) -> String {
         let accounts = Accounts {
             groups: [(42, "ovsdb-client".to_owned())].into(),
             prefix: "ops".to_owned(),
         };
-        let account = Account::decide(observation, &accounts, &Terms::default());
+        let account = Account::decide(
+            &Commands::of(observation.clone()).unit_basis(),
+            &accounts,
+            &Terms::default(),
+        );
         sysusers(&account, &Options::default())
     }
 
@@ -314,7 +251,7 @@ mod tests {
                 groups: (0..1000).map(|gid| (gid, format!("group{gid}"))).collect(),
                 prefix: "ops".to_owned(),
             };
-            let account = Account::decide(&observation, &accounts, &Terms::default());
+            let account = Account::decide(&Commands::of(observation.clone()).unit_basis(), &accounts, &Terms::default());
             let is_proposed = account.users.contains(&0) && account.blind().is_empty() && account.root().next().is_none();
             let name = account.name.given().filter(|_| is_proposed);
             let mut expected: Vec<String> = name.iter().map(|name| format!("u {name} - - - /usr/sbin/nologin")).collect();

@@ -5,7 +5,7 @@
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::Decision;
-use crate::policy::firejail::{Filter, Launch, Policy};
+use crate::policy::firejail::{Filter, Launch, Policy, Rule};
 
 use super::page::{Options, Page};
 
@@ -34,7 +34,8 @@ pub fn profile(policy: &Policy, options: &Options) -> String {
         for item in &policy.files.whitelist {
             out.item("whitelist", item);
         }
-        withheld_files(policy, "whitelist", out);
+        let of_whitelist = |rule: &Rule| matches!(rule, Rule::All | Rule::Whitelist(_));
+        withheld_files(policy, of_whitelist, out);
     });
     out.section(|out| filters(policy, out));
     out.section(|out| private(policy, out));
@@ -188,16 +189,17 @@ fn special(policy: &Policy, out: &mut Page) {
     for item in &policy.files.read_only {
         out.item("read-only", item);
     }
-    withheld_files(policy, "read-only", out);
+    let of_read_only = |rule: &Rule| matches!(rule, Rule::All | Rule::ReadOnly(_));
+    withheld_files(policy, of_read_only, out);
     for item in &policy.files.read_write {
         out.item("read-write", item);
     }
 }
 
-/// What the files' part of the policy leaves out.
-fn withheld_files(policy: &Policy, directive: &str, out: &mut Page) {
+/// What the files' part of the policy leaves out, where such a rule would stand.
+fn withheld_files(policy: &Policy, belongs: fn(&Rule) -> bool, out: &mut Page) {
     for withheld in &policy.files.withheld {
-        if withheld.rule.contains(directive) {
+        if belongs(&withheld.rule) {
             out.remark(&format!("no {}: {}", withheld.rule, withheld.reason));
         }
     }
@@ -215,7 +217,7 @@ mod tests {
     use crate::policy::Item;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Id, Terms, Widen};
+    use crate::policy::{Basis, Id, Terms, Widen};
 
     fn rendered(observation: &Observation, bare: bool) -> String {
         let options = Options {
@@ -223,7 +225,11 @@ mod tests {
             ..Options::default()
         };
         profile(
-            &Policy::decide(observation, Target::default(), &Terms::default()),
+            &Policy::decide(
+                &Basis::of(observation),
+                Target::default(),
+                &Terms::default(),
+            ),
             &options,
         )
     }
@@ -388,7 +394,7 @@ mod tests {
                     run.hooks.insert(fact.to_owned(), String::new());
                 }
             }
-            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let policy = Policy::decide(&Basis::of(&observation), Target::default(), &Terms::default());
             let text = profile(&policy, &Options { bare, ..Options::default() });
             prop_assert_eq!(read(&text), decided(&policy));
         }
@@ -430,7 +436,7 @@ mod tests {
             ..Terms::default()
         };
         let text = profile(
-            &Policy::decide(&observation, Target::default(), &terms),
+            &Policy::decide(&Basis::of(&observation), Target::default(), &terms),
             &options,
         );
         let expected = "\

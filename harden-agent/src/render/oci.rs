@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use anyhow::Context as _;
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompBuilder, LinuxSyscall, LinuxSyscallBuilder,
 };
@@ -11,7 +10,7 @@ use serde::Serialize;
 use crate::observation::Text;
 use crate::output::{JSON_MARKER, file_stem};
 use crate::policy::Item;
-use crate::policy::seccomp::{Allowed, Seccomp};
+use crate::policy::oci::{Allowed, Seccomp};
 
 use super::page::{Options, head, warned};
 
@@ -39,17 +38,11 @@ struct Entry {
     syscall: LinuxSyscall,
 }
 
-/// The text of the file.
+/// The text of the file, for a `policy` by which these calls are `allowed`.
 ///
 /// # Errors
-/// It is not decided what may be called, for the reasons given.
-pub fn seccomp(policy: &Seccomp, options: &Options) -> anyhow::Result<String> {
-    /// ENOSYS: what libraries have their way round for; EPERM they take for a refusal (moby issue 42680).
-    const ENOSYS: u32 = 38;
-    let allowed = policy
-        .allowed
-        .given()
-        .with_context(|| policy.allowed.reasons().join("; "))?;
+/// The library that writes it does not know an architecture.
+pub fn seccomp(policy: &Seccomp, allowed: &Allowed, options: &Options) -> anyhow::Result<String> {
     let architectures = allowed
         .architectures
         .iter()
@@ -57,7 +50,7 @@ pub fn seccomp(policy: &Seccomp, options: &Options) -> anyhow::Result<String> {
         .collect::<Result<Vec<_>, _>>()?;
     let seccomp = LinuxSeccompBuilder::default()
         .default_action(LinuxSeccompAction::ScmpActErrno)
-        .default_errno_ret(ENOSYS)
+        .default_errno_ret(allowed.errno)
         .architectures(architectures)
         .build()?;
     let file = File {
@@ -117,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::{Terms, Widen};
+    use crate::policy::{Basis, Terms, Widen};
 
     proptest! {
         #[test]
@@ -127,13 +120,13 @@ mod tests {
                 run.host.architecture = "x86_64".into();
                 run.hooks.insert("syscalls".to_owned(), String::new());
             }
-            let policy = Seccomp::decide(&observation, &Terms { widen, ..Terms::default() });
+            let policy = Seccomp::decide(&Basis::of(&observation), &Terms { widen, ..Terms::default() });
             let options = Options { bare, ..Options::default() };
             let Some(allowed) = policy.allowed.given() else {
-                prop_assert!(seccomp(&policy, &options).is_err());
+                prop_assert!(!policy.allowed.reasons().is_empty());
                 return Ok(());
             };
-            let text = seccomp(&policy, &options).unwrap();
+            let text = seccomp(&policy, allowed, &options).unwrap();
             let read: LinuxSeccomp = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(read.default_action(), LinuxSeccompAction::ScmpActErrno);
             prop_assert_eq!(read.default_errno_ret(), Some(38));

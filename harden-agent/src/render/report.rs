@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::observation::{Observation, Operation, RunKind, Text};
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::account::Account;
+use crate::policy::account::{Account, Proposal, Verdict};
 use crate::policy::firejail::Policy;
 use crate::policy::systemd::DropIn;
 use crate::policy::{Decision, Evidence, Item};
@@ -16,7 +16,7 @@ use super::page::{Options, head, warned};
 use write::{Cell, Writer, code, plain};
 
 /// How the report is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Syntax {
     /// Markdown, as code forges show it
     #[default]
@@ -25,12 +25,20 @@ pub enum Syntax {
     Text,
 }
 
-impl fmt::Display for Syntax {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl Syntax {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Markdown => "markdown",
             Self::Text => "text",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Syntax {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
     }
 }
 
@@ -121,12 +129,14 @@ impl Report<'_> {
     fn account(&self, out: &mut Writer) {
         out.heading("Root or not");
         let account = self.account;
-        let verdict = match (account.name.given(), account.root().next()) {
-            _ if !account.blind().is_empty() => account.blind().join("; "),
-            _ if !account.users.contains(&0) => "it is not started as root".to_owned(),
-            (None, _) => account.name.reasons().join("; "),
-            (_, Some(_)) => "it has to stay root, for the reasons below".to_owned(),
-            (Some(name), None) => format!("it can run as {name}, with the remedies below"),
+        let verdict = match account.verdict() {
+            Verdict::Unknown(reasons) => reasons.join("; "),
+            Verdict::NotRoot => "it is not started as root".to_owned(),
+            Verdict::Nameless(reasons) => reasons.join("; "),
+            Verdict::StaysRoot => "it has to stay root, for the reasons below".to_owned(),
+            Verdict::Proposed(Proposal { name, .. }) => {
+                format!("it can run as {name}, with the remedies below")
+            }
         };
         out.paragraph(&verdict);
         out.table(

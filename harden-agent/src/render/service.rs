@@ -19,14 +19,9 @@ pub fn profile(subject: &Text) -> String {
     format!("/etc/firejail/{}", firejail::file_name(subject))
 }
 
-/// The text of the drop-in.
-///
-/// # Errors
-/// The unit cannot be started so, for the reasons given.
-pub fn service(service: &Service, options: &Options) -> anyhow::Result<String> {
-    let settings = service.settings.given();
-    let settings =
-        settings.ok_or_else(|| anyhow::anyhow!(service.settings.reasons().join("; ")))?;
+/// The text of the drop-in, for a `service` with these `settings`.
+#[must_use]
+pub fn service(service: &Service, settings: &[Setting], options: &Options) -> String {
     let mut out = Page::new(options.clone());
     let unit = systemd::unit(&service.subject);
     out.comment(&format!("{} under Firejail", service.subject));
@@ -43,7 +38,7 @@ pub fn service(service: &Service, options: &Options) -> anyhow::Result<String> {
             write(setting, out);
         }
     });
-    Ok(out.text())
+    out.text()
 }
 
 fn write(setting: &Setting, out: &mut Page) {
@@ -63,8 +58,8 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::Terms;
     use crate::policy::firejail::{Policy, Target, service::UnitFile};
+    use crate::policy::{Basis, Terms};
 
     proptest! {
         #[test]
@@ -78,14 +73,15 @@ mod tests {
                  CapabilityBoundingSet=CAP_CHOWN\nSystemCallFilter=@system-service\n"
             );
             let unit = UnitFile::parse(&text);
-            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let basis = Basis::of(&observation);
+            let policy = Policy::decide(&basis, Target::default(), &Terms::default());
             let path = profile(&observation.name);
-            let decided = Service::decide(&observation, &unit, &policy, &path);
+            let decided = Service::decide(&basis, &unit, &policy, &path);
             let Some(settings) = decided.settings.given() else {
                 prop_assert!(command.trim_end().ends_with('\\'));
                 return Ok(());
             };
-            let text = service(&decided, &Options { bare, ..Options::default() }).unwrap();
+            let text = service(&decided, settings, &Options { bare, ..Options::default() });
             let read = UnitFile::parse(&text);
             for setting in settings {
                 prop_assert_eq!(read.list(setting.name), setting.values.clone());

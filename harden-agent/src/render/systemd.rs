@@ -92,8 +92,8 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::Terms;
     use crate::policy::fixture::Fixture;
+    use crate::policy::{Commands, Terms};
 
     /// Whether systemd reads the line as what it says, and as nothing else: a comment, a section, or a
     /// directive of ours whose words need no quotes, escapes or specifiers.
@@ -121,7 +121,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_was_observed_every_line_is_sound(observation in observation()) {
-            let decided = DropIn::decide(&observation, None, &Terms::default());
+            let decided = DropIn::decide(&Commands::of(observation.clone()).unit_basis(), None, &Terms::default());
             for bare in [false, true] {
                 for line in drop_in(&decided, &options(bare)).lines() {
                     prop_assert!(is_sound(line), "{}", line);
@@ -131,7 +131,7 @@ mod tests {
 
         #[test]
         fn what_is_written_reads_as_what_was_decided(observation in observation()) {
-            let decided = DropIn::decide(&observation, None, &Terms::default());
+            let decided = DropIn::decide(&Commands::of(observation.clone()).unit_basis(), None, &Terms::default());
             let text = drop_in(&decided, &options(true));
             // A line for each device.
             let listed = |one: &&Directive| one.name != "DeviceAllow";
@@ -157,7 +157,11 @@ mod tests {
                 .syscalls(&["read"])
                 .observation();
             observation.name = name.into();
-            let decided = DropIn::decide(&observation, None, &Terms::default());
+            let decided = DropIn::decide(
+                &Commands::of(observation.clone()).unit_basis(),
+                None,
+                &Terms::default(),
+            );
             let text = drop_in(&decided, &options(true));
             let line = text.lines().nth(1).unwrap().to_owned();
             line.split_once("/etc/systemd/system/")

@@ -9,7 +9,7 @@ use super::page::{Options, Page};
 use super::{account, firejail, service, systemd};
 
 /// The override syntax of a recipe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Syntax {
     /// `do_install:append`: since Yocto 3.4 (Honister), and in the later releases of 3.1 (Dunfell)
     #[default]
@@ -18,12 +18,20 @@ pub enum Syntax {
     Underscore,
 }
 
-impl fmt::Display for Syntax {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl Syntax {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Colon => "colon",
             Self::Underscore => "underscore",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Syntax {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
     }
 }
 

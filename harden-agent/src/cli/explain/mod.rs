@@ -18,7 +18,7 @@ use super::{
     profile::Decisions,
 };
 use crate::{
-    observation::{Abi, Deed, Fact, Observation, Operation, Outcome, Run, RunKind},
+    observation::{Abi, Deed, Facet, Fact, Observation, Operation, Outcome, Run, RunKind},
     policy::{Adapted, Evidence, Terms},
     profile::Request,
     render::{Options, firejail, systemd},
@@ -59,7 +59,7 @@ impl Explain {
         }
         let adapted = self.decisions.adapt(&observation)?;
         let word = self.word.as_ref().map(|word| word.as_bytes());
-        let found = explained(&adapted.exact, word);
+        let found = explained(&adapted.exact.recorded, word);
         let (given, lines) = match word {
             Some(word) => {
                 let word = String::from_utf8_lossy(word);
@@ -94,7 +94,7 @@ fn directive(
         terms,
         ..Request::default()
     };
-    let plan = request.plan_for(observation, adapted.clone());
+    let plan = request.plan(observation, adapted);
     let options = Options::default();
     let pages = [
         ("profile", firejail::profile(plan.firejail(), &options)),
@@ -181,26 +181,26 @@ fn explained(observation: &Observation, word: Option<&[u8]>) -> String {
 /// The hook that supplied such facts in the run.
 fn hook<'a>(run: &'a Run, deed: Deed<'_>) -> Option<&'a str> {
     let fact = match deed {
-        Deed::Ran | Deed::InvokedAs(_) => "exec",
+        Deed::Ran | Deed::InvokedAs(_) => Facet::Exec,
         Deed::Syscall(..)
         | Deed::Family(_)
         | Deed::SocketType(_)
         | Deed::Socket(..)
-        | Deed::Argument(_) => "syscalls",
-        Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => "capabilities",
-        Deed::Address(..) => "addresses",
+        | Deed::Argument(_) => Facet::Syscalls,
+        Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => Facet::Capabilities,
+        Deed::Address(..) => Facet::Addresses,
         Deed::File(_, operation, outcome) => file_hook(operation, outcome),
     };
-    run.hooks.get(fact).map(String::as_str)
+    run.hook(fact)
 }
 
-fn file_hook(operation: Operation, outcome: &Outcome) -> &'static str {
+fn file_hook(operation: Operation, outcome: &Outcome) -> Facet {
     use Operation as O;
     match operation {
-        _ if matches!(outcome.0.as_str(), "ENOENT" | "ENOTDIR") => "lookups",
-        O::Stat | O::Access => "lookups",
-        O::Read | O::Write | O::Create | O::Locate => "files",
-        _ => "path-operations",
+        _ if matches!(outcome.0.as_str(), "ENOENT" | "ENOTDIR") => Facet::Lookups,
+        O::Stat | O::Access => Facet::Lookups,
+        O::Read | O::Write | O::Create | O::Locate => Facet::Files,
+        _ => Facet::PathOperations,
     }
 }
 
@@ -225,6 +225,15 @@ fn folded(observation: &Observation, word: Option<&[u8]>) -> String {
     lines.collect()
 }
 
+/// The kinds that a word may be about.
+const ASKED_FOR: [Facet; 5] = [
+    Facet::Syscalls,
+    Facet::Capabilities,
+    Facet::Files,
+    Facet::Lookups,
+    Facet::Addresses,
+];
+
 /// Why there is nothing to tell.
 fn absent(observation: &Observation) -> String {
     if observation.runs.is_empty() {
@@ -237,8 +246,8 @@ fn absent(observation: &Observation) -> String {
             .losses
             .values()
             .fold(lost, |sum, one| sum.saturating_add(*one));
-        for fact in ["syscalls", "capabilities", "files", "lookups", "addresses"] {
-            match run.hooks.get(fact) {
+        for fact in ASKED_FOR {
+            match run.hook(fact) {
                 None => blind.insert(format!("no hook for {fact}")),
                 Some(hook) if hook.starts_with("none") => blind.insert(format!("{fact}: {hook}")),
                 Some(_) => false,
@@ -322,7 +331,10 @@ fn calls(observation: &Observation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{observation::CapabilityCheck, policy::fixture::Fixture};
+    use crate::{
+        observation::CapabilityCheck,
+        policy::{Commands, fixture::Fixture},
+    };
 
     fn observed() -> Observation {
         Fixture::new()
@@ -371,8 +383,8 @@ mod tests {
     fn a_directive_is_explained_given_or_not() {
         let observation = observed();
         let adapted = Adapted {
-            exact: observation.clone(),
-            general: observation.clone(),
+            exact: Commands::of(observation.clone()),
+            general: Commands::of(observation.clone()),
             remarks: Vec::new(),
         };
         let directive = |word| directive(&observation, &adapted, word, Terms::default());

@@ -2,7 +2,7 @@
 
 use crate::observation::Observation;
 
-use super::super::capabilities::needs;
+use super::super::basis::Basis;
 use super::super::processes;
 use super::{Obstacle, Remedy};
 
@@ -25,12 +25,12 @@ const IDENTITY: [&str; 4] = ["chown", "setgid", "setpcap", "setuid"];
 /// About files and their modes: these are replayed one by one.
 const FILES: [&str; 4] = ["dac_override", "dac_read_search", "fowner", "fsetid"];
 
-pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
-    let needed = needs(observation).needed;
+pub(super) fn obstacles(basis: &Basis<'_>) -> Vec<Obstacle> {
+    let needed = &basis.needs().needed;
     let has_kill = needed.keys().any(|name| name.as_str() == "kill");
-    let signals = signals(observation).filter(|_| !has_kill);
+    let signals = signals(basis.observation()).filter(|_| !has_kill);
     let asked = needed
-        .into_iter()
+        .iter()
         .filter(|(name, need)| !FILES.contains(&name.as_str()) && !need.is_brought())
         .map(|(name, need)| {
             let name = name.as_str();
@@ -49,7 +49,7 @@ pub(super) fn obstacles(observation: &Observation) -> Vec<Obstacle> {
             Obstacle {
                 remedy,
                 what: format!("the capability {name}{}", asked.unwrap_or_default()),
-                evidence: need.evidence,
+                evidence: need.evidence.clone(),
             }
         });
     asked.chain(signals).collect()
@@ -72,11 +72,12 @@ mod tests {
     use super::super::super::fixture::Fixture;
     use super::*;
     use crate::observation::CapabilityCheck;
+    use harden_common::Argument;
 
     #[test]
     fn who_signals_other_cgroups_keeps_kill_once() {
         let of = |fixture: Fixture| {
-            let obstacles = obstacles(&fixture.observation()).into_iter();
+            let obstacles = obstacles(&Basis::of(&fixture.observation())).into_iter();
             obstacles
                 .map(|one| (one.remedy, one.what))
                 .collect::<Vec<_>>()
@@ -86,7 +87,7 @@ mod tests {
         };
         let program = || Fixture::new().executable("/bin/d");
         assert_eq!(of(program()), []);
-        let sends = || program().argument("signal-other-cgroup");
+        let sends = || program().argument(Argument::SignalOtherCgroup);
         let what = "signals to processes of other units or cgroups";
         assert_eq!(of(sends()), [(kill(), what.to_owned())]);
         let asked = of(sends().capability("kill", CapabilityCheck::Granted));

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::observation::{Inode, Operation, Text};
 
 use super::super::evidence::{Evidence, Item};
-use super::super::paths::{as_argument, below, components, is_within, parent};
+use super::super::paths::{below, components, is_within, parent};
 use super::super::places::{Place, changes_entry};
-use super::{Accounts, Obstacle, Remedy};
+use super::{Accounts, Obstacle, Remedy, tmpfiles};
 
 const READ: u32 = 4;
 const WRITE: u32 = 2;
@@ -263,7 +263,7 @@ fn remedy(
     if need & (WRITE | OWNER) != 0 {
         return Some(CHANGES);
     }
-    let Some(argument) = as_argument(path).filter(|path| !path.contains(' ')) else {
+    let Some(argument) = tmpfiles::as_path(path) else {
         return Some(Remedy::Root {
             reason: "no line of tmpfiles.d can hold the path",
         });

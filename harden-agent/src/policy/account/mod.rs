@@ -7,19 +7,22 @@
 mod capabilities;
 mod files;
 mod storage;
+mod tmpfiles;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Text, unit_name};
+use crate::observation::{Facet, Text, unit_name};
+
+pub use verdict::{FileCapabilities, Proposal, Verdict};
 
 use super::Terms;
-use super::control::with_control_commands;
+use super::basis::UnitBasis;
 use super::coverage::Coverage;
 use super::evidence::{Decision, Evidence, Item};
 use super::folded;
-use super::places::places;
 use super::warnings::{self, Warning};
 
 /// What is known of the machine's accounts, and how new ones are named.
@@ -109,24 +112,21 @@ pub enum Remedy {
 }
 
 impl Account {
-    /// Decides.
+    /// Decides: `User=` holds for all commands of a unit.
     #[must_use]
-    pub fn decide(observation: &Observation, accounts: &Accounts, terms: &Terms) -> Self {
-        // `User=` holds for all commands of a unit.
-        let observation = &with_control_commands(observation);
-        let coverage = Coverage::of(observation);
-        let places = places(observation);
+    pub fn decide(basis: &UnitBasis<'_>, accounts: &Accounts, terms: &Terms) -> Self {
+        let observation = basis.observation();
         let name = name(&observation.name, &accounts.prefix);
         let mut obstacles = Vec::new();
         let mut groups = Vec::new();
         if let Some(name) = name.given() {
-            let found = files::obstacles(&places, name, accounts);
+            let found = files::obstacles(basis.places(), name, accounts);
             obstacles.extend(found.obstacles);
             groups.extend(found.groups);
         }
-        obstacles.extend(capabilities::obstacles(observation));
+        obstacles.extend(capabilities::obstacles(basis));
         obstacles.sort_by(|one, other| (&one.remedy, &one.what).cmp(&(&other.remedy, &other.what)));
-        let mut warnings = warnings::of_coverage(&coverage);
+        let mut warnings = warnings::of_coverage(basis.coverage());
         warnings.extend(folded::warning(observation));
         warnings.extend(warnings::mixed(observation));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
@@ -134,7 +134,7 @@ impl Account {
         Self {
             subject: observation.name.clone(),
             users: observation.runs.values().map(|run| run.uid).collect(),
-            coverage,
+            coverage: basis.coverage().clone(),
             name,
             groups,
             obstacles,
@@ -145,9 +145,9 @@ impl Account {
     /// Why nothing follows, if some run could not see what would be refused.
     #[must_use]
     pub fn blind(&self) -> Vec<String> {
-        let facts = ["files", "capabilities"];
+        let facts = [Facet::Files, Facet::Capabilities];
         facts
-            .iter()
+            .into_iter()
             .filter_map(|fact| self.coverage.blind(fact))
             .collect()
     }

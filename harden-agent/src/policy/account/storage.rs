@@ -70,7 +70,7 @@ mod tests {
     use super::super::Accounts;
     use super::*;
     use crate::observation::{CapabilityCheck, Inode};
-    use crate::policy::{Terms, account::Account, fixture::Fixture};
+    use crate::policy::{Commands, Terms, account::Account, fixture::Fixture};
 
     fn warned(filesystem: u64, capability: &str) -> Option<String> {
         let mut fixture = Fixture::new()
@@ -89,7 +89,11 @@ mod tests {
             acl: None,
         });
         let (accounts, terms) = (Accounts::default(), Terms::default());
-        let account = Account::decide(&fixture.observation(), &accounts, &terms);
+        let account = Account::decide(
+            &Commands::of(fixture.observation()).unit_basis(),
+            &accounts,
+            &terms,
+        );
         let mut warnings = account.warnings.into_iter();
         let found = warnings.find(|one| one.id == Id::NoFileCapabilities);
         found.map(|one| one.text)

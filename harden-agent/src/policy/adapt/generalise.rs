@@ -12,16 +12,28 @@ use crate::policy::paths::{is_within, parent};
 use crate::policy::shared::{is_shared, many_owners, own_directory};
 
 /// How far paths go beyond those that were seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Paths {
-    /// Never
+    /// Never.
     Exact,
-    /// If a name contains a number, an identifier, a version or something similar
+    /// If a name contains a number, an identifier, a version or something similar.
     #[default]
     Normal,
-    /// In all of the program's own directories below /etc, /srv, /usr/share, /var and similar ones
+    /// In all of the program's own directories below /etc, /srv, /usr/share, /var and similar ones.
     Broad,
+}
+
+impl Paths {
+    /// Its name on the command line and in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Normal => "normal",
+            Self::Broad => "broad",
+        }
+    }
 }
 
 /// What is the kernel's, whose names have a meaning, and what is people's.

@@ -259,7 +259,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::Coverage;
+    use crate::policy::Basis;
     use crate::policy::fixture::Fixture;
 
     fn observation() -> Observation {
@@ -284,7 +284,8 @@ mod tests {
             "comment = 'agreed in May'\n[allow]\nsyscalls = ['getrandom']\nfamilies = ['inet6']\nwrite = ['/var/lib/d']\n\
              [deny]\nsyscalls = ['ptrace']\ncapabilities = ['sys_ptrace']\npaths = ['/home']\n",
         );
-        let calls = crate::policy::calls::calls(&observation);
+        let basis = Basis::of(&observation);
+        let calls = basis.calls();
         let names: Vec<&str> = calls.keys().map(|name| name.as_str()).collect();
         assert_eq!(names, ["getrandom", "read"]);
         let facts: Vec<&Executable> = observation
@@ -316,12 +317,10 @@ mod tests {
     #[test]
     fn what_somebody_allows_is_no_test() {
         let (overridden, _) = applied("[allow]\nsyscalls = ['getrandom']\n");
-        let (before, after) = (Coverage::of(&observation()), Coverage::of(&overridden));
+        let coverage = |observation| Basis::of(observation).coverage().clone();
+        let (before, after) = (coverage(&observation()), coverage(&overridden));
         assert_eq!((before.runs, before.windows), (after.runs, after.windows));
-        assert_eq!(
-            Coverage::of(&overridden).completeness,
-            Coverage::of(&observation()).completeness
-        );
+        assert_eq!(after.completeness, before.completeness);
     }
 
     #[test]

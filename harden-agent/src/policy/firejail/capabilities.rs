@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::observation::Observation;
+use crate::observation::Facet;
 
-use super::super::capabilities::{Needs, needs, why_not};
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
+use super::super::capabilities::{Needs, why_not};
 use super::super::evidence::{Decision, Item};
 use super::target::Target;
 
@@ -19,13 +19,13 @@ pub struct Capabilities {
 }
 
 /// Decides on capabilities.
-pub(super) fn decide(
-    observation: &Observation,
-    coverage: &Coverage,
-    target: &Target,
-) -> Capabilities {
-    let Needs { needed, noise } = needs(observation);
-    let mut reasons: Vec<String> = coverage.blind("capabilities").into_iter().collect();
+pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Capabilities {
+    let Needs { needed, noise } = basis.needs();
+    let mut reasons: Vec<String> = basis
+        .coverage()
+        .blind(Facet::Capabilities)
+        .into_iter()
+        .collect();
     if let Some(known) = &target.capabilities {
         for name in needed.keys().filter(|name| !known.contains(name.as_str())) {
             reasons.push(format!(
@@ -35,17 +35,17 @@ pub(super) fn decide(
         }
     }
     let items = needed
-        .into_iter()
+        .iter()
         .map(|(name, need)| need.item(name.as_str()))
         .collect();
     Capabilities {
         keep: Decision::unless(reasons, items),
         noise: noise
-            .into_iter()
+            .iter()
             .map(|((name, check), evidence)| Item {
                 value: name.as_str().to_owned(),
-                evidence,
-                note: Some(why_not(check).to_owned()),
+                evidence: evidence.clone(),
+                note: Some(why_not(*check).to_owned()),
             })
             .collect(),
     }
@@ -55,7 +55,7 @@ pub(super) fn decide(
 mod tests {
     use super::super::super::fixture::Fixture;
     use super::*;
-    use crate::observation::CapabilityCheck;
+    use crate::observation::{CapabilityCheck, Observation};
 
     #[test]
     fn only_what_was_granted_to_the_task_itself_is_kept() {
@@ -66,11 +66,7 @@ mod tests {
             .capability("sys_admin", CapabilityCheck::GrantedNoaudit)
             .capability("dac_override", CapabilityCheck::Denied)
             .observation();
-        let decided = decide(
-            &observation,
-            &Coverage::of(&observation),
-            &Target::default(),
-        );
+        let decided = decide(&Basis::of(&observation), &Target::default());
         let kept = decided.keep.given().unwrap();
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].value, "net_bind_service");
@@ -85,9 +81,8 @@ mod tests {
     #[test]
     fn none_needed_is_a_decision_and_blindness_is_none() {
         let mut observation = Fixture::new().executable("/a").observation();
-        let decide_on = |observation: &Observation| {
-            decide(observation, &Coverage::of(observation), &Target::default()).keep
-        };
+        let decide_on =
+            |observation: &Observation| decide(&Basis::of(observation), &Target::default()).keep;
         assert_eq!(decide_on(&observation), Decision::Given(vec![]));
         for run in observation.runs.values_mut() {
             run.hooks.clear();
@@ -105,7 +100,7 @@ mod tests {
             capabilities: Some(["chown".to_owned()].into()),
             ..Target::default()
         };
-        let decided = decide(&observation, &Coverage::of(&observation), &target);
+        let decided = decide(&Basis::of(&observation), &target);
         assert!(decided.keep.given().is_none());
     }
 }

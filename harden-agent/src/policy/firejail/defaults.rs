@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Operation, Text};
+use crate::observation::{Operation, Text};
 
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::is_within;
 use super::super::places::Place;
@@ -79,19 +79,13 @@ const KERNEL: [&[u8]; 5] = [
 ];
 
 /// Decides on Firejail's defaults.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-) -> Defaults {
+pub(super) fn decide(basis: &Basis<'_>) -> Defaults {
+    let places = basis.places();
     let mut defaults = Defaults {
         allow_debuggers: used(&KERNEL, places),
         writable_var_log: used(&[b"/var/log"], places),
-        keep_var_tmp: used(&[b"/var/tmp"], places).filter(|_| {
-            tmp::decide(b"/var/tmp", observation, places, coverage)
-                .given()
-                .is_none()
-        }),
+        keep_var_tmp: used(&[b"/var/tmp"], places)
+            .filter(|_| tmp::decide(b"/var/tmp", basis).given().is_none()),
         ..Defaults::default()
     };
     for directory in ["/sys/fs", "/sys/module"] {
@@ -106,7 +100,7 @@ pub(super) fn decide(
         )));
     }
     for directory in EMPTIED {
-        let lived_with = tmp::decide(directory, observation, places, coverage);
+        let lived_with = tmp::decide(directory, basis);
         if let (Some(evidence), None) = (used(&[directory], places), lived_with.given()) {
             defaults.warnings.push(Warning::new(Id::EmptiedDirectory, format!(
                 "Firejail always puts an empty directory over {}, whose content was used or left \
@@ -178,7 +172,6 @@ fn used(directories: &[&[u8]], places: &[Place<'_>]) -> Option<Evidence> {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::Fixture;
-    use super::super::super::places::places;
     use super::*;
 
     fn decided(path: &str, operation: Operation) -> Defaults {
@@ -186,11 +179,7 @@ mod tests {
             .executable("/usr/sbin/d")
             .file(path, operation, "ok")
             .observation();
-        decide(
-            &observation,
-            &places(&observation),
-            &Coverage::of(&observation),
-        )
+        decide(&Basis::of(&observation))
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::observation::{Operation, Text};
+use crate::observation::{Facet, Operation, Text};
 
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::below;
 use super::super::places::{Place, changes_entry};
@@ -26,8 +26,9 @@ pub struct PrivateDev {
 }
 
 /// Decides on /dev.
-pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<PrivateDev> {
-    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+pub(super) fn decide(basis: &Basis<'_>) -> Decision<PrivateDev> {
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
+    let places = basis.places();
     let opens_terminals = places
         .iter()
         .any(|place| place.did(Operation::Read) && is_ptmx(&place.path));
@@ -100,13 +101,12 @@ fn is_ptmx(path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::Fixture;
-    use super::super::super::places::places;
     use super::*;
     use crate::observation::AddressOperation;
 
     fn decided(fixture: Fixture) -> Decision<PrivateDev> {
         let observation = fixture.observation();
-        decide(&places(&observation), &Coverage::of(&observation))
+        decide(&Basis::of(&observation))
     }
 
     fn with(path: &str, operation: Operation) -> Decision<PrivateDev> {

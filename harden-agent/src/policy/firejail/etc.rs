@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harden_common::Argument;
 
-use crate::observation::{ControlCommand, Host, Observation, Operation, Text};
+use crate::observation::{ControlCommand, Facet, Host, Observation, Operation, Text};
 
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::paths::{as_element, below, components};
+use super::super::paths::{below, components};
 use super::super::places::Place;
 use super::super::shells::is_shell;
+use super::line::as_element;
 
 /// Firejail's limit (`ETC_MAX` in `src/include/etc_groups.h`).
 const LIMIT: usize = 256;
@@ -23,13 +24,10 @@ const LIMIT: usize = 256;
 const ETC: &[u8] = b"/etc";
 
 /// Decides on /etc.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-) -> Decision<Vec<Item>> {
-    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
-    reasons.extend(reads_again(observation));
+pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
+    reasons.extend(reads_again(basis.observation()));
+    let places = basis.places();
     let replaced = replaced(places);
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     for place in places
@@ -107,9 +105,8 @@ fn reads_again(observation: &Observation) -> Option<String> {
     let programs = runs.flat_map(|run| &run.executables);
     let handles = programs
         .filter(|(path, facts)| {
-            let mut arguments = facts.arguments.keys();
             // Shells have a handler to leave their children in order, not to read anything again.
-            !is_shell(path) && arguments.any(|name| name.as_str() == Argument::HandlesHangup.name())
+            !is_shell(path) && facts.said().any(|one| one == Argument::HandlesHangup)
         })
         .map(|(path, _)| path)
         .min();
@@ -162,16 +159,11 @@ fn against(place: &Place<'_>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::{Fixture, names};
-    use super::super::super::places::places;
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Vec<Item>> {
         let observation = fixture.observation();
-        decide(
-            &observation,
-            &places(&observation),
-            &Coverage::of(&observation),
-        )
+        decide(&Basis::of(&observation))
     }
 
     #[test]
@@ -223,7 +215,7 @@ mod tests {
                 .executable(program)
                 .file("/etc/d/cert.pem", Operation::Read, "ok")
         };
-        let handles = |program: &str| decided(read(program).argument("handles-sighup"));
+        let handles = |program: &str| decided(read(program).argument(Argument::HandlesHangup));
         assert_eq!(names(&decided(read("/bin/d"))), ["d"]);
         assert!(handles("/bin/d").given().is_none());
         assert_eq!(names(&handles("/bin/dash")), ["d"]);
@@ -232,11 +224,7 @@ mod tests {
             let programs = run.executables.clone();
             run.control.insert(ControlCommand::Reload, programs);
         }
-        let kept = decide(
-            &observation,
-            &places(&observation),
-            &Coverage::of(&observation),
-        );
+        let kept = decide(&Basis::of(&observation));
         assert!(kept.given().is_none());
     }
 
@@ -246,13 +234,7 @@ mod tests {
             .executable("/a")
             .file_of("/etc/postgresql/conf", Operation::Read, 0o100_640, 0)
             .observation();
-        let kept = |observation: &crate::observation::Observation| {
-            decide(
-                observation,
-                &places(observation),
-                &Coverage::of(observation),
-            )
-        };
+        let kept = |observation: &crate::observation::Observation| decide(&Basis::of(observation));
         assert_eq!(names(&kept(&observation)), ["postgresql"]);
         let runs = observation.runs.values_mut();
         let programs = runs.flat_map(|run| run.executables.values_mut());

@@ -11,19 +11,21 @@
 //! Firejail applies `read-only` and `read-write` in the order of the profile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::observation::{Observation, Operation, Text};
+use crate::observation::{Facet, Observation, Operation, Text};
 
 use super::super::Paths;
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
-use super::super::paths::{as_argument, components, is_within, parent};
+use super::super::paths::{components, is_within, parent};
 use super::super::places::{Place, arguments, passes};
-use super::super::renames::{Crossing, crossings};
+use super::super::renames::Crossing;
 use super::super::shared::{SITES, lasting, many_owners, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
+use super::line::as_argument;
 
 /// The rules about files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,10 +49,37 @@ pub struct Files {
 /// A rule that is not given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Withheld {
-    /// `whitelist /srv`
-    pub rule: String,
+    /// Which.
+    pub rule: Rule,
     /// Why not.
     pub reason: String,
+}
+
+/// A rule about files, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `blacklist`, `whitelist` and `read-only`, each of any directory.
+    All,
+    /// `whitelist` below this directory.
+    Whitelist(Text),
+    /// `read-only` of this directory.
+    ReadOnly(Text),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => out.write_str("blacklist, whitelist, read-only"),
+            Self::Whitelist(directory) => write!(out, "whitelist {directory}"),
+            Self::ReadOnly(directory) => write!(out, "read-only {directory}"),
+        }
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// Directories that hold people's and services' data, hidden if nobody touched them. Others may
@@ -77,15 +106,11 @@ pub(super) struct Context<'a> {
 }
 
 /// Decides on files.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-    context: &Context<'_>,
-) -> Files {
+pub(super) fn decide(basis: &Basis<'_>, context: &Context<'_>) -> Files {
     let mut files = Files::default();
-    if let Some(reason) = coverage.blind("files") {
-        files.withhold("blacklist, whitelist, read-only", reason);
+    let coverage = basis.coverage();
+    if let Some(reason) = coverage.blind(Facet::Files) {
+        files.withhold(Rule::All, reason);
         // Firejail makes both read-only by itself, and what was written there is not known.
         if !coverage.is_empty() {
             files.writable_etc = Some(Evidence::default());
@@ -93,8 +118,8 @@ pub(super) fn decide(
         }
         return files;
     }
-    let facts = Facts::new(observation, places, context);
-    files.hide(observation, places);
+    let facts = Facts::new(basis, context);
+    files.hide(basis.observation(), basis.places());
     for directory in WHITELISTABLE {
         files.show(directory.as_bytes(), &facts);
     }
@@ -103,9 +128,9 @@ pub(super) fn decide(
 }
 
 impl Files {
-    fn withhold(&mut self, rule: impl Into<String>, reason: impl Into<String>) {
+    fn withhold(&mut self, rule: Rule, reason: impl Into<String>) {
         self.withheld.push(Withheld {
-            rule: rule.into(),
+            rule,
             reason: reason.into(),
         });
     }
@@ -134,7 +159,7 @@ impl Files {
 
     /// Decides on `whitelist` below `top`.
     fn show(&mut self, top: &[u8], facts: &Facts<'_, '_>) {
-        let rule = format!("whitelist {}", Text::from(top));
+        let rule = Rule::Whitelist(Text::from(top));
         match facts.visible(top) {
             Ok(items) => self.whitelist.extend(items),
             Err(reason) => self.withhold(rule, reason),
@@ -144,7 +169,7 @@ impl Files {
     /// Decides on `read-only` for each top-level directory.
     fn freeze(&mut self, facts: &Facts<'_, '_>) {
         for (top, places) in facts.by_top() {
-            let rule = format!("read-only {}", Text::from(&top));
+            let rule = Rule::ReadOnly(Text::from(&top));
             let mut evidence = Evidence::default();
             for place in &places {
                 evidence.merge(&place.evidence());
@@ -185,7 +210,7 @@ struct Facts<'p, 'a> {
     places: &'p [Place<'a>],
     /// Paths that may be absent, or others, when the program starts.
     made: BTreeSet<&'p [u8]>,
-    crossings: Vec<Crossing>,
+    crossings: &'p [Crossing],
     /// Links: rules about what lies behind belong to where they lead.
     links: BTreeSet<&'p [u8]>,
     /// Directories that Firejail mounts empty: nothing below is there at the start.
@@ -196,7 +221,8 @@ struct Facts<'p, 'a> {
 }
 
 impl<'p, 'a> Facts<'p, 'a> {
-    fn new(observation: &'p Observation, places: &'p [Place<'a>], context: &Context<'_>) -> Self {
+    fn new(basis: &'p Basis<'a>, context: &Context<'_>) -> Self {
+        let places = basis.places();
         let mut emptied = EMPTIED.to_vec();
         if context.defaults.keep_var_tmp.is_none() {
             emptied.push(b"/var/tmp");
@@ -208,8 +234,9 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .filter(|place| place.made() && !place.founded())
                 .map(|place| place.path.as_slice())
                 .collect(),
-            crossings: crossings(places),
-            links: observation
+            crossings: basis.crossings(),
+            links: basis
+                .observation()
                 .runs
                 .values()
                 .flat_map(|run| run.symlinks.keys().map(Text::as_bytes))
@@ -325,7 +352,7 @@ impl<'p, 'a> Facts<'p, 'a> {
 
     /// Puts what files were moved between into one root.
     fn join(&self, top: &[u8], roots: &mut BTreeMap<Vec<u8>, Evidence>) -> Result<(), String> {
-        for crossing in &self.crossings {
+        for crossing in self.crossings {
             let Some(one) = crossing
                 .directories
                 .iter()
@@ -518,21 +545,19 @@ fn cover(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::Fixture;
-    use super::super::super::places::places;
     use super::*;
     use crate::observation::Operation;
 
     fn decided(fixture: Fixture) -> Files {
         let observation = fixture.observation();
-        let places = places(&observation);
-        let coverage = Coverage::of(&observation);
-        let defaults = super::super::defaults::decide(&observation, &places, &coverage);
+        let basis = Basis::of(&observation);
+        let defaults = super::super::defaults::decide(&basis);
         let context = Context {
             defaults: &defaults,
             private_tmp: true,
             paths: Paths::Normal,
         };
-        decide(&observation, &places, &coverage, &context)
+        decide(&basis, &context)
     }
 
     fn values(items: &[Item]) -> Vec<&str> {
@@ -639,7 +664,7 @@ mod tests {
             files
                 .withheld
                 .iter()
-                .any(|one| one.rule == "whitelist /opt")
+                .any(|one| one.rule.to_string() == "whitelist /opt")
         );
     }
 

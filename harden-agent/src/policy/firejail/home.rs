@@ -1,9 +1,9 @@
 //! `private`: empty directories in the place of /home and /root (`fs_private` in `src/firejail/fs_home.c`, the same
 //! from 0.9.72 to 0.9.80).
 
-use crate::observation::{Observation, Text};
+use crate::observation::{Facet, Text};
 
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
 use super::super::paths::{components, is_within, parent};
@@ -18,14 +18,9 @@ pub const HOMES: [&str; 2] = ["/home", "/root"];
 const SKELETON: [&[u8]; 4] = [b".bashrc", b".cshrc", b".inputrc", b".zshrc"];
 
 /// Decides on the home directories, after `files` has decided on hiding them.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-    target: &Target,
-    files: &Files,
-) -> Decision<Vec<Item>> {
-    if let Some(reason) = coverage.blind("files") {
+pub(super) fn decide(basis: &Basis<'_>, target: &Target, files: &Files) -> Decision<Vec<Item>> {
+    let places = basis.places();
+    if let Some(reason) = basis.coverage().blind(Facet::Files) {
         return Decision::withheld(reason);
     }
     let hidden = |home: &str| files.blacklist.iter().any(|item| item.value == home);
@@ -45,7 +40,7 @@ pub(super) fn decide(
             ));
         }
     }
-    reasons.extend(homes::needed(&directories, &there, observation, places));
+    reasons.extend(homes::needed(&directories, &there, basis));
     reasons.extend(skeletons(places));
     let items = shown.into_iter().map(|home| looked_for(home, places));
     Decision::unless(reasons, items.collect())
@@ -107,7 +102,12 @@ mod tests {
             },
             ..Target::default()
         };
-        Policy::decide(&fixture.observation(), target, &Terms::default()).home
+        Policy::decide(
+            &Basis::of(&fixture.observation()),
+            target,
+            &Terms::default(),
+        )
+        .home
     }
 
     fn looking(path: &str) -> Fixture {

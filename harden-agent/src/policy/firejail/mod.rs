@@ -2,11 +2,13 @@
 //! [`Target`].
 
 mod capabilities;
+pub(super) mod default_list;
 mod defaults;
 mod dev;
 mod etc;
 mod files;
 mod home;
+mod line;
 mod name;
 mod programs;
 mod protocols;
@@ -17,19 +19,19 @@ mod warnings;
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Text};
+use crate::observation::Text;
 
 use super::Terms;
+use super::basis::Basis;
 use super::coverage::Coverage;
 use super::evidence::{Decision, Item};
-use super::places;
 use super::tmp;
 use super::warnings::Warning;
 
 pub use capabilities::Capabilities;
 pub use defaults::Defaults;
 pub use dev::PrivateDev;
-pub use files::{Files, Withheld};
+pub use files::{Files, Rule, Withheld};
 pub use home::HOMES;
 pub use syscalls::{Filter, Syscalls};
 pub use target::{Launch, NotAVersion, Target, Version};
@@ -74,38 +76,37 @@ pub struct Policy {
 impl Policy {
     /// Decides. Any observation gives a policy; one that holds nothing gives no rule.
     #[must_use]
-    pub fn decide(observation: &Observation, target: Target, terms: &Terms) -> Self {
-        let coverage = Coverage::of(observation);
-        let places = places::places(observation);
-        let tmp = tmp::decide(b"/tmp", observation, &places, &coverage);
-        let defaults = defaults::decide(observation, &places, &coverage);
+    pub fn decide(basis: &Basis<'_>, target: Target, terms: &Terms) -> Self {
+        let subject = &basis.observation().name;
+        let tmp = tmp::decide(b"/tmp", basis);
+        let defaults = defaults::decide(basis);
         let context = files::Context {
             defaults: &defaults,
             private_tmp: tmp.given().is_some(),
             paths: terms.paths,
         };
-        let files = files::decide(observation, &places, &coverage, &context);
-        let syscalls = syscalls::decide(observation, &coverage, &target, (terms.widen, terms.mode));
-        let capabilities = capabilities::decide(observation, &coverage, &target);
+        let files = files::decide(basis, &context);
+        let syscalls = syscalls::decide(basis, &target, (terms.widen, terms.mode));
+        let capabilities = capabilities::decide(basis, &target);
         let mut policy = Self {
-            subject: observation.name.clone(),
-            name: name::decide(&observation.name),
-            protocols: protocols::decide(observation, &coverage),
-            programs: programs::decide(&places, &coverage, &target),
-            etc: etc::decide(observation, &places, &coverage),
-            dev: dev::decide(&places, &coverage),
+            subject: subject.clone(),
+            name: name::decide(subject),
+            protocols: protocols::decide(basis),
+            programs: programs::decide(basis, &target),
+            etc: etc::decide(basis),
+            dev: dev::decide(basis),
             shell_none: shell_none(&target),
-            home: home::decide(observation, &places, &coverage, &target, &files),
+            home: home::decide(basis, &target, &files),
             warnings: Vec::new(),
             target,
-            coverage,
+            coverage: basis.coverage().clone(),
             syscalls,
             capabilities,
             tmp,
             files,
             defaults,
         };
-        policy.warnings = warnings::collect(&policy, observation, &places, terms.host.as_ref());
+        policy.warnings = warnings::collect(&policy, basis, terms.host.as_ref());
         policy
     }
 }

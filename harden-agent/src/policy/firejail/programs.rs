@@ -7,27 +7,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Operation, Text};
+use crate::observation::{Facet, Operation, Text};
 
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::paths::{as_argument, as_element, below};
+use super::super::paths::below;
 use super::super::places::Place;
+use super::line::{as_argument, as_element};
 use super::target::{Launch, Target};
 
 /// Decides on the programs.
-pub(super) fn decide(
-    places: &[Place<'_>],
-    coverage: &Coverage,
-    target: &Target,
-) -> Decision<Vec<Item>> {
-    let mut reasons: Vec<String> = coverage.blind("files").into_iter().collect();
+pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> {
+    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     // The files that a name stands for: two of them cannot share the one directory.
     let mut files: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
     // By what paths each name was used.
     let mut used: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
-    for place in places {
+    for place in basis.places() {
         for directory in Target::BIN_DIRECTORIES {
             if place.path == directory.as_bytes() {
                 of_directory(place, &mut reasons);
@@ -182,7 +179,6 @@ fn same_after_merge(paths: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::{Fixture, names};
-    use super::super::super::places::places;
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Vec<Item>> {
@@ -191,7 +187,7 @@ mod tests {
             launch: Launch::Direct,
             ..Target::default()
         };
-        decide(&places(&observation), &Coverage::of(&observation), &target)
+        decide(&Basis::of(&observation), &target)
     }
 
     #[test]
@@ -235,18 +231,14 @@ mod tests {
             programs: Some(["/usr/local/bin/git".to_owned()].into()),
             ..Target::default()
         };
-        let decided = decide(&places(&observation), &Coverage::of(&observation), &target);
+        let decided = decide(&Basis::of(&observation), &target);
         assert_eq!(names(&decided), ["/usr/bin/git"]);
     }
 
     #[test]
     fn a_program_from_elsewhere_leaves_the_shell_alone() {
         let observation = Fixture::new().executable("/opt/d/d").observation();
-        let through_shell = decide(
-            &places(&observation),
-            &Coverage::of(&observation),
-            &Target::default(),
-        );
+        let through_shell = decide(&Basis::of(&observation), &Target::default());
         assert_eq!(names(&through_shell), ["bash"]);
         let direct = decided(Fixture::new().executable("/opt/d/d"));
         assert!(direct.given().is_none());

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::observation::Observation;
+use crate::observation::Facet;
 
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Item};
-use super::super::sockets::families;
 
 /// The families that Firejail can tell apart (`protocol` table in `src/fseccomp/protocol.c`).
 const EXPRESSIBLE: [&str; 6] = ["unix", "inet", "inet6", "netlink", "packet", "bluetooth"];
 
 /// Decides on socket families: the `protocol` list.
-pub(super) fn decide(observation: &Observation, coverage: &Coverage) -> Decision<Vec<Item>> {
-    if let Some(reason) = coverage.blind("syscalls") {
+pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
+    if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
         return Decision::Withheld(vec![reason]);
     }
-    let families = families(observation);
+    let families = basis.families();
     if families.is_empty() {
         return Decision::withheld(
             "no socket was made, and Firejail has no empty list; where the calls are a whitelist, \
@@ -31,9 +30,9 @@ pub(super) fn decide(observation: &Observation, coverage: &Coverage) -> Decision
             .position(|known| *known == family.as_str())
         {
             Some(at) => {
-                items.insert(at, Item::new(EXPRESSIBLE[at], evidence));
+                items.insert(at, Item::new(EXPRESSIBLE[at], evidence.clone()));
             }
-            None if without => {}
+            None if *without => {}
             None => reasons.push(format!(
                 "sockets of the family {family} were made, which Firejail cannot put on its list"
             )),
@@ -56,7 +55,7 @@ mod tests {
             fixture = fixture.family(family);
         }
         let observation = fixture.observation();
-        decide(&observation, &Coverage::of(&observation))
+        decide(&Basis::of(&observation))
     }
 
     #[test]
@@ -88,7 +87,7 @@ mod tests {
             .family("inet")
             .socket("alg seqpacket 0", "EAFNOSUPPORT")
             .observation();
-        let decided = decide(&observation, &Coverage::of(&observation));
+        let decided = decide(&Basis::of(&observation));
         assert_eq!(decided.given().unwrap().len(), 1);
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::observation::{Abi, ControlCommand, Executable, Observation, Text, Word};
 
-use super::super::calls::calls;
+use super::super::basis::Basis;
 use super::super::evidence::Decision;
 use super::{Launch, Policy};
 use command::Command;
@@ -82,15 +82,11 @@ const SIGNALS: [&str; 6] = [
 impl Service {
     /// Decides for a unit whose daemon has this `policy`, in the file `profile`.
     #[must_use]
-    pub fn decide(
-        observation: &Observation,
-        unit: &UnitFile,
-        policy: &Policy,
-        profile: &str,
-    ) -> Self {
+    pub fn decide(basis: &Basis<'_>, unit: &UnitFile, policy: &Policy, profile: &str) -> Self {
+        let observation = basis.observation();
         let mut service = Self {
             subject: observation.name.clone(),
-            settings: Decision::unless(refusals(observation, unit, policy), Vec::new()),
+            settings: Decision::unless(refusals(basis, unit, policy), Vec::new()),
             left: Vec::new(),
         };
         if service.settings.given().is_none() {
@@ -114,7 +110,7 @@ impl Service {
 }
 
 /// Why it cannot be done at all.
-fn refusals(observation: &Observation, unit: &UnitFile, policy: &Policy) -> Vec<String> {
+fn refusals(basis: &Basis<'_>, unit: &UnitFile, policy: &Policy) -> Vec<String> {
     let mut reasons = Vec::new();
     if unit.list("ExecStart").is_empty() {
         reasons.push("the unit starts no program: it has no ExecStart=".to_owned());
@@ -139,7 +135,7 @@ fn refusals(observation: &Observation, unit: &UnitFile, policy: &Policy) -> Vec<
              (sd_listen_fds(3)): in the sandbox it has another. Confine it by systemd alone (--format systemd)"
         ));
     }
-    let calls = calls(observation);
+    let calls = basis.calls();
     let called = |name: &str| calls.keys().any(|call| call.as_str() == name);
     // `systemctl cat` does not say what starts the unit.
     if (called("accept") || called("accept4")) && !called("listen") {
@@ -165,7 +161,7 @@ fn refusals(observation: &Observation, unit: &UnitFile, policy: &Policy) -> Vec<
             names(&filters)
         ));
     }
-    let was_root = observation.runs.values().all(|run| run.uid == 0);
+    let was_root = basis.observation().runs.values().all(|run| run.uid == 0);
     if let (Some(user), Some(_), true) = (unit.account(), policy.home.given(), was_root) {
         reasons.push(format!(
             "private would empty the home directory of {user} too, and what was recorded ran as root. Record it with \

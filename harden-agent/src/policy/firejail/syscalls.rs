@@ -8,15 +8,16 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::observation::{Abi, Observation, Word};
+use crate::observation::{Abi, Facet, Observation, Word};
 
-use super::super::calls::{Asked, spelt, unnumbered};
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
+use super::super::calls::{spelt, unnumbered};
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::mode::{self, Advice, Mode};
+use super::super::mode::{Advice, Mode};
 use super::super::unasked::unasked;
 use super::super::warnings::{Id, Warning};
+use super::default_list;
 use super::target::{Launch, Target};
 
 /// The longest line that Firejail reads in one piece (`MAX_READ` is 8,192, `profile.c`).
@@ -93,31 +94,31 @@ const SHELL: [&str; 23] = [
 
 /// Decides on system calls.
 pub(super) fn decide(
-    observation: &Observation,
-    coverage: &Coverage,
+    basis: &Basis<'_>,
     target: &Target,
     (widen, mode): (Widen, Option<Mode>),
 ) -> Syscalls {
-    let asked = Asked::of(observation);
+    let blind = basis.coverage().blind(Facet::Syscalls);
+    let asked = basis.asked();
     let mut native: BTreeMap<&Word, Evidence> = BTreeMap::new();
     let mut secondary = Vec::new();
-    for ((abi, name), evidence) in asked.made {
+    for ((abi, name), evidence) in &asked.made {
         match abi {
             Abi::Native => {
-                native.insert(name, evidence);
+                native.insert(name, evidence.clone());
             }
-            Abi::Ia32 | Abi::X32 => secondary.push(Item::new(spelt(abi, name), evidence)),
+            Abi::Ia32 | Abi::X32 => secondary.push(Item::new(spelt(*abi, name), evidence.clone())),
         }
     }
     // The list is one of native calls.
-    let conventions = asked.conventions.into_iter();
+    let conventions = asked.conventions.iter().copied();
     let conventions = conventions.filter(|(_, abi)| *abi == Abi::Native).collect();
     let seen = native.keys().map(|name| name.as_str()).collect();
     let unasked = unasked(&seen, &conventions, widen);
 
     let mut warnings = Vec::new();
-    let block_secondary = if let Some(reason) = coverage.blind("syscalls") {
-        Decision::Withheld(vec![reason])
+    let block_secondary = if let Some(reason) = &blind {
+        Decision::withheld(reason.clone())
     } else if secondary.is_empty() {
         Decision::Given(())
     } else {
@@ -129,7 +130,7 @@ pub(super) fn decide(
         ));
         Decision::withheld("32-bit or x32 calls were made, and it would refuse them all")
     };
-    let mut advice = Advice::of(observation, coverage, mode);
+    let mut advice = Advice::of(basis, mode);
     if widen == Widen::Exact {
         advice.doubts.push(
             "an exact list has none of the calls that come without being asked for: a stop and continue, a lock that \
@@ -138,10 +139,8 @@ pub(super) fn decide(
         );
     }
     let filter = match advice.mode {
-        _ if coverage.blind("syscalls").is_some() => {
-            Decision::Withheld(coverage.blind("syscalls").into_iter().collect())
-        }
-        Mode::Whitelist => keep(native, unasked, observation, (target, widen)),
+        _ if blind.is_some() => Decision::Withheld(blind.into_iter().collect()),
+        Mode::Whitelist => keep(native, unasked, basis.observation(), (target, widen)),
         Mode::Default => Decision::Given(Filter::Default(exceptions(&native, &unasked, target))),
         Mode::Blacklist => Decision::Given(Filter::Drop(refused(&native, &unasked, target))),
     };
@@ -159,7 +158,7 @@ type Unasked = BTreeMap<&'static str, String>;
 
 /// What was seen of that which Firejail refuses by itself, or can happen.
 fn exceptions(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Target) -> Vec<Item> {
-    let is_one = |name: &str| mode::is_refused(name) && is_known(name, target);
+    let is_one = |name: &str| default_list::is_refused(name) && is_known(name, target);
     let seen = native.iter().filter(|(name, _)| is_one(name.as_str()));
     let mut items: Vec<Item> = seen
         .map(|(name, evidence)| Item::new(name.as_str(), evidence.clone()))
@@ -173,7 +172,7 @@ fn exceptions(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Ta
 fn refused(native: &BTreeMap<&Word, Evidence>, unasked: &Unasked, target: &Target) -> Vec<Item> {
     let seen = native.keys().map(|name| name.as_str());
     let seen = seen.chain(unasked.keys().copied()).collect();
-    mode::unseen(&seen, |name| is_known(name, target))
+    default_list::unseen(&seen, |name| is_known(name, target))
 }
 
 /// Whether the target has the name. It warns of others.
@@ -302,18 +301,9 @@ mod tests {
     }
 
     /// A whitelist, whatever is recommended.
-    fn decide(
-        observation: &Observation,
-        coverage: &Coverage,
-        target: &Target,
-        widen: Widen,
-    ) -> Syscalls {
-        super::decide(
-            observation,
-            coverage,
-            target,
-            (widen, Some(Mode::Whitelist)),
-        )
+    fn decide(observation: &Observation, target: &Target, widen: Widen) -> Syscalls {
+        let basis = Basis::of(observation);
+        super::decide(&basis, target, (widen, Some(Mode::Whitelist)))
     }
 
     fn direct() -> Target {
@@ -334,8 +324,7 @@ mod tests {
             .executable("/usr/bin/a")
             .syscalls(&["mkdir", "read"])
             .observation();
-        let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Widen::Exact);
         assert_eq!(values(&syscalls), ["exit_group", "mkdir", "read", "write"]);
         assert_eq!(syscalls.block_secondary, Decision::Given(()));
         let read = &syscalls.kept().unwrap()[2];
@@ -348,8 +337,7 @@ mod tests {
             .executable("/a")
             .syscalls(&["read"])
             .observation();
-        let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &Target::default(), Widen::Exact);
+        let syscalls = decide(&observation, &Target::default(), Widen::Exact);
         assert!(values(&syscalls).contains(&"getpgrp"));
     }
 
@@ -359,8 +347,7 @@ mod tests {
             .executable("/a")
             .syscalls(&["getuid"])
             .observation();
-        let coverage = Coverage::of(&observation);
-        let kept = decide(&observation, &coverage, &Target::default(), Widen::Exact);
+        let kept = decide(&observation, &Target::default(), Widen::Exact);
         for call in ["getuid", "geteuid", "getgid", "getegid"] {
             assert!(values(&kept).contains(&call), "{call}");
         }
@@ -373,8 +360,7 @@ mod tests {
             .syscalls(&["read"])
             .syscalls_of(Abi::Ia32, &["mkdir"])
             .observation();
-        let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Widen::Exact);
         assert_eq!(values(&syscalls), ["read"]);
         assert_eq!(syscalls.secondary[0].value, "ia32 mkdir");
         assert!(syscalls.block_secondary.given().is_none());
@@ -389,12 +375,11 @@ mod tests {
                 .syscalls(&["read", "futex_waitv", "syscall-470"]);
         fixture.run().host.kernel = "6.19".into();
         let observation = fixture.observation();
-        let coverage = Coverage::of(&observation);
         let target = Target {
             syscalls: Some(["read".to_owned()].into()),
             ..direct()
         };
-        let syscalls = decide(&observation, &coverage, &target, Widen::Exact);
+        let syscalls = decide(&observation, &target, Widen::Exact);
         assert_eq!(values(&syscalls), ["$449", "read", "$470"]);
     }
 
@@ -404,8 +389,7 @@ mod tests {
             .executable("/a")
             .syscalls(&["read", "frobnicate"])
             .observation();
-        let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Widen::Exact);
         assert_eq!(syscalls.filter.reasons().len(), 1);
     }
 
@@ -418,8 +402,7 @@ mod tests {
         for run in observation.runs.values_mut() {
             run.hooks.remove("syscalls");
         }
-        let coverage = Coverage::of(&observation);
-        let syscalls = decide(&observation, &coverage, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Widen::Exact);
         assert!(syscalls.filter.given().is_none());
         assert!(syscalls.block_secondary.given().is_none());
     }
@@ -430,13 +413,12 @@ mod tests {
             .executable("/a")
             .syscalls(&["open", "poll"])
             .observation();
-        let coverage = Coverage::of(&observation);
         let target = Target {
             syscalls: Some(["open", "openat", "poll"].map(str::to_owned).into()),
             ..direct()
         };
         let kept = |widen| {
-            let syscalls = decide(&observation, &coverage, &target, widen);
+            let syscalls = decide(&observation, &target, widen);
             let items = syscalls.kept().unwrap().iter();
             items.map(|item| item.value.clone()).collect::<Vec<_>>()
         };
@@ -452,10 +434,9 @@ mod tests {
             .executable("/a")
             .syscalls(&["read", "mount", "chroot"])
             .observation();
-        let coverage = Coverage::of(&observation);
         let filter = |mode| {
             let terms = (Widen::Exact, Some(mode));
-            super::decide(&observation, &coverage, &direct(), terms).filter
+            super::decide(&Basis::of(&observation), &direct(), terms).filter
         };
         let names = |items: &[Item]| -> Vec<String> {
             items.iter().map(|item| item.value.clone()).collect()

@@ -4,26 +4,23 @@ use std::collections::BTreeSet;
 
 use crate::observation::{Host, Observation, Text};
 
+use super::super::basis::Basis;
 use super::super::folded;
-use super::super::paths::as_argument;
 use super::super::places::Place;
 use super::super::warnings::{
     Id, Warning, foreign, io_uring, made, mixed, of_coverage, pinned, sessions,
 };
 use super::super::{elsewhere, launchers, mounts, processes, set_id};
 use super::Policy;
+use super::line::as_argument;
 use super::target::Launch;
 
 /// Paths that no line can hold are named one by one up to this many.
 const NAMED: usize = 20;
 
 /// All warnings of a policy.
-pub(super) fn collect(
-    policy: &Policy,
-    observation: &Observation,
-    places: &[Place<'_>],
-    here: Option<&Host>,
-) -> Vec<Warning> {
+pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -> Vec<Warning> {
+    let (observation, places) = (basis.observation(), basis.places());
     let coverage = &policy.coverage;
     let mut warnings = of_coverage(coverage);
     warnings.extend(policy.syscalls.warnings.iter().cloned());
@@ -61,7 +58,7 @@ pub(super) fn collect(
             ),
         )
     }));
-    warnings.extend(other_processes(observation, places));
+    warnings.extend(other_processes(basis));
     warnings.extend(elsewhere::warnings(observation));
     warnings.extend(folded::warning(observation));
     warnings.extend(mixed(observation));
@@ -104,8 +101,8 @@ fn set_id_programs(policy: &Policy, observation: &Observation) -> Option<Warning
 }
 
 /// Firejail always makes a PID namespace (`CLONE_NEWPID` in src/firejail/main.c, 0.9.72).
-fn other_processes(observation: &Observation, places: &[Place<'_>]) -> Option<Warning> {
-    let others = processes::others(observation, places);
+fn other_processes(basis: &Basis<'_>) -> Option<Warning> {
+    let others = processes::others(basis);
     (!others.is_empty()).then(|| {
         Warning::new(
             Id::OtherProcesses,
@@ -327,6 +324,7 @@ mod tests {
     use super::super::target::Target;
     use super::*;
     use crate::observation::CapabilityCheck;
+    use harden_common::Argument;
 
     #[test]
     fn a_user_with_capabilities_and_a_filter_is_told_of() {
@@ -337,7 +335,11 @@ mod tests {
             }
             fixture.run().uid = uid;
             let observation = fixture.observation();
-            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let policy = Policy::decide(
+                &Basis::of(&observation),
+                Target::default(),
+                &Terms::default(),
+            );
             let mut ids = policy.warnings.iter().map(|one| one.id);
             ids.any(|id| id == Id::FileCapabilities)
         };
@@ -346,7 +348,11 @@ mod tests {
             let ping = Fixture::new().executable("/bin/ping");
             let ping = ping.file_capabilities(&["net_raw"]).syscalls(calls);
             let observation = ping.observation();
-            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let policy = Policy::decide(
+                &Basis::of(&observation),
+                Target::default(),
+                &Terms::default(),
+            );
             let mut ids = policy.warnings.iter().map(|one| one.id);
             ids.any(|id| id == Id::FileCapabilities)
         };
@@ -360,12 +366,16 @@ mod tests {
     fn what_a_namespace_or_no_new_privs_breaks_is_told_of() {
         let ids = |fixture: Fixture| {
             let observation = fixture.observation();
-            let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+            let policy = Policy::decide(
+                &Basis::of(&observation),
+                Target::default(),
+                &Terms::default(),
+            );
             let ids = policy.warnings.into_iter().map(|one| one.id);
             ids.collect::<Vec<_>>()
         };
         let program = |path: &str| Fixture::new().executable(path).syscalls(&["read"]);
-        let set_id = program("/usr/sbin/postdrop").argument("exec-setid");
+        let set_id = program("/usr/sbin/postdrop").argument(Argument::ExecSetid);
         assert!(ids(set_id).contains(&Id::SetIdPrograms));
         assert!(ids(program("/bin/d").syscalls(&["mount"])).contains(&Id::Mounts));
         assert!(ids(program("/bin/ps").listing("/proc")).contains(&Id::OtherProcesses));

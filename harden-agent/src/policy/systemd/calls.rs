@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::{Abi, Observation};
+use crate::observation::{Abi, Facet};
 
 use super::super::Terms;
+use super::super::basis::Basis;
 use super::super::calls::{Asked, is_nameless};
-use super::super::coverage::Coverage;
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
-use super::super::mode::{self, Advice, Mode};
-use super::super::sockets;
+use super::super::firejail::default_list;
+use super::super::mode::{Advice, Mode};
 use super::super::unasked::{SYSTEMD, unasked};
 use super::Directive;
 use super::kernel::{Seen, namespaces};
@@ -21,19 +21,23 @@ use super::kernel::{Seen, namespaces};
 const BEFORE_EXEC: [&str; 4] = ["capget", "capset", "prctl", "write"];
 
 /// `RestrictAddressFamilies`. It filters socket(2) alone.
-pub(super) fn families(observation: &Observation, coverage: &Coverage) -> Directive {
-    let mut reasons: Vec<String> = coverage.blind("syscalls").into_iter().collect();
+pub(super) fn families(basis: &Basis<'_>) -> Directive {
+    let mut reasons: Vec<String> = basis
+        .coverage()
+        .blind(Facet::Syscalls)
+        .into_iter()
+        .collect();
     let mut items = Vec::new();
-    for (family, (evidence, without)) in sockets::families(observation) {
+    for (family, (evidence, without)) in basis.families() {
         // The directive answers EAFNOSUPPORT, as a kernel without the family does.
-        if without {
+        if *without {
             continue;
         }
         if family.as_str().contains('-') {
             reasons.push(format!("the socket family {family} has no name in systemd"));
         }
         let name = format!("AF_{}", family.as_str().to_ascii_uppercase());
-        items.push(Item::new(name, evidence));
+        items.push(Item::new(name, evidence.clone()));
     }
     if items.is_empty() {
         items.push(Item::noted("none", "no socket was made"));
@@ -43,22 +47,25 @@ pub(super) fn families(observation: &Observation, coverage: &Coverage) -> Direct
 
 /// `SystemCallArchitectures`, `SystemCallFilter`, `SystemCallErrorNumber`
 pub(super) fn decide(
-    observation: &Observation,
-    coverage: &Coverage,
+    basis: &Basis<'_>,
     seen: &Seen<'_>,
     known: Option<&BTreeSet<String>>,
     terms: &Terms,
 ) -> [Directive; 3] {
-    let blind: Vec<String> = coverage.blind("syscalls").into_iter().collect();
+    let blind: Vec<String> = basis
+        .coverage()
+        .blind(Facet::Syscalls)
+        .into_iter()
+        .collect();
     let mut architectures = vec![Item::new("native", Evidence::default())];
-    let asked = Asked::of(observation);
-    let others = conventions(&asked).into_iter();
+    let asked = basis.asked();
+    let others = conventions(asked).into_iter();
     architectures.extend(others.map(|name| Item::new(name, Evidence::default())));
-    let mode = Advice::of(observation, coverage, terms.mode).mode;
+    let mode = Advice::of(basis, terms.mode).mode;
     let filter = match mode {
-        Mode::Whitelist => filter(&asked, seen, (known, terms.widen), blind.clone()),
+        Mode::Whitelist => filter(basis, seen, (known, terms.widen), blind.clone()),
         Mode::Default | Mode::Blacklist => {
-            Decision::unless(blind.clone(), refused(&asked, (known, terms.widen)))
+            Decision::unless(blind.clone(), refused(basis, (known, terms.widen)))
         }
     };
     // An unknown call is answered as by a kernel that does not have it, which is what libraries
@@ -84,11 +91,11 @@ pub(super) fn decide(
 
 /// What is dangerous and was not seen, by name. The tilde before the first makes it a list of what is refused
 /// (systemd.exec(5)).
-fn refused(asked: &Asked<'_>, (known, widen): (Option<&BTreeSet<String>>, Widen)) -> Vec<Item> {
-    let seen = asked.names();
-    let mut seen: BTreeSet<&str> = seen.keys().map(|name| name.as_str()).collect();
-    seen.extend(unasked(&seen, &asked.conventions, widen).into_keys());
-    let mut items = mode::unseen(&seen, |name| known.is_none_or(|known| known.contains(name)));
+fn refused(basis: &Basis<'_>, (known, widen): (Option<&BTreeSet<String>>, Widen)) -> Vec<Item> {
+    let mut seen: BTreeSet<&str> = basis.calls().keys().map(|name| name.as_str()).collect();
+    seen.extend(unasked(&seen, &basis.asked().conventions, widen).into_keys());
+    let mut items =
+        default_list::unseen(&seen, |name| known.is_none_or(|known| known.contains(name)));
     if let Some(first) = items.first_mut() {
         first.value.insert(0, '~');
     }
@@ -108,12 +115,12 @@ fn conventions(asked: &Asked<'_>) -> BTreeSet<&'static str> {
 }
 
 fn filter(
-    asked: &Asked<'_>,
+    basis: &Basis<'_>,
     seen: &Seen<'_>,
     (known, widen): (Option<&BTreeSet<String>>, Widen),
     mut reasons: Vec<String>,
 ) -> Decision<Vec<Item>> {
-    let calls = asked.names();
+    let calls = basis.calls();
     if calls.is_empty() {
         reasons.push("no system call was seen".to_owned());
     }
@@ -127,15 +134,18 @@ fn filter(
     let names: BTreeSet<&str> = calls.keys().map(|name| name.as_str()).collect();
     let others = equivalents(&names, widen);
     let mut items: BTreeMap<String, Item> = calls
-        .into_iter()
-        .map(|(name, evidence)| (name.to_string(), Item::new(name.as_str(), evidence)))
+        .iter()
+        .map(|(name, evidence)| {
+            let item = Item::new(name.as_str(), evidence.clone());
+            (name.to_string(), item)
+        })
         .collect();
     for (name, why) in others {
         if known.is_none_or(|known| known.contains(name)) {
             items.insert(name.to_owned(), Item::noted(name, why));
         }
     }
-    for (name, why) in unasked(&names, &asked.conventions, widen) {
+    for (name, why) in unasked(&names, &basis.asked().conventions, widen) {
         if !SYSTEMD.contains(&name) && known.is_none_or(|known| known.contains(name)) {
             items
                 .entry(name.to_owned())

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use harden_common::Argument;
+
 use crate::observation::{Operation, Text};
 
 use super::super::evidence::{Decision, Evidence, Item};
@@ -75,7 +77,8 @@ pub(super) fn decide(places: &[Place<'_>], seen: &Seen<'_>) -> Vec<Directive> {
 /// `DeviceAllow`: each with what was done, and why no list can be made.
 fn listed(places: &[Place<'_>], seen: &Seen<'_>) -> (Vec<String>, Vec<Item>) {
     // What makes a device needs `m` for it, and its number is in no fact.
-    let mut reasons = seen.against_with_files(&[], &["mknod-device"], &["mknod"], [].into_iter());
+    let mut reasons =
+        seen.against_with_files(&[], &[Argument::MknodDevice], &["mknod"], [].into_iter());
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     for place in places.iter().filter(|place| is_device(place)) {
         let read = place.did(Operation::Read);
@@ -140,7 +143,7 @@ fn private(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
             "pciconfig_read",
             "pciconfig_write",
         ],
-        &["mknod-device"],
+        &[Argument::MknodDevice],
         &["mknod", "sys_rawio"],
         others.map(|place| format!("{} was used", Text::from(&place.path))),
     );
@@ -149,8 +152,8 @@ fn private(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
     use super::super::super::fixture::Fixture;
+    use super::super::super::{Commands, Terms};
     use super::super::DropIn;
     use super::*;
     use crate::observation::Inode;
@@ -169,7 +172,11 @@ mod tests {
                 })
                 .collect();
         }
-        DropIn::decide(&fixture.observation(), None, &Terms::default())
+        DropIn::decide(
+            &Commands::of(fixture.observation()).unit_basis(),
+            None,
+            &Terms::default(),
+        )
     }
 
     fn words(drop_in: &DropIn, name: &str) -> Option<Vec<String>> {

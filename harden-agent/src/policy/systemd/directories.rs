@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observation::Observation;
-
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
@@ -23,12 +22,15 @@ const KINDS: [(&[u8], &str, &str); 4] = [
 
 /// The directives for the directories that belong to the unit's own user, and of one mode: systemd sets both at each
 /// start. The other directories come as a warning.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-) -> (Vec<Directive>, Option<Warning>) {
-    let users: BTreeSet<u32> = observation.runs.values().map(|run| run.uid).collect();
-    let founded: BTreeMap<&[u8], Vec<&Place<'_>>> = places
+pub(super) fn decide(basis: &Basis<'_>) -> (Vec<Directive>, Option<Warning>) {
+    let users: BTreeSet<u32> = basis
+        .observation()
+        .runs
+        .values()
+        .map(|run| run.uid)
+        .collect();
+    let founded: BTreeMap<&[u8], Vec<&Place<'_>>> = basis
+        .places()
         .iter()
         .filter(|place| place.founded())
         .fold(BTreeMap::new(), |mut all, place| {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::observation::{Observation, Text};
+use crate::observation::{Facet, Text};
 
 use super::super::Paths;
-use super::super::coverage::Coverage;
+use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
 use super::super::paths::{is_within, parent};
@@ -23,31 +23,23 @@ const HOMES: [&[u8]; 3] = [b"/home", b"/root", b"/run/user"];
 const UNTOUCHED: [&[u8]; 3] = [b"/dev", b"/proc", b"/sys"];
 
 /// The directives, in the order of the manual page.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-    (seen, paths): (&Seen<'_>, Paths),
-) -> Vec<Directive> {
-    let private_tmp = private_tmp(observation, places, coverage);
+pub(super) fn decide(basis: &Basis<'_>, (seen, paths): (&Seen<'_>, Paths)) -> Vec<Directive> {
+    let private_tmp = private_tmp(basis);
     let own_tmp = private_tmp.value.given().is_some();
-    let mut directives = protect_system(places, coverage, (own_tmp, paths == Paths::Exact));
-    directives.push(protect_home(observation, places, coverage));
+    let mut directives = protect_system(basis, (own_tmp, paths == Paths::Exact));
+    directives.push(protect_home(basis));
     directives.push(private_tmp);
-    directives.extend(devices::decide(places, seen));
-    directives.extend(proc(places, coverage));
+    directives.extend(devices::decide(basis.places(), seen));
+    directives.extend(proc(basis));
     directives
 }
 
 /// `ProtectSystem`, `ReadWritePaths` and `ReadOnlyPaths`. The last, because with a directive that mounts
 /// /proc, /sys or the control groups anew `strict` leaves /run writable: it becomes one of the kernel's own file systems
 /// (`apivfs_table` in src/core/namespace.c; seen with 252).
-fn protect_system(
-    places: &[Place<'_>],
-    coverage: &Coverage,
-    (own_tmp, exact): (bool, bool),
-) -> Vec<Directive> {
-    let blind: Vec<String> = coverage.blind("files").into_iter().collect();
+fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Directive> {
+    let places = basis.places();
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let mut roots: BTreeMap<String, Evidence> = BTreeMap::new();
     let mut nowhere: Vec<String> = Vec::new();
     let written = || {
@@ -158,17 +150,18 @@ fn outermost(roots: BTreeMap<String, Evidence>) -> Vec<Item> {
 
 /// `ProtectHome`. A look in vain counts: `yes` would answer it by EACCES instead of ENOENT. With `tmpfs` the
 /// directories are there, empty and read-only (`protect_home_tmpfs_table` in src/core/namespace.c, 252).
-fn protect_home(observation: &Observation, places: &[Place<'_>], coverage: &Coverage) -> Directive {
-    let blind: Vec<String> = coverage.blind("files").into_iter().collect();
+fn protect_home(basis: &Basis<'_>) -> Directive {
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let touching = || {
-        places
+        basis
+            .places()
             .iter()
             .filter(|place| HOMES.iter().any(|home| place.touches(home)))
     };
     if touching().next().is_none() {
         return Directive::yes("ProtectHome", blind);
     }
-    if blind.is_empty() && homes::needed(&HOMES, &HOMES, observation, places).is_empty() {
+    if blind.is_empty() && homes::needed(&HOMES, &HOMES, basis).is_empty() {
         return Directive::word("ProtectHome", "tmpfs", blind);
     }
     let mut reasons = blind;
@@ -181,12 +174,12 @@ fn protect_home(observation: &Observation, places: &[Place<'_>], coverage: &Cove
 }
 
 /// `PrivateTmp`: both directories, or none.
-fn private_tmp(observation: &Observation, places: &[Place<'_>], coverage: &Coverage) -> Directive {
+fn private_tmp(basis: &Basis<'_>) -> Directive {
     let directories: [&[u8]; 2] = [b"/tmp", b"/var/tmp"];
     let reasons = directories
         .iter()
         .flat_map(|directory| {
-            let decision = tmp::decide(directory, observation, places, coverage);
+            let decision = tmp::decide(directory, basis);
             decision.reasons().to_vec()
         })
         .collect();
@@ -194,10 +187,10 @@ fn private_tmp(observation: &Observation, places: &[Place<'_>], coverage: &Cover
 }
 
 /// `ProtectProc`, which hides other users' processes, and `ProcSubset`, which hides all else.
-fn proc(places: &[Place<'_>], coverage: &Coverage) -> [Directive; 2] {
-    let blind: Vec<String> = coverage.blind("files").into_iter().collect();
+fn proc(basis: &Basis<'_>) -> [Directive; 2] {
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let (mut others, mut rest) = (blind.clone(), blind);
-    for place in places {
+    for place in basis.places() {
         let used = || format!("{} was used", Text::from(&place.path));
         match processes::subject(place) {
             Some(Subject::All) => {

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Observation, Operation, Text};
+use harden_common::Argument;
 
+use crate::observation::{Facet, Observation, Operation, Text};
+
+use super::super::basis::Basis;
 use super::super::capabilities::{self, Needs};
-use super::super::coverage::Coverage;
 use super::super::evidence::Decision;
 use super::super::paths::is_within;
 use super::super::places::Place;
@@ -18,20 +20,21 @@ use super::Directive;
 /// a directive. What was refused each time was not done.
 pub(super) struct Seen<'a> {
     calls: BTreeSet<&'a str>,
-    arguments: BTreeSet<&'a str>,
+    arguments: Vec<Argument>,
     capabilities: BTreeSet<&'a str>,
     blind: BTreeSet<String>,
     blind_files: Option<String>,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn of(observation: &'a Observation, coverage: &Coverage) -> Self {
+    pub(super) fn of(basis: &Basis<'a>) -> Self {
+        let (observation, coverage) = (basis.observation(), basis.coverage());
         let executables = || {
             let runs = observation.runs.values();
             runs.flat_map(|run| run.executables.values().map(move |facts| (run, facts)))
         };
-        let mut blind: BTreeSet<String> = coverage.blind("syscalls").into_iter().collect();
-        blind.extend(coverage.blind("capabilities"));
+        let mut blind: BTreeSet<String> = coverage.blind(Facet::Syscalls).into_iter().collect();
+        blind.extend(coverage.blind(Facet::Capabilities));
         Self {
             calls: executables()
                 .flat_map(|(run, facts)| refused::calls(run, facts))
@@ -45,7 +48,7 @@ impl<'a> Seen<'a> {
                 .map(|(name, _)| name.as_str())
                 .collect(),
             blind,
-            blind_files: coverage.blind("files"),
+            blind_files: coverage.blind(Facet::Files),
         }
     }
 
@@ -54,14 +57,21 @@ impl<'a> Seen<'a> {
     }
 
     /// Why a directive that refuses these cannot be given.
-    fn against(&self, calls: &[&str], arguments: &[&str], capabilities: &[&str]) -> Vec<String> {
+    fn against(
+        &self,
+        calls: &[&str],
+        arguments: &[Argument],
+        capabilities: &[&str],
+    ) -> Vec<String> {
         let mut reasons: Vec<String> = self.blind.iter().cloned().collect();
         let called = calls.iter().filter(|name| self.calls.contains(*name));
         reasons.extend(called.map(|name| format!("{name} was called")));
         let said = arguments
             .iter()
-            .filter(|name| self.arguments.contains(*name));
-        reasons.extend(said.map(|name| format!("the arguments of a call said {name}")));
+            .filter(|argument| self.arguments.contains(argument));
+        reasons.extend(
+            said.map(|argument| format!("the arguments of a call said {}", argument.name())),
+        );
         let used = capabilities
             .iter()
             .filter(|name| self.capabilities.contains(*name));
@@ -73,7 +83,7 @@ impl<'a> Seen<'a> {
     pub(super) fn against_with_files(
         &self,
         calls: &[&str],
-        arguments: &[&str],
+        arguments: &[Argument],
         capabilities: &[&str],
         uses: impl Iterator<Item = String>,
     ) -> Vec<String> {
@@ -85,9 +95,13 @@ impl<'a> Seen<'a> {
 }
 
 /// `CapabilityBoundingSet`
-pub(super) fn capabilities(observation: &Observation, coverage: &Coverage) -> Directive {
-    let Needs { needed, .. } = capabilities::needs(observation);
-    let mut reasons: Vec<String> = coverage.blind("capabilities").into_iter().collect();
+pub(super) fn capabilities(basis: &Basis<'_>) -> Directive {
+    let Needs { needed, .. } = basis.needs();
+    let mut reasons: Vec<String> = basis
+        .coverage()
+        .blind(Facet::Capabilities)
+        .into_iter()
+        .collect();
     // One that this build has no name for has a number in it: systemd would ignore the word.
     let mut items = Vec::new();
     for (name, need) in needed {
@@ -129,16 +143,16 @@ const IPC: [&str; 7] = [
 ];
 /// Makes namespaces whatever the arguments; those of clone are facts of their own.
 const NAMESPACES: [&str; 2] = ["unshare", "setns"];
-const NAMESPACE_ARGUMENTS: [&str; 9] = [
-    "namespace-any",
-    "namespace-cgroup",
-    "namespace-ipc",
-    "namespace-mount",
-    "namespace-net",
-    "namespace-pid",
-    "namespace-time",
-    "namespace-user",
-    "namespace-uts",
+const NAMESPACE_ARGUMENTS: [Argument; 9] = [
+    Argument::NamespaceAny,
+    Argument::NamespaceCgroup,
+    Argument::NamespaceIpc,
+    Argument::NamespaceMount,
+    Argument::NamespaceNet,
+    Argument::NamespacePid,
+    Argument::NamespaceTime,
+    Argument::NamespaceUser,
+    Argument::NamespaceUts,
 ];
 
 /// `RestrictNamespaces`
@@ -216,24 +230,28 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
         namespaces(seen),
         Directive::yes(
             "LockPersonality",
-            seen.against(&[], &["personality-set"], &[]),
+            seen.against(&[], &[Argument::PersonalitySet], &[]),
         ),
         Directive::yes(
             "MemoryDenyWriteExecute",
             seen.against(
                 &[],
-                &["mmap-write-exec", "mprotect-exec", "shmat-exec"],
+                &[
+                    Argument::MmapWriteExec,
+                    Argument::MprotectExec,
+                    Argument::ShmatExec,
+                ],
                 &[],
             ),
         ),
         Directive::yes(
             "RestrictRealtime",
-            seen.against(&[], &["scheduler-realtime"], &[]),
+            seen.against(&[], &[Argument::SchedulerRealtime], &[]),
         ),
         // It answers ENOSYS to openat2, whose mode is out of a filter's sight.
         Directive::yes(
             "RestrictSUIDSGID",
-            seen.against(&["openat2"], &["mode-setid"], &[]),
+            seen.against(&["openat2"], &[Argument::ModeSetid], &[]),
         ),
     ]
 }

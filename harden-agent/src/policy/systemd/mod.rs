@@ -16,17 +16,16 @@ mod withhold;
 
 use serde::Serialize;
 
-use crate::observation::{Observation, Text};
+use crate::observation::Text;
 
 use super::Terms;
-use super::control::with_control_commands;
+use super::basis::UnitBasis;
 use super::coverage::Coverage;
 use super::elsewhere;
 use super::evidence::{Decision, Item};
 use super::folded;
 use super::launchers;
 use super::mounts;
-use super::places::places;
 use super::set_id;
 use super::warnings::{self, Id, Warning};
 
@@ -75,40 +74,34 @@ impl DropIn {
     /// (`systemd-analyze syscall-filter @known`); it ignores others, with a warning.
     #[must_use]
     pub fn decide(
-        recorded: &Observation,
+        basis: &UnitBasis<'_>,
         known: Option<&std::collections::BTreeSet<String>>,
         terms: &Terms,
     ) -> Self {
-        let observation = &with_control_commands(recorded);
-        let coverage = Coverage::of(observation);
-        let places = places(observation);
-        let seen = kernel::Seen::of(observation, &coverage);
+        let (recorded, observation) = (basis.recorded, basis.observation());
+        let (coverage, places) = (basis.coverage(), basis.places());
+        let seen = kernel::Seen::of(basis);
         let mut directives = vec![
-            kernel::capabilities(observation, &coverage),
+            kernel::capabilities(basis),
             kernel::no_new_privileges(recorded, &seen),
         ];
-        directives.push(users::mask(&places, &coverage));
-        directives.extend(files::decide(
-            observation,
-            &places,
-            &coverage,
-            (&seen, terms.paths),
-        ));
-        directives.push(users::private(observation, &places, &seen));
-        directives.extend(network::decide(observation, &places, &coverage, &seen));
-        directives.extend(kernel::decide(&seen, &places));
-        directives.push(calls::families(observation, &coverage));
-        directives.extend(calls::decide(observation, &coverage, &seen, known, terms));
-        let (own, made) = directories::decide(observation, &places);
+        directives.push(users::mask(basis));
+        directives.extend(files::decide(basis, (&seen, terms.paths)));
+        directives.push(users::private(basis, &seen));
+        directives.extend(network::decide(basis, &seen));
+        directives.extend(kernel::decide(&seen, places));
+        directives.push(calls::families(basis));
+        directives.extend(calls::decide(basis, &seen, known, terms));
+        let (own, made) = directories::decide(basis);
         directives.extend(own);
-        let implied = set_id::implied(recorded, &coverage);
+        let implied = set_id::implied(recorded, coverage);
         let is_filter = |name: &str| withhold::FILTERS.contains(&name);
         withhold::because(&mut directives, is_filter, &implied);
-        let mounts = mounts::against(observation, &coverage);
+        let mounts = mounts::against(observation, coverage);
         let is_mounts = |name: &str| withhold::MOUNT_NAMESPACE.contains(&name);
         withhold::because(&mut directives, is_mounts, &mounts);
         withhold::because(&mut directives, |_| true, &launchers::against(observation));
-        let mut warnings = warnings::of_coverage(&coverage);
+        let mut warnings = warnings::of_coverage(coverage);
         warnings.extend(launchers::warning(
             observation,
             "No directive is given, as all of them are inherited",
@@ -128,14 +121,11 @@ impl DropIn {
         warnings.extend(warnings::io_uring(observation));
         warnings.extend(warnings::sessions(observation));
         warnings.extend(made);
-        warnings.extend(warnings::pinned(
-            &places,
-            &std::collections::BTreeSet::new(),
-        ));
+        warnings.extend(warnings::pinned(places, &std::collections::BTreeSet::new()));
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         Self {
             subject: observation.name.clone(),
-            coverage,
+            coverage: coverage.clone(),
             directives,
             warnings,
         }
@@ -151,9 +141,10 @@ impl DropIn {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::{Commands, fixture::Fixture};
     use super::*;
     use crate::observation::{Abi, CapabilityCheck, ControlCommand, Operation};
+    use harden_common::Argument;
 
     fn words(drop_in: &DropIn, name: &str) -> Option<String> {
         let items = drop_in.given(name)?;
@@ -162,7 +153,11 @@ mod tests {
     }
 
     fn decided(fixture: Fixture) -> DropIn {
-        DropIn::decide(&fixture.observation(), None, &Terms::default())
+        DropIn::decide(
+            &Commands::of(fixture.observation()).unit_basis(),
+            None,
+            &Terms::default(),
+        )
     }
 
     fn daemon() -> Fixture {
@@ -229,7 +224,11 @@ mod tests {
     fn a_call_that_systemd_does_not_know_leaves_the_list_out() {
         let known = ["read", "exit_group"].map(str::to_owned).into();
         let observation = daemon().syscalls(&["mseal"]).observation();
-        let drop_in = DropIn::decide(&observation, Some(&known), &Terms::default());
+        let drop_in = DropIn::decide(
+            &Commands::of(observation).unit_basis(),
+            Some(&known),
+            &Terms::default(),
+        );
         assert!(drop_in.given("SystemCallFilter").is_none());
         let mut newer = daemon().syscalls(&["syscall-470"]);
         newer.run().host.kernel = "6.19".into();
@@ -254,18 +253,18 @@ mod tests {
             assert!(drop_in.given(directive).is_none(), "{call}");
         }
         for (argument, directive) in [
-            ("mmap-write-exec", "MemoryDenyWriteExecute"),
-            ("mprotect-exec", "MemoryDenyWriteExecute"),
-            ("shmat-exec", "MemoryDenyWriteExecute"),
-            ("mode-setid", "RestrictSUIDSGID"),
-            ("scheduler-realtime", "RestrictRealtime"),
-            ("personality-set", "LockPersonality"),
-            ("namespace-any", "RestrictNamespaces"),
-            ("exec-setid", "NoNewPrivileges"),
-            ("mknod-device", "PrivateDevices"),
+            (Argument::MmapWriteExec, "MemoryDenyWriteExecute"),
+            (Argument::MprotectExec, "MemoryDenyWriteExecute"),
+            (Argument::ShmatExec, "MemoryDenyWriteExecute"),
+            (Argument::ModeSetid, "RestrictSUIDSGID"),
+            (Argument::SchedulerRealtime, "RestrictRealtime"),
+            (Argument::PersonalitySet, "LockPersonality"),
+            (Argument::NamespaceAny, "RestrictNamespaces"),
+            (Argument::ExecSetid, "NoNewPrivileges"),
+            (Argument::MknodDevice, "PrivateDevices"),
         ] {
             let drop_in = decided(daemon().argument(argument));
-            assert!(drop_in.given(directive).is_none(), "{argument}");
+            assert!(drop_in.given(directive).is_none(), "{argument:?}");
         }
         for (path, operation, outcome, directive) in [
             ("/dev/sda", Operation::Read, "ok", "PrivateDevices"),
@@ -380,7 +379,10 @@ mod tests {
         };
         let mut user = daemon();
         user.run().uid = 7;
-        let drop_in = decided(user.executable("/usr/bin/sudo").argument("exec-setid"));
+        let drop_in = decided(
+            user.executable("/usr/bin/sudo")
+                .argument(Argument::ExecSetid),
+        );
         for name in ["SystemCallFilter", "ProtectClock", "PrivateDevices"] {
             let told = reason(&drop_in, name);
             assert!(told.contains("implies NoNewPrivileges="), "{name}: {told}");
@@ -411,7 +413,11 @@ mod tests {
         for run in observation.runs.values_mut() {
             run.hooks.clear();
         }
-        let drop_in = DropIn::decide(&observation, None, &Terms::default());
+        let drop_in = DropIn::decide(
+            &Commands::of(observation).unit_basis(),
+            None,
+            &Terms::default(),
+        );
         for directive in &drop_in.directives {
             assert!(directive.value.given().is_none(), "{directive:?}");
         }

@@ -6,33 +6,29 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddrV4, SocketAddrV6};
 
-use crate::observation::{Observation, Run, Text};
+use crate::observation::{Facet, Observation, Run, Text};
 
-use super::super::coverage::{Coverage, is_seen};
+use super::super::basis::Basis;
+use super::super::coverage::is_seen;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::is_within;
 use super::super::places::Place;
-use super::super::sockets;
 use super::Directive;
 use super::kernel::Seen;
 
 /// The directives, in the order of the manual pages.
-pub(super) fn decide(
-    observation: &Observation,
-    places: &[Place<'_>],
-    coverage: &Coverage,
-    seen: &Seen<'_>,
-) -> Vec<Directive> {
-    let mut blind: Vec<String> = ["syscalls", "files"]
-        .iter()
-        .filter_map(|fact| coverage.blind(fact))
+pub(super) fn decide(basis: &Basis<'_>, seen: &Seen<'_>) -> Vec<Directive> {
+    let observation = basis.observation();
+    let mut blind: Vec<String> = [Facet::Syscalls, Facet::Files]
+        .into_iter()
+        .filter_map(|fact| basis.coverage().blind(fact))
         .collect();
     if seen.called("io_uring_setup") || seen.called("io_uring_enter") {
         blind.push("io_uring was used, and of its sockets nothing is seen".to_owned());
     }
-    let families = sockets::families(observation);
     // Those that were refused were done without.
-    let made: Vec<&str> = families
+    let made: Vec<&str> = basis
+        .families()
         .iter()
         .filter(|(_, (_, without))| !without)
         .map(|(family, _)| family.as_str())
@@ -40,7 +36,7 @@ pub(super) fn decide(
     if !made.is_empty() {
         blind.extend(unseen(observation));
     }
-    let private = private(observation, places, &made, blind.clone());
+    let private = private(observation, basis.places(), &made, blind.clone());
     let mut directives = vec![private];
     directives.extend(addresses(observation, &made, blind));
     directives
@@ -126,7 +122,7 @@ fn texts(observation: &Observation) -> BTreeSet<&Text> {
 /// Why nothing follows from the addresses, if some run could not see them.
 fn unseen(observation: &Observation) -> Option<String> {
     let mut runs = observation.runs.values();
-    let blind = |run: &&Run| !is_seen(run, "addresses");
+    let blind = |run: &&Run| !is_seen(run, Facet::Addresses);
     runs.find(blind)
         .map(|_| "a run had no hook for addresses".to_owned())
 }
@@ -137,8 +133,8 @@ fn contains(path: &[u8], part: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
     use super::super::super::fixture::Fixture;
+    use super::super::super::{Commands, Terms};
     use super::super::DropIn;
     use crate::observation::{AddressOperation, Operation};
 
@@ -151,7 +147,11 @@ mod tests {
 
     /// Of `PrivateNetwork`, `IPAddressDeny` and `IPAddressAllow`, which are given.
     fn given(fixture: Fixture) -> [bool; 3] {
-        let drop_in = DropIn::decide(&fixture.observation(), None, &Terms::default());
+        let drop_in = DropIn::decide(
+            &Commands::of(fixture.observation()).unit_basis(),
+            None,
+            &Terms::default(),
+        );
         ["PrivateNetwork", "IPAddressDeny", "IPAddressAllow"]
             .map(|name| drop_in.given(name).is_some())
     }

@@ -2,21 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Observation, Operation, Text};
+use harden_common::Argument;
 
-use super::super::capabilities;
-use super::super::coverage::Coverage;
-use super::super::places::Place;
+use crate::observation::{Facet, Operation, Text};
+
+use super::super::basis::Basis;
 use super::Directive;
 use super::kernel::Seen;
 
 /// `PrivateUsers`: a user namespace with root and the unit's user; all others are nobody, and no capability holds
 /// outside of it (`user_namespaces(7)`).
-pub(super) fn private(
-    observation: &Observation,
-    places: &[Place<'_>],
-    seen: &Seen<'_>,
-) -> Directive {
+pub(super) fn private(basis: &Basis<'_>, seen: &Seen<'_>) -> Directive {
     /// What names other users, even where it needs no capability: a group that one is in, too.
     const OTHERS: [&str; 6] = [
         "chown",
@@ -26,17 +22,27 @@ pub(super) fn private(
         "lchown",
         "setgroups",
     ];
-    let arguments = ["exec-setid", "namespace-user", "namespace-any"];
-    let needs = capabilities::needs(observation).needed;
+    let arguments = [
+        Argument::ExecSetid,
+        Argument::NamespaceUser,
+        Argument::NamespaceAny,
+    ];
     let mut reasons = seen.against_with_files(&OTHERS, &arguments, &[], [].into_iter());
     reasons.extend(
-        needs
+        basis
+            .needs()
+            .needed
             .keys()
             .map(|name| format!("the capability {name} was used")),
     );
-    let own: BTreeSet<u32> = observation.runs.values().map(|run| run.uid).collect();
+    let own: BTreeSet<u32> = basis
+        .observation()
+        .runs
+        .values()
+        .map(|run| run.uid)
+        .collect();
     // A program that looks whose a file is, as sshd does, sees nobody's.
-    let strangers = places.iter().filter(|place| {
+    let strangers = basis.places().iter().filter(|place| {
         let mut inodes = place.inodes.iter();
         place.found() && inodes.any(|inode| inode.uid != 0 && !own.contains(&inode.uid))
     });
@@ -49,10 +55,10 @@ pub(super) fn private(
 }
 
 /// `UMask`: the least that all new files had anyway.
-pub(super) fn mask(places: &[Place<'_>], coverage: &Coverage) -> Directive {
+pub(super) fn mask(basis: &Basis<'_>) -> Directive {
     const S_IFMT: u32 = 0o170_000;
     const S_IFLNK: u32 = 0o120_000;
-    let blind: Vec<String> = coverage.blind("files").into_iter().collect();
+    let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let makes = |operation| {
         matches!(
             operation,
@@ -61,7 +67,11 @@ pub(super) fn mask(places: &[Place<'_>], coverage: &Coverage) -> Directive {
     };
     let mut reasons = blind;
     let (mut all, mut which) = (0, None);
-    for place in places.iter().filter(|place| place.done().any(makes)) {
+    for place in basis
+        .places()
+        .iter()
+        .filter(|place| place.done().any(makes))
+    {
         let path = || Text::from(&place.path);
         if place.inodes.is_empty() {
             reasons.push(format!("with which mode {} was made is not known", path()));
@@ -83,8 +93,8 @@ pub(super) fn mask(places: &[Place<'_>], coverage: &Coverage) -> Directive {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
     use super::super::super::fixture::Fixture;
+    use super::super::super::{Commands, Terms};
     use super::super::DropIn;
     use super::*;
     use crate::observation::CapabilityCheck;
@@ -94,7 +104,11 @@ mod tests {
     }
 
     fn word(fixture: Fixture, name: &str) -> Option<String> {
-        let drop_in = DropIn::decide(&fixture.observation(), None, &Terms::default());
+        let drop_in = DropIn::decide(
+            &Commands::of(fixture.observation()).unit_basis(),
+            None,
+            &Terms::default(),
+        );
         let items = drop_in.given(name)?;
         Some(items[0].value.clone())
     }
@@ -128,7 +142,7 @@ mod tests {
             daemon().capability("net_bind_service", CapabilityCheck::Granted)
         ));
         assert!(!private(daemon().syscalls(&["fchown"])));
-        assert!(!private(daemon().argument("exec-setid")));
+        assert!(!private(daemon().argument(Argument::ExecSetid)));
         let stranger = daemon().file_of("/var/lib/d/x", Operation::Read, 0o100_644, 0);
         assert!(private(stranger));
         let mut stranger = daemon().file_of("/var/lib/d/x", Operation::Read, 0o100_644, 0);

@@ -83,6 +83,13 @@ impl fmt::Debug for Format {
     }
 }
 
+impl Content {
+    /// None, for these reasons.
+    fn withheld(reasons: &[String]) -> Self {
+        Self::Withheld(reasons.join("; "))
+    }
+}
+
 impl From<String> for Content {
     fn from(text: String) -> Self {
         Self::Bytes(text.into_bytes())
@@ -117,7 +124,8 @@ mod tests {
             account_prefix: "ops".to_owned(),
             ..Request::default()
         };
-        let files = request.plan(&observation).unwrap().files();
+        let adapted = request.adapt(&observation).unwrap();
+        let files = request.plan(&observation, &adapted).files();
         let names: BTreeSet<&str> = FORMATS.iter().map(|format| format.name).collect();
         assert_eq!(names.len(), FORMATS.len());
         let written = files.written.iter().map(|output| &output.name);

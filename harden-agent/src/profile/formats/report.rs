@@ -13,7 +13,7 @@ pub(super) const FORMAT: Format = Format {
     ours: Ours::Marker,
     content: |plan, _| {
         let report = Report {
-            observation: &plan.adapted().exact,
+            observation: &plan.adapted().exact.recorded,
             policy: plan.firejail(),
             drop_in: plan.systemd(),
             account: plan.account(),

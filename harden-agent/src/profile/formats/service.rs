@@ -1,7 +1,7 @@
 //! `service`
 
 use super::{Content, Format};
-use crate::{output::Ours, render::service};
+use crate::{output::Ours, policy::Decision, render::service};
 
 pub(super) const FORMAT: Format = Format {
     name: "service",
@@ -9,7 +9,12 @@ pub(super) const FORMAT: Format = Format {
     file_name: |subject, _| service::file_name(subject),
     ours: Ours::Marker,
     content: |plan, _| match plan.service() {
-        Ok(decided) => service::service(decided, &plan.options()).into(),
+        Ok(decided) => match &decided.settings {
+            Decision::Given(settings) => {
+                service::service(decided, settings, &plan.options()).into()
+            }
+            Decision::Withheld(reasons) => Content::withheld(reasons),
+        },
         Err(reason) => Content::Withheld(reason.to_owned()),
     },
 };

@@ -6,15 +6,17 @@ use crate::observation::arbitrary::observation;
 use crate::policy::account::Accounts;
 use crate::policy::firejail::Target;
 use crate::policy::fixture::Fixture;
-use crate::policy::{Id, Terms};
+use crate::policy::{Commands, Id, Terms};
 
 fn text(observation: &Observation, syntax: Syntax) -> String {
     let terms = Terms::default();
+    let commands = Commands::of(observation.clone());
+    let basis = commands.unit_basis();
     let report = Report {
         observation,
-        policy: &Policy::decide(observation, Target::default(), &terms),
-        drop_in: &DropIn::decide(observation, None, &terms),
-        account: &Account::decide(observation, &Accounts::default(), &terms),
+        policy: &Policy::decide(&commands.basis(), Target::default(), &terms),
+        drop_in: &DropIn::decide(&basis, None, &terms),
+        account: &Account::decide(&basis, &Accounts::default(), &terms),
     };
     report.text(syntax, &Options::default())
 }

@@ -15,9 +15,10 @@ fn decided_of(observation: &Observation, text: &str, launch: Launch) -> Service 
         launch,
         ..Target::default()
     };
-    let policy = Policy::decide(observation, target, &Terms::default());
+    let basis = Basis::of(observation);
+    let policy = Policy::decide(&basis, target, &Terms::default());
     let unit = UnitFile::parse(&format!("[Service]\n{text}"));
-    Service::decide(observation, &unit, &policy, "/etc/firejail/d.profile")
+    Service::decide(&basis, &unit, &policy, "/etc/firejail/d.profile")
 }
 
 fn decided(text: &str) -> Service {
@@ -201,10 +202,11 @@ fn what_cannot_be_started_so_is_refused() {
 #[test]
 fn a_socket_that_triggers_it_is_refused() {
     let observation = daemon().observation();
-    let policy = Policy::decide(&observation, Target::default(), &Terms::default());
+    let basis = Basis::of(&observation);
+    let policy = Policy::decide(&basis, Target::default(), &Terms::default());
     let mut unit = UnitFile::parse("[Service]\nExecStart=/usr/sbin/d\n");
     unit.triggered_by = vec!["d.timer".to_owned(), "d.socket".to_owned()];
-    let service = Service::decide(&observation, &unit, &policy, "/etc/firejail/d.profile");
+    let service = Service::decide(&basis, &unit, &policy, "/etc/firejail/d.profile");
     assert!(service.settings.reasons()[0].starts_with("d.socket"));
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::observation::{Abi, Observation, Text};
+use crate::observation::{Abi, Facet, Text};
 
 use super::Terms;
-use super::calls::{Asked, is_nameless};
+use super::basis::Basis;
+use super::calls::is_nameless;
 use super::coverage::Coverage;
 use super::elsewhere;
 use super::equivalents::{Widen, equivalents};
@@ -64,6 +65,10 @@ const RUNTIME: [&str; 40] = [
     "write",
 ];
 
+/// As a kernel that does not have the call: what libraries have their way round for; EPERM they take for a refusal (moby
+/// issue 42680).
+const ENOSYS: u32 = 38;
+
 /// Everything decided for one container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Seccomp {
@@ -78,7 +83,7 @@ pub struct Seccomp {
     pub warnings: Vec<Warning>,
 }
 
-/// What is allowed; everything else is answered as by a kernel that does not have it.
+/// What is allowed, and how everything else is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Allowed {
     /// `x86_64`, `x86`, …
@@ -89,14 +94,16 @@ pub struct Allowed {
     pub unasked: Vec<Item>,
     /// Those that only the runtime makes.
     pub runtime: Vec<Item>,
+    /// The error of everything else.
+    pub errno: u32,
 }
 
 impl Seccomp {
     /// Decides.
     #[must_use]
-    pub fn decide(observation: &Observation, terms: &Terms) -> Self {
-        let coverage = Coverage::of(observation);
-        let mut warnings = warnings::of_coverage(&coverage);
+    pub fn decide(basis: &Basis<'_>, terms: &Terms) -> Self {
+        let observation = basis.observation();
+        let mut warnings = warnings::of_coverage(basis.coverage());
         warnings.extend(launchers::warning(
             observation,
             "Every job in the container would be held to this list",
@@ -107,20 +114,20 @@ impl Seccomp {
         warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
         Self {
             subject: observation.name.clone(),
-            allowed: allowed(observation, &coverage, terms.widen),
-            coverage,
+            allowed: allowed(basis, terms.widen),
+            coverage: basis.coverage().clone(),
             warnings,
         }
     }
 }
 
-fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Decision<Allowed> {
-    if let Some(reason) = coverage.blind("syscalls") {
+fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
+    if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
         return Decision::Withheld(vec![reason]);
     }
     let mut reasons = Vec::new();
     let mut architectures = BTreeSet::new();
-    let asked = Asked::of(observation);
+    let asked = basis.asked();
     for (machine, abi) in &asked.conventions {
         match architecture(machine, *abi) {
             Some(name) => {
@@ -131,7 +138,7 @@ fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Deci
             )),
         }
     }
-    let calls = asked.names();
+    let calls = basis.calls();
     if calls.is_empty() {
         reasons.push("no system call was seen".to_owned());
     }
@@ -155,8 +162,8 @@ fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Deci
         .map(|(name, why)| Item::noted(name, why))
         .collect();
     let mut program: Vec<Item> = calls
-        .into_iter()
-        .map(|(name, evidence)| Item::new(name.as_str(), evidence))
+        .iter()
+        .map(|(name, evidence)| Item::new(name.as_str(), evidence.clone()))
         .collect();
     program.extend(others.into_iter().map(|(name, why)| Item::noted(name, why)));
     program.sort_by(|one, other| one.value.cmp(&other.value));
@@ -167,6 +174,7 @@ fn allowed(observation: &Observation, coverage: &Coverage, widen: Widen) -> Deci
             program,
             unasked,
             runtime,
+            errno: ENOSYS,
         },
     )
 }
@@ -187,7 +195,7 @@ mod tests {
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Allowed> {
-        Seccomp::decide(&fixture.observation(), &Terms::default()).allowed
+        Seccomp::decide(&Basis::of(&fixture.observation()), &Terms::default()).allowed
     }
 
     #[test]
