@@ -131,7 +131,11 @@ fn asked_by_number(observation: &Observation, places: &[Place<'_>]) -> Option<St
         return None;
     }
     let written = |path: &[u8]| {
-        let mut same = places.iter().filter(|place| place.path == path);
+        // They are in the order of their paths.
+        let first = places.partition_point(|place| place.path.as_slice() < path);
+        let mut same = places[first..]
+            .iter()
+            .take_while(|place| place.path == path);
         same.any(|place| place.wrote() || place.made())
     };
     let read = places.iter().find(|place| {

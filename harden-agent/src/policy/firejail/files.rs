@@ -434,8 +434,7 @@ impl<'p, 'a> Facts<'p, 'a> {
         }
         self.join(top, &mut roots)?;
         for (path, evidence) in passed.into_iter().rev() {
-            let covered = path == top || roots.keys().any(|root| is_within(root, &path));
-            if covered {
+            if path == top || has_within(&roots, &path) {
                 continue;
             }
             let root = self.shown(&path);
@@ -494,20 +493,7 @@ fn spread(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
 /// The roots as items: none below another, crowds as their directory.
 fn items(top: &[u8], mut roots: BTreeMap<Vec<u8>, Evidence>) -> Result<Vec<Item>, String> {
     cover(&mut roots);
-    loop {
-        let mut crowds: BTreeMap<&[u8], usize> = BTreeMap::new();
-        for root in roots.keys() {
-            *crowds.entry(parent(root)).or_default() += 1;
-        }
-        let crowd = crowds
-            .into_iter()
-            .filter(|(directory, count)| *count > CROWD && *directory != top)
-            .max_by_key(|(directory, _)| directory.len())
-            .map(|(directory, _)| directory.to_vec());
-        let Some(crowd) = crowd else { break };
-        roots.entry(crowd).or_default();
-        cover(&mut roots);
-    }
+    disperse(top, &mut roots);
     if roots.len() > LIMIT {
         return Err(format!(
             "{} paths would have to be named, more than {LIMIT}",
@@ -524,6 +510,49 @@ fn items(top: &[u8], mut roots: BTreeMap<Vec<u8>, Evidence>) -> Result<Vec<Item>
             )),
         })
         .collect()
+}
+
+/// Puts each directory in the place of a crowd in it, those further down first: it may be one of a crowd itself then.
+fn disperse(top: &[u8], roots: &mut BTreeMap<Vec<u8>, Evidence>) {
+    // What lies below a directory has a longer path.
+    let key = |directory: &[u8]| (directory.len(), directory.to_vec());
+    let mut above: BTreeMap<(usize, Vec<u8>), usize> = BTreeMap::new();
+    for root in roots.keys() {
+        *above.entry(key(parent(root))).or_default() += 1;
+    }
+    while let Some(((_, directory), count)) = above.pop_last() {
+        if count <= CROWD || directory == top {
+            continue;
+        }
+        let mut evidence = Evidence::default();
+        let below = prefix(&directory);
+        let crowd = roots.range(below.clone()..).map(|(root, _)| root);
+        let crowd = crowd.take_while(|root| root.starts_with(&below));
+        let crowd: Vec<Vec<u8>> = crowd.cloned().collect();
+        for root in crowd {
+            evidence.merge(&roots.remove(&root).unwrap_or_default());
+        }
+        *above.entry(key(parent(&directory))).or_default() += 1;
+        roots.insert(directory, evidence);
+    }
+}
+
+/// Whether one of the roots lies at or below `path`.
+fn has_within(roots: &BTreeMap<Vec<u8>, Evidence>, path: &[u8]) -> bool {
+    let below = prefix(path);
+    let mut from = roots.range(below.clone()..);
+    roots.contains_key(path)
+        || from
+            .next()
+            .is_some_and(|(root, _)| root.starts_with(&below))
+}
+
+/// What the paths below a directory begin with.
+fn prefix(directory: &[u8]) -> Vec<u8> {
+    match directory {
+        b"/" => b"/".to_vec(),
+        directory => [directory, b"/"].concat(),
+    }
 }
 
 /// Removes every root that lies below another, and gives its evidence to that.
@@ -593,6 +622,25 @@ mod tests {
         assert_eq!(values(&files.read_write), ["/srv/data", "/var/lib/d"]);
         // The next file of /srv would be hidden.
         assert_eq!(values(&files.whitelist), ["/var/lib/d"]);
+    }
+
+    #[test]
+    fn a_crowd_is_its_directory_and_may_make_another_crowd() {
+        let root = |path: String| (path.into_bytes(), Evidence::default());
+        let few = ["/srv/d/a".to_owned(), "/srv/d-e/a".to_owned()];
+        let many = (0..=CROWD).map(|number| format!("/srv/d/many-{number}"));
+        let deep =
+            (0..=CROWD).flat_map(|one| (0..=CROWD).map(move |two| format!("/srv/e/{one}/{two}")));
+        let mut roots = few.into_iter().chain(many).chain(deep).map(root).collect();
+        disperse(b"/srv", &mut roots);
+        let left: Vec<Text> = roots
+            .keys()
+            .map(|root| Text::from(root.as_slice()))
+            .collect();
+        assert_eq!(left, ["/srv/d", "/srv/d-e/a", "/srv/e"].map(Text::from));
+        assert!(has_within(&roots, b"/srv/d-e"));
+        assert!(has_within(&roots, b"/srv/d"));
+        assert!(!has_within(&roots, b"/srv/d-"));
     }
 
     #[test]
