@@ -11,7 +11,7 @@ use super::super::places::{Place, changes_entry};
 
 /// What Firejail makes whatever the machine has (`fs_private_dev` in `src/firejail/fs_dev.c`).
 /// `log` is the host's socket, where there is one.
-const NODES: [&[u8]; 14] = [
+pub(in super::super) const NODES: [&[u8]; 14] = [
     b"fd", b"full", b"log", b"null", b"ptmx", b"pts", b"random", b"shm", b"stderr", b"stdin",
     b"stdout", b"tty", b"urandom", b"zero",
 ];
@@ -44,7 +44,8 @@ pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Priv
                 continue;
             };
             if name == b"shm" || name.starts_with(b"shm/") {
-                if name != b"shm" || place.wrote() || place.did(Operation::Read) {
+                let looked_over = place.did(Operation::Read) || place.did(Operation::Watch);
+                if name != b"shm" || place.wrote() || looked_over {
                     shm.get_or_insert_default().merge(&place.evidence());
                 }
                 continue;

@@ -28,6 +28,8 @@ use super::warnings::Warning;
 
 pub use capabilities::Capabilities;
 pub use defaults::Defaults;
+pub(super) use defaults::{EMPTIED, HIDDEN, KERNEL};
+pub(super) use dev::NODES;
 pub use dev::PrivateDev;
 pub use files::{Files, Withheld};
 pub use home::HOMES;

@@ -12,7 +12,7 @@ use super::files::as_word;
 use super::kernel::Seen;
 
 /// What a private /dev has (`mount_private_dev` in src/core/namespace.c, systemd 252).
-const DEVICES: [&[u8]; 17] = [
+pub(in super::super) const DEVICES: [&[u8]; 17] = [
     b"/dev",
     b"/dev/fd",
     b"/dev/full",
@@ -33,7 +33,7 @@ const DEVICES: [&[u8]; 17] = [
 ];
 
 /// Those of them that hold more.
-const DEVICE_DIRECTORIES: [&[u8]; 4] =
+pub(in super::super) const DEVICE_DIRECTORIES: [&[u8]; 4] =
     [b"/dev/hugepages", b"/dev/mqueue", b"/dev/pts", b"/dev/shm"];
 
 /// Devices that every unit has under `DevicePolicy=closed` (`bpf_devices_allow_list_static` in
@@ -104,8 +104,25 @@ fn listed(places: &[Place<'_>], seen: &Seen<'_>) -> (Vec<String>, Vec<Item>) {
     )
 }
 
+/// Why nothing may be given that refuses devices, where there is no list of them. `ProtectClock=` is such: it comes with
+/// a `DeviceAllow=` of its own (`unit_patch_contexts` in src/core/unit.c), beside which all others are refused.
+pub(super) fn unlisted(places: &[Place<'_>], directives: &[Directive]) -> Vec<String> {
+    let mut policies = directives.iter().filter(|one| one.name == "DevicePolicy");
+    if !policies.any(|one| one.value.given().is_none()) {
+        return Vec::new();
+    }
+    let opened = places.iter().filter(|place| is_device(place));
+    let mut opened =
+        opened.filter(|place| place.did(Operation::Read) || place.did(Operation::Write));
+    let reason = |place: &Place<'_>| {
+        let path = Text::from(&place.path);
+        format!("{path} was opened, and there is no list of devices")
+    };
+    opened.next().map(reason).into_iter().collect()
+}
+
 /// Whether it is a device that has to be allowed.
-fn is_device(place: &Place<'_>) -> bool {
+pub(in super::super) fn is_device(place: &Place<'_>) -> bool {
     let mut inodes = place.inodes.iter();
     inodes.any(|inode| {
         const S_IFMT: u32 = 0o170_000;

@@ -14,6 +14,12 @@ mod network;
 mod users;
 mod withhold;
 
+pub(super) use devices::{DEVICE_DIRECTORIES, DEVICES, is_device};
+pub(super) use directories::KINDS;
+pub(super) use files::HOMES;
+pub(super) use kernel::{CLOCK, MODULES, TUNABLES};
+pub(super) use network::is_loopback;
+
 use serde::Serialize;
 
 use crate::observation::{Observation, Text};
@@ -101,6 +107,8 @@ impl DropIn {
         directives.extend(calls::decide(observation, &coverage, &seen, known, terms));
         let (own, made) = directories::decide(observation, &places);
         directives.extend(own);
+        let unlisted = devices::unlisted(&places, &directives);
+        withhold::because(&mut directives, |name| name == "ProtectClock", &unlisted);
         let implied = set_id::implied(recorded, &coverage);
         let is_filter = |name: &str| withhold::FILTERS.contains(&name);
         withhold::because(&mut directives, is_filter, &implied);

@@ -1,0 +1,196 @@
+//! The laws of the matcher.
+
+use std::collections::BTreeSet;
+
+use proptest::{prelude::*, sample::select};
+
+use super::arbitrary::observation;
+use crate::{
+    observation::{Abi, Deed, Fact, Observation, Text},
+    policy::{
+        Mode, Paths, Terms, Widen,
+        firejail::{Policy, Target},
+        judge::{
+            Case, Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, firejail, oci,
+            systemd,
+        },
+        seccomp::Seccomp,
+        systemd::DropIn,
+    },
+    render::{self, Options},
+};
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let mode = select(&[None, Some(Mode::Whitelist), Some(Mode::Default), Some(Mode::Blacklist)][..]);
+    let widen = select(&[Widen::Exact, Widen::Libc][..]);
+    let paths = select(&[Paths::Normal, Paths::Exact][..]);
+    (mode, widen, paths).prop_map(|(mode, widen, paths)| Terms {
+        host: None,
+        widen,
+        mode,
+        paths,
+    })
+}
+
+/// All that is decided over an observation.
+struct Decided {
+    firejail: Policy,
+    systemd: DropIn,
+    oci: Seccomp,
+}
+
+impl Decided {
+    fn of(observation: &Observation, terms: &Terms) -> Self {
+        Self {
+            firejail: Policy::decide(observation, Target::default(), terms),
+            systemd: DropIn::decide(observation, None, terms),
+            oci: Seccomp::decide(observation, terms),
+        }
+    }
+
+    fn rules(&self, sandbox: Sandbox) -> Rules {
+        let said = match sandbox {
+            Sandbox::Firejail => firejail::said(&self.firejail),
+            Sandbox::Systemd => systemd::said(&self.systemd),
+            Sandbox::Oci => oci::said(&self.oci),
+        };
+        Rules::of(sandbox, said)
+    }
+
+    /// What is read of the file that is written; none if there is no file.
+    fn read(&self, sandbox: Sandbox, options: &Options) -> Option<Read> {
+        Some(match sandbox {
+            Sandbox::Firejail => firejail::read(&render::firejail::profile(&self.firejail, options)),
+            Sandbox::Systemd => systemd::read(&render::systemd::drop_in(&self.systemd, options)),
+            Sandbox::Oci => {
+                let text = render::oci::seccomp(&self.oci, options).ok()?;
+                oci::read(&text).unwrap()
+            }
+        })
+    }
+}
+
+fn homes() -> BTreeSet<Text> {
+    [Text::from("/root")].into()
+}
+
+/// Whether a fact may be refused, although it was recorded.
+fn is_left_out(case: &Case<'_, '_>, sandbox: Sandbox, refusal: &Refusal<'_>) -> bool {
+    match refusal {
+        // What no line can take back.
+        Refusal::Always(why) => *why != firejail::UNLESS_LIFTED,
+        // Listed as `not confined: x32 …`, and refused by every filter.
+        Refusal::Line(_) => {
+            sandbox == Sandbox::Firejail && matches!(case.fact.what, Deed::Syscall(Abi::X32, _))
+        }
+    }
+}
+
+fn judged<'r, 'a>(rules: &'r Rules, recorded: &Recorded<'a>) -> Vec<(Fact<'a>, Judgement<'r>)> {
+    let judge = Judge::new(rules, &homes());
+    let cases = recorded.cases();
+    cases.map(|case| (case.fact, judge.judge(&case))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_recorded_is_allowed(observation in observation(), terms in terms()) {
+        let decided = Decided::of(&observation, &terms);
+        let recorded = Recorded::of(&observation);
+        for sandbox in Sandbox::ALL {
+            let rules = decided.rules(sandbox);
+            let judge = Judge::new(&rules, &homes());
+            for case in recorded.cases() {
+                if let Judgement::Refused(refusal) = judge.judge(&case) {
+                    let is_left_out = is_left_out(&case, sandbox, &refusal);
+                    prop_assert!(is_left_out, "{:?}: {} {:?}", sandbox, case.fact, refusal);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_line_exactly_what_rests_on_it_alone_is_refused(
+        observation in observation(),
+        terms in terms(),
+    ) {
+        let decided = Decided::of(&observation, &terms);
+        let recorded = Recorded::of(&observation);
+        for sandbox in Sandbox::ALL {
+            let rules = decided.rules(sandbox);
+            let before = judged(&rules, &recorded);
+            for line in rules.lines() {
+                let fewer = rules.without(line);
+                let after = judged(&fewer, &recorded);
+                for ((fact, before), (_, after)) in before.iter().zip(after) {
+                    let rests = before.rests_on().any(|one| one == line);
+                    let is_lost = !before.is_refused() && after.is_refused();
+                    prop_assert_eq!(is_lost, rests, "{} without {}: {} was {}", fact, line, after, before);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_and_read_judges_as_what_was_decided(
+        observation in observation(),
+        terms in terms(),
+        bare: bool,
+    ) {
+        let decided = Decided::of(&observation, &terms);
+        let recorded = Recorded::of(&observation);
+        let options = Options { bare, ..Options::default() };
+        for sandbox in Sandbox::ALL {
+            let rules = decided.rules(sandbox);
+            let Some(read) = decided.read(sandbox, &options) else {
+                prop_assert!(rules.lines().is_empty());
+                continue;
+            };
+            // The files of the user's own that a profile includes.
+            let mut unread = read.unread.iter();
+            prop_assert!(unread.all(|one| one.line.starts_with("include ")), "{:?}", read.unread);
+            prop_assert_eq!(&read.rules, &rules);
+            prop_assert_eq!(judged(&read.rules, &recorded), judged(&rules, &recorded));
+        }
+    }
+}
+
+// TEMPORARY
+#[test]
+#[ignore]
+fn sample() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let mut seen = std::collections::BTreeMap::new();
+    let (mut allowed, mut grounded, mut unjudged) = (0, 0, 0);
+    for _ in 0..3000 {
+        let observation = observation().new_tree(&mut runner).unwrap().current();
+        let terms = terms().new_tree(&mut runner).unwrap().current();
+        let decided = Decided::of(&observation, &terms);
+        let recorded = Recorded::of(&observation);
+        for sandbox in Sandbox::ALL {
+            let rules = decided.rules(sandbox);
+            let judge = Judge::new(&rules, &homes());
+            for case in recorded.cases() {
+                match judge.judge(&case) {
+                    Judgement::Refused(refusal) if !is_left_out(&case, sandbox, &refusal) => {
+                        let why = match &refusal { Refusal::Line(line) => line.to_string(), Refusal::Always(why) => (*why).to_owned() };
+                        let why = why.split(' ').next().unwrap().to_owned();
+                        let key = (sandbox, why);
+                        let entry: &mut (usize, String, Observation) = seen.entry(key).or_insert_with(|| (0, format!("{} {:?} {:?}", case.fact, refusal, terms), observation.clone()));
+                        entry.0 += 1;
+                    }
+                    Judgement::Allowed(grounds) => { allowed += 1; if !grounds.is_empty() { grounded += 1; } }
+                    _ => unjudged += 1,
+                }
+            }
+        }
+    }
+    println!("allowed {allowed} with grounds {grounded} other {unjudged}");
+    for (key, (count, example, observation)) in seen {
+        println!("VIOLATION {key:?} {count}: {example}");
+        for run in observation.runs.values() { println!("   links {:?} hooks {:?}", run.symlinks, run.hooks); for fact in run.facts() { let text = fact.to_string(); if !text.contains(" native ") { print!("   {text};"); } } println!(); }
+    }
+}
