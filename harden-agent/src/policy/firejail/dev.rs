@@ -35,7 +35,8 @@ pub(super) fn decide(places: &[Place<'_>], coverage: &Coverage) -> Decision<Priv
     let mut shm: Option<Evidence> = None;
     for place in places.iter().filter(|place| place.found()) {
         let path = Text::from(&place.path);
-        if place.path == b"/dev" && (place.wrote() || place.did(Operation::Read)) {
+        let looked_over = place.did(Operation::Read) || place.did(Operation::Watch);
+        if place.path == b"/dev" && (place.wrote() || looked_over) {
             reasons.push("/dev was listed or changed".to_owned());
         }
         // What a link in /dev leads to is used through the link as well.

@@ -91,6 +91,7 @@ pub(super) fn decide(
             files.writable_etc = Some(Evidence::default());
             files.writable_var = Some(Evidence::default());
         }
+        files.lift(b"/usr", places);
         return files;
     }
     let facts = Facts::new(observation, places, context);
@@ -108,6 +109,18 @@ impl Files {
             rule: rule.into(),
             reason: reason.into(),
         });
+    }
+
+    /// Lifts what Firejail makes read-only by itself, if something was changed there.
+    fn lift(&mut self, top: &[u8], places: &[Place<'_>]) {
+        let mut evidence = Evidence::default();
+        let written = places.iter().filter(|place| place.wrote());
+        for place in written.filter(|place| is_within(&place.path, top)) {
+            evidence.merge(&place.evidence());
+        }
+        let name = as_argument(top).filter(|_| !evidence.executables.is_empty());
+        self.read_write
+            .extend(name.map(|name| Item::new(name, evidence.clone())));
     }
 
     fn hide(&mut self, observation: &Observation, places: &[Place<'_>]) {

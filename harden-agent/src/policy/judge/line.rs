@@ -25,7 +25,7 @@ impl Sandbox {
         match self {
             Self::Firejail => "profile",
             Self::Systemd => "drop-in",
-            Self::Oci => "container",
+            Self::Oci => "oci",
         }
     }
 }
@@ -128,7 +128,9 @@ impl Rules {
         let mut elements: Vec<String> = elements.collect();
         if shape != Shape::Each {
             // A list of what is refused has that in its first line, not in its first element.
-            let first = elements.first().filter(|_| self.sandbox == Sandbox::Systemd);
+            let first = elements
+                .first()
+                .filter(|_| self.sandbox == Sandbox::Systemd);
             let refuses = first.is_some_and(|one| one.starts_with(REFUSED));
             self.push(&directive, refuses.then(|| REFUSED.to_owned()));
             if refuses {
@@ -159,8 +161,7 @@ impl Rules {
         if let (Sandbox::Firejail, "whitelist", Some(path)) =
             (self.sandbox, &*line.directive, &line.element)
         {
-            self.tops
-                .insert(super::firejail::top(path));
+            self.tops.insert(super::firejail::top(path));
         }
         self.lines.push(line);
     }

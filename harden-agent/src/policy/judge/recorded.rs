@@ -155,7 +155,10 @@ impl Worked {
 
     /// Of all commands that run the program, where there are several.
     fn of_unit(run: &Run, path: &Text) -> Option<Rc<Self>> {
-        let others = run.control.values().filter_map(|programs| programs.get(path));
+        let others = run
+            .control
+            .values()
+            .filter_map(|programs| programs.get(path));
         let mut all = run.executables.get(path).into_iter().chain(others).cloned();
         let mut facts = all.next()?;
         let mut several = false;

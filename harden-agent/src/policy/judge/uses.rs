@@ -177,7 +177,10 @@ impl<'r> Mounts<'r> {
         }
         if one.replaces() {
             let own = self.at.get(one.place.path.as_slice());
-            let line = own.into_iter().flatten().find_map(|(_, access)| access.line());
+            let line = own
+                .into_iter()
+                .flatten()
+                .find_map(|(_, access)| access.line());
             if let Some(line) = line {
                 return against(line);
             }

@@ -196,11 +196,8 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
                 &[],
                 &[],
                 &[],
-                written(
-                    places,
-                    &TUNABLES,
-                )
-                .chain(used(places, &[b"/proc/kallsyms", b"/proc/kcore"])),
+                written(places, &TUNABLES)
+                    .chain(used(places, &[b"/proc/kallsyms", b"/proc/kcore"])),
             ),
         ),
         Directive::yes(

@@ -279,14 +279,26 @@ const DIRECTORIES: [&str; 19] = [
 /// Whether such a use of a path can succeed: what all programs share is not replaced, and only a directory is one.
 fn can_be(path: &str, operation: Operation) -> bool {
     use Operation as O;
-    let is_own = ["/dev/shm", "/etc/d", "/home/u", "/run/d", "/tmp/d.1", "/var/lib/d"].contains(&path);
+    let is_own = [
+        "/dev/shm",
+        "/etc/d",
+        "/home/u",
+        "/run/d",
+        "/tmp/d.1",
+        "/var/lib/d",
+    ]
+    .contains(&path);
     match operation {
         O::Read | O::Stat | O::Access | O::Locate => true,
         O::Chdir | O::Watch => DIRECTORIES.contains(&path),
         O::Mkdir | O::Rmdir => is_own,
         O::Chmod | O::Chown | O::RenameFrom => is_own || !DIRECTORIES.contains(&path),
-        _ => !DIRECTORIES.contains(&path) && !path.starts_with("/proc/") && !path.starts_with("/sys/")
-            || operation == O::Write && !DIRECTORIES.contains(&path),
+        _ => {
+            !DIRECTORIES.contains(&path)
+                && !path.starts_with("/proc/")
+                && !path.starts_with("/sys/")
+                || operation == O::Write && !DIRECTORIES.contains(&path)
+        }
     }
 }
 
@@ -324,7 +336,11 @@ fn files() -> impl Strategy<Value = Executable> {
     vec(one, 0..14).prop_map(|all| {
         let mut facts = Executable::default();
         for (path, operation, outcome, owner, name) in all {
-            let operation = if can_be(path, operation) { operation } else { Operation::Stat };
+            let operation = if can_be(path, operation) {
+                operation
+            } else {
+                Operation::Stat
+            };
             let file = facts.files.entry(path.into()).or_default();
             file.resolved = true;
             file.inodes.extend(owner.map(|owner| inode(path, owner)));
@@ -376,7 +392,15 @@ fn executable() -> impl Strategy<Value = Executable> {
         1 => Just(Abi::X32),
     ];
     let calls = vec((abi, call), 0..10);
-    let check = select(&[C::Granted, C::Granted, C::Denied, C::GrantedNoaudit, C::Kept][..]);
+    let check = select(
+        &[
+            C::Granted,
+            C::Granted,
+            C::Denied,
+            C::GrantedNoaudit,
+            C::Kept,
+        ][..],
+    );
     let capability = select(&CAPABILITIES[..]).prop_map(word);
     let granted = btree_map(capability, check, 0..3);
     let rare = prop_oneof![3 => Just(vec![]), 1 => words(&ARGUMENTS, 3)];
@@ -446,7 +470,9 @@ pub(super) fn observation() -> impl Strategy<Value = Observation> {
             if let Some(fact) = blind {
                 run.hooks.remove(fact);
             }
-            let links = links.into_iter().map(|(link, text)| (link.into(), text.into()));
+            let links = links
+                .into_iter()
+                .map(|(link, text)| (link.into(), text.into()));
             run.symlinks = links.collect();
             run.executables = programs;
             if let Some(program) = control {

@@ -11,8 +11,7 @@ use crate::{
         Mode, Paths, Terms, Widen,
         firejail::{Policy, Target},
         judge::{
-            Case, Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, firejail, oci,
-            systemd,
+            Case, Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, firejail, oci, systemd,
         },
         seccomp::Seccomp,
         systemd::DropIn,
@@ -21,7 +20,14 @@ use crate::{
 };
 
 fn terms() -> impl Strategy<Value = Terms> {
-    let mode = select(&[None, Some(Mode::Whitelist), Some(Mode::Default), Some(Mode::Blacklist)][..]);
+    let mode = select(
+        &[
+            None,
+            Some(Mode::Whitelist),
+            Some(Mode::Default),
+            Some(Mode::Blacklist),
+        ][..],
+    );
     let widen = select(&[Widen::Exact, Widen::Libc][..]);
     let paths = select(&[Paths::Normal, Paths::Exact][..]);
     (mode, widen, paths).prop_map(|(mode, widen, paths)| Terms {
@@ -60,7 +66,9 @@ impl Decided {
     /// What is read of the file that is written; none if there is no file.
     fn read(&self, sandbox: Sandbox, options: &Options) -> Option<Read> {
         Some(match sandbox {
-            Sandbox::Firejail => firejail::read(&render::firejail::profile(&self.firejail, options)),
+            Sandbox::Firejail => {
+                firejail::read(&render::firejail::profile(&self.firejail, options))
+            }
             Sandbox::Systemd => systemd::read(&render::systemd::drop_in(&self.systemd, options)),
             Sandbox::Oci => {
                 let text = render::oci::seccomp(&self.oci, options).ok()?;
@@ -154,43 +162,5 @@ proptest! {
             prop_assert_eq!(&read.rules, &rules);
             prop_assert_eq!(judged(&read.rules, &recorded), judged(&rules, &recorded));
         }
-    }
-}
-
-// TEMPORARY
-#[test]
-#[ignore]
-fn sample() {
-    use proptest::{strategy::ValueTree, test_runner::TestRunner};
-    let mut runner = TestRunner::deterministic();
-    let mut seen = std::collections::BTreeMap::new();
-    let (mut allowed, mut grounded, mut unjudged) = (0, 0, 0);
-    for _ in 0..3000 {
-        let observation = observation().new_tree(&mut runner).unwrap().current();
-        let terms = terms().new_tree(&mut runner).unwrap().current();
-        let decided = Decided::of(&observation, &terms);
-        let recorded = Recorded::of(&observation);
-        for sandbox in Sandbox::ALL {
-            let rules = decided.rules(sandbox);
-            let judge = Judge::new(&rules, &homes());
-            for case in recorded.cases() {
-                match judge.judge(&case) {
-                    Judgement::Refused(refusal) if !is_left_out(&case, sandbox, &refusal) => {
-                        let why = match &refusal { Refusal::Line(line) => line.to_string(), Refusal::Always(why) => (*why).to_owned() };
-                        let why = why.split(' ').next().unwrap().to_owned();
-                        let key = (sandbox, why);
-                        let entry: &mut (usize, String, Observation) = seen.entry(key).or_insert_with(|| (0, format!("{} {:?} {:?}", case.fact, refusal, terms), observation.clone()));
-                        entry.0 += 1;
-                    }
-                    Judgement::Allowed(grounds) => { allowed += 1; if !grounds.is_empty() { grounded += 1; } }
-                    _ => unjudged += 1,
-                }
-            }
-        }
-    }
-    println!("allowed {allowed} with grounds {grounded} other {unjudged}");
-    for (key, (count, example, observation)) in seen {
-        println!("VIOLATION {key:?} {count}: {example}");
-        for run in observation.runs.values() { println!("   links {:?} hooks {:?}", run.symlinks, run.hooks); for fact in run.facts() { let text = fact.to_string(); if !text.contains(" native ") { print!("   {text};"); } } println!(); }
     }
 }

@@ -63,7 +63,9 @@ impl<'r> Calls<'r> {
                 let line = list.get(name).or_else(numbered);
                 line.map_or(against(list.line()), by)
             }
-            Some(Filter::Default(list)) if mode::is_refused(name) => list.allows(&format!("!{name}")),
+            Some(Filter::Default(list)) if mode::is_refused(name) => {
+                list.allows(&format!("!{name}"))
+            }
             Some(Filter::Drop(list)) => list.get(name).map_or(PASS, against),
             Some(Filter::Default(_)) | None => PASS,
         }

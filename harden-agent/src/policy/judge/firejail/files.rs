@@ -38,8 +38,20 @@ const READ_ONLY: [&[u8]; 9] = [
 
 /// Devices that a private /dev has where the machine has them.
 const OPTIONAL: [&[u8]; 14] = [
-    b"cdrom", b"cdrw", b"disk", b"dri", b"dvb", b"dvd", b"dvdrw", b"hidraw", b"nvidia", b"snd", b"sr",
-    b"usb", b"video", b"vga_arbiter",
+    b"cdrom",
+    b"cdrw",
+    b"disk",
+    b"dri",
+    b"dvb",
+    b"dvd",
+    b"dvdrw",
+    b"hidraw",
+    b"nvidia",
+    b"snd",
+    b"sr",
+    b"usb",
+    b"video",
+    b"vga_arbiter",
 ];
 
 pub(super) struct Files<'r> {
@@ -96,7 +108,8 @@ impl<'r> Files<'r> {
                 self.mounts.add(path, Access::Writable(Some(line)));
             }
         }
-        self.mounts.add(b"/usr", Access::ReadOnly(Refusal::Always(UNLESS_LIFTED)));
+        self.mounts
+            .add(b"/usr", Access::ReadOnly(Refusal::Always(UNLESS_LIFTED)));
         // The machine's, or an empty one: either can be written.
         self.mounts.add(b"/var/log", Access::Writable(None));
         for path in EMPTIED {
@@ -113,7 +126,8 @@ impl<'r> Files<'r> {
                     self.mounts.add(path.as_bytes(), access);
                 }
                 "read-write" => {
-                    self.mounts.add(path.as_bytes(), Access::Writable(Some(line)));
+                    self.mounts
+                        .add(path.as_bytes(), Access::Writable(Some(line)));
                 }
                 _ => {}
             }
@@ -261,7 +275,8 @@ impl<'r> Files<'r> {
             if name == b"shm" || name.starts_with(b"shm/") {
                 continue;
             }
-            let is_there = NODES.contains(&name) || name.starts_with(b"fd/") || name.starts_with(b"pts/");
+            let is_there =
+                NODES.contains(&name) || name.starts_with(b"fd/") || name.starts_with(b"pts/");
             let changes = one.changes_node() && !name.starts_with(b"pts/");
             if !is_there || changes {
                 return against(line);
@@ -310,7 +325,9 @@ impl<'r> Files<'r> {
         let Some(first) = self.tops.get(top.as_bytes()) else {
             return PASS;
         };
-        let any_of: Vec<&Line> = up(path).filter_map(|at| self.shown.get(at).copied()).collect();
+        let any_of: Vec<&Line> = up(path)
+            .filter_map(|at| self.shown.get(at).copied())
+            .collect();
         if one.replaces() && path == one.place.path {
             // It is mounted there.
             if let Some(line) = self.shown.get(path) {
@@ -335,7 +352,9 @@ impl<'r> Files<'r> {
         }
         match first {
             Some(line) => against(line),
-            None => Err(Refusal::Always("nothing is shown of the directory any more")),
+            None => Err(Refusal::Always(
+                "nothing is shown of the directory any more",
+            )),
         }
     }
 }

@@ -12,16 +12,16 @@ use std::collections::BTreeSet;
 
 use crate::observation::{Deed, Text};
 
+use self::{calls::Calls, files::Files};
 pub use self::{
     files::UNLESS_LIFTED,
     read::{FLAGS, read},
     said::said,
 };
-use self::{calls::Calls, files::Files};
 use super::{
     super::places::socket_path,
     capability,
-    judgement::{Judgement, Refusal, Unjudged, all, against},
+    judgement::{Judgement, Refusal, Unjudged, against, all},
     line::{Line, Rules},
     list::List,
     recorded::Case,

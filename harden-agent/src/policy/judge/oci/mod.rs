@@ -80,7 +80,9 @@ impl<'r> Oci<'r> {
     #[must_use]
     pub fn judge(&self, case: &Case<'_, '_>) -> Judgement<'r> {
         let Deed::Syscall(abi, name) = case.fact.what else {
-            return Judgement::Unjudged(Unjudged::NotExpressible("the object is about calls alone"));
+            return Judgement::Unjudged(Unjudged::NotExpressible(
+                "the object is about calls alone",
+            ));
         };
         if case.fact.command.is_some() {
             return Judgement::Unjudged(Unjudged::NotExpressible(

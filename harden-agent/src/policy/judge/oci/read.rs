@@ -74,8 +74,5 @@ fn allowed(entry: &Value) -> Result<Vec<String>, &'static str> {
     }
     let names = members.get("names").and_then(Value::as_array);
     let names = names.ok_or("no names")?.iter();
-    Ok(names
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect())
+    Ok(names.filter_map(Value::as_str).map(str::to_owned).collect())
 }

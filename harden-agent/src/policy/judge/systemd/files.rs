@@ -140,9 +140,9 @@ impl<'r> Files<'r> {
                 "processes of other users are hidden, and whose it was is not known",
             ));
         }
-        let rest = self.proc_subset.filter(|_| {
-            one.found() && matches!(subject, Some(Subject::Rest))
-        });
+        let rest = self
+            .proc_subset
+            .filter(|_| one.found() && matches!(subject, Some(Subject::Rest)));
         all([
             self.homes(one),
             self.tmp(one),
@@ -204,9 +204,8 @@ impl<'r> Files<'r> {
             return PASS;
         }
         let mut devices = self.devices.iter();
-        let allowed = devices.find(|(path, rights, _)| {
-            *path == one.place.path.as_slice() && rights.contains(right)
-        });
+        let allowed = devices
+            .find(|(path, rights, _)| *path == one.place.path.as_slice() && rights.contains(right));
         allowed.map_or(against(closed), |(_, _, line)| by(line))
     }
 

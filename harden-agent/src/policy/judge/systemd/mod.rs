@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use crate::observation::Deed;
 
-pub use self::{read::read, said::said};
 use self::{calls::Calls, files::Files};
+pub use self::{read::read, said::said};
 use super::{
     super::places::socket_path,
     capability,

@@ -39,7 +39,9 @@ impl<'r> Network<'r> {
         let family = text.split(' ').next().unwrap_or_default();
         if case.is_handed_over(family) {
             // It stays in the namespace and under the filters of who made it.
-            return Judgement::Unjudged(Unjudged::NotKnown("the socket was made by another process"));
+            return Judgement::Unjudged(Unjudged::NotKnown(
+                "the socket was made by another process",
+            ));
         }
         let is_abstract = address.as_bytes().starts_with(b"unix @");
         let Some(local) = is_loopback(address) else {

@@ -161,7 +161,10 @@ fn list(name: &'static str, value: &str, rules: &mut Rules) -> Result<(), &'stat
     if refuses && name != "SystemCallFilter" {
         return Err("a list of what is refused is not judged here");
     }
-    if added.iter().any(|one| one.trim_start_matches(REFUSED).starts_with('@') || one.contains(':')) {
+    if added
+        .iter()
+        .any(|one| one.trim_start_matches(REFUSED).starts_with('@') || one.contains(':'))
+    {
         return Err("groups and errors of their own are not judged");
     }
     if rules.line(name).is_some() && rules.refuses(name) != refuses {
