@@ -131,6 +131,7 @@ mod tests {
         for (path, operation) in [
             ("/dev/kmsg", Operation::Write),
             ("/dev", Operation::Read),
+            ("/dev", Operation::Watch),
             ("/dev/sda", Operation::Stat),
             ("/dev/new", Operation::Mknod),
             ("/dev/null", Operation::Chmod),
@@ -152,6 +153,8 @@ mod tests {
     #[test]
     fn shared_memory_stays_the_hosts() {
         let private = with("/dev/shm/x", Operation::Create);
+        assert!(private.given().unwrap().keep_shm.is_some());
+        let private = with("/dev/shm", Operation::Watch);
         assert!(private.given().unwrap().keep_shm.is_some());
         let private = with("/dev/shm", Operation::Stat);
         assert!(private.given().unwrap().keep_shm.is_none());

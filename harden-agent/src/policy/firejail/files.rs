@@ -596,6 +596,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_in_usr_stays_writable_where_other_files_are_not_known() {
+        let blind = |path| {
+            let mut fixture = program().file(path, Operation::Write, "ok");
+            fixture.run().hooks.remove("files");
+            values(&decided(fixture).read_write).join(" ")
+        };
+        assert_eq!(blind("/usr/share/d/x"), "/usr");
+        assert_eq!(blind("/var/lib/d/x"), "");
+    }
+
+    #[test]
     fn a_replaced_file_stands_for_its_directory() {
         let files = decided(
             program()

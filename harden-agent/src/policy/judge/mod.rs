@@ -34,6 +34,8 @@ pub mod oci;
 mod recorded;
 mod supports;
 pub mod systemd;
+#[cfg(test)]
+mod tests;
 mod uses;
 
 use std::collections::BTreeSet;

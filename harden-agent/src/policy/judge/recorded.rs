@@ -23,7 +23,7 @@ use super::super::{
 pub struct Recorded<'a> {
     runs: Vec<Scene<'a>>,
     /// Of the main process, and of all commands of the unit.
-    vain: [Vain; 2],
+    vain: [Rc<Vain>; 2],
     made: HashMap<&'a Word, Made>,
 }
 
@@ -96,11 +96,15 @@ impl<'a> Recorded<'a> {
                 own.extend(scene.made(program));
             }
         }
+        let own = Rc::new(Vain::of(observation));
+        let has_others = runs.iter().any(|scene| !scene.run.control.is_empty());
+        let all = if has_others {
+            Rc::new(Vain::of(&with_control_commands(observation)))
+        } else {
+            Rc::clone(&own)
+        };
         Self {
-            vain: [
-                Vain::of(observation),
-                Vain::of(&with_control_commands(observation)),
-            ],
+            vain: [own, all],
             runs,
             made,
         }
@@ -155,18 +159,25 @@ impl Worked {
 
     /// Of all commands that run the program, where there are several.
     fn of_unit(run: &Run, path: &Text) -> Option<Rc<Self>> {
-        let others = run
-            .control
-            .values()
-            .filter_map(|programs| programs.get(path));
-        let mut all = run.executables.get(path).into_iter().chain(others).cloned();
-        let mut facts = all.next()?;
-        let mut several = false;
-        for other in all {
-            facts.join(other);
-            several = true;
+        let others = run.control.values();
+        let others = others.filter_map(|programs| programs.get(path));
+        let all: Vec<&Executable> = run
+            .executables
+            .get(path)
+            .into_iter()
+            .chain(others)
+            .collect();
+        let [first, others @ ..] = all.as_slice() else {
+            return None;
+        };
+        if others.is_empty() {
+            return None;
         }
-        several.then(|| Rc::new(Self::of(run, &facts)))
+        let mut facts = (*first).clone();
+        for other in others {
+            facts.join((*other).clone());
+        }
+        Some(Rc::new(Self::of(run, &facts)))
     }
 }
 

@@ -195,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_with_a_list_of_devices_needs_one() {
+        let disk = || [("/dev/sda", Operation::Read, nix::libc::makedev(8, 0))];
+        let drop_in = decided(&disk());
+        assert!(drop_in.given("ProtectClock").is_some());
+        let mut fixture = Fixture::new().executable("/usr/sbin/d").syscalls(&["read"]);
+        fixture = fixture.file_of("/dev/sda", Operation::Read, 0o060_660, 0);
+        let makes = fixture.argument("mknod-device").observation();
+        let drop_in = DropIn::decide(&makes, None, &Terms::default());
+        assert!(drop_in.given("DevicePolicy").is_none());
+        assert!(drop_in.given("ProtectClock").is_none());
+    }
+
+    #[test]
     fn a_device_of_its_own_is_listed_with_what_was_done() {
         let drop_in = decided(&[
             ("/dev/net/tun", Operation::Read, nix::libc::makedev(10, 200)),

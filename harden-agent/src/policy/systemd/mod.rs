@@ -285,6 +285,12 @@ mod tests {
                 "ProtectKernelTunables",
             ),
             (
+                "/proc/mtrr",
+                Operation::Write,
+                "ok",
+                "ProtectKernelTunables",
+            ),
+            (
                 "/proc/kallsyms",
                 Operation::Read,
                 "ok",
