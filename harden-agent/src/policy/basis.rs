@@ -143,7 +143,7 @@ impl<'a> Deref for UnitBasis<'a> {
 }
 
 /// The observation with the other commands in its main process.
-fn joined(recorded: &Observation) -> Option<Observation> {
+pub(super) fn joined(recorded: &Observation) -> Option<Observation> {
     if recorded.runs.values().all(|run| run.control.is_empty()) {
         return None;
     }

@@ -22,6 +22,7 @@ pub(crate) mod fixture;
 mod folded;
 mod given_away;
 mod homes;
+pub mod judge;
 mod launchers;
 pub mod login;
 mod mode;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{
-    AddressOperation, Executable, File, Host, Inode, Observation, Operation, Outcome, Run, Seen,
-    Test, Text,
+    AddressOperation, Deed, Executable, File, Host, Inode, Observation, Operation, Outcome, Run,
+    Seen, Test, Text,
 };
 
 use super::elsewhere;
@@ -207,6 +207,65 @@ pub(super) fn arguments(run: &Run) -> impl Iterator<Item = &[u8]> {
         .filter(|argument| argument.first() == Some(&b'/'))
 }
 
+/// Where the path of one fact leads, with that one use of it; `None` for a fact without a path.
+pub(super) fn of_deed<'a>(
+    test: Test<'a>,
+    run: &'a Run,
+    links: &Links<'a>,
+    (path, executable): (&'a Text, &'a Executable),
+    deed: Deed<'a>,
+) -> Option<Place<'a>> {
+    let source = Source {
+        run: test,
+        host: &run.host,
+        links,
+        path,
+        executable,
+    };
+    let (mut place, operation, outcome) = match deed {
+        Deed::Ran => (source.place(path.as_bytes()), Operation::Execute, None),
+        Deed::InvokedAs(name) => (source.place(name.as_bytes()), Operation::Execute, None),
+        Deed::File(name, operation, outcome) => {
+            let file = executable.files.get(name)?;
+            let place = source.located(name, file, is_of_entry(operation));
+            (place, operation, Some(outcome))
+        }
+        Deed::Address(operation, address, outcome) => {
+            let path = socket_path(address)?;
+            (source.place(path), of_address(operation), Some(outcome))
+        }
+        _ => return None,
+    };
+    place.is_folded = match deed {
+        Deed::File(name, ..) => executable
+            .files
+            .get(name)
+            .is_some_and(|file| file.names > 0),
+        _ => false,
+    };
+    let result = outcome.map_or(Answer::Ok, answer);
+    place.uses = vec![use_of(operation, result, &Seen::default())];
+    Some(place)
+}
+
+/// Whether the use succeeded, or has to be taken for that.
+pub(super) fn is_done(outcome: &Outcome) -> bool {
+    answer(outcome) == Answer::Ok
+}
+
+/// The file of a socket. An abstract one (`unix @name`) has none.
+pub(super) fn socket_path(address: &Text) -> Option<&[u8]> {
+    let path = address.as_bytes().strip_prefix(b"unix ")?;
+    (path.first() == Some(&b'/')).then_some(path)
+}
+
+fn of_address(operation: AddressOperation) -> Operation {
+    match operation {
+        AddressOperation::Bind => Operation::Bind,
+        AddressOperation::Connect | AddressOperation::Send => Operation::Connect,
+    }
+}
+
 struct Source<'a, 'l> {
     run: Test<'a>,
     host: &'a Host,
@@ -246,17 +305,9 @@ impl<'a> Source<'a, '_> {
             all.push(place);
         }
         for (operation, addresses) in &self.executable.addresses {
-            let operation = match operation {
-                AddressOperation::Bind => Operation::Bind,
-                AddressOperation::Connect | AddressOperation::Send => Operation::Connect,
-            };
+            let operation = of_address(*operation);
             for (address, outcomes) in addresses {
-                // An abstract socket (`unix @name`) is no file.
-                if let Some(path) = address
-                    .as_bytes()
-                    .strip_prefix(b"unix ")
-                    .filter(|path| path.first() == Some(&b'/'))
-                {
+                if let Some(path) = socket_path(address) {
                     let mut place = self.place(path);
                     place.uses.extend(uses(operation, outcomes));
                     all.push(place);
@@ -288,37 +339,43 @@ impl<'a> Source<'a, '_> {
     /// The uses of the directory entry itself, and those of what it leads to.
     fn file(&self, path: &'a Text, file: &'a File) -> [Place<'a>; 2] {
         [true, false].map(|of_entry| {
-            let walk = |name: &[u8]| {
-                if of_entry {
-                    self.walk_entry(name)
-                } else {
-                    self.links.walk(name)
-                }
-            };
-            let mut place = self.place_at(path.as_bytes(), walk(path.as_bytes()));
-            if file.resolved {
-                // The kernel walked it: the links, as they were at the end of the run, cannot be
-                // in it.
-                place.path = path.as_bytes().to_vec();
-                place.names.clear();
-                place.links.clear();
-            }
-            for name in &file.asked_as {
-                if let Some(walk) = walk(name.as_bytes()) {
-                    place.links.extend(walk.links.iter().cloned());
-                    place.names.extend(walk.links);
-                    place.names.insert(walk.path);
-                }
-                place.names.insert(name.as_bytes().to_vec());
-            }
+            let mut place = self.located(path, file, of_entry);
             for (operation, outcomes) in &file.operations {
                 if of_entry == is_of_entry(*operation) {
                     place.uses.extend(uses(*operation, outcomes));
                 }
             }
-            place.inodes.extend(&file.inodes);
             place
         })
+    }
+
+    /// The directory entry, or what it leads to.
+    fn located(&self, path: &'a Text, file: &'a File, of_entry: bool) -> Place<'a> {
+        let walk = |name: &[u8]| {
+            if of_entry {
+                self.walk_entry(name)
+            } else {
+                self.links.walk(name)
+            }
+        };
+        let mut place = self.place_at(path.as_bytes(), walk(path.as_bytes()));
+        if file.resolved {
+            // The kernel walked it: the links, as they were at the end of the run, cannot be
+            // in it.
+            place.path = path.as_bytes().to_vec();
+            place.names.clear();
+            place.links.clear();
+        }
+        for name in &file.asked_as {
+            if let Some(walk) = walk(name.as_bytes()) {
+                place.links.extend(walk.links.iter().cloned());
+                place.names.extend(walk.links);
+                place.names.insert(walk.path);
+            }
+            place.names.insert(name.as_bytes().to_vec());
+        }
+        place.inodes.extend(&file.inodes);
+        place
     }
 
     /// Follows all of `name` but its last component.
@@ -365,15 +422,18 @@ impl<'a> Source<'a, '_> {
 }
 
 fn uses(operation: Operation, outcomes: &BTreeMap<Outcome, Seen>) -> impl Iterator<Item = Use> {
-    outcomes.iter().map(move |(outcome, seen)| {
-        let result = match outcome.0.as_str() {
-            // What was tried, and no more is known, has to be allowed.
-            "ok" | "tried" => Answer::Ok,
-            "ENOENT" | "ENOTDIR" => Answer::NotFound,
-            _ => Answer::Failed,
-        };
-        use_of(operation, result, seen)
-    })
+    outcomes
+        .iter()
+        .map(move |(outcome, seen)| use_of(operation, answer(outcome), seen))
+}
+
+fn answer(outcome: &Outcome) -> Answer {
+    match outcome.0.as_str() {
+        // What was tried, and no more is known, has to be allowed.
+        "ok" | "tried" => Answer::Ok,
+        "ENOENT" | "ENOTDIR" => Answer::NotFound,
+        _ => Answer::Failed,
+    }
 }
 
 fn use_of(operation: Operation, result: Answer, seen: &Seen) -> Use {

@@ -2,6 +2,7 @@
 //! [`FORMATS`], which shows it.
 
 mod formats;
+mod judged;
 mod plan;
 mod request;
 mod start;

@@ -1,6 +1,6 @@
 //! `harden explain`: where a word of a rendered file comes from.
 
-mod lines;
+mod said;
 mod word;
 
 use std::{
@@ -19,9 +19,11 @@ use super::{
 };
 use crate::{
     observation::{Abi, Deed, Facet, Fact, Observation, Operation, Outcome, Run, RunKind},
-    policy::{Adapted, Evidence, Terms},
-    profile::Request,
-    render::{Options, firejail, systemd},
+    policy::{
+        Adapted, Evidence, Terms,
+        judge::{Recorded, Sandbox},
+    },
+    profile::{Plan, Request},
 };
 
 use word::Word;
@@ -59,12 +61,13 @@ impl Explain {
         }
         let adapted = self.decisions.adapt(&observation)?;
         let word = self.word.as_ref().map(|word| word.as_bytes());
-        let found = explained(&adapted.exact.recorded, word);
+        let request = for_no_machine(self.decisions.terms());
+        let plan = request.plan(&observation, &adapted);
+        let exact = &adapted.exact.recorded;
+        let judged = word.map(|word| judged(&plan, &Word::of(word, exact)));
+        let found = explained(exact, word, &judged.unwrap_or_default());
         let (given, lines) = match word {
-            Some(word) => {
-                let word = String::from_utf8_lossy(word);
-                directive(&observation, &adapted, &word, self.decisions.terms())
-            }
+            Some(word) => directive(&plan, &String::from_utf8_lossy(word)),
             None => (false, remarks(&adapted)),
         };
         let denied = if found.is_empty() {
@@ -82,35 +85,49 @@ impl Explain {
     }
 }
 
-/// What the files say of one of their directives, and whether it is given.
-fn directive(
-    observation: &Observation,
-    adapted: &Adapted,
-    word: &str,
-    terms: Terms,
-) -> (bool, String) {
-    // For a Firejail and a systemd that are not asked: what was decided does not depend on who reads it here.
-    let request = Request {
+/// For a Firejail and a systemd that are not asked: what was decided does not depend on who reads it here.
+fn for_no_machine(terms: Terms) -> Request {
+    Request {
         terms,
         ..Request::default()
-    };
-    let plan = request.plan(observation, adapted);
-    let options = Options::default();
-    let pages = [
-        ("profile", firejail::profile(plan.firejail(), &options)),
-        ("drop-in", systemd::drop_in(plan.systemd(), &options)),
-    ];
+    }
+}
+
+/// What the files say of one of their directives, and whether it is given.
+fn directive(plan: &Plan<'_>, word: &str) -> (bool, String) {
     let mut text = String::new();
     let mut given = false;
-    for (name, file) in pages {
-        let found = lines::about(&file, word);
+    for sandbox in [Sandbox::Firejail, Sandbox::Systemd] {
+        let found = said::about(plan, sandbox, word);
         given |= found.given;
         for line in found.lines {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name}: {line}");
+            let _ = writeln!(text, "{}: {line}", sandbox.file());
         }
     }
     (given, text)
+}
+
+/// What the files mean for facts, a line each.
+type Judged<'a> = BTreeMap<Fact<'a>, BTreeSet<String>>;
+
+/// What the files mean for the facts that `word` is about.
+fn judged<'p>(plan: &'p Plan<'_>, word: &Word) -> Judged<'p> {
+    let rules = Sandbox::ALL.map(|sandbox| plan.rules(sandbox));
+    let judges = rules.iter().filter(|rules| !rules.lines().is_empty());
+    let judges: Vec<_> = judges
+        .map(|rules| (rules.sandbox(), plan.judge(rules)))
+        .collect();
+    let recorded = Recorded::of(&plan.adapted().exact.recorded);
+    let mut judged = Judged::new();
+    for case in recorded.cases().filter(|case| word.is_about(&case.fact)) {
+        let lines = judges.iter().map(|(sandbox, judge)| {
+            let judgement = judge.judge(&case);
+            format!("{}: {judgement}", sandbox.file())
+        });
+        judged.entry(case.fact).or_default().extend(lines);
+    }
+    judged
 }
 
 /// What was changed before anything was decided, as the files say it.
@@ -121,7 +138,7 @@ fn remarks(adapted: &Adapted) -> String {
 
 /// What was seen of a word, and an override has taken away.
 fn denied(observation: &Observation, word: Option<&[u8]>, adapted: &Adapted) -> String {
-    let seen = explained(observation, word);
+    let seen = explained(observation, word, &Judged::new());
     if seen.is_empty() {
         return seen;
     }
@@ -138,7 +155,7 @@ struct Known<'a> {
     hooks: BTreeSet<&'a str>,
 }
 
-fn explained(observation: &Observation, word: Option<&[u8]>) -> String {
+fn explained(observation: &Observation, word: Option<&[u8]>, judged: &Judged<'_>) -> String {
     let mut known: BTreeMap<Fact<'_>, Known<'_>> = BTreeMap::new();
     let word = word.map(|word| Word::of(word, observation));
     for (test, run) in observation.tests() {
@@ -173,6 +190,9 @@ fn explained(observation: &Observation, word: Option<&[u8]>) -> String {
         }
         if !hooks.is_empty() {
             let _ = writeln!(text, "  hook   {}", hooks.join(", "));
+        }
+        for line in judged.get(&fact).into_iter().flatten() {
+            let _ = writeln!(text, "  {line}");
         }
     }
     text
@@ -352,7 +372,7 @@ mod tests {
     }
 
     fn first_lines(word: &str) -> Vec<String> {
-        let text = explained(&observed(), Some(word.as_bytes()));
+        let text = explained(&observed(), Some(word.as_bytes()), &Judged::new());
         let lines = text.lines().filter(|line| !line.starts_with(' '));
         lines.map(str::to_owned).collect()
     }
@@ -382,12 +402,10 @@ mod tests {
     #[test]
     fn a_directive_is_explained_given_or_not() {
         let observation = observed();
-        let adapted = Adapted {
-            exact: Commands::of(observation.clone()),
-            general: Commands::of(observation.clone()),
-            remarks: Vec::new(),
-        };
-        let directive = |word| directive(&observation, &adapted, word, Terms::default());
+        let adapted = unchanged(&observation);
+        let request = for_no_machine(Terms::default());
+        let plan = request.plan(&observation, &adapted);
+        let directive = |word| directive(&plan, word);
         let (given, text) = directive("private-etc");
         assert!(
             given && text.contains("profile: private-etc d.conf\n"),
@@ -407,9 +425,73 @@ mod tests {
         );
     }
 
+    fn unchanged(observation: &Observation) -> Adapted {
+        Adapted {
+            exact: Commands::of(observation.clone()),
+            general: Commands::of(observation.clone()),
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_directive_comes_with_its_evidence() {
+        let observation = observed();
+        let request = for_no_machine(Terms::default());
+        let adapted = unchanged(&observation);
+        let plan = request.plan(&observation, &adapted);
+        let text = |word| directive(&plan, word).1;
+        let caps = text("caps.keep");
+        assert_eq!(
+            caps,
+            "profile: # net_bind_service: /usr/sbin/d; 1 run\nprofile: caps.keep net_bind_service\n"
+        );
+        // On the list, and nothing asked for it.
+        let calls = plan.firejail().syscalls.kept().unwrap().iter();
+        let mut unasked = calls.filter(|item| item.evidence.executables.is_empty());
+        let unasked = unasked.next().unwrap();
+        let (given, why) = directive(&plan, &unasked.value);
+        let note = unasked.note.as_ref().unwrap();
+        let expected = format!("profile: # {}: {note}\n", unasked.value);
+        assert!(given && why.contains(&expected), "{why}");
+        assert!(text("read").is_empty());
+        assert!(text("private").contains("profile: # no private: "));
+        assert!(text("read-only").contains("profile: # no read-only /run: "));
+        let paths = text("ReadWritePaths");
+        assert!(
+            paths.ends_with("drop-in: ReadWritePaths=-/run/d\n"),
+            "{paths}"
+        );
+    }
+
+    #[test]
+    fn a_fact_has_the_lines_that_allow_it() {
+        let observation = observed();
+        let request = for_no_machine(Terms::default());
+        let adapted = unchanged(&observation);
+        let plan = request.plan(&observation, &adapted);
+        let judged = |word: &str| {
+            let judged = judged(&plan, &Word::of(word.as_bytes(), &observation));
+            judged.into_values().flatten().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            judged("openat"),
+            [
+                "drop-in: allowed by SystemCallFilter=openat",
+                "oci: allowed by \"names\": \"openat\"",
+                "profile: allowed by seccomp.keep openat",
+            ]
+        );
+        assert!(judged("net_bind_service").contains(
+            &"drop-in: allowed by CapabilityBoundingSet=CAP_NET_BIND_SERVICE".to_owned()
+        ));
+        assert!(
+            judged("/run/d/pid").contains(&"drop-in: allowed by ReadWritePaths=-/run/d".to_owned())
+        );
+    }
+
     #[test]
     fn a_fact_has_its_runs_and_its_hook() {
-        let text = explained(&observed(), Some(b"read"));
+        let text = explained(&observed(), Some(b"read"), &Judged::new());
         assert_eq!(
             text,
             "/usr/sbin/d: native read\n  runs   run-0, run-1\n  hook   raw_tp\n"

@@ -19,7 +19,7 @@ pub(in crate::policy) fn unseen(
 }
 
 /// Whether Firejail refuses the call by itself.
-pub(super) fn is_refused(call: &str) -> bool {
+pub(in crate::policy) fn is_refused(call: &str) -> bool {
     REFUSED.binary_search(&call).is_ok()
 }
 

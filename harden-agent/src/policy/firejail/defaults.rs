@@ -29,7 +29,7 @@ pub struct Defaults {
 
 /// Directories over which Firejail always mounts an empty one (`fs_var_lib`, `fs_var_cache`,
 /// `fs_var_lock`).
-pub(super) const EMPTIED: [&[u8]; 8] = [
+pub(in super::super) const EMPTIED: [&[u8]; 8] = [
     b"/run/lock",
     b"/var/lock",
     b"/var/cache/apache2",
@@ -41,7 +41,7 @@ pub(super) const EMPTIED: [&[u8]; 8] = [
 ];
 
 /// What is always hidden (`fs_proc_sys_dev_boot`).
-const HIDDEN: [&[u8]; 25] = [
+pub(in super::super) const HIDDEN: [&[u8]; 25] = [
     b"/dev/port",
     b"/proc/bus",
     b"/proc/irq",
@@ -70,7 +70,7 @@ const HIDDEN: [&[u8]; 25] = [
 ];
 
 /// What is hidden unless debuggers are allowed.
-const KERNEL: [&[u8]; 5] = [
+pub(in super::super) const KERNEL: [&[u8]; 5] = [
     b"/boot",
     b"/lib/modules",
     b"/usr/lib/debug",

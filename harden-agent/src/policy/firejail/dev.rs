@@ -11,7 +11,7 @@ use super::super::places::{Place, changes_entry};
 
 /// What Firejail makes whatever the machine has (`fs_private_dev` in `src/firejail/fs_dev.c`).
 /// `log` is the host's socket, where there is one.
-const NODES: [&[u8]; 14] = [
+pub(in super::super) const NODES: [&[u8]; 14] = [
     b"fd", b"full", b"log", b"null", b"ptmx", b"pts", b"random", b"shm", b"stderr", b"stdin",
     b"stdout", b"tty", b"urandom", b"zero",
 ];
@@ -36,7 +36,8 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<PrivateDev> {
     let mut shm: Option<Evidence> = None;
     for place in places.iter().filter(|place| place.found()) {
         let path = Text::from(&place.path);
-        if place.path == b"/dev" && (place.wrote() || place.did(Operation::Read)) {
+        let looked_over = place.did(Operation::Read) || place.did(Operation::Watch);
+        if place.path == b"/dev" && (place.wrote() || looked_over) {
             reasons.push("/dev was listed or changed".to_owned());
         }
         // What a link in /dev leads to is used through the link as well.
@@ -45,7 +46,8 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<PrivateDev> {
                 continue;
             };
             if name == b"shm" || name.starts_with(b"shm/") {
-                if name != b"shm" || place.wrote() || place.did(Operation::Read) {
+                let looked_over = place.did(Operation::Read) || place.did(Operation::Watch);
+                if name != b"shm" || place.wrote() || looked_over {
                     shm.get_or_insert_default().merge(&place.evidence());
                 }
                 continue;
@@ -129,6 +131,7 @@ mod tests {
         for (path, operation) in [
             ("/dev/kmsg", Operation::Write),
             ("/dev", Operation::Read),
+            ("/dev", Operation::Watch),
             ("/dev/sda", Operation::Stat),
             ("/dev/new", Operation::Mknod),
             ("/dev/null", Operation::Chmod),
@@ -150,6 +153,8 @@ mod tests {
     #[test]
     fn shared_memory_stays_the_hosts() {
         let private = with("/dev/shm/x", Operation::Create);
+        assert!(private.given().unwrap().keep_shm.is_some());
+        let private = with("/dev/shm", Operation::Watch);
         assert!(private.given().unwrap().keep_shm.is_some());
         let private = with("/dev/shm", Operation::Stat);
         assert!(private.given().unwrap().keep_shm.is_none());

@@ -66,6 +66,21 @@ pub enum Rule {
     ReadOnly(Text),
 }
 
+impl Rule {
+    /// Whether it is of the directive, or of the directory, with this name.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        let is = |directive: &str| name.eq_ignore_ascii_case(directive);
+        match self {
+            Self::All => is("blacklist") || is("whitelist") || is("read-only"),
+            Self::Whitelist(directory) => {
+                is("whitelist") || directory.as_bytes() == name.as_bytes()
+            }
+            Self::ReadOnly(directory) => is("read-only") || directory.as_bytes() == name.as_bytes(),
+        }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -116,6 +131,7 @@ pub(super) fn decide(basis: &Basis<'_>, context: &Context<'_>) -> Files {
             files.writable_etc = Some(Evidence::default());
             files.writable_var = Some(Evidence::default());
         }
+        files.lift(b"/usr", basis.places());
         return files;
     }
     let facts = Facts::new(basis, context);
@@ -133,6 +149,18 @@ impl Files {
             rule,
             reason: reason.into(),
         });
+    }
+
+    /// Lifts what Firejail makes read-only by itself, if something was changed there.
+    fn lift(&mut self, top: &[u8], places: &[Place<'_>]) {
+        let mut evidence = Evidence::default();
+        let written = places.iter().filter(|place| place.wrote());
+        for place in written.filter(|place| is_within(&place.path, top)) {
+            evidence.merge(&place.evidence());
+        }
+        let name = as_argument(top).filter(|_| !evidence.executables.is_empty());
+        self.read_write
+            .extend(name.map(|name| Item::new(name, evidence.clone())));
     }
 
     fn hide(&mut self, observation: &Observation, places: &[Place<'_>]) {
@@ -653,6 +681,17 @@ mod tests {
         assert_eq!(values(&files.read_only), ["/usr"]);
         assert!(files.whitelist.is_empty());
         assert!(files.writable_var.is_some());
+    }
+
+    #[test]
+    fn what_was_changed_in_usr_stays_writable_where_other_files_are_not_known() {
+        let blind = |path| {
+            let mut fixture = program().file(path, Operation::Write, "ok");
+            fixture.run().hooks.remove("files");
+            values(&decided(fixture).read_write).join(" ")
+        };
+        assert_eq!(blind("/usr/share/d/x"), "/usr");
+        assert_eq!(blind("/var/lib/d/x"), "");
     }
 
     #[test]

@@ -30,6 +30,8 @@ use super::warnings::Warning;
 
 pub use capabilities::Capabilities;
 pub use defaults::Defaults;
+pub(super) use defaults::{EMPTIED, HIDDEN, KERNEL};
+pub(super) use dev::NODES;
 pub use dev::PrivateDev;
 pub use files::{Files, Rule, Withheld};
 pub use home::HOMES;

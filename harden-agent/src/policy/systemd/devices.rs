@@ -14,7 +14,7 @@ use super::files::as_word;
 use super::kernel::Seen;
 
 /// What a private /dev has (`mount_private_dev` in src/core/namespace.c, systemd 252).
-const DEVICES: [&[u8]; 17] = [
+pub(in super::super) const DEVICES: [&[u8]; 17] = [
     b"/dev",
     b"/dev/fd",
     b"/dev/full",
@@ -35,7 +35,7 @@ const DEVICES: [&[u8]; 17] = [
 ];
 
 /// Those of them that hold more.
-const DEVICE_DIRECTORIES: [&[u8]; 4] =
+pub(in super::super) const DEVICE_DIRECTORIES: [&[u8]; 4] =
     [b"/dev/hugepages", b"/dev/mqueue", b"/dev/pts", b"/dev/shm"];
 
 /// Devices that every unit has under `DevicePolicy=closed` (`bpf_devices_allow_list_static` in
@@ -107,8 +107,25 @@ fn listed(places: &[Place<'_>], seen: &Seen<'_>) -> (Vec<String>, Vec<Item>) {
     )
 }
 
+/// Why nothing may be given that refuses devices, where there is no list of them. `ProtectClock=` is such: it comes with
+/// a `DeviceAllow=` of its own (`unit_patch_contexts` in src/core/unit.c), beside which all others are refused.
+pub(super) fn unlisted(places: &[Place<'_>], directives: &[Directive]) -> Vec<String> {
+    let mut policies = directives.iter().filter(|one| one.name == "DevicePolicy");
+    if !policies.any(|one| one.value.given().is_none()) {
+        return Vec::new();
+    }
+    let opened = places.iter().filter(|place| is_device(place));
+    let mut opened =
+        opened.filter(|place| place.did(Operation::Read) || place.did(Operation::Write));
+    let reason = |place: &Place<'_>| {
+        let path = Text::from(&place.path);
+        format!("{path} was opened, and there is no list of devices")
+    };
+    opened.next().map(reason).into_iter().collect()
+}
+
 /// Whether it is a device that has to be allowed.
-fn is_device(place: &Place<'_>) -> bool {
+pub(in super::super) fn is_device(place: &Place<'_>) -> bool {
     let mut inodes = place.inodes.iter();
     inodes.any(|inode| {
         const S_IFMT: u32 = 0o170_000;
@@ -182,6 +199,19 @@ mod tests {
     fn words(drop_in: &DropIn, name: &str) -> Option<Vec<String>> {
         let items = drop_in.given(name)?.iter();
         Some(items.map(|item| item.value.clone()).collect())
+    }
+
+    #[test]
+    fn what_comes_with_a_list_of_devices_needs_one() {
+        let disk = || [("/dev/sda", Operation::Read, nix::libc::makedev(8, 0))];
+        let drop_in = decided(&disk());
+        assert!(drop_in.given("ProtectClock").is_some());
+        let mut fixture = Fixture::new().executable("/usr/sbin/d").syscalls(&["read"]);
+        fixture = fixture.file_of("/dev/sda", Operation::Read, 0o060_660, 0);
+        let makes = fixture.argument(Argument::MknodDevice).observation();
+        let drop_in = DropIn::decide(&Commands::of(makes).unit_basis(), None, &Terms::default());
+        assert!(drop_in.given("DevicePolicy").is_none());
+        assert!(drop_in.given("ProtectClock").is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::Directive;
 use super::files::as_word;
 
 /// (directory, directive, that of its mode); systemd.exec(5).
-const KINDS: [(&[u8], &str, &str); 4] = [
+pub(in super::super) const KINDS: [(&[u8], &str, &str); 4] = [
     (b"/run", "RuntimeDirectory", "RuntimeDirectoryMode"),
     (b"/var/lib", "StateDirectory", "StateDirectoryMode"),
     (b"/var/cache", "CacheDirectory", "CacheDirectoryMode"),

@@ -17,7 +17,7 @@ use super::kernel::Seen;
 use super::{Directive, devices};
 
 /// What `ProtectHome=` hides.
-const HOMES: [&[u8]; 3] = [b"/home", b"/root", b"/run/user"];
+pub(in super::super) const HOMES: [&[u8]; 3] = [b"/home", b"/root", b"/run/user"];
 
 /// What `ProtectSystem=strict` leaves as it is.
 const UNTOUCHED: [&[u8]; 3] = [b"/dev", b"/proc", b"/sys"];

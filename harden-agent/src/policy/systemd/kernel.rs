@@ -121,10 +121,28 @@ pub(super) fn no_new_privileges(recorded: &Observation, seen: &Seen<'_>) -> Dire
     Directive::yes("NoNewPrivileges", reasons)
 }
 
+/// What `ProtectKernelTunables=` makes read-only (`protect_kernel_tunables_proc_table` and `…_sys_table` in
+/// src/core/namespace.c).
+pub(in super::super) const TUNABLES: [&[u8]; 13] = [
+    b"/proc/acpi",
+    b"/proc/apm",
+    b"/proc/asound",
+    b"/proc/bus",
+    b"/proc/fs",
+    b"/proc/irq",
+    b"/proc/latency_stats",
+    b"/proc/mtrr",
+    b"/proc/scsi",
+    b"/proc/sys",
+    b"/proc/sysrq-trigger",
+    b"/proc/timer_stats",
+    b"/sys",
+];
+
 /// Loads or unloads modules.
-const MODULES: [&str; 3] = ["init_module", "finit_module", "delete_module"];
+pub(in super::super) const MODULES: [&str; 3] = ["init_module", "finit_module", "delete_module"];
 /// Sets the clock; with `ProtectClock` even asking by adjtimex is refused.
-const CLOCK: [&str; 5] = [
+pub(in super::super) const CLOCK: [&str; 5] = [
     "adjtimex",
     "clock_adjtime",
     "clock_adjtime64",
@@ -192,17 +210,8 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
                 &[],
                 &[],
                 &[],
-                written(
-                    places,
-                    &[
-                        b"/proc/sys",
-                        b"/sys",
-                        b"/proc/sysrq-trigger",
-                        b"/proc/irq",
-                        b"/proc/fs",
-                    ],
-                )
-                .chain(used(places, &[b"/proc/kallsyms", b"/proc/kcore"])),
+                written(places, &TUNABLES)
+                    .chain(used(places, &[b"/proc/kallsyms", b"/proc/kcore"])),
             ),
         ),
         Directive::yes(

@@ -14,6 +14,12 @@ mod network;
 mod users;
 mod withhold;
 
+pub(super) use devices::{DEVICE_DIRECTORIES, DEVICES, is_device};
+pub(super) use directories::KINDS;
+pub(super) use files::HOMES;
+pub(super) use kernel::{CLOCK, MODULES, TUNABLES};
+pub(super) use network::is_loopback;
+
 use serde::Serialize;
 
 use crate::observation::Text;
@@ -94,6 +100,8 @@ impl DropIn {
         directives.extend(calls::decide(basis, &seen, known, terms));
         let (own, made) = directories::decide(basis);
         directives.extend(own);
+        let unlisted = devices::unlisted(places, &directives);
+        withhold::because(&mut directives, |name| name == "ProtectClock", &unlisted);
         let implied = set_id::implied(recorded, coverage);
         let is_filter = |name: &str| withhold::FILTERS.contains(&name);
         withhold::because(&mut directives, is_filter, &implied);
@@ -271,6 +279,12 @@ mod tests {
             ("/dev/kmsg", Operation::Write, "ok", "ProtectKernelLogs"),
             (
                 "/proc/sys/vm/x",
+                Operation::Write,
+                "ok",
+                "ProtectKernelTunables",
+            ),
+            (
+                "/proc/mtrr",
                 Operation::Write,
                 "ok",
                 "ProtectKernelTunables",

@@ -95,7 +95,7 @@ fn addresses(observation: &Observation, made: &[&str], mut reasons: Vec<String>)
 }
 
 /// Whether an address of the internet families is one of the loopback device; `None` for other families.
-fn is_loopback(address: &Text) -> Option<bool> {
+pub(in super::super) fn is_loopback(address: &Text) -> Option<bool> {
     // Of an address that represents many, the port is left out: any will do here.
     let text = address.to_string();
     let text = match text.strip_suffix(":*") {

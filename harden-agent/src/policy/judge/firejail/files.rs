@@ -1,0 +1,376 @@
+//! Paths under a Firejail profile: what is seen of the file system, and what can be changed (`src/firejail/fs*.c`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::observation::{Operation, Text};
+
+use super::{
+    super::{
+        super::{
+            firejail::{EMPTIED, HIDDEN, HOMES, KERNEL, NODES, Target},
+            paths::{below, components, is_within},
+        },
+        judgement::{Judgement, PASS, Refusal, Step, Unjudged, against, all, any, by, each},
+        line::{Line, Rules},
+        list::List,
+        recorded::up,
+        uses::{Access, Mounts, Order, Use},
+    },
+    top,
+};
+
+/// Why something is refused that a line can take back.
+pub const UNLESS_LIFTED: &str =
+    "Firejail refuses it under every profile that has no line to lift that";
+
+/// Read-only under every profile.
+const READ_ONLY: [&[u8]; 9] = [
+    b"/bin",
+    b"/lib",
+    b"/lib32",
+    b"/lib64",
+    b"/libx32",
+    b"/proc/sys",
+    b"/sbin",
+    b"/sys",
+    b"/usr",
+];
+
+/// Devices that a private /dev has where the machine has them.
+const OPTIONAL: [&[u8]; 14] = [
+    b"cdrom",
+    b"cdrw",
+    b"disk",
+    b"dri",
+    b"dvb",
+    b"dvd",
+    b"dvdrw",
+    b"hidraw",
+    b"nvidia",
+    b"snd",
+    b"sr",
+    b"usb",
+    b"video",
+    b"vga_arbiter",
+];
+
+pub(super) struct Files<'r> {
+    homes: BTreeSet<Vec<u8>>,
+    hidden: HashMap<Vec<u8>, &'r Line>,
+    shown: BTreeMap<Vec<u8>, &'r Line>,
+    tops: HashMap<Vec<u8>, Option<&'r Line>>,
+    lifted: HashMap<&'static str, &'r Line>,
+    unhidden: HashMap<&'r str, &'r Line>,
+    programs: Option<List<'r>>,
+    etc: Option<List<'r>>,
+    mounts: Mounts<'r>,
+}
+
+impl<'r> Files<'r> {
+    pub(super) fn new(rules: &'r Rules, homes: &BTreeSet<Text>) -> Self {
+        let paths = |directive| {
+            let elements = rules.elements(directive);
+            elements.map(|(path, line)| (path.as_bytes().to_vec(), line))
+        };
+        let tops = rules.tops().iter().map(|top| {
+            let mut shown = rules.elements("whitelist");
+            let first = shown.find(|(path, _)| super::top(path) == *top);
+            (top.as_bytes().to_vec(), first.map(|(_, line)| line))
+        });
+        let flags = super::FLAGS.iter();
+        let lifted = flags.filter_map(|flag| Some((*flag, rules.line(flag)?)));
+        let homes = homes.iter().flat_map(|home| up(home.as_bytes()));
+        let mut files = Self {
+            homes: homes.map(<[u8]>::to_vec).collect(),
+            hidden: paths("blacklist").collect(),
+            shown: paths("whitelist").collect(),
+            tops: tops.collect(),
+            lifted: lifted.collect(),
+            unhidden: rules.elements("noblacklist").collect(),
+            programs: List::of(rules, "private-bin"),
+            etc: List::of(rules, "private-etc"),
+            mounts: Mounts::new(Order::Last),
+        };
+        files.mount(rules);
+        files
+    }
+
+    /// What is read-only and what is not, in the order in which Firejail does it.
+    fn mount(&mut self, rules: &'r Rules) {
+        let always = || Access::ReadOnly(Refusal::Always("read-only under every Firejail profile"));
+        for path in READ_ONLY {
+            self.mounts.add(path, always());
+        }
+        for (path, flag) in [(&b"/etc"[..], "writable-etc"), (b"/var", "writable-var")] {
+            let unless = Access::ReadOnly(Refusal::Always(UNLESS_LIFTED));
+            self.mounts.add(path, unless);
+            if let Some(line) = self.flag(flag) {
+                self.mounts.add(path, Access::Writable(Some(line)));
+            }
+        }
+        self.mounts
+            .add(b"/usr", Access::ReadOnly(Refusal::Always(UNLESS_LIFTED)));
+        // The machine's, or an empty one: either can be written.
+        self.mounts.add(b"/var/log", Access::Writable(None));
+        for path in EMPTIED {
+            self.mounts.add(path, Access::Writable(None));
+        }
+        if self.flag("keep-var-tmp").is_none() {
+            self.mounts.add(b"/var/tmp", Access::Writable(None));
+        }
+        for line in rules.lines() {
+            let Some(path) = &line.element else { continue };
+            match &*line.directive {
+                "read-only" => {
+                    let access = Access::ReadOnly(Refusal::Line(line));
+                    self.mounts.add(path.as_bytes(), access);
+                }
+                "read-write" => {
+                    self.mounts
+                        .add(path.as_bytes(), Access::Writable(Some(line)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn flag(&self, name: &str) -> Option<&'r Line> {
+        self.lifted.get(name).copied()
+    }
+
+    pub(super) fn judge(&self, one: &Use<'_, '_>) -> Judgement<'r> {
+        if let Some(why) = self.doubt(one) {
+            return Judgement::Unjudged(Unjudged::NotKnown(why));
+        }
+        let ways = [
+            self.by_default(one),
+            self.blacklist(one),
+            self.homes(one),
+            self.programs(one),
+            self.dev(one),
+            self.etc(one),
+            self.mounts.allow(one),
+        ];
+        let ways = ways.into_iter().chain(self.emptied(one));
+        all(ways.chain(self.whitelist(one)))
+    }
+
+    /// What cannot be told of a use.
+    fn doubt(&self, one: &Use<'_, '_>) -> Option<&'static str> {
+        if one.reaches(b"/sys/fs") && one.place.path.len() > b"/sys/fs/".len()
+            || one.reaches(b"/sys/kernel/tracing")
+        {
+            return Some("Firejail mounts a new /sys, and what was mounted there is not in it");
+        }
+        let name = below(&one.place.path, b"/dev").filter(|_| self.flag("private-dev").is_some());
+        let is_terminal = |name: &[u8]| name.starts_with(b"pts/") && name != b"pts/ptmx";
+        let is_optional = |name: &[u8]| OPTIONAL.iter().any(|one| name.starts_with(one));
+        if name.is_some_and(is_terminal) {
+            return Some("a private /dev has new terminals, and whether this is one is not known");
+        }
+        if name.is_some_and(is_optional) {
+            return Some("a private /dev has it where the machine has it");
+        }
+        None
+    }
+
+    /// What Firejail hides by itself.
+    fn by_default(&self, one: &Use<'_, '_>) -> Step<'r> {
+        if !one.is_done() {
+            return PASS;
+        }
+        if HIDDEN.iter().any(|path| one.reaches(path)) {
+            return Err(Refusal::Always("hidden under every Firejail profile"));
+        }
+        for path in ["/sys/fs", "/sys/module"] {
+            if one.reaches(path.as_bytes()) {
+                return lifted(self.unhidden.get(path).copied());
+            }
+        }
+        if KERNEL.iter().any(|path| one.reaches(path)) {
+            return lifted(self.flag("allow-debuggers"));
+        }
+        PASS
+    }
+
+    /// The directories that are empty at the start.
+    fn emptied<'u>(&'u self, one: &'u Use<'_, '_>) -> impl Iterator<Item = Step<'r>> + 'u {
+        let own = self.flag("private-tmp").filter(|_| one.misses(b"/tmp"));
+        let always = EMPTIED.iter().filter(|path| one.misses(path));
+        let always = always.map(|_| {
+            Err(Refusal::Always(
+                "Firejail always puts an empty directory there",
+            ))
+        });
+        let unless = [
+            (&b"/var/tmp"[..], "keep-var-tmp"),
+            (b"/var/log", "writable-var-log"),
+        ];
+        let unless = unless.into_iter().filter(|(path, _)| one.misses(path));
+        let unless = unless.map(|(_, flag)| lifted(self.flag(flag)));
+        own.map(against).into_iter().chain(always).chain(unless)
+    }
+
+    fn blacklist(&self, one: &Use<'_, '_>) -> Step<'r> {
+        // Whatever was looked for there: the answer is EACCES.
+        let line = one.place.all_names().find_map(|name| {
+            let mut above = up(name);
+            above.find_map(|at| self.hidden.get(at).copied())
+        });
+        line.map_or(PASS, against)
+    }
+
+    fn homes(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let Some(line) = self.flag("private") else {
+            return PASS;
+        };
+        let is_there = one.passes() && self.homes.contains(&one.place.path);
+        let is_missed = HOMES.iter().any(|home| one.misses(home.as_bytes()));
+        if is_missed && !is_there {
+            return against(line);
+        }
+        PASS
+    }
+
+    fn programs(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let Some(list) = &self.programs else {
+            return PASS;
+        };
+        let mut needed = Vec::new();
+        for directory in Target::BIN_DIRECTORIES {
+            for path in one.names_in(directory.as_bytes()) {
+                let is_own = path == one.place.path;
+                let Some(name) = below(path, directory.as_bytes()) else {
+                    if is_own && one.looks_over() {
+                        return against(list.line());
+                    }
+                    continue;
+                };
+                if !one.found() {
+                    continue;
+                }
+                match program(list, directory, name) {
+                    Some(line) if !(is_own && one.wrote()) => needed.push(line),
+                    _ => return against(list.line()),
+                }
+            }
+        }
+        each(needed)
+    }
+
+    fn dev(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let Some(line) = self.flag("private-dev") else {
+            return PASS;
+        };
+        if !one.found() {
+            return PASS;
+        }
+        for name in one.names_in(b"/dev") {
+            let Some(name) = below(name, b"/dev") else {
+                if one.looks_over() {
+                    return against(line);
+                }
+                continue;
+            };
+            if name == b"shm" || name.starts_with(b"shm/") {
+                continue;
+            }
+            let is_there =
+                NODES.contains(&name) || name.starts_with(b"fd/") || name.starts_with(b"pts/");
+            let changes = one.changes_node() && !name.starts_with(b"pts/");
+            if !is_there || changes {
+                return against(line);
+            }
+        }
+        if one.misses(b"/dev/shm") {
+            return self.flag("keep-dev-shm").map_or(against(line), by);
+        }
+        PASS
+    }
+
+    fn etc(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let Some(list) = &self.etc else { return PASS };
+        if !one.found() {
+            return PASS;
+        }
+        let mut needed = Vec::new();
+        for path in one.names_in(b"/etc") {
+            let is_own = path == one.place.path;
+            let Some(name) = below(path, b"/etc") else {
+                if is_own && one.looks_over() {
+                    return against(list.line());
+                }
+                continue;
+            };
+            // The copy is no link.
+            let is_link = one.operation == Operation::Readlink && !name.contains(&b'/');
+            let changes = is_own && (one.wrote() || is_link && one.is_done());
+            let first = components(name).next();
+            let first = first.and_then(|first| std::str::from_utf8(first).ok());
+            match first.and_then(|first| list.get(first)) {
+                Some(line) if !changes => needed.push(line),
+                _ => return against(list.line()),
+            }
+        }
+        each(needed)
+    }
+
+    fn whitelist<'u>(&'u self, one: &'u Use<'_, '_>) -> impl Iterator<Item = Step<'r>> + 'u {
+        let way = one.way().filter(|_| one.found());
+        way.map(move |path| self.shows(path, one))
+    }
+
+    fn shows(&self, path: &[u8], one: &Use<'_, '_>) -> Step<'r> {
+        let top = top(&String::from_utf8_lossy(path));
+        let Some(first) = self.tops.get(top.as_bytes()) else {
+            return PASS;
+        };
+        let any_of: Vec<&Line> = up(path)
+            .filter_map(|at| self.shown.get(at).copied())
+            .collect();
+        if one.replaces() && path == one.place.path {
+            // It is mounted there.
+            if let Some(line) = self.shown.get(path) {
+                return against(line);
+            }
+        }
+        if !any_of.is_empty() {
+            return any(any_of);
+        }
+        // What fails there fails on an empty directory too.
+        let passes = one.passes() || !one.is_done();
+        if passes && path == top.as_bytes() {
+            return PASS;
+        }
+        // The directories above what is shown are there, and hold nothing else.
+        let below = self.shown.range(path.to_vec()..);
+        let below = below.take_while(|(shown, _)| shown.starts_with(path));
+        let below = below.filter(|(shown, _)| passes && is_within(shown, path));
+        let any_of: Vec<&Line> = below.map(|(_, line)| *line).collect();
+        if !any_of.is_empty() {
+            return any(any_of);
+        }
+        match first {
+            Some(line) => against(line),
+            None => Err(Refusal::Always(
+                "nothing is shown of the directory any more",
+            )),
+        }
+    }
+}
+
+/// What Firejail refuses unless a line lifts that.
+fn lifted(line: Option<&Line>) -> Step<'_> {
+    line.map_or(Err(Refusal::Always(UNLESS_LIFTED)), by)
+}
+
+/// The element by which a program is there: its name, or one of its paths.
+fn program<'r>(list: &List<'r>, directory: &str, name: &[u8]) -> Option<&'r Line> {
+    let name = std::str::from_utf8(name).ok()?;
+    let paths = || {
+        let others = Target::BIN_DIRECTORIES.into_iter();
+        let mut paths = std::iter::once(directory).chain(others);
+        paths.find_map(|directory| list.get(&format!("{directory}/{name}")))
+    };
+    list.get(name).or_else(paths)
+}

@@ -1,0 +1,311 @@
+//! What was recorded, with all that one fact alone does not say: where its path leads, what the program had made itself
+//! before, and whether it asked in vain.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    rc::Rc,
+};
+
+use crate::observation::{
+    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Run, Test, Text, Word,
+};
+
+use super::super::{
+    basis::joined,
+    calls::Asked,
+    elsewhere,
+    paths::{Links, parent},
+    places::{self, Place, changes_entry},
+    refused, sockets,
+};
+
+/// An observation, prepared for judging its facts.
+pub struct Recorded<'a> {
+    runs: Vec<Scene<'a>>,
+    /// Of the main process, and of all commands of the unit.
+    vain: [Rc<Vain>; 2],
+    made: HashMap<&'a Word, Made>,
+}
+
+/// What was asked for in vain.
+struct Vain {
+    /// Calls that the kernel does not have.
+    calls: HashSet<(Abi, Word)>,
+    /// Socket families of which every socket was refused.
+    families: HashSet<Word>,
+    /// The other families.
+    made: BTreeSet<Word>,
+}
+
+/// What was made in one run.
+#[derive(Default)]
+struct Made {
+    by_main: HashSet<Vec<u8>>,
+    by_others: HashSet<Vec<u8>>,
+}
+
+struct Scene<'a> {
+    test: Test<'a>,
+    run: &'a Run,
+    links: Links<'a>,
+    programs: Vec<Program<'a>>,
+}
+
+struct Program<'a> {
+    command: Option<ControlCommand>,
+    path: &'a Text,
+    facts: &'a Executable,
+    /// By the command, and by all commands of the unit that run the program.
+    worked: [Rc<Worked>; 2],
+    /// Its paths are those of another root.
+    is_elsewhere: bool,
+}
+
+/// What a program did, but for what was refused each time.
+struct Worked {
+    calls: BTreeSet<String>,
+    arguments: BTreeSet<String>,
+}
+
+/// One fact, with what is known around it.
+#[derive(Clone, Copy)]
+pub struct Case<'c, 'a> {
+    recorded: &'c Recorded<'a>,
+    scene: &'c Scene<'a>,
+    program: &'c Program<'a>,
+    /// What one executable did.
+    pub fact: Fact<'a>,
+}
+
+impl<'a> Recorded<'a> {
+    /// Prepares. The work grows with the facts.
+    #[must_use]
+    pub fn of(observation: &'a Observation) -> Self {
+        let runs: Vec<Scene<'_>> = observation
+            .tests()
+            .map(|(test, run)| Scene::of(test, run))
+            .collect();
+        let mut made: HashMap<&Word, Made> = HashMap::new();
+        for scene in &runs {
+            let made = made.entry(scene.test.id).or_default();
+            for program in &scene.programs {
+                let own = match program.command {
+                    None => &mut made.by_main,
+                    Some(_) => &mut made.by_others,
+                };
+                own.extend(scene.made(program));
+            }
+        }
+        let own = Rc::new(Vain::of(observation));
+        let all = match joined(observation) {
+            Some(all) => Rc::new(Vain::of(&all)),
+            None => Rc::clone(&own),
+        };
+        Self {
+            vain: [own, all],
+            runs,
+            made,
+        }
+    }
+
+    /// Every fact of every run.
+    pub fn cases(&self) -> impl Iterator<Item = Case<'_, 'a>> {
+        self.runs.iter().flat_map(move |scene| {
+            scene.programs.iter().flat_map(move |program| {
+                program.facts.deeds().map(move |what| Case {
+                    recorded: self,
+                    scene,
+                    program,
+                    fact: Fact {
+                        command: program.command,
+                        executable: program.path,
+                        what,
+                    },
+                })
+            })
+        })
+    }
+}
+
+impl Vain {
+    fn of(observation: &Observation) -> Self {
+        let calls = Asked::of(observation).unanswered.into_keys();
+        let mut vain = Self {
+            calls: calls.map(|(abi, name)| (abi, name.clone())).collect(),
+            families: HashSet::new(),
+            made: BTreeSet::new(),
+        };
+        for (family, (_, without)) in sockets::families(observation) {
+            if without {
+                vain.families.insert(family.clone());
+            } else {
+                vain.made.insert(family.clone());
+            }
+        }
+        vain
+    }
+}
+
+impl Worked {
+    fn of(run: &Run, facts: &Executable) -> Self {
+        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+        Self {
+            calls: owned(refused::calls(run, facts)),
+            arguments: refused::arguments(run, facts)
+                .into_iter()
+                .map(|argument| argument.name().to_owned())
+                .collect(),
+        }
+    }
+
+    /// Of all commands that run the program, where there are several.
+    fn of_unit(run: &Run, path: &Text) -> Option<Rc<Self>> {
+        let others = run.control.values();
+        let others = others.filter_map(|programs| programs.get(path));
+        let all: Vec<&Executable> = run
+            .executables
+            .get(path)
+            .into_iter()
+            .chain(others)
+            .collect();
+        let [first, others @ ..] = all.as_slice() else {
+            return None;
+        };
+        if others.is_empty() {
+            return None;
+        }
+        let mut facts = (*first).clone();
+        for other in others {
+            facts.join((*other).clone());
+        }
+        Some(Rc::new(Self::of(run, &facts)))
+    }
+}
+
+impl<'a> Scene<'a> {
+    fn of(test: Test<'a>, run: &'a Run) -> Self {
+        let main = run.executables.iter().map(|program| (None, program));
+        let others = run.control.iter().flat_map(|(command, programs)| {
+            programs
+                .iter()
+                .map(move |program| (Some(*command), program))
+        });
+        let programs = main.chain(others).map(|(command, (path, facts))| {
+            let own = Rc::new(Worked::of(run, facts));
+            Program {
+                command,
+                path,
+                facts,
+                worked: [Rc::clone(&own), Worked::of_unit(run, path).unwrap_or(own)],
+                is_elsewhere: elsewhere::began_there(run, facts),
+            }
+        });
+        let programs = programs.collect();
+        Self {
+            test,
+            run,
+            links: Links::new(&run.symlinks),
+            programs,
+        }
+    }
+
+    /// The paths that the program made.
+    fn made(&self, program: &Program<'a>) -> Vec<Vec<u8>> {
+        use crate::observation::Operation as O;
+        let deeds = program.facts.deeds().filter(|deed| match deed {
+            Deed::File(_, operation, outcome) => {
+                changes_entry(*operation)
+                    && !matches!(operation, O::Unlink | O::Rmdir | O::RenameFrom)
+                    && places::is_done(outcome)
+            }
+            Deed::Address(_, _, outcome) => places::is_done(outcome),
+            _ => false,
+        });
+        let places = deeds.filter_map(|deed| self.place(program, deed));
+        let made = places.filter(|place| place.done().any(changes_entry));
+        made.map(|place| place.path).collect()
+    }
+
+    fn place(&self, program: &Program<'a>, deed: Deed<'a>) -> Option<Place<'a>> {
+        if program.is_elsewhere {
+            return None;
+        }
+        let program = (program.path, program.facts);
+        places::of_deed(self.test, self.run, &self.links, program, deed)
+    }
+}
+
+impl<'a> Case<'_, 'a> {
+    /// The machine's architecture, as `uname -m` has it.
+    pub(super) fn architecture(&self) -> &'a [u8] {
+        self.scene.run.host.architecture.as_bytes()
+    }
+
+    /// Why the fact asks for nothing, whatever the sandbox: in what the main process did, or, with `all`, in what all
+    /// commands of the unit did.
+    pub(super) fn vain(&self, all: bool) -> Option<&'static str> {
+        let vain = &self.recorded.vain[usize::from(all)];
+        match self.fact.what {
+            Deed::Syscall(abi, name) if vain.calls.contains(&(abi, name.clone())) => {
+                Some("no call of this kernel")
+            }
+            Deed::Family(family) if vain.families.contains(family) => {
+                Some("every socket of the family was refused")
+            }
+            Deed::Socket(_, outcome) if !places::is_done(outcome) => Some("it was refused"),
+            Deed::Address(_, address, outcome)
+                if !places::is_done(outcome) && places::socket_path(address).is_none() =>
+            {
+                Some("it failed")
+            }
+            Deed::Argument(name)
+                if !self.program.worked[usize::from(all)]
+                    .arguments
+                    .contains(name.as_str()) =>
+            {
+                Some("the call was refused each time")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether such a call of the unit worked, at least once.
+    pub(super) fn called(&self, name: &str) -> bool {
+        self.program.worked[1].calls.contains(name)
+    }
+
+    /// Whether the unit made no socket of the family: one that is used was made by another process.
+    pub(super) fn is_handed_over(&self, family: &str) -> bool {
+        let mut made = self.recorded.vain[1].made.iter();
+        !made.any(|one| one.as_str() == family)
+    }
+
+    /// What the executable did.
+    pub(super) fn facts(&self) -> &'a Executable {
+        self.program.facts
+    }
+
+    /// Where the path of the fact leads, if it has one of this machine's.
+    pub(super) fn place(&self) -> Option<Place<'a>> {
+        self.scene.place(self.program, self.fact.what)
+    }
+
+    /// Whether `path`, or a directory above it, was made in the same run: by the main process, or, `all` told, by another
+    /// command of the unit.
+    pub(super) fn is_made(&self, path: &[u8], all: bool) -> bool {
+        let Some(made) = self.recorded.made.get(self.scene.test.id) else {
+            return false;
+        };
+        up(path).any(|at| made.by_main.contains(at) || all && made.by_others.contains(at))
+    }
+}
+
+/// A path and the directories above it, without the root.
+pub(super) fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_below = |path: &[u8]| path.len() > 1;
+    let first = Some(path).filter(|path| is_below(path));
+    std::iter::successors(first, move |path| {
+        let above = parent(path);
+        (above.len() < path.len() && is_below(above)).then_some(above)
+    })
+}

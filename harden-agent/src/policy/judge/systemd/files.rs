@@ -1,0 +1,230 @@
+//! Paths under a drop-in: what is seen of the file system, and what can be changed (src/core/namespace.c).
+
+use crate::observation::Operation;
+
+use super::{
+    super::{
+        super::{
+            paths::is_within,
+            processes::{self, Subject},
+            systemd::{DEVICE_DIRECTORIES, DEVICES, HOMES, KINDS, TUNABLES, is_device},
+        },
+        judgement::{Judgement, PASS, Refusal, Step, Unjudged, against, all, by},
+        line::{Line, Rules},
+        uses::{Access, Mounts, Order, Use},
+    },
+    Yes,
+};
+
+/// What each makes inaccessible.
+const INACCESSIBLE: [(&str, &[u8]); 6] = [
+    ("ProtectKernelLogs", b"/dev/kmsg"),
+    ("ProtectKernelLogs", b"/proc/kmsg"),
+    ("ProtectKernelModules", b"/lib/modules"),
+    ("ProtectKernelModules", b"/usr/lib/modules"),
+    ("ProtectKernelTunables", b"/proc/kallsyms"),
+    ("ProtectKernelTunables", b"/proc/kcore"),
+];
+
+const TMP: [&[u8]; 2] = [b"/tmp", b"/var/tmp"];
+
+pub(super) struct Files<'r> {
+    private_tmp: Option<&'r Line>,
+    private_devices: Option<&'r Line>,
+    private_ipc: Option<&'r Line>,
+    inaccessible: Vec<(&'static [u8], &'r Line)>,
+    homes: Option<(&'r str, &'r Line)>,
+    /// Devices are refused but for those on the list.
+    closed: Option<&'r Line>,
+    devices: Vec<(&'r [u8], &'r str, &'r Line)>,
+    protect_proc: Option<&'r Line>,
+    proc_subset: Option<&'r Line>,
+    mounts: Mounts<'r>,
+}
+
+impl<'r> Files<'r> {
+    pub(super) fn new(rules: &'r Rules, yes: &Yes<'r>) -> Self {
+        let inaccessible = INACCESSIBLE.iter();
+        let devices = rules.elements("DeviceAllow").map(|(device, line)| {
+            let (path, rights) = device.split_once(' ').unwrap_or((device, "rwm"));
+            (path.as_bytes(), rights, line)
+        });
+        let policy = rules.elements("DevicePolicy").map(|(_, line)| line).next();
+        let devices: Vec<_> = devices.collect();
+        // ProtectClock= comes with a DeviceAllow= of its own (`unit_patch_contexts` in src/core/unit.c), and where there is
+        // one, all other devices are refused (systemd.resource-control(5)).
+        let listed = devices.first().map(|(_, _, line)| *line);
+        let closed = policy.or(listed).or_else(|| yes.get("ProtectClock"));
+        let first = |directive: &'r str| rules.elements(directive).next();
+        let mut files = Self {
+            private_tmp: yes.get("PrivateTmp"),
+            private_devices: yes.get("PrivateDevices"),
+            private_ipc: yes.get("PrivateIPC"),
+            inaccessible: inaccessible
+                .filter_map(|(directive, path)| Some((*path, yes.get(directive)?)))
+                .collect(),
+            homes: first("ProtectHome"),
+            closed,
+            devices,
+            protect_proc: first("ProtectProc").map(|(_, line)| line),
+            proc_subset: first("ProcSubset").map(|(_, line)| line),
+            mounts: Mounts::new(Order::Innermost),
+        };
+        files.mount(rules, yes);
+        files
+    }
+
+    fn mount(&mut self, rules: &'r Rules, yes: &Yes<'r>) {
+        let read_only = |line| Access::ReadOnly(Refusal::Line(line));
+        if let Some((how, line)) = rules.elements("ProtectSystem").next() {
+            let directories: &[&[u8]] = match how {
+                "strict" => &[b"/"],
+                "full" => &[b"/usr", b"/boot", b"/efi", b"/etc"],
+                _ => &[b"/usr", b"/boot", b"/efi"],
+            };
+            for path in directories {
+                self.mounts.add(path, read_only(line));
+            }
+            for path in [&b"/dev"[..], b"/proc", b"/sys"] {
+                self.mounts.add(path, Access::Writable(None));
+            }
+            // These mount the kernel's own file systems anew, and /run with them (`apivfs_table`).
+            let anew = [
+                yes.get("ProtectControlGroups"),
+                yes.get("ProtectKernelTunables"),
+                self.protect_proc,
+                self.proc_subset,
+            ];
+            if anew.iter().any(Option::is_some) {
+                self.mounts.add(b"/run", Access::Writable(None));
+            }
+        }
+        if let Some((how, line)) = self.homes {
+            for path in HOMES.iter().filter(|_| how != "yes") {
+                self.mounts.add(path, read_only(line));
+            }
+        }
+        if let Some(line) = yes.get("ProtectKernelTunables") {
+            for path in TUNABLES {
+                self.mounts.add(path, read_only(line));
+            }
+        }
+        if let Some(line) = yes.get("ProtectControlGroups") {
+            self.mounts.add(b"/sys/fs/cgroup", read_only(line));
+        }
+        if let Some(line) = self.private_tmp {
+            for path in TMP {
+                self.mounts.add(path, Access::Writable(Some(line)));
+            }
+        }
+        for (path, line) in rules.elements("ReadOnlyPaths") {
+            self.mounts.add(named(path), read_only(line));
+        }
+        // Made before, and writable (`compile_read_write_paths` in src/core/execute.c).
+        for (top, directive, _) in KINDS {
+            for (name, line) in rules.elements(directive) {
+                let path = [top, b"/", name.as_bytes()].concat();
+                self.mounts.add(&path, Access::Writable(Some(line)));
+            }
+        }
+        for (path, line) in rules.elements("ReadWritePaths") {
+            self.mounts.add(named(path), Access::Writable(Some(line)));
+        }
+    }
+
+    pub(super) fn judge(&self, one: &Use<'_, '_>) -> Judgement<'r> {
+        let subject = processes::subject(&one.place);
+        let is_process = matches!(subject, Some(Subject::Process | Subject::All));
+        if is_process && (self.protect_proc.is_some() || self.proc_subset.is_some()) {
+            return Judgement::Unjudged(Unjudged::NotKnown(
+                "processes of other users are hidden, and whose it was is not known",
+            ));
+        }
+        let rest = self
+            .proc_subset
+            .filter(|_| one.found() && matches!(subject, Some(Subject::Rest)));
+        all([
+            self.homes(one),
+            self.tmp(one),
+            self.nodes(one),
+            self.device(one),
+            self.ipc(one),
+            self.inaccessible(one),
+            rest.map_or(PASS, against),
+            self.mounts.allow(one),
+        ])
+    }
+
+    fn homes(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let Some((how, line)) = self.homes else {
+            return PASS;
+        };
+        let is_refused = HOMES.iter().any(|home| match how {
+            // Whatever was looked for there: the answer is EACCES.
+            "yes" => one.names_in(home).next().is_some(),
+            "tmpfs" => one.misses(home),
+            _ => false,
+        });
+        if is_refused { against(line) } else { PASS }
+    }
+
+    fn tmp(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let is_missed = TMP.iter().any(|path| one.misses(path));
+        self.private_tmp.filter(|_| is_missed).map_or(PASS, against)
+    }
+
+    /// A private /dev has these devices alone.
+    fn nodes(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let Some(line) = self.private_devices.filter(|_| one.found()) else {
+            return PASS;
+        };
+        let is_there = |path: &[u8]| {
+            let inside = DEVICE_DIRECTORIES.iter().any(|top| is_within(path, top));
+            inside || DEVICES.contains(&path)
+        };
+        let mut way = one.way().filter(|path| is_within(path, b"/dev"));
+        let looks_over = one.place.listed() || one.wrote();
+        if one.place.path == b"/dev" && looks_over || way.any(|path| !is_there(path)) {
+            return against(line);
+        }
+        PASS
+    }
+
+    /// What `DevicePolicy=` leaves, by what was opened.
+    fn device(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let right = match one.operation {
+            Operation::Read => 'r',
+            Operation::Write => 'w',
+            _ => return PASS,
+        };
+        let Some(closed) = self.closed.filter(|_| one.is_done()) else {
+            return PASS;
+        };
+        if !is_device(&one.place) {
+            return PASS;
+        }
+        let mut devices = self.devices.iter();
+        let allowed = devices
+            .find(|(path, rights, _)| *path == one.place.path.as_slice() && rights.contains(right));
+        allowed.map_or(against(closed), |(_, _, line)| by(line))
+    }
+
+    /// A namespace has queues of its own.
+    fn ipc(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let is_missed = one.misses(b"/dev/mqueue");
+        self.private_ipc.filter(|_| is_missed).map_or(PASS, against)
+    }
+
+    fn inaccessible(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let mut lines = self.inaccessible.iter().filter(|(path, _)| {
+            let is_inside = one.names_in(path).any(|name| name != *path);
+            one.found() && is_inside || one.is_done() && one.reaches(path)
+        });
+        lines.next().map_or(PASS, |(_, line)| against(line))
+    }
+}
+
+/// The path in `-/run`: one that is not there is no error.
+fn named(path: &str) -> &[u8] {
+    path.trim_start_matches(['-', '+']).as_bytes()
+}

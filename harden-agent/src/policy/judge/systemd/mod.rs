@@ -1,0 +1,154 @@
+//! What a drop-in means for a fact, as systemd 252 enforces it on all commands of the unit.
+
+mod calls;
+mod files;
+mod network;
+mod read;
+mod said;
+
+use std::collections::HashMap;
+
+use crate::observation::Deed;
+
+use self::{calls::Calls, files::Files};
+pub use self::{read::read, said::said};
+use super::{
+    super::places::socket_path,
+    capability,
+    judgement::{Judgement, PASS, Step, Unjudged, against, all},
+    line::{Line, Rules},
+    list::List,
+    recorded::Case,
+    uses::Use,
+};
+
+/// A drop-in, ready to judge.
+pub struct Systemd<'r> {
+    yes: Yes<'r>,
+    calls: Calls<'r>,
+    capabilities: Option<List<'r>>,
+    families: Option<List<'r>>,
+    files: Files<'r>,
+    network: network::Network<'r>,
+}
+
+/// The directives that are turned on.
+struct Yes<'r>(HashMap<&'r str, &'r Line>);
+
+impl<'r> Yes<'r> {
+    fn of(rules: &'r Rules) -> Self {
+        let is_yes = |line: &&Line| line.element.as_deref() == Some("yes");
+        let lines = rules.lines().iter().filter(is_yes);
+        Self(lines.map(|line| (&*line.directive, line)).collect())
+    }
+
+    fn get(&self, directive: &str) -> Option<&'r Line> {
+        self.0.get(directive).copied()
+    }
+
+    /// Refuses if one of the directives is on.
+    fn against(&self, directives: &[&str]) -> Step<'r> {
+        let mut lines = directives.iter().filter_map(|name| self.get(name));
+        lines.next().map_or(PASS, against)
+    }
+}
+
+/// The capabilities that each takes away, beside what it is named after (systemd.exec(5)).
+const TAKEN: [(&str, &[&str]); 6] = [
+    ("mknod", &["PrivateDevices"]),
+    ("sys_module", &["ProtectKernelModules"]),
+    ("sys_rawio", &["PrivateDevices"]),
+    ("sys_time", &["ProtectClock"]),
+    ("syslog", &["ProtectKernelLogs"]),
+    ("wake_alarm", &["ProtectClock"]),
+];
+
+/// What refuses each fact about arguments.
+fn against_argument(name: &str) -> Option<&'static [&'static str]> {
+    Some(match name {
+        "mmap-write-exec" | "mprotect-exec" | "shmat-exec" => &["MemoryDenyWriteExecute"],
+        "mode-setid" => &["RestrictSUIDSGID"],
+        "scheduler-realtime" => &["RestrictRealtime"],
+        "personality-set" => &["LockPersonality"],
+        "mknod-device" => &["PrivateDevices"],
+        _ if name.starts_with("namespace-") => &["RestrictNamespaces"],
+        _ => return None,
+    })
+}
+
+impl<'r> Systemd<'r> {
+    /// Of a drop-in.
+    #[must_use]
+    pub fn new(rules: &'r Rules) -> Self {
+        let yes = Yes::of(rules);
+        Self {
+            calls: Calls::new(rules),
+            capabilities: List::of(rules, "CapabilityBoundingSet"),
+            families: List::of(rules, "RestrictAddressFamilies"),
+            files: Files::new(rules, &yes),
+            network: network::Network::new(rules, &yes),
+            yes,
+        }
+    }
+
+    /// What it means for a fact.
+    #[must_use]
+    pub fn judge(&self, case: &Case<'_, '_>) -> Judgement<'r> {
+        if let Some(why) = case.vain(true) {
+            return Judgement::asks_for_nothing(why);
+        }
+        let beyond = |why| Judgement::Unjudged(Unjudged::NotExpressible(why));
+        match case.fact.what {
+            Deed::Syscall(abi, name) => self.calls.judge(abi, name.as_str(), &self.yes, case),
+            Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => {
+                self.capability(case)
+            }
+            Deed::Family(family) => self.family(family.as_str()),
+            Deed::Socket(socket, _) => self.family(socket.family.as_str()),
+            Deed::SocketType(_) => beyond("no directive that harden writes is about socket types"),
+            Deed::Argument(name) => self.argument(name.as_str()),
+            Deed::Address(_, address, _) if socket_path(address).is_none() => {
+                self.network.judge(address, case)
+            }
+            Deed::Ran | Deed::InvokedAs(_) | Deed::File(..) | Deed::Address(..) => self.path(case),
+        }
+    }
+
+    fn capability(&self, case: &Case<'_, '_>) -> Judgement<'r> {
+        let name = match capability::needed(case) {
+            Ok(name) => name,
+            Err(judgement) => return judgement,
+        };
+        let word = format!("CAP_{}", name.to_ascii_uppercase());
+        let list = self.capabilities.as_ref();
+        let taken = TAKEN.iter().filter(|(taken, _)| *taken == name);
+        let taken = taken.map(|(_, directives)| self.yes.against(directives));
+        let steps = list.map(|list| list.allows(&word)).into_iter().chain(taken);
+        all(steps.chain([self.yes.against(&["PrivateUsers"])]))
+    }
+
+    /// It filters socket(2) alone, and whether a fact is of that or of socketpair(2) is not known.
+    fn family(&self, name: &str) -> Judgement<'r> {
+        let word = format!("AF_{}", name.to_ascii_uppercase());
+        all(self.families.iter().map(|list| list.allows(&word)))
+    }
+
+    fn argument(&self, name: &str) -> Judgement<'r> {
+        match (name, against_argument(name)) {
+            (_, Some(directives)) => all([self.yes.against(directives)]),
+            ("exec-setid", None) => Judgement::Unjudged(Unjudged::NotKnown(
+                "with NoNewPrivileges= such a program runs, without what its bits would give",
+            )),
+            (_, None) => Judgement::Unjudged(Unjudged::NotExpressible(
+                "no directive that harden writes is about it",
+            )),
+        }
+    }
+
+    fn path(&self, case: &Case<'_, '_>) -> Judgement<'r> {
+        match Use::of(case, true) {
+            Some(one) => self.files.judge(&one),
+            None => Judgement::Unjudged(Unjudged::NotKnown("the path is of another root")),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Uses of paths, and where they are refused.
+
+use std::collections::HashMap;
+
+use crate::observation::Operation;
+
+use super::{
+    super::{
+        paths::{is_within, parent},
+        places::{Answer, Place, changes_entry, passes},
+    },
+    judgement::{PASS, Refusal, Step, against, any},
+    line::Line,
+    recorded::{Case, up},
+};
+
+/// One use of a path.
+///
+/// One that ended in an error other than "not found" needs what is there to be seen, and nothing else: it will fail again.
+pub(super) struct Use<'c, 'a> {
+    case: &'c Case<'c, 'a>,
+    /// Where the path leads, and by which names.
+    pub place: Place<'a>,
+    pub operation: Operation,
+    result: Answer,
+    /// Whether what the unit's other commands made is there too.
+    all: bool,
+}
+
+impl<'c, 'a> Use<'c, 'a> {
+    /// The use in a fact, if there is one.
+    pub(super) fn of(case: &'c Case<'c, 'a>, all: bool) -> Option<Self> {
+        let place = case.place()?;
+        let one = place.uses.first()?;
+        Some(Self {
+            case,
+            operation: one.operation,
+            result: one.result,
+            place,
+            all,
+        })
+    }
+
+    /// Whether something was there.
+    pub(super) fn found(&self) -> bool {
+        self.result != Answer::NotFound
+    }
+
+    /// Whether it succeeded.
+    pub(super) fn is_done(&self) -> bool {
+        self.result == Answer::Ok
+    }
+
+    /// Whether it changed something.
+    pub(super) fn wrote(&self) -> bool {
+        self.is_done() && self.operation.writes()
+    }
+
+    /// Whether it needs no more of a directory than its being there.
+    pub(super) fn passes(&self) -> bool {
+        passes(self.operation)
+    }
+
+    /// The path and all its names in `directory`.
+    pub(super) fn names_in<'u>(&'u self, directory: &'u [u8]) -> impl Iterator<Item = &'u [u8]> {
+        let names = self.place.all_names();
+        names.filter(move |name| is_within(name, directory))
+    }
+
+    /// The path, and the links on the way.
+    pub(super) fn way(&self) -> impl Iterator<Item = &[u8]> {
+        let links = self.place.links.iter().map(Vec::as_slice);
+        std::iter::once(self.place.path.as_slice()).chain(links)
+    }
+
+    /// Whether it would not succeed in a directory that is empty when the program starts, and the program's own.
+    pub(super) fn misses(&self, directory: &[u8]) -> bool {
+        self.is_done()
+            && self.names_in(directory).any(|name| {
+                if name == directory {
+                    self.looks_over()
+                } else {
+                    !self.case.is_made(name, self.all)
+                }
+            })
+    }
+
+    /// Whether it lists, watches or changes a directory: what is in it matters.
+    pub(super) fn looks_over(&self) -> bool {
+        let lists = matches!(self.operation, Operation::Read | Operation::Watch);
+        self.is_done() && lists || self.wrote()
+    }
+
+    /// Whether it needs what lies behind `directory`, and not only a look at that itself.
+    pub(super) fn reaches(&self, directory: &[u8]) -> bool {
+        let looks = matches!(self.operation, Operation::Stat | Operation::Access);
+        self.names_in(directory)
+            .any(|name| name != directory || !looks)
+    }
+
+    /// Whether it makes, removes or changes a device, and does not only open it: `> /dev/null` opens with `O_CREAT`.
+    pub(super) fn changes_node(&self) -> bool {
+        use Operation as O;
+        let changes = changes_entry(self.operation) && self.operation != O::Create;
+        self.is_done() && (changes || matches!(self.operation, O::Chmod | O::Chown | O::Mount))
+    }
+
+    /// What has to be writable: of an entry that is removed or replaced, its directory. What was made is there at the
+    /// next start.
+    fn written(&self) -> &[u8] {
+        use Operation as O;
+        let path = self.place.path.as_slice();
+        match self.operation {
+            O::Unlink | O::Rmdir | O::RenameFrom | O::RenameTo | O::LinkTo | O::Symlink => {
+                parent(path)
+            }
+            O::Mknod | O::Bind => parent(path),
+            _ => path,
+        }
+    }
+
+    /// Whether it removes or replaces the entry, which is refused with `EBUSY` where a rule has mounted something there.
+    pub(super) fn replaces(&self) -> bool {
+        use Operation as O;
+        let replaces = matches!(
+            self.operation,
+            O::Unlink | O::Rmdir | O::RenameFrom | O::RenameTo
+        );
+        self.is_done() && replaces
+    }
+}
+
+/// What is read-only, and what is not.
+pub(super) struct Mounts<'r> {
+    order: Order,
+    count: usize,
+    at: HashMap<Vec<u8>, Vec<(usize, Access<'r>)>>,
+}
+
+/// Which of several rules for a path holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The last one: each covers what was mounted below before.
+    Last,
+    /// That of the innermost directory; of one directory, the last one.
+    Innermost,
+}
+
+/// What a rule says.
+#[derive(Clone)]
+pub(super) enum Access<'r> {
+    ReadOnly(Refusal<'r>),
+    /// By a line, or without one.
+    Writable(Option<&'r Line>),
+}
+
+impl<'r> Mounts<'r> {
+    pub(super) fn new(order: Order) -> Self {
+        Self {
+            order,
+            count: 0,
+            at: HashMap::new(),
+        }
+    }
+
+    /// Adds a rule, which comes after all others.
+    pub(super) fn add(&mut self, path: &[u8], access: Access<'r>) {
+        let rules = self.at.entry(path.to_vec()).or_default();
+        rules.push((self.count, access));
+        self.count += 1;
+    }
+
+    /// What the rules mean for a use.
+    pub(super) fn allow(&self, one: &Use<'_, '_>) -> Step<'r> {
+        if !one.wrote() {
+            return PASS;
+        }
+        if one.replaces() {
+            let own = self.at.get(one.place.path.as_slice());
+            let line = own
+                .into_iter()
+                .flatten()
+                .find_map(|(_, access)| access.line());
+            if let Some(line) = line {
+                return against(line);
+            }
+        }
+        self.writes(one.written())
+    }
+
+    fn writes(&self, path: &[u8]) -> Step<'r> {
+        let root = self.at.get(b"/".as_slice()).into_iter();
+        let above = up(path).filter_map(|at| Some((at.len(), self.at.get(at)?)));
+        let mut rules: Vec<_> = above
+            .chain(root.map(|rules| (1, rules)))
+            .flat_map(|(depth, rules)| rules.iter().map(move |(at, access)| (depth, *at, access)))
+            .collect();
+        match self.order {
+            Order::Last => rules.sort_by_key(|(_, at, _)| std::cmp::Reverse(*at)),
+            Order::Innermost => {
+                rules.sort_by_key(|(depth, at, _)| std::cmp::Reverse((*depth, *at)));
+            }
+        }
+        let mut any_of = Vec::new();
+        for (_, _, access) in rules {
+            match access {
+                Access::Writable(Some(line)) => any_of.push(*line),
+                Access::Writable(None) => return PASS,
+                Access::ReadOnly(refusal) if any_of.is_empty() => return Err(refusal.clone()),
+                Access::ReadOnly(_) => return any(any_of),
+            }
+        }
+        PASS
+    }
+}
+
+impl<'r> Access<'r> {
+    /// The line that mounts it.
+    fn line(&self) -> Option<&'r Line> {
+        match self {
+            Self::ReadOnly(Refusal::Line(line)) | Self::Writable(Some(line)) => Some(line),
+            Self::ReadOnly(Refusal::Always(_)) | Self::Writable(None) => None,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The laws of the matcher.
+
+use std::collections::BTreeSet;
+
+use proptest::{prelude::*, sample::select};
+
+use super::arbitrary::observation;
+use crate::{
+    observation::{Abi, Deed, Fact, Observation, Text},
+    policy::{
+        Commands, Mode, Paths, Terms, Widen,
+        firejail::{Policy, Target},
+        judge::{
+            Case, Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, firejail, oci, systemd,
+        },
+        oci::Seccomp,
+        systemd::DropIn,
+    },
+    render::{self, Options},
+};
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let mode = select(
+        &[
+            None,
+            Some(Mode::Whitelist),
+            Some(Mode::Default),
+            Some(Mode::Blacklist),
+        ][..],
+    );
+    let widen = select(&[Widen::Exact, Widen::Libc][..]);
+    let paths = select(&[Paths::Normal, Paths::Exact][..]);
+    (mode, widen, paths).prop_map(|(mode, widen, paths)| Terms {
+        host: None,
+        widen,
+        mode,
+        paths,
+    })
+}
+
+/// All that is decided over an observation.
+struct Decided {
+    firejail: Policy,
+    systemd: DropIn,
+    oci: Seccomp,
+}
+
+impl Decided {
+    fn of(observation: &Observation, terms: &Terms) -> Self {
+        let commands = Commands::of(observation.clone());
+        let basis = commands.basis();
+        Self {
+            firejail: Policy::decide(&basis, Target::default(), terms),
+            systemd: DropIn::decide(&commands.unit_basis(), None, terms),
+            oci: Seccomp::decide(&basis, terms),
+        }
+    }
+
+    fn rules(&self, sandbox: Sandbox) -> Rules {
+        let said = match sandbox {
+            Sandbox::Firejail => firejail::said(&self.firejail),
+            Sandbox::Systemd => systemd::said(&self.systemd),
+            Sandbox::Oci => oci::said(&self.oci),
+        };
+        Rules::of(sandbox, said)
+    }
+
+    /// What is read of the file that is written; none if there is no file.
+    fn read(&self, sandbox: Sandbox, options: &Options) -> Option<Read> {
+        Some(match sandbox {
+            Sandbox::Firejail => {
+                firejail::read(&render::firejail::profile(&self.firejail, options))
+            }
+            Sandbox::Systemd => systemd::read(&render::systemd::drop_in(&self.systemd, options)),
+            Sandbox::Oci => {
+                let allowed = self.oci.allowed.given()?;
+                let text = render::oci::seccomp(&self.oci, allowed, options).unwrap();
+                oci::read(&text).unwrap()
+            }
+        })
+    }
+}
+
+fn homes() -> BTreeSet<Text> {
+    [Text::from("/root")].into()
+}
+
+/// Whether a fact may be refused, although it was recorded.
+fn is_left_out(case: &Case<'_, '_>, sandbox: Sandbox, refusal: &Refusal<'_>) -> bool {
+    match refusal {
+        // What no line can take back.
+        Refusal::Always(why) => *why != firejail::UNLESS_LIFTED,
+        // Listed as `not confined: x32 …`, and refused by every filter.
+        Refusal::Line(_) => {
+            sandbox == Sandbox::Firejail && matches!(case.fact.what, Deed::Syscall(Abi::X32, _))
+        }
+    }
+}
+
+fn judged<'r, 'a>(rules: &'r Rules, recorded: &Recorded<'a>) -> Vec<(Fact<'a>, Judgement<'r>)> {
+    let judge = Judge::new(rules, &homes());
+    let cases = recorded.cases();
+    cases.map(|case| (case.fact, judge.judge(&case))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_recorded_is_allowed(observation in observation(), terms in terms()) {
+        let decided = Decided::of(&observation, &terms);
+        let recorded = Recorded::of(&observation);
+        for sandbox in Sandbox::ALL {
+            let rules = decided.rules(sandbox);
+            let judge = Judge::new(&rules, &homes());
+            for case in recorded.cases() {
+                if let Judgement::Refused(refusal) = judge.judge(&case) {
+                    let is_left_out = is_left_out(&case, sandbox, &refusal);
+                    prop_assert!(is_left_out, "{:?}: {} {:?}", sandbox, case.fact, refusal);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_line_exactly_what_rests_on_it_alone_is_refused(
+        observation in observation(),
+        terms in terms(),
+    ) {
+        let decided = Decided::of(&observation, &terms);
+        let recorded = Recorded::of(&observation);
+        for sandbox in Sandbox::ALL {
+            let rules = decided.rules(sandbox);
+            let before = judged(&rules, &recorded);
+            for line in rules.lines() {
+                let fewer = rules.without(line);
+                let after = judged(&fewer, &recorded);
+                for ((fact, before), (_, after)) in before.iter().zip(after) {
+                    let rests = before.rests_on().any(|one| one == line);
+                    let is_lost = !before.is_refused() && after.is_refused();
+                    prop_assert_eq!(is_lost, rests, "{} without {}: {} was {}", fact, line, after, before);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_and_read_judges_as_what_was_decided(
+        observation in observation(),
+        terms in terms(),
+        bare: bool,
+    ) {
+        let decided = Decided::of(&observation, &terms);
+        let recorded = Recorded::of(&observation);
+        let options = Options { bare, ..Options::default() };
+        for sandbox in Sandbox::ALL {
+            let rules = decided.rules(sandbox);
+            let Some(read) = decided.read(sandbox, &options) else {
+                prop_assert!(rules.lines().is_empty());
+                continue;
+            };
+            // The files of the user's own that a profile includes.
+            let mut unread = read.unread.iter();
+            prop_assert!(unread.all(|one| one.line.starts_with("include ")), "{:?}", read.unread);
+            prop_assert_eq!(&read.rules, &rules);
+            prop_assert_eq!(judged(&read.rules, &recorded), judged(&rules, &recorded));
+        }
+    }
+}
