@@ -39,7 +39,7 @@ impl<'r> Yes<'r> {
     fn of(rules: &'r Rules) -> Self {
         let is_yes = |line: &&Line| line.element.as_deref() == Some("yes");
         let lines = rules.lines().iter().filter(is_yes);
-        Self(lines.map(|line| (&*line.directive, line)).collect())
+        Self(lines.map(|line| (line.directive, line)).collect())
     }
 
     fn get(&self, directive: &str) -> Option<&'r Line> {
