@@ -72,7 +72,8 @@ impl Executable {
     }
 }
 
-fn argument(name: &Word) -> Option<Argument> {
+/// The fact about arguments with this name, if this version knows it.
+pub(crate) fn argument(name: &Word) -> Option<Argument> {
     let mut known = Argument::ALL.into_iter();
     known
         .find(|(_, one)| *one == name.as_str())

@@ -19,6 +19,7 @@ mod strict;
 mod text;
 
 pub use facet::Facet;
+pub(crate) use facet::argument;
 pub use facts::{Deed, Fact, Kind, Told};
 pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json};
 pub use fold::Test;

@@ -119,15 +119,15 @@ fn judged<'p>(plan: &'p Plan<'_>, word: &Word) -> Judged<'p> {
         .map(|rules| (rules.sandbox(), plan.judge(rules)))
         .collect();
     let recorded = Recorded::of(&plan.adapted().exact.recorded);
-    let mut judged = Judged::new();
+    let mut found = Judged::new();
     for case in recorded.cases().filter(|case| word.is_about(&case.fact)) {
         let lines = judges.iter().map(|(sandbox, judge)| {
             let judgement = judge.judge(&case);
             format!("{}: {judgement}", sandbox.file())
         });
-        judged.entry(case.fact).or_default().extend(lines);
+        found.entry(case.fact).or_default().extend(lines);
     }
-    judged
+    found
 }
 
 /// What was changed before anything was decided, as the files say it.

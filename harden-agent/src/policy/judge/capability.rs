@@ -1,6 +1,6 @@
 //! Capabilities: which facts ask for one.
 
-use crate::observation::Deed;
+use crate::observation::{Deed, Seen};
 
 use super::{
     super::capabilities::{is_needed, why_not},
@@ -11,7 +11,7 @@ use super::{
 /// The capability that the fact needs; none, and what that means, where it is only a question.
 pub(super) fn needed<'a>(case: &Case<'_, 'a>) -> Result<&'a str, Judgement<'static>> {
     match case.fact.what {
-        Deed::Capability(name, check) if is_needed(&[(check, Default::default())].into()) => {
+        Deed::Capability(name, check) if is_needed(&[(check, Seen::default())].into()) => {
             Ok(name.as_str())
         }
         Deed::Capability(_, check) => Err(Judgement::asks_for_nothing(why_not(check))),

@@ -139,6 +139,7 @@ pub(super) fn by(line: &Line) -> Step<'_> {
 }
 
 /// Each of the lines is needed.
+#[expect(clippy::unnecessary_wraps, reason = "one of several steps")]
 pub(super) fn each<'r>(lines: impl IntoIterator<Item = &'r Line>) -> Step<'r> {
     let lines: BTreeSet<&Line> = lines.into_iter().collect();
     let grounds = lines.into_iter().map(|line| Ground { any_of: vec![line] });
@@ -146,6 +147,7 @@ pub(super) fn each<'r>(lines: impl IntoIterator<Item = &'r Line>) -> Step<'r> {
 }
 
 /// One of the lines is needed.
+#[expect(clippy::unnecessary_wraps, reason = "one of several steps")]
 pub(super) fn any(any_of: Vec<&Line>) -> Step<'_> {
     Ok(vec![Ground { any_of }])
 }

@@ -1,6 +1,6 @@
 //! The lines of a file, as typed things: what a judgement names, whatever the file's syntax is.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt};
 
 use super::super::evidence::{Decision, Item};
 
@@ -36,7 +36,7 @@ pub struct Line {
     /// Which sandbox reads it.
     pub sandbox: Sandbox,
     /// `caps.keep`, `ReadWritePaths`, `names`
-    pub directive: Cow<'static, str>,
+    pub directive: &'static str,
     /// `chown`, `-/srv`; none: the line itself, which may be a list.
     pub element: Option<String>,
 }
@@ -45,7 +45,7 @@ pub struct Line {
 impl fmt::Display for Line {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let element = self.element.as_deref();
-        write!(out, "{}", written(self.sandbox, &self.directive, element))
+        write!(out, "{}", written(self.sandbox, self.directive, element))
     }
 }
 
@@ -120,11 +120,10 @@ impl Rules {
     /// Adds a directive.
     pub(super) fn add(
         &mut self,
-        directive: impl Into<Cow<'static, str>>,
+        directive: &'static str,
         shape: Shape,
         elements: impl Iterator<Item = String>,
     ) {
-        let directive = directive.into();
         let mut elements: Vec<String> = elements.collect();
         if shape != Shape::Each {
             // A list of what is refused has that in its first line, not in its first element.
@@ -132,7 +131,7 @@ impl Rules {
                 .first()
                 .filter(|_| self.sandbox == Sandbox::Systemd);
             let refuses = first.is_some_and(|one| one.starts_with(REFUSED));
-            self.push(&directive, refuses.then(|| REFUSED.to_owned()));
+            self.push(directive, refuses.then(|| REFUSED.to_owned()));
             if refuses {
                 for one in &mut elements {
                     *one = format!("{REFUSED}{}", one.trim_start_matches(REFUSED));
@@ -142,7 +141,7 @@ impl Rules {
         }
         if shape != Shape::Flag {
             for one in elements {
-                self.push(&directive, Some(one));
+                self.push(directive, Some(one));
             }
         }
     }
@@ -152,14 +151,14 @@ impl Rules {
         self.lines.retain(|line| line.directive != directive);
     }
 
-    fn push(&mut self, directive: &Cow<'static, str>, element: Option<String>) {
+    fn push(&mut self, directive: &'static str, element: Option<String>) {
         let line = Line {
             sandbox: self.sandbox,
-            directive: directive.clone(),
+            directive,
             element,
         };
         if let (Sandbox::Firejail, "whitelist", Some(path)) =
-            (self.sandbox, &*line.directive, &line.element)
+            (self.sandbox, line.directive, &line.element)
         {
             self.tops.insert(super::firejail::top(path));
         }
@@ -230,10 +229,10 @@ impl Rules {
             return line.to_string();
         }
         let mut elements: Vec<String> = self
-            .elements(&line.directive)
+            .elements(line.directive)
             .map(|(one, _)| one.trim_start_matches(REFUSED).to_owned())
             .collect();
-        if let (true, Some(first)) = (self.refuses(&line.directive), elements.first_mut()) {
+        if let (true, Some(first)) = (self.refuses(line.directive), elements.first_mut()) {
             first.insert_str(0, REFUSED);
         }
         let separator = if self.sandbox == Sandbox::Systemd {
@@ -243,7 +242,7 @@ impl Rules {
         };
         let value = elements.join(separator);
         let value = (!elements.is_empty()).then_some(value.as_str());
-        written(self.sandbox, &line.directive, value)
+        written(self.sandbox, line.directive, value)
     }
 
     /// Whether the directive is a list of what is refused.

@@ -120,7 +120,7 @@ impl<'r> Files<'r> {
         }
         for line in rules.lines() {
             let Some(path) = &line.element else { continue };
-            match &*line.directive {
+            match line.directive {
                 "read-only" => {
                     let access = Access::ReadOnly(Refusal::Line(line));
                     self.mounts.add(path.as_bytes(), access);

@@ -10,7 +10,9 @@ mod said;
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Deed, Text};
+use harden_common::Argument;
+
+use crate::observation::{Deed, Text, argument};
 
 use self::{calls::Calls, files::Files};
 pub use self::{
@@ -82,7 +84,7 @@ impl<'r> Firejail<'r> {
             Deed::Family(family) => self.family(family.as_str()),
             Deed::Socket(socket, _) => self.family(socket.family.as_str()),
             Deed::SocketType(_) => beyond("Firejail cannot tell socket types apart"),
-            Deed::Argument(name) => argument(name.as_str()),
+            Deed::Argument(name) => about(argument(name)),
             Deed::Address(_, address, _) if socket_path(address).is_none() => {
                 beyond("no line that harden writes is about addresses")
             }
@@ -113,9 +115,9 @@ impl<'r> Firejail<'r> {
     }
 }
 
-fn argument(name: &str) -> Judgement<'static> {
-    match name {
-        "signal-other-cgroup" => Judgement::Refused(Refusal::Always(
+fn about(argument: Option<Argument>) -> Judgement<'static> {
+    match argument {
+        Some(Argument::SignalOtherCgroup) => Judgement::Refused(Refusal::Always(
             "Firejail always makes a PID namespace, in which there is no process of another cgroup",
         )),
         _ => Judgement::Unjudged(Unjudged::NotExpressible(

@@ -8,7 +8,9 @@ mod said;
 
 use std::collections::HashMap;
 
-use crate::observation::Deed;
+use harden_common::Argument;
+
+use crate::observation::{Deed, argument};
 
 use self::{calls::Calls, files::Files};
 pub use self::{read::read, said::said};
@@ -39,7 +41,7 @@ impl<'r> Yes<'r> {
     fn of(rules: &'r Rules) -> Self {
         let is_yes = |line: &&Line| line.element.as_deref() == Some("yes");
         let lines = rules.lines().iter().filter(is_yes);
-        Self(lines.map(|line| (&*line.directive, line)).collect())
+        Self(lines.map(|line| (line.directive, line)).collect())
     }
 
     fn get(&self, directive: &str) -> Option<&'r Line> {
@@ -64,14 +66,23 @@ const TAKEN: [(&str, &[&str]); 6] = [
 ];
 
 /// What refuses each fact about arguments.
-fn against_argument(name: &str) -> Option<&'static [&'static str]> {
-    Some(match name {
-        "mmap-write-exec" | "mprotect-exec" | "shmat-exec" => &["MemoryDenyWriteExecute"],
-        "mode-setid" => &["RestrictSUIDSGID"],
-        "scheduler-realtime" => &["RestrictRealtime"],
-        "personality-set" => &["LockPersonality"],
-        "mknod-device" => &["PrivateDevices"],
-        _ if name.starts_with("namespace-") => &["RestrictNamespaces"],
+fn against_argument(argument: Argument) -> Option<&'static [&'static str]> {
+    use Argument as A;
+    Some(match argument {
+        A::MmapWriteExec | A::MprotectExec | A::ShmatExec => &["MemoryDenyWriteExecute"],
+        A::ModeSetid => &["RestrictSUIDSGID"],
+        A::SchedulerRealtime => &["RestrictRealtime"],
+        A::PersonalitySet => &["LockPersonality"],
+        A::MknodDevice => &["PrivateDevices"],
+        A::NamespaceMount
+        | A::NamespaceCgroup
+        | A::NamespaceUts
+        | A::NamespaceIpc
+        | A::NamespaceUser
+        | A::NamespacePid
+        | A::NamespaceNet
+        | A::NamespaceTime
+        | A::NamespaceAny => &["RestrictNamespaces"],
         _ => return None,
     })
 }
@@ -106,7 +117,7 @@ impl<'r> Systemd<'r> {
             Deed::Family(family) => self.family(family.as_str()),
             Deed::Socket(socket, _) => self.family(socket.family.as_str()),
             Deed::SocketType(_) => beyond("no directive that harden writes is about socket types"),
-            Deed::Argument(name) => self.argument(name.as_str()),
+            Deed::Argument(name) => self.argument(argument(name)),
             Deed::Address(_, address, _) if socket_path(address).is_none() => {
                 self.network.judge(address, case)
             }
@@ -133,10 +144,10 @@ impl<'r> Systemd<'r> {
         all(self.families.iter().map(|list| list.allows(&word)))
     }
 
-    fn argument(&self, name: &str) -> Judgement<'r> {
-        match (name, against_argument(name)) {
+    fn argument(&self, argument: Option<Argument>) -> Judgement<'r> {
+        match (argument, argument.and_then(against_argument)) {
             (_, Some(directives)) => all([self.yes.against(directives)]),
-            ("exec-setid", None) => Judgement::Unjudged(Unjudged::NotKnown(
+            (Some(Argument::ExecSetid), None) => Judgement::Unjudged(Unjudged::NotKnown(
                 "with NoNewPrivileges= such a program runs, without what its bits would give",
             )),
             (_, None) => Judgement::Unjudged(Unjudged::NotExpressible(

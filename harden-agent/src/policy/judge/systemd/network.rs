@@ -49,11 +49,11 @@ impl<'r> Network<'r> {
             let private = self.private.filter(|_| is_abstract);
             return all(private.map(against));
         };
-        match (self.private, self.denied, self.local) {
-            (Some(line), _, _) => all([against(line)]),
-            (None, Some(_), Some(line)) if local => all([by(line)]),
-            (None, Some(line), _) => all([against(line)]),
-            (None, None, _) => Judgement::FREE,
+        let allowed = self.local.filter(|_| local && self.private.is_none());
+        match (self.private.or(self.denied), allowed) {
+            (Some(_), Some(line)) => all([by(line)]),
+            (Some(line), None) => all([against(line)]),
+            (None, _) => Judgement::FREE,
         }
     }
 }

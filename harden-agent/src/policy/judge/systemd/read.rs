@@ -138,7 +138,7 @@ fn add(name: &str, value: &str, rules: &mut Rules) -> Result<(), &'static str> {
     rules.clear(name);
     let value = if YES.contains(&value) { "yes" } else { value };
     if values.contains(&value) {
-        rules.add(*name, Shape::Each, std::iter::once(value.to_owned()));
+        rules.add(name, Shape::Each, std::iter::once(value.to_owned()));
         return Ok(());
     }
     if NO.contains(&value) || value.is_empty() {
