@@ -41,6 +41,8 @@
 //!
 //! The library has no stable interface yet: it serves the program and its tests.
 
+#![warn(unreachable_pub)]
+
 pub mod agent;
 pub mod cli;
 pub mod collect;
@@ -49,6 +51,8 @@ pub mod machine;
 pub mod observation;
 pub mod output;
 pub mod policy;
+// Its sources are in the digest of the kernel side (docs/kernels.md): to change a word there takes a run on all kernels.
+#[allow(unreachable_pub, reason = "the next change of it takes this along")]
 pub mod probe;
 pub mod profile;
 pub mod render;

@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 10_000;
 ///
 /// # Errors
 /// It cannot be read.
-pub fn all(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn all(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -41,7 +41,7 @@ pub fn all(directory: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// Their directory cannot be read.
-pub fn of(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn of(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = path.parent().map_or_else(|| Ok(Vec::new()), all)?;
     found.retain(|aside| original(aside) == path.file_name().and_then(OsStr::to_str));
     Ok(found)
@@ -58,7 +58,7 @@ fn original(path: &Path) -> Option<&str> {
 ///
 /// # Errors
 /// There is none.
-pub fn free(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn free(path: &Path) -> io::Result<PathBuf> {
     let names = (1..=ATTEMPTS).map(|number| named(path, number));
     let mut free = names.filter(|aside| fs::symlink_metadata(aside).is_err());
     free.next()
@@ -75,7 +75,7 @@ fn named(path: &Path, number: u32) -> PathBuf {
 ///
 /// # Errors
 /// It cannot be renamed.
-pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn move_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 1..=ATTEMPTS {
         let aside = named(path, number);
         // A rename alone would replace what has the name.

@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, io};
 use harden_common::{CgroupEvent, RUN_PASSES, SLOT_EXCLUDED, kind};
 use jiff::Timestamp;
 
-pub use self::slots::Retired;
+pub(super) use self::slots::Retired;
 use self::{
     ask::Questions, health::Health, losses::Reported, retirement::Retirement, runs::Windows,
     saving::Saving, serve::Summaries, unwanted::Unwanted,
@@ -42,7 +42,7 @@ use crate::{
 
 /// Why the agent cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum CoreError {
+pub(super) enum CoreError {
     /// The kernel side.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -68,7 +68,7 @@ pub enum CoreError {
 }
 
 /// The core.
-pub struct Core {
+pub(super) struct Core {
     config: Config,
     sizes: Sizes,
     probe: Probe,
@@ -95,7 +95,7 @@ impl Core {
     ///
     /// # Errors
     /// [`CoreError`]: nothing can be recorded, or what is on disk cannot be read.
-    pub fn start(config: Config, sizes: Sizes) -> Result<(Self, Events), CoreError> {
+    pub(super) fn start(config: Config, sizes: Sizes) -> Result<(Self, Events), CoreError> {
         let mut store = Store::open(&config.state.directory, config.state.max_per_unit)?;
         let mut state = State::default();
         state.limit_units(config.state.max_units as usize);
@@ -139,7 +139,7 @@ impl Core {
     }
 
     /// What the kernel programs say of themselves; once.
-    pub fn take_kernel_log(&mut self) -> Option<KernelLog> {
+    pub(super) fn take_kernel_log(&mut self) -> Option<KernelLog> {
         self.probe.take_log()
     }
 
@@ -168,7 +168,7 @@ impl Core {
     }
 
     /// Takes one item of the ring buffer: what it says is in the journal when this returns.
-    pub fn take(&mut self, item: &[u8]) {
+    pub(super) fn take(&mut self, item: &[u8]) {
         self.events += 1;
         match collect::parse(item) {
             Some(Event::Cgroup(event, path)) if event.header.kind == kind::CGROUP_BORN => {
@@ -257,7 +257,7 @@ impl Core {
     ///
     /// # Errors
     /// [`CoreError`] if the kernel side cannot be used any more.
-    pub fn round(&mut self) -> Result<(), CoreError> {
+    pub(super) fn round(&mut self) -> Result<(), CoreError> {
         self.leave_unwanted()?;
         self.count_losses()?;
         self.questions.repeat(&self.state);
@@ -280,7 +280,7 @@ impl Core {
     ///
     /// # Errors
     /// [`CoreError`] if the kernel side cannot be used any more.
-    pub fn relieve(&mut self) -> Result<(), CoreError> {
+    pub(super) fn relieve(&mut self) -> Result<(), CoreError> {
         if self.state.held() > HELD_LIMIT && !self.is_ill() {
             self.compact()?;
         }
@@ -316,13 +316,13 @@ impl Core {
     /// Whether there is so much that is not written that the ring buffer has to wait for it. Else it does not:
     /// what is in the journal is safe, and what finds the buffer full is not.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.state.held() > 4 * HELD_LIMIT
     }
 
     /// What is observed, in one line.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let cgroups = self.state.living().count();
         format!("{} units in {cgroups} cgroups", self.units().len())
     }

@@ -14,7 +14,7 @@ use rustix::{
 
 /// Why a directory cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub(super) enum LockError {
     /// Somebody has it.
     #[error(
         "another agent uses {0}{1}: end it first, or name another directory in the configuration"
@@ -26,7 +26,7 @@ pub enum LockError {
 }
 
 /// A directory that no other agent has. It is given up with the process, whatever ends it.
-pub struct Lock {
+pub(super) struct Lock {
     _directory: File,
 }
 
@@ -36,7 +36,7 @@ impl Lock {
     ///
     /// # Errors
     /// Another agent has it, or it cannot be opened.
-    pub fn take(directory: &Path) -> Result<Self, LockError> {
+    pub(super) fn take(directory: &Path) -> Result<Self, LockError> {
         let failed = |error| LockError::Io(directory.to_owned(), error);
         DirBuilder::new()
             .recursive(true)
@@ -50,7 +50,7 @@ impl Lock {
     ///
     /// # Errors
     /// Another agent has it, or it cannot be opened.
-    pub fn take_existing(directory: &Path) -> Result<Self, LockError> {
+    pub(super) fn take_existing(directory: &Path) -> Result<Self, LockError> {
         let failed = |error| LockError::Io(directory.to_owned(), error);
         let opened = File::open(directory).map_err(failed)?;
         match flock(&opened, FlockOperation::NonBlockingLockExclusive) {

@@ -4,7 +4,7 @@
 //! units' files; the allocator would keep them for weeks.
 
 /// Keeps the allocator from holding on to what is free. To be called before there are threads.
-pub fn limit() {
+pub(super) fn limit() {
     #[cfg(target_env = "gnu")]
     // SAFETY: only numbers are passed, and no other thread allocates yet.
     unsafe {
@@ -17,7 +17,7 @@ pub fn limit() {
 
 /// Gives back what is free, and the program's own pages: most were needed to start, two objects for the kernel
 /// among them, or to write files. Those that are needed again come back by themselves.
-pub fn give_back() {
+pub(super) fn give_back() {
     page_out();
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches nothing that is in use.

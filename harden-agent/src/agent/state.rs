@@ -38,7 +38,7 @@ use crate::{
 
 /// The kernel side that records are of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
+pub(super) struct Instance {
     /// A UUID.
     pub id: Word,
     /// The machine's boot.
@@ -53,7 +53,7 @@ pub struct Instance {
 
 /// All that the agent knows and has not written into the files of units.
 #[derive(Default)]
-pub struct State {
+pub(super) struct State {
     clock: Clock,
     instance: Option<Instance>,
     cgroups: BTreeMap<u64, Cgroup>,
@@ -82,7 +82,7 @@ pub struct State {
 
 impl State {
     /// Takes in what a record says.
-    pub fn apply(&mut self, record: Record) {
+    pub(super) fn apply(&mut self, record: Record) {
         match record {
             Record::Instance {
                 id,
@@ -206,7 +206,7 @@ impl State {
     }
 
     /// A fact of a slot. Births and ends of cgroups, which have no slot, are records of their own.
-    pub fn item(&mut self, item: &[u8]) {
+    pub(super) fn item(&mut self, item: &[u8]) {
         let Some(header) = collect::header(item) else {
             return;
         };
@@ -286,28 +286,28 @@ impl State {
 
     /// The kernel side that there is.
     #[must_use]
-    pub fn instance(&self) -> Option<&Instance> {
+    pub(super) fn instance(&self) -> Option<&Instance> {
         self.instance.as_ref()
     }
 
     /// What was lost so far, by kind.
     #[must_use]
-    pub fn losses(&self) -> &BTreeMap<Word, u64> {
+    pub(super) fn losses(&self) -> &BTreeMap<Word, u64> {
         &self.losses
     }
 
     /// The names of all units.
-    pub fn units(&self) -> impl Iterator<Item = &Text> {
+    pub(super) fn units(&self) -> impl Iterator<Item = &Text> {
         self.units.keys()
     }
 
     /// Facts that no earlier run of their unit had, since this was last asked.
-    pub fn take_news(&mut self) -> Vec<NewFact> {
+    pub(super) fn take_news(&mut self) -> Vec<NewFact> {
         std::mem::take(&mut self.news)
     }
 
     /// Remembers that there is a file of `unit`, whatever goes on in it.
-    pub fn name(&mut self, unit: Text) {
+    pub(super) fn name(&mut self, unit: Text) {
         let known = self.units.entry(unit).or_default();
         known.is_kept = true;
         known.rest();
@@ -315,12 +315,12 @@ impl State {
 
     /// Whether nothing goes on in `unit`, and what is known of it is in its file alone.
     #[must_use]
-    pub fn is_at_rest(&self, unit: &Text) -> bool {
+    pub(super) fn is_at_rest(&self, unit: &Text) -> bool {
         self.units.get(unit).is_some_and(|known| known.is_at_rest)
     }
 
     /// Remembers what an observation from disk holds, so that it is not taken for new.
-    pub fn remember(&mut self, observation: &Observation) {
+    pub(super) fn remember(&mut self, observation: &Observation) {
         let unit = self.units.entry(observation.name.clone()).or_default();
         unit.is_at_rest = false;
         for run in observation.runs.values() {
@@ -333,13 +333,13 @@ impl State {
 
     /// When `unit` last had a new fact.
     #[must_use]
-    pub fn last_new(&self, unit: &Text) -> Option<Timestamp> {
+    pub(super) fn last_new(&self, unit: &Text) -> Option<Timestamp> {
         self.units.get(unit)?.last_new
     }
 
     /// What is known of `unit` and may not be on disk yet; empty if nothing is.
     #[must_use]
-    pub fn open(&self, unit: &Text) -> BTreeMap<Word, Run> {
+    pub(super) fn open(&self, unit: &Text) -> BTreeMap<Word, Run> {
         let Some(known) = self.units.get(unit) else {
             return BTreeMap::new();
         };
@@ -356,7 +356,7 @@ impl State {
 
     /// The units of which a run has ended that is not on disk.
     #[must_use]
-    pub fn ended(&self) -> Vec<Text> {
+    pub(super) fn ended(&self) -> Vec<Text> {
         let units = self.units.iter();
         units
             .filter(|(_, unit)| unit.open.values().any(|run| run.has_ended))
@@ -366,14 +366,14 @@ impl State {
 
     /// The units of which there is more than on disk.
     #[must_use]
-    pub fn dirty(&self) -> Vec<Text> {
+    pub(super) fn dirty(&self) -> Vec<Text> {
         let units = self.units.iter().filter(|(_, unit)| unit.dirty);
         units.map(|(name, _)| name.clone()).collect()
     }
 
     /// What was known of `unit` is on disk: its memory is needed for nothing any more, but for the runs that
     /// go on.
-    pub fn saved(&mut self, unit: &Text) {
+    pub(super) fn saved(&mut self, unit: &Text) {
         let Some(known) = self.units.get_mut(unit) else {
             return;
         };
@@ -386,7 +386,7 @@ impl State {
     }
 
     /// Forgets a unit of which nothing is open. Says whether that was so.
-    pub fn forget(&mut self, unit: &Text) -> bool {
+    pub(super) fn forget(&mut self, unit: &Text) -> bool {
         let is_over = self
             .units
             .get(unit)
@@ -399,24 +399,24 @@ impl State {
 
     /// Whether there is more of `unit` than on disk.
     #[must_use]
-    pub fn is_dirty(&self, unit: &Text) -> bool {
+    pub(super) fn is_dirty(&self, unit: &Text) -> bool {
         self.units.get(unit).is_some_and(|known| known.dirty)
     }
 
     /// So many units have records of their own.
-    pub fn limit_units(&mut self, most: usize) {
+    pub(super) fn limit_units(&mut self, most: usize) {
         self.max_units = Some(most);
     }
 
     /// How many facts are in no file yet, about.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.held
     }
 
     /// Whether a slot's record, as a [`Record::Final`], says nothing that it did not when it was last read.
     #[must_use]
-    pub fn has_read(&self, finals: &Record) -> bool {
+    pub(super) fn has_read(&self, finals: &Record) -> bool {
         let Record::Final { slot, facts } = finals else {
             return false;
         };
@@ -425,7 +425,7 @@ impl State {
     }
 
     /// What was read of the slots of `unit` may be in no file any more.
-    pub fn forget_read(&mut self, unit: &Text) {
+    pub(super) fn forget_read(&mut self, unit: &Text) {
         let slots = self.slots.values_mut();
         for home in slots.filter(|home| home.unit == *unit) {
             home.read = None;
@@ -435,7 +435,7 @@ impl State {
     /// The records that make up all that is not in the files of units, but for the facts of [`Self::dirty`]
     /// units: those are in the journal's older files.
     #[must_use]
-    pub fn tables(&self) -> Vec<Record> {
+    pub(super) fn tables(&self) -> Vec<Record> {
         let Some(instance) = self.instance.clone() else {
             return Vec::new();
         };
@@ -478,18 +478,18 @@ impl State {
     }
 
     /// Forgets a slot whose record was given away.
-    pub fn free(&mut self, slot: u32) {
+    pub(super) fn free(&mut self, slot: u32) {
         self.slots.remove(&slot);
     }
 
     /// Whether the owner of `slot` is known.
     #[must_use]
-    pub fn has_slot(&self, slot: u32) -> bool {
+    pub(super) fn has_slot(&self, slot: u32) -> bool {
         self.slots.contains_key(&slot)
     }
 
     /// The slots of `unit`.
-    pub fn slots_of<'a>(&'a self, unit: &'a Text) -> impl Iterator<Item = u32> + 'a {
+    pub(super) fn slots_of<'a>(&'a self, unit: &'a Text) -> impl Iterator<Item = u32> + 'a {
         let slots = self.slots.iter();
         slots
             .filter(move |(_, home)| home.unit == *unit)
@@ -497,7 +497,7 @@ impl State {
     }
 
     /// All slots whose owner is known.
-    pub fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
         self.slots.keys().copied()
     }
 
@@ -505,7 +505,7 @@ impl State {
     /// their ids. The runs that were open in them have ended.
     ///
     /// Only those in `bare`, of which the kernel side has no slot either.
-    pub fn settle(&mut self, bare: &BTreeSet<u64>) -> Vec<u64> {
+    pub(super) fn settle(&mut self, bare: &BTreeSet<u64>) -> Vec<u64> {
         let used: BTreeSet<u64> = self.slots.values().map(|home| home.owner.cgroup).collect();
         let settled: Vec<u64> = self
             .cgroups

@@ -61,7 +61,7 @@ fn wait<T>(work: impl Future<Output = Result<T, ClientError>>) -> anyhow::Result
 
 /// The exit status for an error of a command that asks the agent.
 #[must_use]
-pub fn failure_status(error: &anyhow::Error) -> u8 {
+pub(super) fn failure_status(error: &anyhow::Error) -> u8 {
     if error.is::<NoRuns>() {
         return 7;
     }
@@ -81,7 +81,7 @@ pub fn failure_status(error: &anyhow::Error) -> u8 {
 }
 
 /// A unit's name from the command line: as `harden units` prints it, or byte for byte.
-pub fn name(argument: &OsStr) -> Text {
+pub(super) fn name(argument: &OsStr) -> Text {
     names::as_printed(argument.as_bytes())
 }
 
@@ -89,7 +89,7 @@ pub fn name(argument: &OsStr) -> Text {
 ///
 /// # Errors
 /// The file cannot be read; or there is none, and the agent does not know the unit, or does not answer.
-pub fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observation> {
+pub(super) fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observation> {
     let path = Path::new(argument);
     let is_json = path.extension() == Some("json".as_ref());
     if is_json || path.exists() {
@@ -113,7 +113,7 @@ pub fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observation> {
 }
 
 /// Prints `text`. Returns whether anybody reads on: `harden units | head`.
-pub fn print(text: &str) -> io::Result<bool> {
+pub(super) fn print(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),

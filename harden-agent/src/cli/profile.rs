@@ -177,7 +177,7 @@ impl ProfileArgs {
 }
 
 /// The files that were written; says which were not, and why.
-pub fn written(files: Files) -> Vec<Output> {
+pub(super) fn written(files: Files) -> Vec<Output> {
     for withheld in files.withheld {
         eprintln!(
             "warning: {} is not written: {}",

@@ -77,7 +77,7 @@ fn values(decision: &Decision<Vec<Item>>) -> Vec<&str> {
 
 /// One line of JSON.
 #[must_use]
-pub fn json(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
+pub(super) fn json(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
     let summary = summarise(observation, policy, files);
     // Plain strings and numbers always serialise.
     serde_json::to_string(&summary).unwrap_or_default()
@@ -85,7 +85,7 @@ pub fn json(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> St
 
 /// The table, the warnings and the files.
 #[must_use]
-pub fn text(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
+pub(super) fn text(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
     let summary = summarise(observation, policy, files);
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);

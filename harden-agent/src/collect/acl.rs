@@ -13,9 +13,9 @@ const XATTR_SIZE_MAX: usize = 65536;
 const ENTRY: usize = 8;
 /// `include/uapi/linux/posix_acl.h`
 mod tag {
-    pub const USER: u16 = 0x02;
-    pub const GROUP_OBJ: u16 = 0x04;
-    pub const GROUP: u16 = 0x08;
+    pub(super) const USER: u16 = 0x02;
+    pub(super) const GROUP_OBJ: u16 = 0x04;
+    pub(super) const GROUP: u16 = 0x08;
 }
 
 /// The list of `file`, which may be open for its path alone. `None` if it has none beyond its mode, or cannot have one.

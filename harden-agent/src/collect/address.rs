@@ -6,7 +6,7 @@ use super::{names, path};
 use crate::observation::Text;
 
 /// An address as the kernel was given it.
-pub struct Address {
+pub(super) struct Address {
     /// `inet 127.0.0.1:80`, `unix @name`, …
     pub text: Text,
     /// The file of a unix address.
@@ -16,7 +16,7 @@ pub struct Address {
 /// Reads a `struct sockaddr` of `bytes.len()` bytes; `base` is the directory that a relative unix
 /// path starts from. `None` if it is too short to say anything.
 #[must_use]
-pub fn parse(bytes: &[u8], base: &[u8]) -> Option<Address> {
+pub(super) fn parse(bytes: &[u8], base: &[u8]) -> Option<Address> {
     let (family, rest) = bytes.split_first_chunk::<2>()?;
     let family = u16::from_ne_bytes(*family);
     let name = names::family(u32::from(family));

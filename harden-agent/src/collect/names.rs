@@ -37,7 +37,7 @@ impl From<&Fact> for Told {
 
 /// What fact number `number` says. `None` for a number without meaning in this build.
 #[must_use]
-pub fn fact(number: u32) -> Option<Fact> {
+pub(super) fn fact(number: u32) -> Option<Fact> {
     Some(match number {
         FACT_NATIVE..FACT_IA32 => {
             let call = number - FACT_NATIVE;
@@ -71,13 +71,13 @@ pub fn fact(number: u32) -> Option<Fact> {
 
 /// The call of a [`harden_common::FactEvent`].
 #[must_use]
-pub fn call(told: u32) -> Option<Word> {
+pub(super) fn call(told: u32) -> Option<Word> {
     let call = told.checked_sub(1)?;
     Some(numbered(native(call), "syscall", call))
 }
 
 /// The capabilities of a [`harden_common::PathEvent`].
-pub fn capabilities(told: u32) -> impl Iterator<Item = Word> {
+pub(super) fn capabilities(told: u32) -> impl Iterator<Item = Word> {
     let bytes = told.to_ne_bytes().into_iter();
     let numbers = bytes.filter_map(|byte| u32::from(byte).checked_sub(1));
     numbers
@@ -210,13 +210,13 @@ const FAMILIES: [&str; 46] = [
 
 /// The name of address family `number`.
 #[must_use]
-pub fn family(number: u32) -> Word {
+pub(super) fn family(number: u32) -> Word {
     numbered(FAMILIES.get(number as usize).copied(), "af", number)
 }
 
 /// The name of socket type `number` (include/linux/net.h).
 #[must_use]
-pub fn socket_type(number: u32) -> Word {
+pub(super) fn socket_type(number: u32) -> Word {
     let name = match number {
         1 => Some("stream"),
         2 => Some("dgram"),
@@ -232,7 +232,7 @@ pub fn socket_type(number: u32) -> Word {
 
 /// `ok`, the errno's name, or `tried` from a hook that stands before the outcome.
 #[must_use]
-pub fn outcome(errno: u32) -> Outcome {
+pub(super) fn outcome(errno: u32) -> Outcome {
     if errno == ERRNO_UNKNOWN {
         return Outcome(numbered(Some("tried"), "errno", errno));
     }

@@ -4,7 +4,7 @@ use crate::observation::Text;
 
 /// The path that a walk is: its names come leaf first, each ended by a NUL.
 #[must_use]
-pub fn walked(walk: &[u8]) -> Vec<u8> {
+pub(super) fn walked(walk: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(walk.len() + 1);
     for name in walk
         .split(|&byte| byte == 0)
@@ -25,7 +25,7 @@ pub fn walked(walk: &[u8]) -> Vec<u8> {
 /// Empty components and `.` go; `..` stays where a symbolic link before it could change its
 /// meaning, that is, everywhere but at the root.
 #[must_use]
-pub fn joined(base: &[u8], text: &[u8]) -> Text {
+pub(super) fn joined(base: &[u8], text: &[u8]) -> Text {
     let mut path: Vec<u8> = Vec::with_capacity(base.len() + text.len() + 1);
     let components = base
         .split(|&byte| byte == b'/')

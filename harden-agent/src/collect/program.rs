@@ -14,7 +14,7 @@ use crate::observation::Text;
 /// The interpreter that an ELF program names (`PT_INTERP`): the kernel opens it before the program
 /// runs, in the parent's slot. `None` for a static program, a script, or no file below `root`.
 #[must_use]
-pub fn interpreter(root: &File, program: &Path) -> Option<Text> {
+pub(super) fn interpreter(root: &File, program: &Path) -> Option<Text> {
     let cache = ReadCache::new(open(root, program)?);
     named::<FileHeader64<Endianness>, _>(&cache)
         .or_else(|| named::<FileHeader32<Endianness>, _>(&cache))
@@ -22,7 +22,7 @@ pub fn interpreter(root: &File, program: &Path) -> Option<Text> {
 
 /// The program that a script names behind `#!`. `None` for what is no script, or no file below `root`.
 #[must_use]
-pub fn script_interpreter(root: &File, script: &Path) -> Option<Text> {
+pub(super) fn script_interpreter(root: &File, script: &Path) -> Option<Text> {
     /// As much as the kernel reads (`BINPRM_BUF_SIZE`, include/uapi/linux/binfmts.h, since 5.1).
     const BEGINNING: u64 = 256;
     let mut beginning = Vec::new();

@@ -11,17 +11,17 @@ use crate::observation::{Executable, Text, Word};
 const SUFFIX: &[u8] = b" (on another root)";
 
 /// Whether the kernel side has said so of what these facts are of.
-pub fn is_other(facts: &Executable) -> bool {
+pub(super) fn is_other(facts: &Executable) -> bool {
     fact().is_some_and(|fact| facts.arguments.contains_key(&fact))
 }
 
 /// The name of the program at `path` there.
-pub fn name(path: &Text) -> Text {
+pub(super) fn name(path: &Text) -> Text {
     Text::from([path.as_bytes(), SUFFIX].concat())
 }
 
 /// Leaves what is true on any root.
-pub fn forget_paths(facts: &mut Executable) {
+pub(super) fn forget_paths(facts: &mut Executable) {
     facts.files.clear();
     facts.invoked_as.clear();
     facts.interpreters.clear();

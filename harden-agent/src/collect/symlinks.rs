@@ -19,7 +19,7 @@ const MOST: u32 = 40;
 
 /// What is known of directory entries.
 #[derive(Default)]
-pub struct Symlinks {
+pub(super) struct Symlinks {
     /// By entry: its link's text, or that it is no link.
     known: BTreeMap<PathBuf, Option<PathBuf>>,
 }
@@ -34,7 +34,7 @@ struct Walk<'a> {
 impl Symlinks {
     /// Follows `path` below `root`, and adds every link on the way to `passed`.
     /// Returns where it leads.
-    pub fn follow(
+    pub(super) fn follow(
         &mut self,
         root: &File,
         path: &Text,

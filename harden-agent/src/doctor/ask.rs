@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER: u64 = 1 << 20;
 
 /// What a program said and how it ended.
-pub struct Answer {
+pub(super) struct Answer {
     /// Whether the exit status was 0.
     pub success: bool,
     /// Standard output.
@@ -28,7 +28,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// It cannot be started, or does not end in ten seconds; then it is killed.
-pub fn ask<S: AsRef<OsStr>>(program: S, arguments: &[&str]) -> io::Result<Answer> {
+pub(super) fn ask<S: AsRef<OsStr>>(program: S, arguments: &[&str]) -> io::Result<Answer> {
     let mut child = Command::new(program)
         .args(arguments)
         .env("LC_ALL", "C")
@@ -74,7 +74,7 @@ fn wait(child: &mut Child) -> io::Result<bool> {
 }
 
 /// Where `name` is in the directories of PATH, or in those that a superuser's PATH has.
-pub fn find(name: &str) -> Option<PathBuf> {
+pub(super) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))

@@ -8,7 +8,7 @@ use super::{check::Check, mounts::Mount, proc};
 
 /// What the kernel says about BPF. Settings that this kernel does not have are absent.
 #[derive(Debug, Serialize)]
-pub struct Bpf {
+pub(super) struct Bpf {
     /// Bytes of the kernel's type information; absent where there is none.
     btf_bytes: Option<u64>,
     unprivileged_bpf_disabled: Option<i64>,
@@ -20,7 +20,7 @@ pub struct Bpf {
 }
 
 /// Reads all of it.
-pub fn examine(mounts: &[Mount]) -> Bpf {
+pub(super) fn examine(mounts: &[Mount]) -> Bpf {
     Bpf {
         btf_bytes: fs::metadata("/sys/kernel/btf/vmlinux")
             .ok()
@@ -39,7 +39,7 @@ pub fn examine(mounts: &[Mount]) -> Bpf {
 
 impl Bpf {
     /// What matters to a recording.
-    pub fn checks(&self) -> Vec<Check> {
+    pub(super) fn checks(&self) -> Vec<Check> {
         vec![self.btf(), self.settings(), self.bpffs()]
     }
 

@@ -7,7 +7,7 @@ use super::{check::Check, proc};
 
 /// This process.
 #[derive(Debug, Serialize)]
-pub struct Caller {
+pub(super) struct Caller {
     /// Its effective user.
     effective_user: u32,
     /// Its effective capabilities.
@@ -17,7 +17,7 @@ pub struct Caller {
 }
 
 /// Reads this process's own status.
-pub fn examine() -> Caller {
+pub(super) fn examine() -> Caller {
     let set = proc::status("self").unwrap_or_default().effective;
     Caller {
         effective_user: nix::unistd::geteuid().as_raw(),
@@ -28,7 +28,7 @@ pub fn examine() -> Caller {
 
 impl Caller {
     /// Whether BPF programs may be loaded: `bpf_capable` and `perfmon_capable` (include/linux/capability.h).
-    pub fn check(&self) -> Check {
+    pub(super) fn check(&self) -> Check {
         const NAME: &str = "privileges";
         let needed = [
             Capability::CAP_BPF,

@@ -14,7 +14,7 @@ use crate::{
 /// Which hierarchies are mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Layout {
+pub(super) enum Layout {
     /// Version 2 only.
     Unified,
     /// Version 2 beside version 1, which has the controllers.
@@ -27,7 +27,7 @@ pub enum Layout {
 
 /// The cgroups of this machine.
 #[derive(Debug, Serialize)]
-pub struct Cgroups {
+pub(super) struct Cgroups {
     layout: Layout,
     /// Where version 2 is mounted.
     v2_mount: Option<Text>,
@@ -36,7 +36,7 @@ pub struct Cgroups {
 }
 
 /// Looks at the mounts, and runs `true` in a cgroup that is gone afterwards.
-pub fn examine(mounts: &[Mount]) -> Cgroups {
+pub(super) fn examine(mounts: &[Mount]) -> Cgroups {
     let v2 = mounts.iter().find(|mount| mount.file_system == "cgroup2");
     Cgroups {
         layout: layout(mounts),
@@ -70,7 +70,7 @@ fn run() -> std::io::Result<()> {
 
 impl Cgroups {
     /// The layout, and the trial.
-    pub fn checks(&self) -> [Check; 2] {
+    pub(super) fn checks(&self) -> [Check; 2] {
         let layout = match (&self.v2_mount, self.layout) {
             (Some(mount), Layout::Hybrid) => Check::ok(
                 "cgroups",

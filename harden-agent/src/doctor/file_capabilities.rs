@@ -27,7 +27,7 @@ const VALUE: [u8; 20] = [0, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 
 /// What was found out about one program or directory.
 #[derive(Debug, Serialize)]
-pub struct FileCapabilities {
+pub(super) struct FileCapabilities {
     /// As it was asked for.
     program: Text,
     /// The file itself, past symbolic links, which setcap does not follow everywhere.
@@ -54,7 +54,7 @@ pub struct FileCapabilities {
 }
 
 /// Looks at each of `programs`; at harden itself and /usr/bin if there are none.
-pub fn examine(programs: &[PathBuf], mounts: &[Mount]) -> Vec<FileCapabilities> {
+pub(super) fn examine(programs: &[PathBuf], mounts: &[Mount]) -> Vec<FileCapabilities> {
     let own = [
         std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()),
         PathBuf::from("/usr/bin"),
@@ -236,7 +236,7 @@ impl Drop for Temporary {
 
 impl FileCapabilities {
     /// Whether `setcap` would do what is hoped of it.
-    pub fn check(&self) -> Check {
+    pub(super) fn check(&self) -> Check {
         const NAME: &str = "file capabilities";
         if let Some(error) = &self.error {
             return Check::warning(NAME, format!("{}: {error}", self.program));

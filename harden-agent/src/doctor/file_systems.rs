@@ -7,7 +7,7 @@ use super::check::Check;
 /// Whether capabilities can be set on a file system's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Support {
+pub(super) enum Support {
     /// Yes.
     Yes,
     /// No.
@@ -17,7 +17,7 @@ pub enum Support {
 }
 
 /// What is known of the file system called `name` in mountinfo, and why.
-pub fn known(name: &str) -> (Support, &'static str) {
+pub(super) fn known(name: &str) -> (Support, &'static str) {
     match name {
         // Each has a handler for `security.` (fs/*/xattr_security.c, fs/xfs/xfs_xattr.c, …).
         "ext2" | "ext3" | "ext4" | "xfs" | "btrfs" | "f2fs" | "jfs" | "ubifs" | "bcachefs"
@@ -56,11 +56,11 @@ pub fn known(name: &str) -> (Support, &'static str) {
 }
 
 /// Why capabilities do not work in a container on aufs.
-pub const AUFS: &str = "aufs keeps capabilities only if the kernel was built with CONFIG_AUFS_XATTR=y, which most were not: setcap fails with 'Not supported', and what an image holds is dropped. Use the storage driver overlay2 or btrfs, or such a kernel";
+pub(super) const AUFS: &str = "aufs keeps capabilities only if the kernel was built with CONFIG_AUFS_XATTR=y, which most were not: setcap fails with 'Not supported', and what an image holds is dropped. Use the storage driver overlay2 or btrfs, or such a kernel";
 
 /// A container engine's way to store images.
 #[derive(Debug, Serialize)]
-pub struct StorageDriver {
+pub(super) struct StorageDriver {
     driver: &'static str,
     file_capabilities: Support,
     why: &'static str,
@@ -79,7 +79,7 @@ const fn driver(
 }
 
 /// The drivers of Docker (docs.docker.com/engine/storage/drivers) and Podman (containers-storage.conf(5)).
-pub const STORAGE_DRIVERS: &[StorageDriver] = &[
+pub(super) const STORAGE_DRIVERS: &[StorageDriver] = &[
     driver(
         "overlay2",
         Support::Yes,
@@ -109,7 +109,7 @@ pub const STORAGE_DRIVERS: &[StorageDriver] = &[
 ];
 
 /// One line for all of them.
-pub fn check() -> Check {
+pub(super) fn check() -> Check {
     let which = |support| {
         let found = STORAGE_DRIVERS
             .iter()

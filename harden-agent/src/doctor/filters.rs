@@ -29,7 +29,7 @@ const PROPERTIES: [&str; 8] = [
 
 /// A unit, a cgroup or a process, and what confines it.
 #[derive(Debug, Serialize)]
-pub struct Unit {
+pub(super) struct Unit {
     /// As it was asked for.
     name: Text,
     /// Why nothing could be found out.
@@ -55,7 +55,7 @@ struct Process {
 }
 
 /// Looks at what `name` names.
-pub fn examine(name: &str, mounts: &[Mount]) -> Unit {
+pub(super) fn examine(name: &str, mounts: &[Mount]) -> Unit {
     let mut unit = Unit {
         name: name.into(),
         error: None,
@@ -287,7 +287,7 @@ fn under_firejail(pid: u32) -> bool {
 
 impl Unit {
     /// Whether it can be learnt from.
-    pub fn check(&self) -> Check {
+    pub(super) fn check(&self) -> Check {
         let name = format!("unit {}", self.name);
         if let Some(error) = &self.error {
             return Check::warning(&name, error)

@@ -26,7 +26,7 @@ const SETTINGS: [(&str, &str); 10] = [
 
 /// The Firejail of this machine; everything is absent where there is none.
 #[derive(Debug, Default, Serialize)]
-pub struct Firejail {
+pub(super) struct Firejail {
     path: Option<Text>,
     version: Option<String>,
     /// Runs as root whoever starts it: it can do nothing otherwise, unless root starts it.
@@ -42,7 +42,7 @@ pub struct Firejail {
 }
 
 /// Asks it, and has it run `true`.
-pub fn examine() -> Firejail {
+pub(super) fn examine() -> Firejail {
     let Some(path) = ask::find("firejail") else {
         return Firejail::default();
     };
@@ -110,7 +110,7 @@ fn config(text: &str) -> BTreeMap<&'static str, String> {
 
 impl Firejail {
     /// A profile can be written without it, so nothing here is a refusal.
-    pub fn checks(&self) -> Vec<Check> {
+    pub(super) fn checks(&self) -> Vec<Check> {
         let Some(path) = &self.path else {
             return vec![
                 Check::warning(

@@ -20,7 +20,7 @@ const LOG_LINES: usize = 15;
 
 /// What the kernel took.
 #[derive(Debug, Serialize)]
-pub struct Hooks {
+pub(super) struct Hooks {
     /// Milliseconds to load and attach what is chosen, maps included; absent if nothing can be.
     load_ms: Option<f64>,
     /// Why nothing can be loaded at all.
@@ -56,7 +56,7 @@ struct Tier {
 }
 
 /// Tries all of them.
-pub fn examine() -> Hooks {
+pub(super) fn examine() -> Hooks {
     match Survey::take(&Sizes::default()) {
         Ok(survey) => Hooks {
             load_ms: Some(milliseconds(survey.load)),
@@ -132,7 +132,7 @@ fn milliseconds(duration: Duration) -> f64 {
 
 impl Hooks {
     /// A line a fact, and one for all.
-    pub fn checks(&self) -> Vec<Check> {
+    pub(super) fn checks(&self) -> Vec<Check> {
         if let Some(error) = &self.error {
             return vec![Check::refused("hooks", error)];
         }
@@ -150,7 +150,7 @@ impl Hooks {
     }
 
     /// The tiers below the line of check `name`.
-    pub fn lines(&self, name: &str, verbose: bool) -> String {
+    pub(super) fn lines(&self, name: &str, verbose: bool) -> String {
         let name = name.strip_prefix("hook ").unwrap_or(name);
         let Some(fact) = self.facts.get(name) else {
             return String::new();

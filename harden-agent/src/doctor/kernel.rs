@@ -9,7 +9,7 @@ use crate::{machine::host, observation::Text, probe::Preemption};
 
 /// The running kernel.
 #[derive(Debug, Serialize)]
-pub struct Kernel {
+pub(super) struct Kernel {
     release: Text,
     architecture: Text,
     /// Absent where nothing tells.
@@ -17,7 +17,7 @@ pub struct Kernel {
 }
 
 /// Asks the kernel.
-pub fn examine() -> Kernel {
+pub(super) fn examine() -> Kernel {
     let host = host::this();
     Kernel {
         preemption: Preemption::of_this_kernel(&configuration(&host.kernel)),
@@ -37,7 +37,7 @@ fn configuration(release: &Text) -> String {
 
 impl Kernel {
     /// What there is.
-    pub fn check(&self) -> Check {
+    pub(super) fn check(&self) -> Check {
         let preemption = self.preemption.map_or("unknown", Preemption::name);
         Check::ok(
             "kernel",

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub(super) struct Mount {
     /// Its number, as `fdinfo` names it.
     pub id: u64,
     /// Where it is.
@@ -26,14 +26,14 @@ pub struct Mount {
 
 impl Mount {
     /// Whether it has `option`, by itself or by its file system.
-    pub fn has(&self, option: &str) -> bool {
+    pub(super) fn has(&self, option: &str) -> bool {
         let mut all = self.options.iter().chain(&self.super_options);
         all.any(|found| found == option)
     }
 }
 
 /// The mounts that this process sees; none without /proc.
-pub fn read() -> Vec<Mount> {
+pub(super) fn read() -> Vec<Mount> {
     parse(&fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
@@ -73,7 +73,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 /// The mount that `path` is on.
-pub fn of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
+pub(super) fn of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
     let file = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     let id: u64 = info

@@ -12,7 +12,7 @@ use super::check::Check;
 
 /// What securityfs tells; absent without it.
 #[derive(Debug, Serialize)]
-pub struct Security {
+pub(super) struct Security {
     /// `none`, `integrity` or `confidentiality`.
     lockdown: Option<String>,
     /// Active modules, in order.
@@ -22,7 +22,7 @@ pub struct Security {
 }
 
 /// Reads /sys/kernel/security, or a securityfs of our own that is mounted nowhere.
-pub fn examine() -> Security {
+pub(super) fn examine() -> Security {
     Security {
         lockdown: read("lockdown").and_then(|text| lockdown(&text)),
         lsm: read("lsm").map(|text| text.trim().split(',').map(super::safe).collect()),
@@ -32,7 +32,7 @@ pub fn examine() -> Security {
 
 impl Security {
     /// What matters to a recording.
-    pub fn checks(&self) -> [Check; 2] {
+    pub(super) fn checks(&self) -> [Check; 2] {
         [self.lockdown(), self.lsm()]
     }
 

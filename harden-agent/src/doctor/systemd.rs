@@ -8,7 +8,7 @@ use super::{ask, check::Check, safe};
 
 /// The systemd of this machine.
 #[derive(Debug, Serialize)]
-pub struct Systemd {
+pub(super) struct Systemd {
     /// `252 (252.38-1~deb12u1)`; absent where systemctl is not installed.
     version: Option<String>,
     /// Whether it started this machine (`sd_booted(3)`).
@@ -20,7 +20,7 @@ pub struct Systemd {
 }
 
 /// Asks systemctl.
-pub fn examine() -> Systemd {
+pub(super) fn examine() -> Systemd {
     let version = ask::ask("systemctl", &["--version"]).ok();
     let state = ask::ask("systemctl", &["is-system-running"]).ok();
     Systemd {
@@ -42,7 +42,7 @@ fn version(text: &str) -> Option<String> {
 
 impl Systemd {
     /// Whether it runs and answers.
-    pub fn check(&self) -> Check {
+    pub(super) fn check(&self) -> Check {
         const NAME: &str = "systemd";
         let Some(version) = &self.version else {
             return Check::warning(NAME, "systemctl is not installed")

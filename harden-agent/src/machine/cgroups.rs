@@ -6,7 +6,7 @@ use std::{fs, io, path::PathBuf};
 ///
 /// # Errors
 /// It is not.
-pub fn mount() -> io::Result<PathBuf> {
+pub(crate) fn mount() -> io::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     mounts
         .lines()
@@ -22,7 +22,7 @@ pub fn mount() -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// There is no version 2 tree.
-pub fn own() -> io::Result<PathBuf> {
+pub(crate) fn own() -> io::Result<PathBuf> {
     let cgroups = fs::read_to_string("/proc/self/cgroup")?;
     let own = cgroups
         .lines()

@@ -11,7 +11,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 ///
 /// # Errors
 /// The kernel cannot poll it.
-pub fn watch<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watch<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: `inner` lends its descriptor by AsFd, so it owns or borrows one that stays open and
     // the same as long as `inner` lives, which the AsyncFd keeps.
     let watched = unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) };

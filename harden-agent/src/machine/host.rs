@@ -6,7 +6,7 @@ use crate::observation::{Host, Text};
 
 /// This machine.
 #[must_use]
-pub fn this() -> Host {
+pub(crate) fn this() -> Host {
     let uname = rustix::system::uname();
     // SAFETY: glibc returns a static string.
     let libc = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };

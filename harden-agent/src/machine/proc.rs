@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// What `/proc/PID/status` tells of a process's confinement (Documentation/filesystems/proc.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The process's name; whatever the process likes.
     #[serde(skip)]
     pub name: String,
@@ -27,14 +27,14 @@ pub struct Status {
 }
 
 /// Whether seccomp filters the calls of process `pid`; not, if there is none.
-pub fn is_filtered(pid: u32) -> bool {
+pub(crate) fn is_filtered(pid: u32) -> bool {
     /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h)
     const FILTER: u32 = 2;
     status(&pid.to_string()).is_some_and(|status| status.seccomp == FILTER)
 }
 
 /// The status of process `pid`, or `None` if there is none.
-pub fn status(pid: &str) -> Option<Status> {
+pub(crate) fn status(pid: &str) -> Option<Status> {
     // A process may have any bytes in its name.
     let bytes = fs::read(format!("/proc/{pid}/status")).ok()?;
     Some(parse(&String::from_utf8_lossy(&bytes)))
@@ -60,7 +60,7 @@ fn parse(text: &str) -> Status {
 
 /// What `/proc/PID/stat` tells (proc(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
+pub(crate) struct Stat {
     /// The process above.
     pub parent: u32,
     /// When it started, in nanoseconds since boot, time in suspend counted.
@@ -70,7 +70,7 @@ pub struct Stat {
 }
 
 /// The stat of process `pid`, or `None` if there is none.
-pub fn stat(pid: u32) -> Option<Stat> {
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
     let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&bytes))
 }
@@ -94,7 +94,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
 }
 
 /// How long this machine has been in suspend since boot, in nanoseconds.
-pub fn suspended() -> u64 {
+pub(crate) fn suspended() -> u64 {
     use nix::time::{ClockId, clock_gettime};
     let now = |clock| clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
     let suspended = now(ClockId::CLOCK_BOOTTIME).saturating_sub(now(ClockId::CLOCK_MONOTONIC));
@@ -102,12 +102,12 @@ pub fn suspended() -> u64 {
 }
 
 /// The program that process `pid` runs; `None` without the right to know.
-pub fn executable(pid: u32) -> Option<PathBuf> {
+pub(crate) fn executable(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
 /// Every process there is.
-pub fn all() -> Vec<u32> {
+pub(crate) fn all() -> Vec<u32> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -116,12 +116,12 @@ pub fn all() -> Vec<u32> {
 }
 
 /// A number in a file of one line, as those below /proc/sys are.
-pub fn number(path: &str) -> Option<i64> {
+pub(crate) fn number(path: &str) -> Option<i64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Names of the capabilities in `set`; numbers for those newer than this harden.
-pub fn capability_names(set: u64) -> Vec<String> {
+pub(crate) fn capability_names(set: u64) -> Vec<String> {
     let known: Vec<_> = caps::all().into_iter().collect();
     (0..64u8)
         .filter(|bit| set >> bit & 1 == 1)
@@ -135,7 +135,7 @@ pub fn capability_names(set: u64) -> Vec<String> {
 }
 
 /// Whether `capability` is in `set`.
-pub fn has(set: u64, capability: caps::Capability) -> bool {
+pub(crate) fn has(set: u64, capability: caps::Capability) -> bool {
     set & capability.bitmask() != 0
 }
 

@@ -72,7 +72,7 @@ impl User {
 ///
 /// # Errors
 /// What exec, or a step before it, said.
-pub fn spawn(
+pub(crate) fn spawn(
     command: &[OsString],
     user: Option<&User>,
     door: &File,

@@ -23,7 +23,7 @@ const INITIAL: &str = "pid:[4026531836]";
 
 /// The processes of a run.
 #[derive(Default)]
-pub struct Elsewhere {
+pub(super) struct Elsewhere {
     /// Those that events are of, with the time of the last.
     seen: HashMap<u32, u64>,
     /// Those that were there when they were last looked for, with their starts.
@@ -33,7 +33,7 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     /// Takes note of whom an item of the ring buffer is of.
-    pub fn see(&mut self, item: &[u8]) {
+    pub(super) fn see(&mut self, item: &[u8]) {
         let Some(header) = collect::header(item).filter(|header| header.slot != SLOT_EXCLUDED)
         else {
             return;
@@ -43,7 +43,7 @@ impl Elsewhere {
     }
 
     /// Whether any process of the run is there. To be asked when its cgroup is empty.
-    pub fn is_any(&mut self) -> bool {
+    pub(super) fn is_any(&mut self) -> bool {
         if self.looked.is_none_or(|looked| looked.elapsed() >= ROUND) {
             self.look();
             self.looked = Some(Instant::now());

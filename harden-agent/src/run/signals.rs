@@ -13,7 +13,7 @@ use crate::machine::descriptor::watch;
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug)]
-pub struct Received {
+pub(super) struct Received {
     /// Which.
     pub signal: Signal,
     /// The kernel sent it, on behalf of the terminal: the whole foreground process group has it.
@@ -21,7 +21,7 @@ pub struct Received {
 }
 
 /// The signals that mean "end", held back from this process.
-pub struct Signals {
+pub(super) struct Signals {
     descriptor: AsyncFd<SignalFd>,
     before: SigSet,
 }
@@ -31,7 +31,7 @@ impl Signals {
     ///
     /// # Errors
     /// No descriptor can be made.
-    pub fn hold() -> io::Result<Self> {
+    pub(super) fn hold() -> io::Result<Self> {
         let mut set = SigSet::empty();
         for signal in [
             Signal::SIGINT,
@@ -49,7 +49,7 @@ impl Signals {
 
     /// The mask as it was: the command's.
     #[must_use]
-    pub fn mask_before(&self) -> SigSet {
+    pub(super) fn mask_before(&self) -> SigSet {
         self.before
     }
 
@@ -57,7 +57,7 @@ impl Signals {
     ///
     /// # Errors
     /// The descriptor cannot be read.
-    pub async fn next(&self) -> io::Result<Received> {
+    pub(super) async fn next(&self) -> io::Result<Received> {
         loop {
             let mut ready = self.descriptor.readable().await?;
             match ready.try_io(|descriptor| Ok(descriptor.get_ref().read_signal()?)) {

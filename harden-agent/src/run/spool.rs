@@ -9,7 +9,7 @@ const KEPT: usize = 1 << 20;
 
 /// Items, in their order.
 #[derive(Default)]
-pub struct Spool {
+pub(super) struct Spool {
     /// Each behind its length.
     bytes: Vec<u8>,
     at: usize,
@@ -18,24 +18,24 @@ pub struct Spool {
 
 impl Spool {
     /// How many there are.
-    pub fn items(&self) -> usize {
+    pub(super) fn items(&self) -> usize {
         self.items
     }
 
     /// Whether no more should be added.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.bytes.len() >= LIMIT
     }
 
     /// Adds one.
-    pub fn push(&mut self, item: &[u8]) {
+    pub(super) fn push(&mut self, item: &[u8]) {
         self.bytes.extend_from_slice(&item.len().to_ne_bytes());
         self.bytes.extend_from_slice(item);
         self.items += 1;
     }
 
     /// Hands out the first `count`, or all there are.
-    pub fn take(&mut self, count: usize, mut each: impl FnMut(&[u8])) {
+    pub(super) fn take(&mut self, count: usize, mut each: impl FnMut(&[u8])) {
         for _ in 0..count {
             let Some((length, rest)) = self.bytes[self.at..].split_first_chunk() else {
                 break;

@@ -38,7 +38,7 @@ const CONNECTIONS: u32 = 512;
 /// A new run waits until the kernel's programs have left the old one, and costs every task a look-up.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-pub fn patterns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pattern>, D::Error> {
+pub(super) fn patterns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pattern>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     let pattern = |text: &String| {
         Pattern::new(text).map_err(|error| {
@@ -51,7 +51,7 @@ pub fn patterns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pattern>, D::E
     texts.iter().map(pattern).collect()
 }
 
-pub fn tiers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Forced>, D::Error> {
+pub(super) fn tiers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Forced>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     let tier = |text: &String| {
         text.parse()
@@ -60,7 +60,7 @@ pub fn tiers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Forced>, D::Error
     texts.iter().map(tier).collect()
 }
 
-pub fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+pub(super) fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(from)?;
     if path.is_absolute() {
         return Ok(path);
@@ -70,7 +70,9 @@ pub fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error>
     Err(D::Error::invalid_value(Unexpected::Str(&found), &expected))
 }
 
-pub fn absolute_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+pub(super) fn absolute_or_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<PathBuf>, D::Error> {
     let path = PathBuf::deserialize(from)?;
     if path.as_os_str().is_empty() {
         return Ok(None);
@@ -83,7 +85,7 @@ pub fn absolute_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pat
     Err(D::Error::invalid_value(Unexpected::Str(&found), &expected))
 }
 
-pub fn socket<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+pub(super) fn socket<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
     let path = absolute(from)?;
     fits_a_socket(&path).map_err(D::Error::custom)?;
     Ok(path)
@@ -99,7 +101,7 @@ fn fits_a_socket(path: &Path) -> Result<(), String> {
     ))
 }
 
-pub fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Listen>, D::Error> {
+pub(super) fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Listen>, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() {
         return Ok(None);
@@ -120,13 +122,15 @@ pub fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Listen>, D::E
     }
 }
 
-pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let expected = "a time of a second or more, such as \"30s\", \"5m\", \"1h 30m\"";
     from.deserialize_str(Text)
         .and_then(|text| parse_duration(&text, &expected))
 }
 
-pub fn duration_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn duration_or_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
     let expected =
         "a time of a second or more, such as \"30s\", \"5m\", \"1h 30m\", or \"0\" for none";
     let text = from.deserialize_str(Text)?;
@@ -158,35 +162,35 @@ impl Visitor<'_> for Text {
     }
 }
 
-pub fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+pub(super) fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     number(from, 1, u32::MAX)
 }
 
-pub fn unit_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+pub(super) fn unit_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     number(from, UNIT_MIN, UNIT_MAX)
 }
 
-pub fn all_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+pub(super) fn all_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     number(from, UNIT_MIN, ALL_MAX)
 }
 
-pub fn units<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+pub(super) fn units<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     number(from, 10, UNITS_MAX)
 }
 
-pub fn entries<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+pub(super) fn entries<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     number(from, 1, ENTRIES)
 }
 
-pub fn slots<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+pub(super) fn slots<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     number(from, 1, SLOTS_MAX)
 }
 
-pub fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+pub(super) fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     number(from, 1, CONNECTIONS)
 }
 
-pub fn ring<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+pub(super) fn ring<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     let bytes = number(from, RING_MIN, RING_MAX)?;
     if bytes.is_power_of_two() {
         return Ok(bytes);

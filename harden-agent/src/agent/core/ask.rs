@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 const TRIES: u32 = 60;
 
 /// Questions that are due, and answers.
-pub struct Questions {
+pub(super) struct Questions {
     systemd: Arc<Systemd>,
     /// By the unit's own cgroup.
     due: BTreeMap<u64, (Question, Instant)>,
@@ -53,7 +53,7 @@ struct Question {
 }
 
 /// What systemd said.
-pub struct Answer {
+pub(super) struct Answer {
     cgroup: u64,
     question: Question,
     said: Result<Description, Error>,
@@ -75,14 +75,14 @@ impl Default for Questions {
 
 impl Questions {
     /// A cgroup became known: if it is a unit's own, it is worth a question.
-    pub fn born(&mut self, state: &State, cgroup: u64) {
+    pub(super) fn born(&mut self, state: &State, cgroup: u64) {
         if let Some(unit) = state.invoked(cgroup) {
             self.ask(cgroup, unit);
         }
     }
 
     /// A program began.
-    pub fn executed(&mut self, state: &State, slot: u32) {
+    pub(super) fn executed(&mut self, state: &State, slot: u32) {
         if let Some(cgroup) = state.unexplained(slot)
             && let Some(unit) = state.invoked(cgroup)
         {
@@ -91,7 +91,7 @@ impl Questions {
     }
 
     /// A unit's own cgroup is gone.
-    pub fn gone(&mut self, state: &State, cgroup: u64) {
+    pub(super) fn gone(&mut self, state: &State, cgroup: u64) {
         self.born(state, cgroup);
     }
 
@@ -109,7 +109,7 @@ impl Questions {
     }
 
     /// Has what nobody answered asked again, if there is somebody to ask. To be called once a second.
-    pub fn repeat(&mut self, state: &State) {
+    pub(super) fn repeat(&mut self, state: &State) {
         self.unanswered
             .retain(|cgroup, _| state.has_cgroup(*cgroup));
         if self.unanswered.is_empty() || !self.systemd.has_bus() {
@@ -122,7 +122,7 @@ impl Questions {
     }
 
     /// Asks what is due. The answers come by [`Self::answer`].
-    pub fn send(&mut self) {
+    pub(super) fn send(&mut self) {
         let now = Instant::now();
         while self.waiting < AT_ONCE {
             let due = self.due.iter().find(|(_, (_, when))| *when <= now);
@@ -159,12 +159,12 @@ impl Questions {
 impl Core {
     /// Whether a question or an answer is awaited.
     #[must_use]
-    pub fn has_questions(&self) -> bool {
+    pub(crate) fn has_questions(&self) -> bool {
         self.questions.waiting > 0 || !self.questions.due.is_empty()
     }
 
     /// Takes in what systemd has said, and asks what is due. Has to be called within a runtime.
-    pub fn ask(&mut self) {
+    pub(crate) fn ask(&mut self) {
         while let Some(answer) = self.questions.answer() {
             self.answered(answer);
         }

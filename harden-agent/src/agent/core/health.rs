@@ -21,7 +21,7 @@ pub(super) const STATE_DIRECTORY: &str = "state directory";
 
 impl Health {
     /// Says that something does not work; recording goes on meanwhile.
-    pub fn fails(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+    pub(super) fn fails(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
         let text = chain(error);
         match self.faults.insert(what, text.clone()) {
             None => tracing::error!("{what}: {text}; recording goes on in memory"),
@@ -32,19 +32,19 @@ impl Health {
     }
 
     /// Says that it works again.
-    pub fn works(&mut self, what: &'static str) {
+    pub(super) fn works(&mut self, what: &'static str) {
         if self.faults.remove(what).is_some() {
             tracing::info!("{what}: works again, and what was kept in memory is written");
         }
     }
 
     /// Whether the units' files can be written.
-    pub fn can_store(&self) -> bool {
+    pub(super) fn can_store(&self) -> bool {
         !self.faults.contains_key(STATE_DIRECTORY)
     }
 
     /// Notes that one of the limits of `[state]` has had an effect.
-    pub fn limited(&mut self, option: &'static str, what: String) {
+    pub(super) fn limited(&mut self, option: &'static str, what: String) {
         if !self.limits.contains_key(option) {
             tracing::warn!("state.{option}: {what}");
         }
@@ -52,7 +52,7 @@ impl Health {
     }
 
     /// Notes that a unit's record had no room for all of it.
-    pub fn was_shrunk(&mut self, unit: &Text) {
+    pub(super) fn was_shrunk(&mut self, unit: &Text) {
         const SHOWN: usize = 3;
         if self.shrunk.insert(unit.clone()) {
             tracing::warn!(
@@ -75,19 +75,19 @@ impl Health {
     }
 
     /// There is room again.
-    pub fn forget_limits(&mut self) {
+    pub(super) fn forget_limits(&mut self) {
         self.limits.clear();
         self.shrunk.clear();
     }
 
     /// What does not work, a line each.
-    pub fn errors(&self) -> impl Iterator<Item = String> {
+    pub(super) fn errors(&self) -> impl Iterator<Item = String> {
         let faults = self.faults.iter();
         faults.map(|(what, text)| format!("{what}: {text}"))
     }
 
     /// The limits that have had an effect, a line each.
-    pub fn limits(&self) -> impl Iterator<Item = String> {
+    pub(super) fn limits(&self) -> impl Iterator<Item = String> {
         let limits = self.limits.iter();
         limits.map(|(option, what)| format!("state.{option}: {what}"))
     }

@@ -44,33 +44,33 @@ impl Default for Retirement {
 
 impl Retirement {
     /// A cgroup went.
-    pub fn count_gone(&mut self) {
+    pub(super) fn count_gone(&mut self) {
         self.gone += 1;
     }
 
     /// Whether so many went that slots, of which there are this many, are to be freed earlier than they would be.
-    pub fn has_many_gone(&self, slots: u32) -> bool {
+    pub(super) fn has_many_gone(&self, slots: u32) -> bool {
         self.gone > slots / BATCH
     }
 
     /// There is a cause to look at once.
-    pub fn at_once(&mut self) {
+    pub(super) fn at_once(&mut self) {
         self.due = Instant::now();
     }
 
     /// Another run began: slots of the one before can be freed once calls that were in progress have come back.
-    pub fn later(&mut self) {
+    pub(super) fn later(&mut self) {
         self.settled = Instant::now() + SETTLED;
         self.due = self.due.min(self.settled);
     }
 
     /// Whether there is a cause to look.
-    pub fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         Instant::now() >= self.due
     }
 
     /// Slots are being looked for now.
-    pub fn begins(&mut self) {
+    pub(super) fn begins(&mut self) {
         self.gone = 0;
         let now = Instant::now();
         self.due = if self.settled > now {
@@ -81,12 +81,12 @@ impl Retirement {
     }
 
     /// Whether the tables are to be gone through.
-    pub fn is_sweep_due(&self) -> bool {
+    pub(super) fn is_sweep_due(&self) -> bool {
         self.swept.elapsed() >= SWEEP
     }
 
     /// They are.
-    pub fn swept(&mut self) {
+    pub(super) fn swept(&mut self) {
         self.swept = Instant::now();
     }
 }

@@ -143,7 +143,7 @@ impl Core {
 
     /// Writes the files whole to which something was added, as long as that does not take long: a reader finds one file
     /// for each unit while no agent runs.
-    pub fn tidy(&mut self) {
+    pub(crate) fn tidy(&mut self) {
         let began = Instant::now();
         for unit in self.store.added_to() {
             if began.elapsed() > TIDY {
@@ -207,7 +207,7 @@ impl Core {
     ///
     /// # Errors
     /// The kernel side cannot be used. What cannot be written is shown and stays in memory.
-    pub fn compact(&mut self) -> Result<(), CoreError> {
+    pub(crate) fn compact(&mut self) -> Result<(), CoreError> {
         if self.saving.is_folding() {
             return Ok(());
         }
@@ -240,19 +240,19 @@ impl Core {
 
     /// Whether there is something to be written.
     #[must_use]
-    pub fn is_saving(&self) -> bool {
+    pub(crate) fn is_saving(&self) -> bool {
         self.saving.is_active()
     }
 
     /// Writes all of it.
-    pub fn save_rest(&mut self) {
+    pub(crate) fn save_rest(&mut self) {
         while self.is_saving() {
             self.save_next();
         }
     }
 
     /// Writes the next unit, or takes the last step.
-    pub fn save_next(&mut self) {
+    pub(crate) fn save_next(&mut self) {
         let state = &self.state;
         if let Some(units) = self.saving.next(|unit| state.key(unit)) {
             let is_written = self.save_these(units);

@@ -43,41 +43,41 @@ impl Default for Saving {
 
 impl Saving {
     /// Whether there is something to be written.
-    pub fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         self.is_folding() || !self.queue.is_empty()
     }
 
     /// Whether the older journals are still needed.
-    pub fn is_folding(&self) -> bool {
+    pub(super) fn is_folding(&self) -> bool {
         self.folding.is_some()
     }
 
     /// Has a unit written, unless it will be.
-    pub fn add(&mut self, unit: Text) {
+    pub(super) fn add(&mut self, unit: Text) {
         if !self.queue.contains(&unit) {
             self.queue.push_back(unit);
         }
     }
 
     /// The unit is not written.
-    pub fn forget(&mut self, unit: &Text) {
+    pub(super) fn forget(&mut self, unit: &Text) {
         self.queue.retain(|waiting| waiting != unit);
     }
 
     /// A journal of so many bytes was begun: these units have something that is in the older ones alone.
-    pub fn fold(&mut self, dirty: Vec<Text>, size: u64) {
+    pub(super) fn fold(&mut self, dirty: Vec<Text>, size: u64) {
         self.folded = size;
         self.queue = dirty.into();
         self.folding = Some(true);
     }
 
     /// Whether a journal of so many bytes has nothing that is not in the files of units.
-    pub fn has_folded(&self, size: u64) -> bool {
+    pub(super) fn has_folded(&self, size: u64) -> bool {
         size == self.folded
     }
 
     /// The next units to be written, all of which are kept under the same key.
-    pub fn next(&mut self, key: impl Fn(&Text) -> Text) -> Option<Vec<Text>> {
+    pub(super) fn next(&mut self, key: impl Fn(&Text) -> Text) -> Option<Vec<Text>> {
         let unit = self.queue.pop_front()?;
         let shared = key(&unit);
         let mut units = vec![unit];
@@ -92,29 +92,29 @@ impl Saving {
     }
 
     /// Whether what came next could be written.
-    pub fn was_written(&mut self, is_written: bool) {
+    pub(super) fn was_written(&mut self, is_written: bool) {
         if let Some(is_whole) = &mut self.folding {
             *is_whole &= is_written;
         }
     }
 
     /// Nothing is left to be written. Says whether the older journals are needed no more.
-    pub fn end_folding(&mut self) -> bool {
+    pub(super) fn end_folding(&mut self) -> bool {
         self.folding.take() == Some(true)
     }
 
     /// Files are being written.
-    pub fn compacts(&mut self) {
+    pub(super) fn compacts(&mut self) {
         self.compacted = Instant::now();
     }
 
     /// Whether that was so long ago.
-    pub fn is_due(&self, every: Duration) -> bool {
+    pub(super) fn is_due(&self, every: Duration) -> bool {
         self.compacted.elapsed() >= every
     }
 
     /// Whether it is time to try again what could not be written; then it counts as tried.
-    pub fn tries_again(&mut self) -> bool {
+    pub(super) fn tries_again(&mut self) -> bool {
         let is_due = self.is_due(RETRY) || self.retry;
         if is_due {
             self.retry = false;
@@ -123,29 +123,29 @@ impl Saving {
     }
 
     /// The journal lacks something.
-    pub fn falls_behind(&mut self) {
+    pub(super) fn falls_behind(&mut self) {
         // A file that is gone can be made again at once. A full disk will be full for a while.
         self.retry |= !self.is_behind;
         self.is_behind = true;
     }
 
     /// The journal lacks nothing any more.
-    pub fn caught_up(&mut self) {
+    pub(super) fn caught_up(&mut self) {
         self.is_behind = false;
     }
 
     /// Whether the journal lacks something that is nowhere else on disk.
-    pub fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
 
     /// So many records are in memory alone, at least.
-    pub fn unwritten(&self) -> u64 {
+    pub(super) fn unwritten(&self) -> u64 {
         self.unwritten
     }
 
     /// So many are now. Says whether that is news.
-    pub fn keeps_in_memory(&mut self, records: u64) -> bool {
+    pub(super) fn keeps_in_memory(&mut self, records: u64) -> bool {
         let before = std::mem::replace(&mut self.unwritten, records);
         before != records
     }

@@ -24,7 +24,7 @@ impl Core {
     ///
     /// # Errors
     /// The kernel side cannot be used.
-    pub fn serve(&mut self, events: &mut Events, request: Request) -> Result<(), CoreError> {
+    pub(crate) fn serve(&mut self, events: &mut Events, request: Request) -> Result<(), CoreError> {
         // An answer that nobody waits for any more is no error.
         match request {
             Request::Units { reply } => {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Slots that wait for a grace period.
-pub struct Retired {
+pub(crate) struct Retired {
     slots: Vec<u32>,
     /// Cgroups that were gone before: these are the last of their slots.
     gone: Vec<u64>,
@@ -23,7 +23,7 @@ impl Retired {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn over(retired: &mut Option<Self>) -> Result<Final, CoreError> {
+    pub(crate) async fn over(retired: &mut Option<Self>) -> Result<Final, CoreError> {
         let Some(waiting) = retired else {
             return std::future::pending().await;
         };
@@ -38,7 +38,7 @@ impl Retired {
 }
 
 /// Slots whose records do not change any more.
-pub struct Final {
+pub(crate) struct Final {
     slots: Vec<u32>,
     gone: Vec<u64>,
 }
@@ -137,7 +137,7 @@ impl Core {
     ///
     /// # Errors
     /// The kernel side cannot be used.
-    pub fn retire(&mut self) -> Result<Option<Retired>, CoreError> {
+    pub(crate) fn retire(&mut self) -> Result<Option<Retired>, CoreError> {
         if self.retirement.is_sweep_due() {
             self.sweep()?;
         }
@@ -159,7 +159,7 @@ impl Core {
 
     /// Whether there is a cause to look for slots that can be freed.
     #[must_use]
-    pub fn is_retirement_due(&self) -> bool {
+    pub(crate) fn is_retirement_due(&self) -> bool {
         self.retirement.is_due()
     }
 
@@ -183,7 +183,7 @@ impl Core {
 
     /// Whether so many cgroups went that slots are to be freed earlier than they would be.
     #[must_use]
-    pub fn has_many_gone(&self) -> bool {
+    pub(crate) fn has_many_gone(&self) -> bool {
         self.retirement.has_many_gone(self.sizes.slots)
     }
 
@@ -191,7 +191,7 @@ impl Core {
     ///
     /// # Errors
     /// The kernel side cannot be used.
-    pub fn finish(&mut self, events: &mut Events, last: &Final) -> Result<(), CoreError> {
+    pub(crate) fn finish(&mut self, events: &mut Events, last: &Final) -> Result<(), CoreError> {
         events.drain(|item| self.take(item));
         self.free(&last.slots)?;
         self.retirement.without_slots.extend(&last.gone);

@@ -19,7 +19,7 @@ pub(super) struct Unwanted {
 
 impl Unwanted {
     /// None yet, for an agent in this cgroup.
-    pub fn new(own: Vec<u8>) -> Self {
+    pub(super) fn new(own: Vec<u8>) -> Self {
         Self {
             own,
             ..Self::default()
@@ -27,14 +27,14 @@ impl Unwanted {
     }
 
     /// Whether the cgroup is the agent's own, or below it.
-    pub fn is_own(&self, path: &[u8]) -> bool {
+    pub(super) fn is_own(&self, path: &[u8]) -> bool {
         let below = path.strip_prefix(self.own.as_slice());
         self.own.len() > 1 && below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
     /// What is not wanted may hold another systemd whose units are: births are told of there, and nothing else.
     /// `run` is the number that it has, if any.
-    pub fn pass_by(&mut self, id: u64, run: Option<u64>, path: &[u8]) {
+    pub(super) fn pass_by(&mut self, id: u64, run: Option<u64>, path: &[u8]) {
         if self.is_own(path) {
             self.of_agent.extend(run.map(|_| id));
         } else if run.is_none_or(|run| run & RUN_PASSES == 0) {
@@ -44,14 +44,14 @@ impl Unwanted {
 
     /// What is no unit's, as the root of a container, is observed for the sake of what is below: a slot of its own
     /// would tell nobody anything, and stay. `run` is the number that it has.
-    pub fn pass_on(&mut self, id: u64, run: u64, path: &[u8]) {
+    pub(super) fn pass_on(&mut self, id: u64, run: u64, path: &[u8]) {
         if unit::unit(path).is_none() && run & RUN_PASSES == 0 {
             self.passing.push(id);
         }
     }
 
     /// The cgroups below which births are still told, and those of the agent's, of which nothing is.
-    pub fn take(&mut self) -> (Vec<u64>, Vec<u64>) {
+    pub(super) fn take(&mut self) -> (Vec<u64>, Vec<u64>) {
         (take(&mut self.passing), take(&mut self.of_agent))
     }
 }

@@ -199,13 +199,13 @@ impl Owner {
 
 /// The first byte of a record. A number is never given a second meaning.
 mod tag {
-    pub const ITEM: u8 = 1;
-    pub const FINAL: u8 = 2;
-    pub const SLOT: u8 = 3;
-    pub const CGROUP: u8 = 4;
-    pub const GONE: u8 = 5;
+    pub(super) const ITEM: u8 = 1;
+    pub(super) const FINAL: u8 = 2;
+    pub(super) const SLOT: u8 = 3;
+    pub(super) const CGROUP: u8 = 4;
+    pub(super) const GONE: u8 = 5;
     /// What is rare, as JSON.
-    pub const RARE: u8 = 6;
+    pub(super) const RARE: u8 = 6;
 }
 
 /// The bytes of a [`Record::Item`].

@@ -56,7 +56,7 @@ impl State {
 
     /// `unit`, and those that will be kept under its name once they have ended.
     #[must_use]
-    pub fn kept_as(&self, unit: &Text) -> Vec<Text> {
+    pub(crate) fn kept_as(&self, unit: &Text) -> Vec<Text> {
         let others = self.units.keys().filter(|name| *name != unit);
         let others = others.filter(|name| self.key(name) == *unit);
         [unit].into_iter().chain(others).cloned().collect()
@@ -93,7 +93,7 @@ impl State {
     }
 
     /// The units that were forgotten and whose files may be there still; from now on they are taken to be gone.
-    pub fn take_forgotten(&mut self) -> Vec<Text> {
+    pub(crate) fn take_forgotten(&mut self) -> Vec<Text> {
         let mut units = Vec::new();
         for (unit, forgotten) in &mut self.forgotten {
             if !forgotten.is_over {
@@ -116,7 +116,7 @@ impl State {
 
     /// The run that goes on in `unit` by name, if any: its identifier, its kind and its name.
     #[must_use]
-    pub fn present_mark(&self, unit: &Text) -> Option<(Word, RunKind, Option<Text>)> {
+    pub(crate) fn present_mark(&self, unit: &Text) -> Option<(Word, RunKind, Option<Text>)> {
         let number = self.marked_by(unit, u64::MAX)?;
         let Mark {
             id, kind, label, ..
@@ -126,7 +126,7 @@ impl State {
 
     /// Whether `unit` has a cgroup: whether a run of it is open.
     #[must_use]
-    pub fn is_living(&self, unit: &Text) -> bool {
+    pub(crate) fn is_living(&self, unit: &Text) -> bool {
         self.living().any(|(_, of)| of == Some(unit))
     }
 
@@ -135,7 +135,7 @@ impl State {
     ///
     /// Beyond [`Self::limit_units`], all of them under [`OF_ALL`].
     #[must_use]
-    pub fn key(&self, unit: &Text) -> Text {
+    pub(crate) fn key(&self, unit: &Text) -> Text {
         let Ok(parsed) = unit.to_string().parse::<unit::Unit>() else {
             return unit.clone();
         };

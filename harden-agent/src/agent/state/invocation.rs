@@ -28,7 +28,7 @@ impl Invocations {
     }
 
     /// The invocation that a command is of.
-    pub fn of_command(&self, process: u32) -> &Invocation {
+    pub(super) fn of_command(&self, process: u32) -> &Invocation {
         let mut former = self.former.iter();
         former
             .find(|former| former.has(process))
@@ -36,7 +36,7 @@ impl Invocations {
     }
 
     /// The one whose run has this identifier; the present one for a run of several.
-    pub fn of_run(&self, id: &Word) -> &Invocation {
+    pub(super) fn of_run(&self, id: &Word) -> &Invocation {
         let mut former = self.former.iter();
         former
             .find(|former| former.id == *id)
@@ -49,7 +49,7 @@ impl Invocations {
     }
 
     /// Which command of the present invocation a process is.
-    pub fn command(
+    pub(super) fn command(
         &mut self,
         process: u32,
         role: Option<ControlCommand>,
@@ -61,7 +61,7 @@ impl Invocations {
     }
 
     /// As records.
-    pub fn records(&self, cgroup: u64) -> impl Iterator<Item = Record> + '_ {
+    pub(super) fn records(&self, cgroup: u64) -> impl Iterator<Item = Record> + '_ {
         let mut before = None;
         self.all().flat_map(move |known| {
             let first = known.first(cgroup, before.take());
@@ -113,7 +113,7 @@ pub(super) struct Command {
 
 impl Invocation {
     /// What systemd calls it. Facts may have been filed under the first identifier already, which stays.
-    pub fn name(&mut self, id: Word, invocation: Option<Word>) {
+    pub(super) fn name(&mut self, id: Word, invocation: Option<Word>) {
         self.id = id;
         self.systemd_id = invocation.or(self.systemd_id.take());
     }
@@ -123,7 +123,7 @@ impl Invocation {
     }
 
     /// The main command, once it is known.
-    pub fn main(&self) -> Option<&Command> {
+    pub(super) fn main(&self) -> Option<&Command> {
         self.commands
             .values()
             .find(|command| command.role.is_none())
@@ -133,7 +133,7 @@ impl Invocation {
     ///
     /// 0 is a process that was there before it could be seen to enter: most are main processes. The same goes
     /// for what has no other commands, such as a scope.
-    pub fn role(&self, process: u32) -> Option<ControlCommand> {
+    pub(super) fn role(&self, process: u32) -> Option<ControlCommand> {
         match self.commands.get(&process) {
             Some(command) => command.role,
             None if process == 0 || self.main().is_none() => None,
@@ -311,7 +311,7 @@ impl State {
     }
 
     /// Forgets invocations whose runs are all on disk.
-    pub fn forget_ended(&mut self) {
+    pub(crate) fn forget_ended(&mut self) {
         let over = self.invocations.iter();
         let over: Vec<u64> = over
             .filter(|(top, invocation)| {
@@ -336,26 +336,26 @@ impl State {
 impl State {
     /// The unit whose own cgroup this is.
     #[must_use]
-    pub fn invoked(&self, cgroup: u64) -> Option<&Text> {
+    pub(crate) fn invoked(&self, cgroup: u64) -> Option<&Text> {
         Some(&self.invocations.get(&cgroup)?.present.unit)
     }
 
     /// The identifier of the invocation in `cgroup`.
     #[must_use]
-    pub fn invocation_id(&self, cgroup: u64) -> Option<Word> {
+    pub(crate) fn invocation_id(&self, cgroup: u64) -> Option<Word> {
         Some(self.invocations.get(&cgroup)?.present.id.clone())
     }
 
     /// systemd's identifier of it, if it is known.
     #[must_use]
-    pub fn invocation(&self, cgroup: u64) -> Option<&Word> {
+    pub(crate) fn invocation(&self, cgroup: u64) -> Option<&Word> {
         let known = self.invocations.get(&cgroup)?;
         known.present.systemd_id.as_ref()
     }
 
     /// Whether the unit has been invoked again since it was in `cgroup`.
     #[must_use]
-    pub fn is_succeeded(&self, cgroup: u64) -> bool {
+    pub(crate) fn is_succeeded(&self, cgroup: u64) -> bool {
         let Some(known) = self.invocations.get(&cgroup) else {
             return true;
         };
@@ -366,14 +366,14 @@ impl State {
 
     /// Whether it is known which command `process` is.
     #[must_use]
-    pub fn is_explained(&self, cgroup: u64, process: u32) -> bool {
+    pub(crate) fn is_explained(&self, cgroup: u64, process: u32) -> bool {
         let invocation = self.invocations.get(&cgroup);
         invocation.is_some_and(|known| known.is_explained(process))
     }
 
     /// Whether a command entered the unit whose own cgroup this is by `process`.
     #[must_use]
-    pub fn has_command(&self, cgroup: u64, process: u32) -> bool {
+    pub(crate) fn has_command(&self, cgroup: u64, process: u32) -> bool {
         let Some(invocation) = self.invocations.get(&cgroup) else {
             return false;
         };
@@ -384,26 +384,26 @@ impl State {
 
     /// Whether it is known already that all of `filters` confine the unit whose own cgroup this is.
     #[must_use]
-    pub fn is_confined_by(&self, cgroup: u64, filters: &BTreeSet<Word>) -> bool {
+    pub(crate) fn is_confined_by(&self, cgroup: u64, filters: &BTreeSet<Word>) -> bool {
         let known = self.invocations.get(&cgroup);
         known.is_none_or(|known| known.present.filters.is_superset(filters))
     }
 
     /// The own cgroup of the unit of `slot`.
     #[must_use]
-    pub fn cgroup_of(&self, slot: u32) -> Option<u64> {
+    pub(crate) fn cgroup_of(&self, slot: u32) -> Option<u64> {
         Some(self.slots.get(&slot)?.top)
     }
 
     /// The identifier of the invocation that systemd calls `invocation`.
     #[must_use]
-    pub fn identify(&self, cgroup: u64, invocation: &Word) -> Word {
+    pub(crate) fn identify(&self, cgroup: u64, invocation: &Word) -> Word {
         self.identifier(cgroup, invocation)
     }
 
     /// The commands that have entered the unit whose own cgroup this is.
     #[must_use]
-    pub fn commands(&self, cgroup: u64) -> BTreeSet<u32> {
+    pub(crate) fn commands(&self, cgroup: u64) -> BTreeSet<u32> {
         let known = self.invocations.get(&cgroup);
         let unit = known.and_then(|known| self.units.get(&known.present.unit));
         let runs = unit.into_iter().flat_map(|unit| unit.open.values());
@@ -413,7 +413,7 @@ impl State {
 
     /// The own cgroup of the unit of `slot`, if it is not known which command the slot's is.
     #[must_use]
-    pub fn unexplained(&self, slot: u32) -> Option<u64> {
+    pub(crate) fn unexplained(&self, slot: u32) -> Option<u64> {
         let home = self.slots.get(&slot)?;
         (!self.is_explained(home.top, home.command)).then_some(home.top)
     }

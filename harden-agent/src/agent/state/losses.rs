@@ -18,7 +18,7 @@ const KEPT: usize = 64;
 
 impl Unowned {
     /// Takes the count of `time`. Returns by how much it grew.
-    pub fn count(&mut self, losses: BTreeMap<Word, u64>, time: u64) -> BTreeMap<Word, u64> {
+    pub(super) fn count(&mut self, losses: BTreeMap<Word, u64>, time: u64) -> BTreeMap<Word, u64> {
         let none = BTreeMap::new();
         let last = self.counts.back().map_or(&none, |(_, losses)| losses);
         let more = increase(last, &losses);
@@ -33,7 +33,7 @@ impl Unowned {
     }
 
     /// What was lost after `time`, and perhaps a little before.
-    pub fn since(&self, time: u64) -> BTreeMap<Word, u64> {
+    pub(super) fn since(&self, time: u64) -> BTreeMap<Word, u64> {
         let none = BTreeMap::new();
         let mut counts = self.counts.iter().rev();
         let before = counts.find(|(counted, _)| *counted <= time);
@@ -105,25 +105,25 @@ impl State {
 
     /// What was lost of `slot`, as far as its run knows.
     #[must_use]
-    pub fn lost_of(&self, slot: u32) -> Option<&BTreeMap<Word, u64>> {
+    pub(crate) fn lost_of(&self, slot: u32) -> Option<&BTreeMap<Word, u64>> {
         Some(&self.slots.get(&slot)?.losses)
     }
 
     /// What a payer's units have lost, as far as their runs know.
     #[must_use]
-    pub fn lost_of_payer(&self, payer: u64) -> Option<&BTreeMap<Word, u64>> {
+    pub(crate) fn lost_of_payer(&self, payer: u64) -> Option<&BTreeMap<Word, u64>> {
         let (_, losses) = self.payers.get(&payer)?.counts.back()?;
         Some(losses)
     }
 
     /// Only these payers have lost something and are there.
-    pub fn retain_payers(&mut self, is_there: impl Fn(u64) -> bool) {
+    pub(crate) fn retain_payers(&mut self, is_there: impl Fn(u64) -> bool) {
         self.payers.retain(|payer, _| is_there(*payer));
     }
 
     /// The units that have lost something of `kind`, by slots that are still theirs or by what their payer lost.
     #[must_use]
-    pub fn losers(&self, kind: &Word) -> Vec<Text> {
+    pub(crate) fn losers(&self, kind: &Word) -> Vec<Text> {
         let homes = self.slots.values();
         let of_slots = homes.filter(|home| home.losses.contains_key(kind));
         let of_slots = of_slots.map(|home| &home.unit);

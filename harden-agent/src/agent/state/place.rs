@@ -23,7 +23,7 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
-    pub fn record(&self, id: u64) -> Record {
+    pub(super) fn record(&self, id: u64) -> Record {
         Record::Cgroup {
             id,
             parent: self.parent,
@@ -111,26 +111,26 @@ impl State {
 
     /// Whether the cgroup with this id is known.
     #[must_use]
-    pub fn has_cgroup(&self, id: u64) -> bool {
+    pub(crate) fn has_cgroup(&self, id: u64) -> bool {
         self.cgroups.contains_key(&id)
     }
 
     /// Whether the cgroup with this id is known to be no more.
     #[must_use]
-    pub fn is_gone(&self, id: u64) -> bool {
+    pub(crate) fn is_gone(&self, id: u64) -> bool {
         let cgroup = self.cgroups.get(&id);
         cgroup.is_none_or(|cgroup| cgroup.gone.is_some())
     }
 
     /// The unit that a cgroup belongs to.
     #[must_use]
-    pub fn unit_of(&self, cgroup: u64) -> Option<&Text> {
+    pub(crate) fn unit_of(&self, cgroup: u64) -> Option<&Text> {
         let (unit, _) = self.cgroups.get(&cgroup)?.place.as_ref()?;
         Some(unit)
     }
 
     /// The cgroups that are there, with the unit of each.
-    pub fn living(&self) -> impl Iterator<Item = (u64, Option<&Text>)> {
+    pub(crate) fn living(&self) -> impl Iterator<Item = (u64, Option<&Text>)> {
         let cgroups = self.cgroups.iter();
         cgroups
             .filter(|(_, cgroup)| cgroup.gone.is_none())
@@ -139,7 +139,7 @@ impl State {
 
     /// The units that are there and have no open run: nothing was recorded of them.
     #[must_use]
-    pub fn silent(&self) -> BTreeSet<Text> {
+    pub(crate) fn silent(&self) -> BTreeSet<Text> {
         let is_open = |unit: &Text| {
             self.units
                 .get(unit)
@@ -151,7 +151,7 @@ impl State {
 
     /// The cgroups that are gone and not forgotten.
     #[must_use]
-    pub fn gone_cgroups(&self) -> Vec<u64> {
+    pub(crate) fn gone_cgroups(&self) -> Vec<u64> {
         let gone = self.cgroups.iter();
         gone.filter(|(_, cgroup)| cgroup.gone.is_some())
             .map(|(id, _)| *id)

@@ -34,7 +34,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    pub fn record(&self, number: u64) -> Record {
+    pub(super) fn record(&self, number: u64) -> Record {
         Record::Run {
             number,
             id: self.id.clone(),
@@ -67,41 +67,46 @@ pub(super) struct OpenRun {
 
 impl OpenRun {
     /// Takes what `process` and its children did.
-    pub fn collector(&mut self, process: u32, clock: Clock) -> &mut Collector {
+    pub(super) fn collector(&mut self, process: u32, clock: Clock) -> &mut Collector {
         self.commands
             .entry(process)
             .or_insert_with(|| Box::new(Collector::with_news(clock)))
     }
 
     /// Whether a command entered by `process`.
-    pub fn has_command(&self, process: u32) -> bool {
+    pub(super) fn has_command(&self, process: u32) -> bool {
         self.commands.contains_key(&process)
     }
 
     /// The processes by which commands entered.
-    pub fn commands(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn commands(&self) -> impl Iterator<Item = u32> + '_ {
         self.commands.keys().copied()
     }
 
     /// Gives away what `process` and its children did.
-    pub fn give(&mut self, process: u32) -> Option<Box<Collector>> {
+    pub(super) fn give(&mut self, process: u32) -> Option<Box<Collector>> {
         self.commands.remove(&process)
     }
 
     /// Takes what another run had of `process`, whose facts have not come here yet.
-    pub fn receive(&mut self, process: u32, facts: Box<Collector>) {
+    pub(super) fn receive(&mut self, process: u32, facts: Box<Collector>) {
         self.commands.entry(process).or_insert(facts);
     }
 
     /// The facts are on disk.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         for collector in self.commands.values_mut() {
             collector.forget_facts();
         }
     }
 
     /// As it is written, under the identifier `id`.
-    pub fn run(&self, id: &Word, instance: &Instance, invocations: Option<&Invocations>) -> Run {
+    pub(super) fn run(
+        &self,
+        id: &Word,
+        instance: &Instance,
+        invocations: Option<&Invocations>,
+    ) -> Run {
         let invocation = invocations.map(|known| known.of_run(id));
         let main = invocation.and_then(Invocation::main);
         let mut run = Run {
@@ -178,7 +183,7 @@ impl State {
 
     /// Forgets windows that are over: neither among the numbers of `present` runs nor among those of slots. The
     /// last few stay, for slots that are not known yet.
-    pub fn forget_windows(&mut self, present: &BTreeSet<u64>) {
+    pub(crate) fn forget_windows(&mut self, present: &BTreeSet<u64>) {
         const KEPT: usize = 4;
         let used: HashSet<u64> = self.slots.values().map(|home| home.owner.run).collect();
         let windows = self.marks.iter();
@@ -197,14 +202,14 @@ impl State {
 
     /// The highest number of a run so far.
     #[must_use]
-    pub fn last_run(&self) -> u64 {
+    pub(crate) fn last_run(&self) -> u64 {
         let mark = self.marks.keys().next_back();
         mark.copied().unwrap_or(0)
     }
 
     /// The number of the last run that began for all units.
     #[must_use]
-    pub fn last_run_of_all(&self) -> u64 {
+    pub(crate) fn last_run_of_all(&self) -> u64 {
         let mut marks = self.marks.iter().rev();
         let of_all = marks.find(|(_, mark)| mark.unit.is_none());
         of_all.map_or(0, |(number, _)| *number)
@@ -212,7 +217,7 @@ impl State {
 
     /// The run that is marked for `unit`, or for all units.
     #[must_use]
-    pub fn is_marked(&self, unit: &Text) -> bool {
+    pub(crate) fn is_marked(&self, unit: &Text) -> bool {
         self.marked_by(unit, u64::MAX).is_some()
     }
 

@@ -36,7 +36,7 @@ const KNOWN: usize = 100_000;
 
 impl Unit {
     /// Whether the fact, of this time, is new.
-    pub fn learn(&mut self, program: &Text, fact: &Told, time: Timestamp) -> bool {
+    pub(super) fn learn(&mut self, program: &Text, fact: &Told, time: Timestamp) -> bool {
         let is_new = self.know(program, fact);
         if is_new {
             self.last_new = self.last_new.max(Some(time));
@@ -45,7 +45,7 @@ impl Unit {
     }
 
     /// Gives up what its file has too, if nothing goes on in it.
-    pub fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         if self.open.is_empty() && self.ended.is_empty() {
             self.known = HashSet::new();
             self.is_at_rest = true;
@@ -53,7 +53,7 @@ impl Unit {
     }
 
     /// As [`Self::learn`], for a fact of old.
-    pub fn know(&mut self, program: &Text, fact: &Told) -> bool {
+    pub(super) fn know(&mut self, program: &Text, fact: &Told) -> bool {
         // The same for every process of this build: only kept in memory.
         let mut hasher = DefaultHasher::new();
         (program, fact).hash(&mut hasher);
@@ -64,7 +64,7 @@ impl Unit {
     }
 
     /// The invocation in the cgroup `top` has ended.
-    pub fn end(&mut self, top: u64) {
+    pub(super) fn end(&mut self, top: u64) {
         for run in self.open.values_mut().filter(|run| run.top == top) {
             run.has_ended = true;
             self.dirty = true;
@@ -72,7 +72,7 @@ impl Unit {
     }
 
     /// All have, and left `runs`.
-    pub fn end_all(&mut self, runs: BTreeMap<Word, Run>) {
+    pub(super) fn end_all(&mut self, runs: BTreeMap<Word, Run>) {
         self.dirty |= !self.open.is_empty();
         self.open.clear();
         self.ended = runs;

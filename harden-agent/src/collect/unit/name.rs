@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 const TYPES: [&str; 5] = ["service", "scope", "socket", "mount", "swap"];
 
 /// What the key of a unit with a made-up name begins with.
-pub const MADE_UP: &str = "run:";
+pub(super) const MADE_UP: &str = "run:";
 
 /// What login sessions are kept under.
-pub const SESSIONS: &str = "session-.scope";
+pub(super) const SESSIONS: &str = "session-.scope";
 
 /// What units of a manager are kept under where there is no room for each. No unit is called so: a slice is none here.
 pub const OF_ALL: &str = "others.slice";
@@ -21,19 +21,19 @@ const CONTAINERS: [&str; 4] = ["docker-", "libpod-", "crio-", "cri-containerd-"]
 const LONGEST: usize = 255;
 
 /// The unit that a directory is made for, if it is one of a unit with a cgroup and no slice.
-pub fn valid(directory: &[u8]) -> Option<&str> {
+pub(super) fn valid(directory: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(unescape_directory(directory)).ok()?;
     is_valid(name).then_some(name)
 }
 
 /// Is that the directory of a slice?
-pub fn is_slice(directory: &[u8]) -> bool {
+pub(super) fn is_slice(directory: &[u8]) -> bool {
     let name = std::str::from_utf8(unescape_directory(directory));
     name.is_ok_and(|name| has_valid_stem(name, &["slice"]))
 }
 
 /// Is that the name of a unit with a cgroup and no slice?
-pub fn is_valid(name: &str) -> bool {
+pub(super) fn is_valid(name: &str) -> bool {
     has_valid_stem(name, &TYPES)
 }
 
@@ -59,7 +59,7 @@ fn has_valid_stem(name: &str, types: &[&str]) -> bool {
 }
 
 /// `user@UID.service`, which is a manager with units of its own.
-pub fn is_user(name: &str) -> bool {
+pub(super) fn is_user(name: &str) -> bool {
     let uid = name
         .strip_prefix("user@")
         .and_then(|rest| rest.strip_suffix(".service"));
@@ -67,7 +67,7 @@ pub fn is_user(name: &str) -> bool {
 }
 
 /// Is that the name of a template: what the instances of [`kind`] are kept under?
-pub fn is_template(name: &str) -> bool {
+pub(super) fn is_template(name: &str) -> bool {
     let Some((stem, ending)) = name.rsplit_once("@.") else {
         return false;
     };
@@ -75,7 +75,7 @@ pub fn is_template(name: &str) -> bool {
 }
 
 /// The template that an instance is of, and what the names of all its instances begin with.
-pub fn template(name: &str) -> Option<(String, &str)> {
+pub(super) fn template(name: &str) -> Option<(String, &str)> {
     let (stem, ending) = name.rsplit_once('.')?;
     let at = stem.find('@')?;
     let start = &stem[..=at];
@@ -85,7 +85,7 @@ pub fn template(name: &str) -> Option<(String, &str)> {
 /// What a unit is one of, where a number that the machine gave it is all that tells it from the others: a connection
 /// of a socket with `Accept=yes`, which a core dump is as well, its template (`instance_from_socket` in
 /// src/core/socket.c); a login session, `session-.scope`.
-pub fn kind(name: &str) -> Option<String> {
+pub(super) fn kind(name: &str) -> Option<String> {
     if let Some(session) = name
         .strip_prefix("session-")
         .and_then(|rest| rest.strip_suffix(".scope"))
@@ -109,7 +109,7 @@ pub fn kind(name: &str) -> Option<String> {
 /// As `systemd-run` (src/run/run.c) names what has no name: `run-r` and 128 random bits where it spoke to
 /// systemd directly, `run-u` and the number of its connection where it spoke through the bus, and since 257
 /// `run-p` and `-i` with the number and the inode of its process.
-pub fn is_made_up(name: &str) -> bool {
+pub(super) fn is_made_up(name: &str) -> bool {
     let Some(stem) = name
         .strip_suffix(".service")
         .or_else(|| name.strip_suffix(".scope"))
@@ -143,7 +143,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// `%3A` for every byte but visible ASCII, and for `%` and `:`.
-pub fn escape(bytes: &[u8]) -> String {
+pub(super) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         if byte.is_ascii_graphic() && byte != b'%' && byte != b':' {
@@ -156,7 +156,7 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 /// What was escaped. `None` if [`escape`] would have written it in another way.
-pub fn unescape(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
