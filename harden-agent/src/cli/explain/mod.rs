@@ -21,7 +21,7 @@ use crate::{
     observation::{Abi, Deed, Facet, Fact, Observation, Operation, Outcome, Run, RunKind},
     policy::{
         Adapted, Evidence, Terms,
-        judge::{Recorded, Sandbox},
+        judge::{Judgement, Recorded, Sandbox, Unjudged},
     },
     profile::{Plan, Request},
 };
@@ -121,9 +121,11 @@ fn judged<'p>(plan: &'p Plan<'_>, word: &Word) -> Judged<'p> {
     let recorded = Recorded::of(&plan.adapted().exact.recorded);
     let mut found = Judged::new();
     for case in recorded.cases().filter(|case| word.is_about(&case.fact)) {
-        let lines = judges.iter().map(|(sandbox, judge)| {
+        let lines = judges.iter().filter_map(|(sandbox, judge)| {
             let judgement = judge.judge(&case);
-            format!("{}: {judgement}", sandbox.file())
+            // A container's file says nothing of paths, and no reader expects it to.
+            let is_about = !matches!(judgement, Judgement::Unjudged(Unjudged::NotExpressible(_)));
+            is_about.then(|| format!("{}: {judgement}", sandbox.file()))
         });
         found.entry(case.fact).or_default().extend(lines);
     }
