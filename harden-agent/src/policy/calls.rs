@@ -89,6 +89,13 @@ impl<'a> Asked<'a> {
     }
 }
 
+impl Asked<'_> {
+    /// Whether calls were made by this convention that the kernel has.
+    pub(super) fn has(&self, abi: Abi) -> bool {
+        self.made.keys().any(|(of, _)| *of == abi)
+    }
+}
+
 /// `openat`, `ia32 openat`, `x32 openat`
 pub(super) fn spelt(abi: Abi, name: &Word) -> String {
     match abi {

@@ -330,7 +330,8 @@ impl<'p, 'a> Facts<'p, 'a> {
                 _ => self.links.contains(top.as_slice()),
             };
             // A file in the root directory is no directory to make read-only.
-            if !skipped && (second.is_some() || place.listed() || place.is_folded) {
+            if !skipped && (second.is_some() || place.listed() || place.wrote() || place.is_folded)
+            {
                 tops.entry(top).or_default().push(place);
             }
         }

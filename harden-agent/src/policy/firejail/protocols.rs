@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::observation::Facet;
+use crate::observation::{Abi, Facet};
 
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Item};
+use super::syscalls::X32;
 
 /// The families that Firejail can tell apart (`protocol` table in `src/fseccomp/protocol.c`).
 const EXPRESSIBLE: [&str; 6] = ["unix", "inet", "inet6", "netlink", "packet", "bluetooth"];
@@ -14,6 +15,9 @@ const EXPRESSIBLE: [&str; 6] = ["unix", "inet", "inet6", "netlink", "packet", "b
 pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
     if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
         return Decision::Withheld(vec![reason]);
+    }
+    if basis.asked().has(Abi::X32) {
+        return Decision::withheld(X32);
     }
     let families = basis.families();
     if families.is_empty() {

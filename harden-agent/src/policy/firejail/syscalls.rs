@@ -92,6 +92,9 @@ const SHELL: [&str; 23] = [
     "set_tid_address",
 ];
 
+/// Why there is no filter at all: each begins with this check (`HANDLE_X32` in src/include/seccomp.h, 0.9.72).
+pub(super) const X32: &str = "x32 calls were made, and every filter of Firejail refuses those";
+
 /// Decides on system calls.
 pub(super) fn decide(
     basis: &Basis<'_>,
@@ -124,9 +127,12 @@ pub(super) fn decide(
     } else {
         warnings.push(Warning::new(
             Id::SecondaryCalls,
-            "32-bit or x32 calls were made. No Firejail list confines those (seccomp.32.keep \
-             filters native calls instead), so every one of them stays allowed, and through them \
-             most of what the list above refuses",
+            if asked.has(Abi::X32) {
+                "x32 calls were made. Every filter of Firejail refuses those, so the profile has none"
+            } else {
+                "32-bit calls were made. No Firejail list confines those (seccomp.32.keep filters native calls instead), \
+                 so every one of them stays allowed, and through them most of what the list above refuses"
+            },
         ));
         Decision::withheld("32-bit or x32 calls were made, and it would refuse them all")
     };
@@ -140,6 +146,7 @@ pub(super) fn decide(
     }
     let filter = match advice.mode {
         _ if blind.is_some() => Decision::Withheld(blind.into_iter().collect()),
+        _ if asked.has(Abi::X32) => Decision::withheld(X32),
         Mode::Whitelist => keep(native, unasked, basis.observation(), (target, widen)),
         Mode::Default => Decision::Given(Filter::Default(exceptions(&native, &unasked, target))),
         Mode::Blacklist => Decision::Given(Filter::Drop(refused(&native, &unasked, target))),
@@ -311,6 +318,20 @@ mod tests {
             launch: Launch::Direct,
             ..Target::default()
         }
+    }
+
+    #[test]
+    fn there_is_no_filter_where_x32_calls_were_answered() {
+        let fixture = |abi| {
+            let fixture = Fixture::new().executable("/usr/bin/a").syscalls(&["read"]);
+            fixture.syscalls_of(abi, &["getpid"]).observation()
+        };
+        let syscalls = decide(&fixture(Abi::X32), &direct(), Widen::Exact);
+        assert_eq!(syscalls.filter, Decision::withheld(X32));
+        assert!(syscalls.warnings[0].text.contains("the profile has none"));
+        let syscalls = decide(&fixture(Abi::Ia32), &direct(), Widen::Exact);
+        assert!(syscalls.kept().is_some());
+        assert!(syscalls.warnings[0].text.contains("stays allowed"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! System calls under a Firejail profile.
 //!
 //! The list is one of native calls. A filter refuses x32 calls whatever is on the list (`HANDLE_X32` in
-//! src/include/seccomp.h), and lets all 32-bit calls pass; `seccomp.block-secondary` refuses both.
+//! src/include/seccomp.h; that of `protocol` too), and lets all 32-bit calls pass; `seccomp.block-secondary` refuses both.
 
 use std::str::FromStr as _;
 
@@ -21,6 +21,8 @@ const ADDED: [&str; 3] = ["execve", "execveat", "prctl"];
 pub(super) struct Calls<'r> {
     filter: Option<Filter<'r>>,
     block_secondary: Option<&'r Line>,
+    /// Another filter, which is about the arguments of socket(2).
+    protocol: Option<&'r Line>,
 }
 
 enum Filter<'r> {
@@ -38,6 +40,7 @@ impl<'r> Calls<'r> {
         Self {
             filter: filter.or_else(|| list("seccomp").map(Filter::Default)),
             block_secondary: rules.line("seccomp.block-secondary"),
+            protocol: rules.line("protocol"),
         }
     }
 
@@ -47,7 +50,8 @@ impl<'r> Calls<'r> {
             Abi::Ia32 => self.block_secondary.map_or(PASS, against),
             Abi::X32 => {
                 let filter = self.filter.as_ref().map(|filter| filter.list().line());
-                self.block_secondary.or(filter).map_or(PASS, against)
+                let filters = self.block_secondary.or(filter).or(self.protocol);
+                filters.map_or(PASS, against)
             }
         }])
     }
