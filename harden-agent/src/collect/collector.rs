@@ -309,7 +309,8 @@ impl Collector {
         if let Some(path) = address.path {
             self.paths.insert(self.hasher.hash_one(&path));
             let file = facts.files.entry(path).or_default();
-            join(file.operations.entry(on_file).or_default(), outcome, seen);
+            let outcomes = file.operations.entry(on_file).or_default();
+            outcomes.entry(outcome).or_default().join(seen);
         }
     }
 
@@ -383,7 +384,8 @@ impl Collector {
         }
         for operation in operations {
             let outcomes = file.operations.entry(operation).or_default();
-            join(outcomes, outcome.clone(), seen.clone());
+            let known = outcomes.entry(outcome.clone()).or_default();
+            known.join(seen.clone());
         }
         if *new_names >= FOLD_AFTER && self.news.is_some() {
             *new_names = 0;
@@ -573,7 +575,7 @@ fn know(facts: &mut Executable, numbers: impl Iterator<Item = u32>) {
 fn forget_tries(facts: &mut Executable) {
     let tried = names::outcome(ERRNO_UNKNOWN);
     for file in facts.files.values_mut() {
-        for outcomes in file.operations.values_mut() {
+        for (_, outcomes) in &mut file.operations {
             if outcomes.len() > 1 {
                 outcomes.remove(&tried);
             }

@@ -3,15 +3,10 @@
 //!
 //! To be asked by whoever sees the file system as the program did, which the agent in its sandbox does not.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
+use sorted_vec::SortedSet;
 
 use super::{acl, file_capabilities, program, root::is_other, symlinks::Symlinks};
 use crate::observation::{Executable, Inode, Operation, Text};
@@ -95,11 +90,11 @@ fn may_have_acl(inode: &Inode) -> bool {
 }
 
 /// Gives the inode that is at `path` now its list, if it is one of `inodes`.
-fn add_acl(root: &File, path: &Path, inodes: &mut BTreeSet<Inode>) {
+fn add_acl(root: &File, path: &Path, inodes: &mut SortedSet<Inode>) {
     let Some(file) = find(root, path, OFlags::NOFOLLOW) else {
         return;
     };
-    let (Some(acl), Ok(found)) = (acl::of(&file), file.metadata()) else {
+    let (Some(acl), Ok(found)) = (acl::of(&file).map(Box::new), file.metadata()) else {
         return;
     };
     let same = |inode: &Inode| {
@@ -127,7 +122,7 @@ fn socket(root: &File, path: &Path) -> Option<Inode> {
         gid: found.gid(),
         rdev: 0,
         filesystem: 0,
-        acl: acl::of(&file),
+        acl: acl::of(&file).map(Box::new),
     })
 }
 
@@ -136,7 +131,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, os::unix::net::UnixListener};
 
     use super::*;
-    use crate::observation::{File as Facts, Outcome, Seen, Word};
+    use crate::observation::File as Facts;
 
     #[test]
     fn a_socket_has_the_mode_that_is_on_disk_and_nothing_else_has() {
@@ -146,14 +141,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o760)).unwrap();
         std::os::unix::fs::symlink("/db.sock", root.path().join("link")).unwrap();
         fs::write(root.path().join("file"), "").unwrap();
-        let connected = |operation| Facts {
-            operations: [(
-                operation,
-                [(Outcome(Word::new("ok").unwrap()), Seen::default())].into(),
-            )]
-            .into(),
-            ..Facts::default()
-        };
+        let connected = |operation| Facts::used(operation, "ok");
         let mut program = Executable::default();
         for (name, operation) in [
             ("/db.sock", Operation::Connect),

@@ -1,12 +1,14 @@
 //! Observations for property tests: any values, from few names, so that two of them meet often.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use sorted_vec::SortedSet;
 
 use super::{
     Abi, Acl, AddressOperation, CapabilityCheck, ControlCommand, Executable, File,
@@ -73,12 +75,15 @@ fn words() -> impl Strategy<Value = BTreeMap<Word, Seen>> {
     btree_map(word(), seen(), 0..3)
 }
 
-fn inodes() -> impl Strategy<Value = BTreeSet<Inode>> {
+fn inodes() -> impl Strategy<Value = SortedSet<Inode>> {
     let permissions = || btree_map(any::<u32>(), 0..8_u32, 0..2);
-    let acl = (0..8_u32, permissions(), permissions()).prop_map(|(group, users, groups)| Acl {
-        group,
-        users,
-        groups,
+    let acl = (0..8_u32, permissions(), permissions());
+    let acl = acl.prop_map(|(group, users, groups)| {
+        Box::new(Acl {
+            group,
+            users,
+            groups,
+        })
     });
     let numbers = (any::<[u64; 4]>(), any::<[u32; 4]>(), option::of(acl));
     let inode = numbers.prop_map(|(long, short, acl)| Inode {
@@ -92,7 +97,7 @@ fn inodes() -> impl Strategy<Value = BTreeSet<Inode>> {
         filesystem: long[3],
         acl,
     });
-    btree_set(inode, 0..2)
+    btree_set(inode, 0..2).prop_map(|inodes| inodes.into_iter().collect())
 }
 
 fn socket() -> impl Strategy<Value = Socket> {
@@ -103,19 +108,23 @@ fn socket() -> impl Strategy<Value = Socket> {
     })
 }
 
+fn few_outcomes() -> impl Strategy<Value = LiteMap<Outcome, Seen>> {
+    outcomes().prop_map(|outcomes| outcomes.into_iter().collect())
+}
+
 fn file() -> impl Strategy<Value = File> {
     use Operation as O;
     let operation = select(&[O::Read, O::Create, O::RenameFrom, O::XattrWrite, O::Connect][..]);
     (
         any::<bool>(),
-        btree_map(operation, outcomes(), 0..3),
+        btree_map(operation, few_outcomes(), 0..3),
         inodes(),
         btree_set(path(), 0..2),
         0..3_u64,
     )
         .prop_map(|(resolved, operations, inodes, asked_as, names)| File {
             resolved,
-            operations,
+            operations: operations.into_iter().collect(),
             inodes,
             asked_as,
             names,

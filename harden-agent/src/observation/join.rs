@@ -12,6 +12,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
+use sorted_vec::SortedSet;
+
 use super::model::{Executable, File, Host, Observation, Run, Seen};
 use super::text::Text;
 
@@ -31,6 +34,27 @@ impl<K: Ord, V: Join> Join for BTreeMap<K, V> {
                 Entry::Occupied(mut entry) => entry.get_mut().join(value),
             }
         }
+    }
+}
+
+impl<K: Ord, V: Join> Join for LiteMap<K, V> {
+    fn join(&mut self, other: Self) {
+        let mut new = Vec::new();
+        for (key, value) in other {
+            match self.get_mut(&key) {
+                Some(mine) => mine.join(value),
+                None => new.push((key, value)),
+            }
+        }
+        self.extend(new);
+    }
+}
+
+impl<T: Ord> Join for SortedSet<T> {
+    fn join(&mut self, other: Self) {
+        let mut all = std::mem::take(self).into_vec();
+        all.extend(other.into_vec());
+        *self = Self::from_unsorted(all);
     }
 }
 

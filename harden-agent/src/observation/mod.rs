@@ -15,6 +15,7 @@ mod model;
 mod names;
 mod schema_1;
 mod shrink;
+mod small;
 mod strict;
 mod text;
 

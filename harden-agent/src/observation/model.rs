@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
+use sorted_vec::SortedSet;
 
+use super::small;
 use super::strict;
 use super::text::{Text, Word};
 
@@ -154,7 +157,8 @@ pub struct Host {
 #[serde(deny_unknown_fields, default)]
 pub struct Executable {
     /// Which files had this path (an upgrade during the run gives a second).
-    pub inodes: BTreeSet<Inode>,
+    #[serde(deserialize_with = "SortedSet::deserialize_dedup_unsorted")]
+    pub inodes: SortedSet<Inode>,
     /// The ELF interpreter (`PT_INTERP`) of the program, if it names one.
     pub interpreters: BTreeSet<Text>,
     /// The capabilities that its file gives, as of the end of the run (an upgrade gives a second). Schema 6 had none.
@@ -219,10 +223,11 @@ pub struct File {
     /// is the directory's own path joined with what the program asked for.
     pub resolved: bool,
     /// What was done, with which result.
-    #[serde(deserialize_with = "strict::unique")]
-    pub operations: BTreeMap<Operation, BTreeMap<Outcome, Seen>>,
+    #[serde(deserialize_with = "strict::unique", serialize_with = "small::maps")]
+    pub operations: LiteMap<Operation, LiteMap<Outcome, Seen>>,
     /// The inodes that were there, with owner and mode (several: the file was replaced or chowned).
-    pub inodes: BTreeSet<Inode>,
+    #[serde(deserialize_with = "SortedSet::deserialize_dedup_unsorted")]
+    pub inodes: SortedSet<Inode>,
     /// The absolute names by which the program asked for it, where they differ from the path.
     #[serde(deserialize_with = "strict::paths")]
     pub asked_as: BTreeSet<Text>,
@@ -230,6 +235,18 @@ pub struct File {
     /// with the directory. Schema 6 had none.
     #[serde(skip_serializing_if = "is_none_left_out")]
     pub names: u64,
+}
+
+#[cfg(test)]
+impl File {
+    /// One that was used in this way, with this outcome.
+    pub(crate) fn used(operation: Operation, outcome: &str) -> Self {
+        let mut outcomes = LiteMap::new();
+        outcomes.insert(Outcome(Word::new(outcome).unwrap()), Seen::default());
+        let mut file = Self::default();
+        file.operations.insert(operation, outcomes);
+        file
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
@@ -259,7 +276,7 @@ pub struct Inode {
     pub filesystem: u64,
     /// Its access control list, if it has one and that was looked up: as of the end of the run. Schema 3 had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acl: Option<Acl>,
+    pub acl: Option<Box<Acl>>,
 }
 
 /// What an access control list says beyond the mode (acl(5)). Permissions are three bits, as in a mode; the group's

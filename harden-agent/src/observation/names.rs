@@ -149,7 +149,10 @@ fn is_foldable(file: &File) -> bool {
 
 /// Whether nothing was there, each time.
 fn is_absent(file: &File) -> bool {
-    let mut outcomes = file.operations.values().flat_map(BTreeMap::keys);
+    let mut outcomes = file
+        .operations
+        .values()
+        .flat_map(|outcomes| outcomes.keys());
     outcomes.all(Outcome::is_absence)
 }
 
@@ -180,16 +183,7 @@ fn as_directory(inode: Inode) -> Inode {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::Word;
     use super::*;
-
-    fn file(operation: Operation, outcome: &str) -> File {
-        let outcome = Outcome(Word::new(outcome).unwrap());
-        File {
-            operations: [(operation, [(outcome, super::super::Seen::default())].into())].into(),
-            ..File::default()
-        }
-    }
 
     fn used(executable: &Executable, path: &str) -> Option<(u64, Vec<Operation>)> {
         let file = executable.files.get(&Text::from(path))?;
@@ -200,7 +194,7 @@ mod tests {
     fn too_many_names_become_their_directory() {
         let mut executable = Executable::default();
         let put = |executable: &mut Executable, path: String, operation, outcome| {
-            let file = file(operation, outcome);
+            let file = File::used(operation, outcome);
             executable.files.insert(path.into(), file);
         };
         for number in 0..1001 {
@@ -250,7 +244,7 @@ mod tests {
             let path = format!("/var/cache/d/{}/{}/x", number / 100, number % 100);
             executable
                 .files
-                .insert(path.into(), file(Operation::Create, "ok"));
+                .insert(path.into(), File::used(Operation::Create, "ok"));
         }
         executable.fold_names();
         assert!(executable.files.len() <= ALL, "{}", executable.files.len());

@@ -163,7 +163,7 @@ fn keep_first<V>(map: &mut BTreeMap<Text, V>, kept: usize) -> usize {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::model::{File, Operation, Outcome, RunKind, Seen};
+    use super::super::model::{File, Operation, RunKind};
     use super::super::{from_json, to_json};
     use super::*;
     use crate::policy::fixture::Fixture;
@@ -192,11 +192,7 @@ mod tests {
     }
 
     fn read() -> File {
-        let outcome = Outcome(Word::new("ok").unwrap());
-        File {
-            operations: [(Operation::Read, [(outcome, Seen::default())].into())].into(),
-            ..File::default()
-        }
+        File::used(Operation::Read, "ok")
     }
 
     fn lost(observation: &Observation) -> u64 {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
+use litemap::LiteMap;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -14,13 +15,12 @@ use super::schema_1;
 use super::text::{Text, is_hidden};
 
 /// A map that names no key twice, at any depth.
-pub(super) fn unique<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+pub(super) fn unique<'de, D, M>(deserializer: D) -> Result<M, D::Error>
 where
     D: Deserializer<'de>,
-    K: Deserialize<'de> + Serialize + Ord,
-    V: Strict<'de>,
+    M: Strict<'de>,
 {
-    BTreeMap::strict(deserializer)
+    M::strict(deserializer)
 }
 
 /// As [`unique`], and every key is an absolute path.
@@ -91,6 +91,18 @@ where
 {
     fn strict<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Unique(PhantomData))
+    }
+}
+
+impl<'de, K, V> Strict<'de> for LiteMap<K, V>
+where
+    K: Deserialize<'de> + Serialize + Ord,
+    V: Strict<'de>,
+{
+    fn strict<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // In order: one by one, the keys of a hostile file would each move all that come after them.
+        let map: BTreeMap<K, V> = unique(deserializer)?;
+        Ok(map.into_iter().collect())
     }
 }
 

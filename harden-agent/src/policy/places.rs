@@ -1,6 +1,6 @@
 //! Every path that the runs used or looked for, whatever fact it comes from, in one list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::observation::{
     AddressOperation, Deed, Executable, File, Host, Inode, Observation, Operation, Outcome, Run,
@@ -421,10 +421,12 @@ impl<'a> Source<'a, '_> {
     }
 }
 
-fn uses(operation: Operation, outcomes: &BTreeMap<Outcome, Seen>) -> impl Iterator<Item = Use> {
-    outcomes
-        .iter()
-        .map(move |(outcome, seen)| use_of(operation, answer(outcome), seen))
+fn uses<'o>(
+    operation: Operation,
+    outcomes: impl IntoIterator<Item = (&'o Outcome, &'o Seen)>,
+) -> impl Iterator<Item = Use> {
+    let outcomes = outcomes.into_iter();
+    outcomes.map(move |(outcome, seen)| use_of(operation, answer(outcome), seen))
 }
 
 fn answer(outcome: &Outcome) -> Answer {

@@ -3,7 +3,7 @@
 //!
 //! What could not be seen is never taken for refused: a call counts as one that worked unless all of its results are known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use harden_common::Argument;
 
@@ -144,7 +144,7 @@ pub(super) fn arguments(run: &Run, facts: &Executable) -> Vec<Argument> {
     let made: BTreeSet<&str> = facts
         .syscalls
         .values()
-        .flat_map(BTreeMap::keys)
+        .flat_map(|outcomes| outcomes.keys())
         .map(Word::as_str)
         .collect();
     let is_vain = |argument: Argument| {
@@ -201,7 +201,7 @@ fn outcomes(facts: &Executable, operation: Operation) -> BTreeSet<&Outcome> {
     let files = facts.files.values();
     files
         .filter_map(|file| file.operations.get(&operation))
-        .flat_map(BTreeMap::keys)
+        .flat_map(|outcomes| outcomes.keys())
         .collect()
 }
 

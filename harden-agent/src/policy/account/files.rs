@@ -464,7 +464,7 @@ mod tests {
             // Once it was looked up, once not: it is one file.
             let without = file.inodes.clone();
             let listed = without.iter().map(|inode| Inode {
-                acl: Some(acl.clone()),
+                acl: Some(Box::new(acl.clone())),
                 ..*inode
             });
             file.inodes.extend(listed);

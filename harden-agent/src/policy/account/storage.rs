@@ -77,7 +77,7 @@ mod tests {
             .executable("/srv/d")
             .capability(capability, CapabilityCheck::Granted);
         let facts = fixture.run().executables.values_mut().next().unwrap();
-        facts.inodes.insert(Inode {
+        facts.inodes.push(Inode {
             device: 1,
             number: 2,
             generation: 0,
