@@ -6,10 +6,11 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
+    sync::LazyLock,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation;
+use harden_agent::{observation, profile};
 use harden_tests::{Profile, Scratch, harden, met};
 
 /// Names that mean something to Firejail, to a shell, to a terminal or to whoever reads a list.
@@ -43,8 +44,14 @@ const HOSTILE: [&[u8]; 24] = [
 /// Who reads the files.
 const READERS: &[&str] = &["systemd-analyze", "systemd-sysusers", "bash", "dash"];
 
-/// All that a tool here reads.
-const FORMATS: &str = "firejail,systemd,oci,accounts,yocto,login,report";
+/// All formats but those that need a unit or have nothing that was decided.
+static FORMATS: LazyLock<String> = LazyLock::new(|| {
+    let names = profile::FORMATS.iter().map(|format| format.name);
+    let names: Vec<_> = names
+        .filter(|name| !["service", "observation"].contains(name))
+        .collect();
+    names.join(",")
+});
 
 /// Uses each name in /etc, in a directory for programs, and elsewhere. It is given the names in
 /// hexadecimal, so that the command line is harmless.
@@ -120,7 +127,7 @@ impl Stage {
             "run",
             "--quiet",
             "--format",
-            FORMATS,
+            &FORMATS,
             "--name",
             "actor",
             "--",
@@ -319,7 +326,7 @@ fn no_command_name_becomes_a_rule() -> Result<()> {
         fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
         let out = Scratch::new(Path::new("/run"))?;
         let output = Command::new(harden::binary())
-            .args(["run", "--quiet", "--format", FORMATS, "--out"])
+            .args(["run", "--quiet", "--format", &FORMATS, "--out"])
             .arg(out.path())
             .arg("--")
             .arg(&program)
@@ -348,7 +355,7 @@ fn no_command_name_becomes_a_rule() -> Result<()> {
         ensure!(read == [1, 1, login, 1, 1], "{name:?}: {read:?}");
         // And the observation, the profile and the report.
         let files = fs::read_dir(out.path())?.count();
-        assert_eq!(files, 7 + login, "{name:?}");
+        assert_eq!(files, 7 + login, "{name:?}: read_back looks at each format");
     }
     Ok(())
 }

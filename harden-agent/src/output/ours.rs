@@ -23,7 +23,7 @@ pub enum Ours {
 
 impl Ours {
     /// Whether the file that `content` reads is ours; only its beginning is read.
-    pub(super) fn recognises(self, content: impl Read) -> io::Result<bool> {
+    pub(crate) fn recognises(self, content: impl Read) -> io::Result<bool> {
         const BEGINNING: u64 = 4096;
         let mut beginning = Vec::new();
         content.take(BEGINNING).read_to_end(&mut beginning)?;

@@ -3,7 +3,7 @@
 use crate::observation::{Text, unit_name};
 use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::Decision;
-use crate::policy::systemd::{Directive, DropIn};
+use crate::policy::systemd::{Directive, DropIn, LISTS};
 
 use super::page::{Options, Page};
 
@@ -42,14 +42,7 @@ fn write(directive: &Directive, out: &mut Page) {
                 out.explain(item);
             }
             // The packager's own list would be added to, not replaced.
-            let replaces = matches!(
-                name,
-                "CapabilityBoundingSet"
-                    | "RestrictAddressFamilies"
-                    | "SystemCallArchitectures"
-                    | "SystemCallFilter"
-            );
-            if replaces && !items.is_empty() {
+            if LISTS.contains(&name) && !items.is_empty() {
                 out.line(&format!("{name}="));
             }
             let words: Vec<&str> = items.iter().map(|item| item.value.as_str()).collect();

@@ -22,6 +22,14 @@ pub(super) use network::is_loopback;
 
 use serde::Serialize;
 
+/// Lists that are there even if nothing is on them, and to which another drop-in's words would be added.
+pub(crate) const LISTS: [&str; 4] = [
+    "CapabilityBoundingSet",
+    "RestrictAddressFamilies",
+    "SystemCallArchitectures",
+    "SystemCallFilter",
+];
+
 use crate::observation::Text;
 
 use super::Terms;
@@ -172,6 +180,27 @@ mod tests {
         Fixture::new()
             .executable("/usr/sbin/d")
             .syscalls(&["read", "exit_group"])
+    }
+
+    #[test]
+    fn the_manual_has_every_directive() {
+        let manual = include_str!("../../../../docs/drop-in.md");
+        for Directive { name, .. } in &decided(daemon()).directives {
+            let is_there = [format!("`{name}`"), format!("`{name}=")];
+            let is_there = is_there.iter().any(|name| manual.contains(name));
+            assert!(is_there, "docs/drop-in.md has no {name}");
+        }
+    }
+
+    #[test]
+    fn every_directive_is_read_by_the_matcher() {
+        let drop_in = decided(daemon());
+        let text = crate::render::systemd::drop_in(&drop_in, &crate::render::Options::default());
+        let unread = super::super::judge::systemd::read(&text).unread;
+        assert!(
+            unread.is_empty(),
+            "add it to the list of its kind in policy/judge/systemd/read.rs: {unread:?}"
+        );
     }
 
     #[test]

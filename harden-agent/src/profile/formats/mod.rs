@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Every format, in the order in which they are written: yocto comes after those of which it installs the files.
-pub static FORMATS: [Format; 9] = [
+pub static FORMATS: &[Format] = &[
     firejail::FORMAT,
     systemd::FORMAT,
     service::FORMAT,
@@ -114,6 +114,15 @@ mod tests {
     use crate::policy::fixture::Fixture;
 
     #[test]
+    fn the_manual_lists_every_format() {
+        let manual = include_str!("../../../../docs/run.md");
+        for format in FORMATS {
+            let name = format!("`{}`", format.name);
+            assert!(manual.contains(&name), "docs/run.md, --format: no {name}");
+        }
+    }
+
+    #[test]
     fn each_format_has_a_name_and_a_file_of_its_own_and_is_written_or_withheld_with_a_reason() {
         let fixture = Fixture::new().executable("/usr/sbin/d");
         let mut observation = fixture.syscalls(&["read"]).observation();
@@ -132,12 +141,14 @@ mod tests {
         let withheld = files.withheld.iter().map(|withheld| &withheld.name);
         let all: BTreeSet<&String> = written.chain(withheld).collect();
         assert_eq!(all.len(), FORMATS.len(), "{all:?}");
-        assert!(
-            files
-                .written
-                .iter()
-                .all(|output| !output.content.is_empty())
-        );
+        for output in &files.written {
+            assert!(
+                output.ours.recognises(&output.content[..]).unwrap(),
+                "{}: the next `harden render` would take it for somebody else's: it has to begin as {:?} says",
+                output.name,
+                output.ours
+            );
+        }
         // This machine has no such unit.
         let [unknown] = &files.withheld[..] else {
             panic!("{:?}", files.withheld);

@@ -158,7 +158,12 @@ proptest! {
             };
             // The files of the user's own that a profile includes.
             let mut unread = read.unread.iter();
-            prop_assert!(unread.all(|one| one.line.starts_with("include ")), "{:?}", read.unread);
+            prop_assert!(
+                unread.all(|one| one.line.starts_with("include ")),
+                "{:?}: a line that is written is not read: add it to read.rs of this sandbox in policy/judge: {:?}",
+                sandbox,
+                read.unread
+            );
             prop_assert_eq!(&read.rules, &rules);
             prop_assert_eq!(judged(&read.rules, &recorded), judged(&rules, &recorded));
         }

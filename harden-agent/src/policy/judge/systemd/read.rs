@@ -1,12 +1,12 @@
 //! Reading a drop-in (systemd.syntax(7)): as far as its directives are those that harden writes.
 
-use super::{
-    super::line::{REFUSED, Read, Rules, Sandbox, Shape, Unread},
-    said::LISTS,
+use super::super::{
+    super::systemd::LISTS,
+    line::{REFUSED, Read, Rules, Sandbox, Shape, Unread},
 };
 
 /// Whose assignments add up, until an empty one takes all back.
-const ADDED: [&str; 9] = [
+const ADDED: &[&str] = &[
     "CacheDirectory",
     "DeviceAllow",
     "IPAddressAllow",
@@ -18,14 +18,14 @@ const ADDED: [&str; 9] = [
     "StateDirectory",
 ];
 /// Modes of those directories: no fact is about them.
-const MODES: [&str; 4] = [
+const MODES: &[&str] = &[
     "CacheDirectoryMode",
     "LogsDirectoryMode",
     "RuntimeDirectoryMode",
     "StateDirectoryMode",
 ];
 /// Yes or no.
-const SWITCHES: [&str; 18] = [
+const SWITCHES: &[&str] = &[
     "LockPersonality",
     "MemoryDenyWriteExecute",
     "NoNewPrivileges",
@@ -46,7 +46,7 @@ const SWITCHES: [&str; 18] = [
     "RuntimeDirectoryPreserve",
 ];
 /// One word of these.
-const WORDS: [(&str, &[&str]); 7] = [
+const WORDS: &[(&str, &[&str])] = &[
     ("DevicePolicy", &["closed", "strict"]),
     ("ProcSubset", &["pid"]),
     ("ProtectHome", &["yes", "tmpfs", "read-only"]),
@@ -55,8 +55,8 @@ const WORDS: [(&str, &[&str]); 7] = [
     ("SystemCallErrorNumber", &["EPERM", "ENOSYS"]),
     ("UMask", &["0077", "0027"]),
 ];
-const YES: [&str; 5] = ["1", "on", "true", "y", "yes"];
-const NO: [&str; 5] = ["0", "off", "false", "n", "no"];
+const YES: &[&str] = &["1", "on", "true", "y", "yes"];
+const NO: &[&str] = &["0", "off", "false", "n", "no"];
 
 /// Reads the text of a drop-in.
 #[must_use]

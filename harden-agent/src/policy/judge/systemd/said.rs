@@ -1,17 +1,9 @@
 //! What a drop-in says, directive by directive.
 
 use super::super::{
-    super::systemd::DropIn,
+    super::systemd::{DropIn, LISTS},
     line::{Said, Shape},
 };
-
-/// Lists that are there even if nothing is on them.
-pub(super) const LISTS: [&str; 4] = [
-    "CapabilityBoundingSet",
-    "RestrictAddressFamilies",
-    "SystemCallArchitectures",
-    "SystemCallFilter",
-];
 
 /// Each directive of a drop-in with its words and their evidence, or with why it is not given.
 #[must_use]
