@@ -214,6 +214,18 @@ pub(super) fn family(number: u32) -> Word {
     numbered(FAMILIES.get(number as usize).copied(), "af", number)
 }
 
+/// Whether the kernel has a capability of this name.
+#[must_use]
+pub fn is_capability(name: &Word) -> bool {
+    (0..CAPABILITIES).any(|number| capability(number) == *name)
+}
+
+/// Whether Linux has a socket family of this name.
+#[must_use]
+pub fn is_family(name: &Word) -> bool {
+    FAMILIES.contains(&name.as_str())
+}
+
 /// The name of socket type `number` (include/linux/net.h).
 #[must_use]
 pub(super) fn socket_type(number: u32) -> Word {

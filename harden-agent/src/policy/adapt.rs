@@ -36,9 +36,10 @@ pub fn adapt(observation: &Observation, paths: Paths, overrides: &Overrides) -> 
         paths,
         &overrides.generalise,
     ));
+    let commands = |recorded| Commands::but(recorded, overrides.deny.syscalls.clone());
     Adapted {
-        exact: Commands::of(exact),
-        general: Commands::of(general),
+        exact: commands(exact),
+        general: commands(general),
         remarks,
     }
 }

@@ -1,21 +1,30 @@
 //! What every sandbox's decisions rest on, derived from one observation once, when it is first asked for.
 
-use std::{cell::OnceCell, collections::BTreeMap, ops::Deref, rc::Rc};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    rc::Rc,
+};
 
 use super::{
     calls::Asked,
     capabilities::{Needs, needs},
     coverage::Coverage,
+    equivalents::Widen,
     evidence::Evidence,
     places::{Place, places},
     renames::{Crossing, crossings},
     sockets::{Families, families},
+    unasked::unasked,
 };
-use crate::observation::{Join, Observation, Word};
+use crate::observation::{Abi, Join, Observation, Text, Word};
 
 /// An observation, with what is derived from it.
 pub struct Basis<'a> {
     observation: &'a Observation,
+    /// Calls that somebody has denied, whatever was seen.
+    denied: &'a [Word],
     asked: OnceCell<Asked<'a>>,
     calls: OnceCell<BTreeMap<&'a Word, Evidence>>,
     coverage: OnceCell<Coverage>,
@@ -31,6 +40,7 @@ impl<'a> Basis<'a> {
     pub fn of(observation: &'a Observation) -> Self {
         Self {
             observation,
+            denied: &[],
             asked: OnceCell::new(),
             calls: OnceCell::new(),
             coverage: OnceCell::new(),
@@ -45,6 +55,18 @@ impl<'a> Basis<'a> {
     #[must_use]
     pub fn observation(&self) -> &'a Observation {
         self.observation
+    }
+
+    /// The calls that can happen beside those `seen`, but for those that somebody has denied.
+    pub(super) fn unasked(
+        &self,
+        seen: &BTreeSet<&str>,
+        conventions: &BTreeSet<(&Text, Abi)>,
+        widen: Widen,
+    ) -> BTreeMap<&'static str, String> {
+        let mut unasked = unasked(seen, conventions, widen);
+        unasked.retain(|name, _| !self.denied.iter().any(|denied| denied.as_str() == *name));
+        unasked
     }
 
     /// Over what decisions are made, and what could not be seen.
@@ -90,6 +112,7 @@ impl<'a> Basis<'a> {
 pub struct Commands {
     /// What was recorded, each command by itself.
     pub recorded: Observation,
+    denied: Vec<Word>,
     /// The same, as if the other commands were part of the main process; none, if there are no others.
     all: OnceCell<Option<Observation>>,
 }
@@ -105,8 +128,15 @@ impl Commands {
     /// The commands in what was recorded.
     #[must_use]
     pub fn of(recorded: Observation) -> Self {
+        Self::but(recorded, Vec::new())
+    }
+
+    /// The same, without the calls that somebody has denied: they are not added either.
+    #[must_use]
+    pub fn but(recorded: Observation, denied: Vec<Word>) -> Self {
         Self {
             recorded,
+            denied,
             all: OnceCell::new(),
         }
     }
@@ -114,7 +144,14 @@ impl Commands {
     /// Of the main process alone.
     #[must_use]
     pub fn basis(&self) -> Basis<'_> {
-        Basis::of(&self.recorded)
+        self.over(&self.recorded)
+    }
+
+    fn over<'a>(&'a self, observation: &'a Observation) -> Basis<'a> {
+        Basis {
+            denied: &self.denied,
+            ..Basis::of(observation)
+        }
     }
 
     /// Of all commands.
@@ -129,7 +166,7 @@ impl Commands {
         let all = self.all.get_or_init(|| joined(&self.recorded)).as_ref();
         UnitBasis {
             recorded: &self.recorded,
-            all: all.map_or_else(|| Rc::clone(main), |all| Rc::new(Basis::of(all))),
+            all: all.map_or_else(|| Rc::clone(main), |all| Rc::new(self.over(all))),
         }
     }
 }

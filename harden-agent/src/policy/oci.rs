@@ -15,7 +15,6 @@ use super::elsewhere;
 use super::equivalents::{Widen, equivalents};
 use super::evidence::{Decision, Item};
 use super::launchers;
-use super::unasked::unasked;
 use super::warnings::{self, Warning};
 
 /// What the runtime calls itself between loading the filter and the exec of the program: with
@@ -156,7 +155,8 @@ fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
         .map(|name| Item::noted(name, "the runtime itself, before it runs the program"))
         .collect();
     // What is on the runtime's list need not be on this one.
-    let unasked = unasked(&names, &asked.conventions, widen)
+    let unasked = basis
+        .unasked(&names, &asked.conventions, widen)
         .into_iter()
         .filter(|(name, _)| !others.contains_key(name) && !RUNTIME.contains(name))
         .map(|(name, why)| Item::noted(name, why))

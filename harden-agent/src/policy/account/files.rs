@@ -61,7 +61,7 @@ pub(super) fn obstacles(places: &[Place<'_>], account: &str, accounts: &Accounts
     let mine = own_directories(places);
     let made: BTreeSet<&[u8]> = places
         .iter()
-        .filter(|place| place.made())
+        .filter(|place| place.made() && !is_node(place))
         .map(|place| place.path.as_slice())
         .collect();
     let mut refused: BTreeMap<Remedy, (BTreeSet<&[u8]>, Evidence)> = BTreeMap::new();
@@ -164,6 +164,8 @@ fn needs<'a>(place: &'a Place<'_>) -> Vec<(&'a [u8], u32)> {
             }
             O::Execute | O::Chdir | O::Chroot => needs.push((path, SEARCH)),
             O::Chmod | O::Chown => needs.push((path, OWNER)),
+            // `> /dev/null`: with O_CREAT what is no file is only opened.
+            O::Create if is_node(place) => needs.push((path, WRITE)),
             one if changes_entry(one) => needs.push((parent(path), WRITE | SEARCH)),
             _ => {}
         }
@@ -177,6 +179,17 @@ fn needs<'a>(place: &'a Place<'_>) -> Vec<(&'a [u8], u32)> {
     needs.sort_unstable();
     needs.dedup();
     needs
+}
+
+/// Whether it is known to be a device, a pipe or a socket, which open(2) never makes.
+fn is_node(place: &Place<'_>) -> bool {
+    const S_IFMT: u32 = 0o170_000;
+    const NODES: [u32; 4] = [0o020_000, 0o060_000, 0o010_000, 0o140_000];
+    let mut inodes = place.inodes.iter();
+    !place.inodes.is_empty()
+        && inodes.all(|inode| NODES.contains(&(inode.mode & S_IFMT)))
+        && !place.did(Operation::Mknod)
+        && !place.did(Operation::Bind)
 }
 
 /// Whether everybody may. Of a directory that was never opened no mode is known: who may make files there is
@@ -367,6 +380,8 @@ mod tests {
     fn what_everybody_may_is_no_obstacle() {
         assert_eq!(one("/etc/d.conf", Operation::Read, 0o644, 0), []);
         assert_eq!(one("/dev/null", Operation::Write, 0o666, 0), []);
+        assert_eq!(one("/dev/null", Operation::Create, 0o020_666, 0), []);
+        assert_ne!(one("/dev/sda", Operation::Create, 0o060_660, 0), []);
         assert_eq!(one("/tmp/made", Operation::Create, 0o600, 0), []);
         assert_eq!(one("/proc/self/mem", Operation::Read, 0o600, 0), []);
     }

@@ -1,14 +1,16 @@
 //! Overrides: what somebody has decided about a unit, whatever was seen of it. A small TOML file, which harden reads
 //! and never writes, so that it outlives every profile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr as _};
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::collect::{is_capability, is_family};
 use crate::observation::{
     Abi, CapabilityCheck, Executable, File, Observation, Operation, Outcome, Run, RunKind, Seen,
     Text, Word,
 };
+use crate::policy::calls::unnumbered;
 use crate::policy::paths::is_within;
 
 /// A whole file. `docs/overrides.md` describes it.
@@ -31,10 +33,13 @@ pub struct Overrides {
 #[serde(default, deny_unknown_fields)]
 pub struct Allow {
     /// Calls by name.
+    #[serde(deserialize_with = "syscalls")]
     pub syscalls: Vec<Word>,
     /// Capabilities, without `CAP_`.
+    #[serde(deserialize_with = "capabilities")]
     pub capabilities: Vec<Word>,
     /// Socket families (`inet6`).
+    #[serde(deserialize_with = "families")]
     pub families: Vec<Word>,
     /// Files and directories that may be read.
     #[serde(deserialize_with = "paths")]
@@ -49,10 +54,13 @@ pub struct Allow {
 #[serde(default, deny_unknown_fields)]
 pub struct Deny {
     /// Calls by name.
+    #[serde(deserialize_with = "syscalls")]
     pub syscalls: Vec<Word>,
     /// Capabilities, without `CAP_`.
+    #[serde(deserialize_with = "capabilities")]
     pub capabilities: Vec<Word>,
     /// Socket families.
+    #[serde(deserialize_with = "families")]
     pub families: Vec<Word>,
     /// Files and directories with all that is in them.
     #[serde(deserialize_with = "paths")]
@@ -235,6 +243,47 @@ impl File {
     }
 }
 
+/// Names of calls that some kernel has, by whatever convention.
+fn syscalls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Word>, D::Error> {
+    words(deserializer, is_call, "system call")
+}
+
+fn capabilities<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Word>, D::Error> {
+    words(
+        deserializer,
+        is_capability,
+        "capability, as `chown` without CAP_",
+    )
+}
+
+fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Word>, D::Error> {
+    words(
+        deserializer,
+        is_family,
+        "socket family, as `inet6` without AF_",
+    )
+}
+
+fn words<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    is_one: fn(&Word) -> bool,
+    what: &str,
+) -> Result<Vec<Word>, D::Error> {
+    let words = Vec::<Word>::deserialize(deserializer)?;
+    match words.iter().find(|word| !is_one(word)) {
+        Some(word) => Err(de::Error::custom(format!("{word} is no {what}"))),
+        None => Ok(words),
+    }
+}
+
+fn is_call(name: &Word) -> bool {
+    let name = name.as_str();
+    syscalls::x86_64::Sysno::from_str(name).is_ok()
+        || syscalls::x86::Sysno::from_str(name).is_ok()
+        || syscalls::aarch64::Sysno::from_str(name).is_ok()
+        || unnumbered(name).is_some()
+}
+
 /// Absolute paths, with no `.` or `..` in them.
 fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
     let paths = Vec::<Text>::deserialize(deserializer)?;
@@ -276,6 +325,25 @@ mod tests {
         let mut observation = observation();
         let remarks = Overrides::parse(text).unwrap().apply(&mut observation);
         (observation, remarks)
+    }
+
+    #[test]
+    fn a_denied_call_is_not_added_either() {
+        let on_the_list = |text: &str| {
+            let overrides = Overrides::parse(text).unwrap();
+            let adapted =
+                crate::policy::adapt(&observation(), crate::policy::Paths::Exact, &overrides);
+            let terms = crate::policy::Terms::default();
+            let basis = adapted.general.basis();
+            let list = crate::policy::oci::Seccomp::decide(&basis, &terms).allowed;
+            let names = list.given().map(|allowed| allowed.unasked.clone());
+            names.unwrap_or_default()
+        };
+        let before = on_the_list("");
+        let added = &before.first().expect("a call that was not seen").value;
+        let after = on_the_list(&format!("[deny]\nsyscalls = ['{added}']\n"));
+        assert_eq!(after.len() + 1, before.len());
+        assert!(after.iter().all(|item| item.value != *added));
     }
 
     #[test]
@@ -336,6 +404,9 @@ mod tests {
         for bad in [
             "[alow]\n",
             "[allow]\nsyscalls = ['a b']\n",
+            "[allow]\nsyscalls = ['frob']\n",
+            "[allow]\ncapabilities = ['CAP_CHOWN']\n",
+            "[deny]\nfamilies = ['AF_UNIX']\n",
             "[allow]\nread = ['etc']\n",
             "[allow]\nread = ['/etc/']\n",
             "[deny]\npaths = ['/etc/../root']\n",

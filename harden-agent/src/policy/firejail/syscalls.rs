@@ -15,7 +15,6 @@ use super::super::calls::{spelt, unnumbered};
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::mode::{Advice, Mode};
-use super::super::unasked::unasked;
 use super::super::warnings::{Id, Warning};
 use super::default_list;
 use super::target::{Launch, Target};
@@ -117,7 +116,7 @@ pub(super) fn decide(
     let conventions = asked.conventions.iter().copied();
     let conventions = conventions.filter(|(_, abi)| *abi == Abi::Native).collect();
     let seen = native.keys().map(|name| name.as_str()).collect();
-    let unasked = unasked(&seen, &conventions, widen);
+    let unasked = basis.unasked(&seen, &conventions, widen);
 
     let mut warnings = Vec::new();
     let block_secondary = if let Some(reason) = &blind {

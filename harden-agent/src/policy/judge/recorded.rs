@@ -253,11 +253,6 @@ impl<'a> Case<'_, 'a> {
                 Some("every socket of the family was refused")
             }
             Deed::Socket(_, outcome) if !places::is_done(outcome) => Some("it was refused"),
-            Deed::Address(_, address, outcome)
-                if !places::is_done(outcome) && places::socket_path(address).is_none() =>
-            {
-                Some("it failed")
-            }
             Deed::Argument(name)
                 if !self.program.worked[usize::from(all)]
                     .arguments

@@ -11,7 +11,7 @@ use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::firejail::default_list;
 use super::super::mode::{Advice, Mode};
-use super::super::unasked::{SYSTEMD, unasked};
+use super::super::unasked::SYSTEMD;
 use super::Directive;
 use super::kernel::{Seen, namespaces};
 
@@ -93,7 +93,11 @@ pub(super) fn decide(
 /// (systemd.exec(5)).
 fn refused(basis: &Basis<'_>, (known, widen): (Option<&BTreeSet<String>>, Widen)) -> Vec<Item> {
     let mut seen: BTreeSet<&str> = basis.calls().keys().map(|name| name.as_str()).collect();
-    seen.extend(unasked(&seen, &basis.asked().conventions, widen).into_keys());
+    seen.extend(
+        basis
+            .unasked(&seen, &basis.asked().conventions, widen)
+            .into_keys(),
+    );
     let mut items =
         default_list::unseen(&seen, |name| known.is_none_or(|known| known.contains(name)));
     if let Some(first) = items.first_mut() {
@@ -145,7 +149,7 @@ fn filter(
             items.insert(name.to_owned(), Item::noted(name, why));
         }
     }
-    for (name, why) in unasked(&names, &basis.asked().conventions, widen) {
+    for (name, why) in basis.unasked(&names, &basis.asked().conventions, widen) {
         if !SYSTEMD.contains(&name) && known.is_none_or(|known| known.contains(name)) {
             items
                 .entry(name.to_owned())
