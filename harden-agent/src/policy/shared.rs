@@ -4,6 +4,9 @@
 //! file that somebody else replaces later, by rename(2) as logrotate, dpkg and editors do, is then the old one for ever.
 //! So a rule names the directory that holds the file, where that is a program's own.
 
+use std::collections::BTreeMap;
+
+use super::evidence::Evidence;
 use super::paths::{is_within, parent};
 use super::places::Place;
 
@@ -111,13 +114,29 @@ pub(super) fn lasting<'p>(place: &Place<'_>, path: &'p [u8]) -> &'p [u8] {
 
 /// The directory of which several that lie side by side were written: the next may be another of them.
 pub(super) fn siblings<'r>(roots: impl Iterator<Item = &'r [u8]>) -> Vec<Vec<u8>> {
-    let mut above: std::collections::BTreeMap<&[u8], usize> = std::collections::BTreeMap::new();
+    let mut above: BTreeMap<&[u8], usize> = BTreeMap::new();
     for root in roots.filter(|root| DATA.iter().any(|top| is_within(root, top))) {
         *above.entry(parent(root)).or_default() += 1;
     }
     let several = above.into_iter().filter(|(_, count)| *count > 1);
     let own = several.filter(|(directory, _)| !is_shared(directory));
     own.map(|(directory, _)| directory.to_vec()).collect()
+}
+
+/// Removes every path that lies below another, and gives its evidence to that.
+pub(super) fn outermost(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
+    let mut kept: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
+    // A directory comes before all that is in it.
+    for (root, evidence) in std::mem::take(roots) {
+        let mut up = std::iter::successors(Some(root.as_slice()), |path| {
+            (*path != b"/").then(|| parent(path))
+        });
+        let above = up.find(|path| kept.contains_key(*path)).map(<[u8]>::to_vec);
+        kept.entry(above.unwrap_or(root))
+            .or_default()
+            .merge(&evidence);
+    }
+    *roots = kept;
 }
 
 #[cfg(test)]

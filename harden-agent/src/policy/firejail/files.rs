@@ -23,7 +23,7 @@ use super::super::evidence::{Evidence, Item};
 use super::super::paths::{components, is_within, parent};
 use super::super::places::{Place, arguments, passes};
 use super::super::renames::Crossing;
-use super::super::shared::{SITES, lasting, many_owners, own_directory, siblings};
+use super::super::shared::{SITES, lasting, many_owners, outermost, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
 use super::line::as_argument;
 
@@ -515,13 +515,13 @@ fn spread(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
         for directory in above {
             roots.entry(directory).or_default();
         }
-        cover(roots);
+        outermost(roots);
     }
 }
 
 /// The roots as items: none below another, crowds as their directory.
 fn items(top: &[u8], mut roots: BTreeMap<Vec<u8>, Evidence>) -> Result<Vec<Item>, String> {
-    cover(&mut roots);
+    outermost(&mut roots);
     disperse(top, &mut roots);
     if roots.len() > LIMIT {
         return Err(format!(
@@ -582,22 +582,6 @@ fn prefix(directory: &[u8]) -> Vec<u8> {
         b"/" => b"/".to_vec(),
         directory => [directory, b"/"].concat(),
     }
-}
-
-/// Removes every root that lies below another, and gives its evidence to that.
-fn cover(roots: &mut BTreeMap<Vec<u8>, Evidence>) {
-    let mut kept: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
-    for (root, evidence) in std::mem::take(roots) {
-        let above = std::iter::successors(Some(root.as_slice()), |path| {
-            (*path != b"/").then(|| parent(path))
-        })
-        .find(|path| kept.contains_key(*path))
-        .map(<[u8]>::to_vec);
-        kept.entry(above.unwrap_or(root))
-            .or_default()
-            .merge(&evidence);
-    }
-    *roots = kept;
 }
 
 #[cfg(test)]

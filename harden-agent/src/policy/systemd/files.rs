@@ -11,7 +11,7 @@ use super::super::homes;
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
 use super::super::processes::{self, Subject};
-use super::super::shared::{lasting, siblings};
+use super::super::shared::{lasting, outermost, siblings};
 use super::super::tmp;
 use super::kernel::Seen;
 use super::{Directive, devices};
@@ -40,7 +40,7 @@ pub(super) fn decide(basis: &Basis<'_>, (seen, paths): (&Seen<'_>, Paths)) -> Ve
 fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Directive> {
     let places = basis.places();
     let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
-    let mut roots: BTreeMap<String, Evidence> = BTreeMap::new();
+    let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
     let mut nowhere: Vec<String> = Vec::new();
     let written = || {
         places.iter().filter(|place| {
@@ -53,7 +53,7 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
         }
         match root(place, exact) {
             Some(root) => roots
-                .entry(root.to_owned())
+                .entry(root.as_bytes().to_vec())
                 .or_default()
                 .merge(&place.evidence()),
             None => nowhere.push(format!("{} was written", Text::from(&place.path))),
@@ -70,14 +70,14 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
         let above = if exact {
             Vec::new()
         } else {
-            siblings(roots.keys().map(String::as_bytes))
+            siblings(roots.keys().map(Vec::as_slice))
         };
         for directory in above {
-            if let Some(word) = as_word(&directory) {
-                roots.entry(word.to_owned()).or_default();
+            if as_word(&directory).is_some() {
+                roots.entry(directory).or_default();
             }
         }
-        let writable = outermost(roots);
+        let writable = assigned(roots);
         let whole = writable.iter().any(|item| item.value == "-/run");
         let reasons = whole.then(|| "entries were made in /run itself".to_owned());
         return vec![
@@ -129,23 +129,13 @@ pub(super) fn as_word(path: &[u8]) -> Option<&str> {
 
 /// Without those below another. The dash: what a package or an earlier command has not made yet is
 /// no error (systemd.exec(5)).
-fn outermost(roots: BTreeMap<String, Evidence>) -> Vec<Item> {
-    let mut kept: Vec<(String, Evidence)> = Vec::new();
-    let mut roots: Vec<_> = roots.into_iter().collect();
-    roots.sort_by_key(|(path, _)| path.len());
-    for (path, evidence) in roots {
-        let above = kept
-            .iter_mut()
-            .find(|(root, _)| is_within(path.as_bytes(), root.as_bytes()));
-        match above {
-            Some((_, all)) => all.merge(&evidence),
-            None => kept.push((path, evidence)),
-        }
-    }
-    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
-    kept.into_iter()
-        .map(|(path, evidence)| Item::new(format!("-{path}"), evidence))
-        .collect()
+fn assigned(mut roots: BTreeMap<Vec<u8>, Evidence>) -> Vec<Item> {
+    outermost(&mut roots);
+    let words = roots.into_iter().filter_map(|(path, evidence)| {
+        let path = as_word(&path)?;
+        Some(Item::new(format!("-{path}"), evidence))
+    });
+    words.collect()
 }
 
 /// `ProtectHome`. A look in vain counts: `yes` would answer it by EACCES instead of ENOENT. With `tmpfs` the
