@@ -83,8 +83,10 @@ struct Left {
 impl Left {
     fn count(agent: &Agent, workshop: &Workshop, neighbours: &[Neighbour]) -> Result<Self> {
         let mut left = Self::default();
-        let known = agent.units()?.into_iter().map(|unit| unit.unit.to_string());
-        let known: BTreeSet<String> = known.collect();
+        // Of one that was in memory alone, the cgroup may be known still, and nothing that was done in it.
+        let units = agent.units()?.into_iter();
+        let known = units.filter(|unit| !unit.executables.is_empty());
+        let known: BTreeSet<String> = known.map(|unit| unit.unit.to_string()).collect();
         for (name, first) in neighbours {
             if !known.contains(name) {
                 left.unknown += 1;
