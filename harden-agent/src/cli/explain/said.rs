@@ -100,7 +100,7 @@ impl Lines {
         }
     }
 
-    /// What a profile tells of beside its directives.
+    /// What a profile says beside its directives.
     fn left_out(&mut self, plan: &Plan<'_>, word: &str) {
         let policy = plan.firejail();
         for withheld in &policy.files.withheld {

@@ -11,8 +11,8 @@ use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::firejail::default_list;
 use super::super::mode::{Advice, Mode};
-use super::super::unasked::SYSTEMD;
 use super::Directive;
+use super::default_list::DEFAULT;
 use super::kernel::{Seen, namespaces};
 
 /// What systemd's child calls itself between its filter and the exec of a command, and what is not
@@ -150,7 +150,7 @@ fn filter(
         }
     }
     for (name, why) in basis.unasked(&names, &basis.asked().conventions, widen) {
-        if !SYSTEMD.contains(&name) && known.is_none_or(|known| known.contains(name)) {
+        if !DEFAULT.contains(&name) && known.is_none_or(|known| known.contains(name)) {
             items
                 .entry(name.to_owned())
                 .or_insert_with(|| Item::noted(name, why));

@@ -6,6 +6,7 @@
 //! are taken together.
 
 mod calls;
+pub(super) mod default_list;
 mod devices;
 mod directories;
 mod files;

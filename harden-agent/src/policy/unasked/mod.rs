@@ -119,37 +119,5 @@ fn is_had(call: &str, conventions: &BTreeSet<(&Text, Abi)>) -> bool {
         })
 }
 
-/// What systemd allows beside any list (`@default`, src/shared/seccomp-util.c of systemd 252), as far as it is in the
-/// table.
-pub(super) const SYSTEMD: [&str; 27] = [
-    "brk",
-    "clock_getres",
-    "clock_getres_time64",
-    "clock_gettime",
-    "clock_gettime64",
-    "clock_nanosleep",
-    "clock_nanosleep_time64",
-    "exit",
-    "exit_group",
-    "futex",
-    "futex_time64",
-    "getpid",
-    "getrandom",
-    "gettid",
-    "gettimeofday",
-    "mmap",
-    "mmap2",
-    "mprotect",
-    "munmap",
-    "nanosleep",
-    "pause",
-    "restart_syscall",
-    "rt_sigreturn",
-    "sched_getaffinity",
-    "sched_yield",
-    "sigreturn",
-    "time",
-];
-
 #[cfg(test)]
 mod tests;

@@ -208,7 +208,14 @@ fn nothing_that_is_given_reaches_beyond_the_program() {
     ] {
         assert!(!given().contains(call), "{call}");
     }
-    for call in SYSTEMD {
+    for call in [
+        "clock_gettime",
+        "futex",
+        "mmap",
+        "restart_syscall",
+        "rt_sigreturn",
+        "sched_yield",
+    ] {
         assert!(given().contains(call), "{call}");
     }
 }
