@@ -77,7 +77,7 @@ fn evidence(executable: &Executable) -> impl Iterator<Item = &Seen> {
         .chain(
             files
                 .flat_map(|file| file.operations.values())
-                .flat_map(|outcomes| outcomes.values()),
+                .flat_map(litemap::LiteMap::values),
         )
 }
 

@@ -149,10 +149,7 @@ fn is_foldable(file: &File) -> bool {
 
 /// Whether nothing was there, each time.
 fn is_absent(file: &File) -> bool {
-    let mut outcomes = file
-        .operations
-        .values()
-        .flat_map(|outcomes| outcomes.keys());
+    let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
     outcomes.all(Outcome::is_absence)
 }
 

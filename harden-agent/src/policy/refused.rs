@@ -201,7 +201,7 @@ fn outcomes(facts: &Executable, operation: Operation) -> BTreeSet<&Outcome> {
     let files = facts.files.values();
     files
         .filter_map(|file| file.operations.get(&operation))
-        .flat_map(|outcomes| outcomes.keys())
+        .flat_map(litemap::LiteMap::keys)
         .collect()
 }
 

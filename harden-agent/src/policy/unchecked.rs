@@ -88,10 +88,7 @@ fn did(file: &File, operation: Operation) -> bool {
 /// seen: this is for those of root. A link there has the path of what it leads to, and its own among the names.
 fn looks_into_others(facts: &Executable) -> bool {
     facts.files.iter().any(|(path, file)| {
-        let mut outcomes = file
-            .operations
-            .values()
-            .flat_map(|outcomes| outcomes.keys());
+        let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
         let mut names = file.asked_as.iter().chain([path]).map(Text::as_bytes);
         let mut own = names.clone();
         let own = own.any(|name| {

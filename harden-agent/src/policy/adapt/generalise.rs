@@ -272,10 +272,7 @@ fn read_in_etc(executable: &Executable) -> impl Iterator<Item = Text> {
 /// vain, or reached by another name stays.
 fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
     let file = executable.files.get(path)?;
-    let mut outcomes = file
-        .operations
-        .values()
-        .flat_map(|outcomes| outcomes.keys());
+    let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
     let is_there = outcomes.any(|outcome| !outcome.is_absence());
     let stays = file.operations.contains_key(&Operation::Execute) || !file.asked_as.is_empty();
     if !is_there || stays {

@@ -97,7 +97,7 @@ fn add(name: &str, value: &str, rules: &mut Rules) -> Result<(), &'static str> {
     if let Some(name) = known(&LISTS) {
         return list(name, value, rules);
     }
-    if let Some(name) = known(&ADDED) {
+    if let Some(name) = known(ADDED) {
         if value.is_empty() {
             rules.clear(name);
         }
@@ -117,7 +117,7 @@ fn add(name: &str, value: &str, rules: &mut Rules) -> Result<(), &'static str> {
         }
         return Ok(());
     }
-    if let Some(name) = known(&SWITCHES) {
+    if let Some(name) = known(SWITCHES) {
         rules.clear(name);
         return match value {
             _ if YES.contains(&value) => {
@@ -128,7 +128,7 @@ fn add(name: &str, value: &str, rules: &mut Rules) -> Result<(), &'static str> {
             _ => Err("neither yes nor no"),
         };
     }
-    if let Some(name) = known(&MODES) {
+    if let Some(name) = known(MODES) {
         rules.clear(name);
         rules.add(name, Shape::Each, words());
         return Ok(());
