@@ -49,7 +49,7 @@ fn a_32_bit_program() -> Result<()> {
         assert!(!known.profile().has(BLOCK));
         assert!(known.profile().has("caps.drop all"));
         assert!(
-            known.recorded.output.contains("32-bit or x32 calls"),
+            known.recorded.output.contains("32-bit calls were made"),
             "{}",
             known.recorded.output
         );
@@ -68,7 +68,7 @@ fn a_64_bit_program_that_makes_a_32_bit_call() -> Result<()> {
     let program = programs::install("mixed", &dir)?;
     recorded("mixed", &program, &["32"], |known| {
         assert!(!known.profile().has(BLOCK));
-        assert!(known.recorded.output.contains("32-bit or x32 calls"));
+        assert!(known.recorded.output.contains("32-bit calls were made"));
         // What it calls natively is confined all the same.
         known.passes()?;
         known.fails(&known.profile().with(BLOCK))?;
