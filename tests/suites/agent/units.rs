@@ -512,12 +512,12 @@ fn below_a_unit_that_is_left_alone_others_are_observed() -> Result<()> {
 
 #[test]
 fn a_unit_in_a_slice_that_is_made_while_the_agent_starts_is_seen() -> Result<()> {
+    /// As many as are made in two seconds: a start takes a fraction of one.
+    const MOST: usize = 1000;
     let Some(_machine) = Machine::here("a unit in a slice that is made while the agent starts")?
     else {
         return Ok(());
     };
-    /// As many as are made in two seconds: a start takes a fraction of one.
-    const MOST: usize = 1000;
     let (done, is_done) = mpsc::channel::<()>();
     let slices = thread::spawn(move || -> Result<Vec<Workshop>> {
         let mut slices = Vec::new();
