@@ -56,12 +56,6 @@ impl<'c, 'a> Use<'c, 'a> {
         self.is_done() && self.operation.writes()
     }
 
-    /// Whether it makes a directory of the program's own right below one that programs share: at the first start it is not
-    /// there, and from then on it is.
-    pub(super) fn founds(&self) -> bool {
-        self.place.founded()
-    }
-
     /// Whether it needs no more of a directory than its being there.
     pub(super) fn passes(&self) -> bool {
         passes(self.operation)

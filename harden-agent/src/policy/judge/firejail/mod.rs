@@ -109,12 +109,7 @@ impl<'r> Firejail<'r> {
 
     fn path(&self, case: &Case<'_, '_>) -> Judgement<'r> {
         match Use::of(case, false) {
-            Some(one) => match self.files.judge(&one) {
-                Judgement::Allowed(_) if one.founds() => Judgement::Unjudged(Unjudged::NotKnown(
-                    "it works once the directory is there: at the first start it has to be made before (warning made-directory)",
-                )),
-                judgement => judgement,
-            },
+            Some(one) => self.files.judge(&one),
             None => Judgement::Unjudged(Unjudged::NotKnown("the path is of another root")),
         }
     }
