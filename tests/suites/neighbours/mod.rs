@@ -25,7 +25,7 @@ use harden_tests::{
 
 use self::{
     flood::{CGROUPS, COPIES, FLOOD, FORKS, Flood},
-    whole::{DEEDS, is_marked_or_whole},
+    whole::{DEEDS, has_all, is_marked_or_whole},
 };
 
 /// The most memory that the agent may take, in KiB.
@@ -292,22 +292,24 @@ fn beside(script: &str, kernel: &str) -> Result<Flooded> {
     // An emulated machine's processors are busy with the flood: how fast it is says nothing of the agent.
     let is_quick = slowest.status < ANSWER && slowest.units < LIST;
     assert!(is_quick || is_emulated(), "{slowest:?}");
+    let losses = agent.status()?.losses;
+    // Where the kernel skips a program, as emulated ones do, nobody knows whose call that was, and all are marked: then it
+    // counts that a neighbour has all that it did.
+    let skips = is_emulated() && losses.keys().any(|kind| kind.starts_with("skipped-"));
     let mut whole = 0;
     neighbours.extend(short);
     for (name, first) in &neighbours {
         let observation = agent.snapshot(name)?;
-        whole += usize::from(is_marked_or_whole(&observation, &workshop, *first)?);
+        let is_whole = is_marked_or_whole(&observation, &workshop, *first)?;
+        whole += usize::from(is_whole || skips && has_all(&observation, &workshop, *first));
     }
     println!("{whole} of {} neighbours are whole", neighbours.len());
-    let losses = agent.status()?.losses;
     println!("lost in all: {losses:?}");
-    // Where the agent is many times as slow as the flood, a neighbour may lose some of its facts; it is marked then. So are
-    // all of them where the kernel skipped a program, as emulated ones do: whose call that was, nobody knows.
-    let skips = losses.keys().any(|kind| kind.starts_with("skipped-"));
-    let wanted = match (is_emulated(), skips) {
-        (true, true) => 0,
-        (true, false) => neighbours.len() * 9 / 10,
-        (false, _) => neighbours.len(),
+    // Where the agent is many times as slow as the flood, a neighbour may lose some of its facts; it is marked then.
+    let wanted = if is_emulated() {
+        neighbours.len() * 9 / 10
+    } else {
+        neighbours.len()
     };
     assert!(whole >= wanted, "{whole} of {}", neighbours.len());
     assert!(most < MEMORY, "{most} KiB");

@@ -88,14 +88,14 @@ impl<'r> Files<'r> {
             for path in [&b"/dev"[..], b"/proc", b"/sys"] {
                 self.mounts.add(path, Access::Writable(None));
             }
-            // These mount the kernel's own file systems anew, and /run with them (`apivfs_table`).
-            let anew = [
+            // These mount the kernel's own file systems again, and /run with them (`apivfs_table`).
+            let mounts_again = [
                 yes.get("ProtectControlGroups"),
                 yes.get("ProtectKernelTunables"),
                 self.protect_proc,
                 self.proc_subset,
             ];
-            if anew.iter().any(Option::is_some) {
+            if mounts_again.iter().any(Option::is_some) {
                 self.mounts.add(b"/run", Access::Writable(None));
             }
         }
