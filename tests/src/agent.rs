@@ -19,7 +19,7 @@ use nix::{
     sys::signal::Signal,
 };
 
-use crate::{Process, Scratch, as_patient, harden};
+use crate::{Process, Scratch, as_patient, harden, leftovers};
 
 /// Two agents would each pay for the other's hooks.
 static TURN: RwLock<()> = RwLock::new(());
@@ -79,6 +79,7 @@ impl Agent {
     /// It does not start.
     pub fn start(setup: &Setup<'_>) -> Result<Self> {
         let turn = Turn::take(setup.beside);
+        leftovers::remove();
         let home = Scratch::new(Path::new("/run"))?;
         let state = setup.parent.unwrap_or(home.path()).join("state");
         let pins = home.path().join("bpf");

@@ -5,7 +5,7 @@ use std::{
     env, fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{self, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{
         atomic::{AtomicU32, Ordering},
         mpsc,
@@ -17,10 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::Pid;
 
-use crate::{Process, Scratch, as_patient, is_alive};
-
-/// What each container's cgroup is called, before the number of the process that made it.
-const CGROUP: &str = "harden-test-container-";
+use crate::{Process, Scratch, as_patient, is_alive, leftovers, tree::cgroup_trees};
 
 /// How long a boot may take. It takes about a second.
 const BOOT: Duration = Duration::from_mins(1);
@@ -96,7 +93,7 @@ impl Container {
             bail!(missing);
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let cgroups = make_cgroups(&format!("{CGROUP}{}-{number}", process::id()))?;
+        let cgroups = make_cgroups(&leftovers::container(number))?;
         let directories: Vec<_> = cgroups.iter().map(|tree| tree.directory.clone()).collect();
         let (sender, receiver) = mpsc::channel();
         let (end, ended) = mpsc::channel();
@@ -219,12 +216,7 @@ impl Drop for Container {
             let _ = parent.join();
         }
         for tree in &self.cgroups {
-            for _ in 0..100 {
-                if remove(&tree.directory) {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(20));
-            }
+            leftovers::remove_cgroup(&tree.directory);
         }
     }
 }
@@ -275,44 +267,14 @@ fn leader(nspawn: Pid) -> Option<Pid> {
     first.parse().ok().map(Pid::from_raw)
 }
 
-/// Makes the cgroup in every hierarchy that systemd uses, the version 2 one first, after removing what killed
-/// tests have left.
+/// Makes the cgroup in every hierarchy that systemd uses, the version 2 one first.
 fn make_cgroups(name: &str) -> Result<Vec<Tree>> {
-    let top = Path::new("/sys/fs/cgroup");
-    let hybrid = ["unified", "systemd"].map(|tree| top.join(tree));
-    let trees = if top.join("cgroup.procs").exists() {
-        vec![top.to_owned()]
-    } else {
-        hybrid.into_iter().filter(|tree| tree.is_dir()).collect()
-    };
-    ensure!(!trees.is_empty(), "there is no cgroup tree of version 2");
+    leftovers::remove();
     let make = |tree: PathBuf| {
-        sweep(&tree);
         let directory = tree.join(name);
         fs::create_dir(&directory).with_context(|| format!("{}", directory.display()))?;
         let root = directory.join("payload");
         Ok(Tree { directory, root })
     };
-    trees.into_iter().map(make).collect()
-}
-
-fn sweep(tree: &Path) {
-    for entry in fs::read_dir(tree).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let maker = name.to_str().and_then(|name| name.strip_prefix(CGROUP));
-        let maker = maker.and_then(|rest| rest.split('-').next());
-        if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            remove(&entry.path());
-        }
-    }
-}
-
-/// Removes a cgroup with all below. Did it work?
-fn remove(directory: &Path) -> bool {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove(&entry.path());
-        }
-    }
-    fs::remove_dir(directory).is_ok() || !directory.exists()
+    cgroup_trees()?.into_iter().map(make).collect()
 }

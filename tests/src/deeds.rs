@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Scratch, as_patient, cgroup_tree, programs::install};
+use crate::{Scratch, as_patient, cgroup_tree, leftovers, programs::install};
 
 /// Enters a cgroup and begins a program, as systemd's child does.
 const ENTER: &str = r#"echo 0 > "$0/cgroup.procs" && exec "$@""#;
@@ -50,8 +50,8 @@ impl Workshop {
     /// There is no version 2 tree, or the program was not built.
     pub fn new() -> Result<Self> {
         let number = WORKSHOPS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("hardendeeds{}x{number}.slice", std::process::id());
-        let slice = cgroup_tree()?.join(name);
+        leftovers::remove();
+        let slice = cgroup_tree()?.join(leftovers::slice(number));
         fs::create_dir_all(&slice)?;
         let files = Scratch::new(Path::new("/var/tmp"))?;
         let program = install("deeds", &files)?;

@@ -11,6 +11,7 @@ pub mod firejail;
 pub mod harden;
 pub mod http;
 mod installed;
+mod leftovers;
 mod machine;
 pub mod mutation;
 pub mod network;

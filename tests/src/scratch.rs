@@ -9,6 +9,8 @@ use std::{
 use anyhow::Result;
 use tempfile::TempDir;
 
+use crate::leftovers;
+
 /// A new directory that everybody can read, removed when dropped.
 pub struct Scratch(TempDir);
 
@@ -20,7 +22,7 @@ impl Scratch {
     pub fn new(parent: &Path) -> Result<Self> {
         fs::create_dir_all(parent)?;
         let dir = tempfile::Builder::new()
-            .prefix("harden-test-")
+            .prefix(&leftovers::directories())
             .tempdir_in(parent)?;
         // Daemons give up root, and have to get in all the same.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;

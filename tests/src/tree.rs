@@ -1,8 +1,11 @@
 //! The tree of cgroups.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// Where the version 2 hierarchy is mounted.
 ///
@@ -17,4 +20,20 @@ pub fn cgroup_tree() -> Result<PathBuf> {
             (fields.next()? == "cgroup2").then(|| at.into())
         })
         .context("no cgroup file system is mounted")
+}
+
+/// The hierarchies that systemd uses, the version 2 one first.
+///
+/// # Errors
+/// There is none.
+pub fn cgroup_trees() -> Result<Vec<PathBuf>> {
+    let top = Path::new("/sys/fs/cgroup");
+    let hybrid = ["unified", "systemd"].map(|tree| top.join(tree));
+    let trees = if top.join("cgroup.procs").exists() {
+        vec![top.to_owned()]
+    } else {
+        hybrid.into_iter().filter(|tree| tree.is_dir()).collect()
+    };
+    ensure!(!trees.is_empty(), "there is no cgroup tree of version 2");
+    Ok(trees)
 }
