@@ -245,6 +245,10 @@ pub mod class {
     pub const ACCESS: u8 = 32;
     /// capset: asks for `CAP_SETPCAP` whether or not the call depends on it.
     pub const CAPSET: u8 = 64;
+    /// Where it succeeds, the task's paths may have another root.
+    pub const ROOT: u8 = 128;
+    /// There is something to be looked at when it comes back.
+    pub const AT_EXIT: u8 = PATH | SOCKET | EXEC | ROOT;
 }
 
 /// Calls whose arguments `arguments.rs` of the kernel programs looks at.
@@ -309,6 +313,7 @@ const MEMORY_CALLS: &[u32] = &[
 const ACCESS_CALLS: &[u32] = &[nr::ACCESS, nr::FACCESSAT, nr::FACCESSAT2];
 /// capset, whose check for `CAP_SETPCAP` is looked at on entry.
 const CAPSET_CALLS: &[u32] = &[nr::CAPSET];
+const ROOT_CALLS: &[u32] = &[nr::PIVOT_ROOT, nr::CHROOT, nr::SETNS];
 
 /// By native number: what a call is looked at for; 0 for most.
 pub static CLASSES: [u8; TABLE] = {
@@ -325,7 +330,8 @@ pub static CLASSES: [u8; TABLE] = {
     table = mark(table, EXEC_CALLS, class::EXEC);
     table = mark(table, MEMORY_CALLS, class::MEMORY);
     table = mark(table, ACCESS_CALLS, class::ACCESS);
-    mark(table, CAPSET_CALLS, class::CAPSET)
+    table = mark(table, CAPSET_CALLS, class::CAPSET);
+    mark(table, ROOT_CALLS, class::ROOT)
 };
 
 const PATH_CALLS_CONST: [u32; TABLE] = PATH_CALLS;

@@ -2,11 +2,11 @@
 
 use aya_ebpf::bindings::pt_regs;
 use harden_common::{
-    CLASSES, FACT_IA32, FACT_NATIVE, FACT_X32, NATIVE_OF_IA32, PATH_CALLS, TABLE, native_of_x32,
+    CALLS, CLASSES, FACT_IA32, FACT_NATIVE, FACT_X32, NATIVE_OF_IA32, PATH_CALLS, TABLE, class,
+    native_of_x32,
 };
 
 use crate::{
-    kernel::{self, Address},
     task_state::{self, Task},
     verifier::masked,
 };
@@ -125,46 +125,59 @@ pub fn errno(result: i64) -> u32 {
     }
 }
 
-/// The number of the call that is coming back: `orig_ax`.
-#[inline(always)]
-pub fn number(regs: Address) -> Option<i64> {
-    kernel::read_at(regs + core::mem::offset_of!(pt_regs, orig_rax) as u64)
-}
+/// The registers with which a task entered the kernel, as tracepoints of calls pass them: the verifier knows the pointer for
+/// a `struct pt_regs *`.
+pub type Registers = *const pt_regs;
 
-/// Argument `index` (0–5) of the call; 0 if it cannot be read.
-#[inline(always)]
-pub fn argument(regs: Address, call: Call, index: u32) -> u64 {
-    argument_at(regs, u64::from(call.compat), u64::from(index))
-}
+/// The arguments of a call.
+pub type Arguments = [u64; 6];
 
 /// `struct pt_regs` is a user-space ABI: its offsets are fixed.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn argument_at(regs: Address, compat: u64, index: u64) -> u64 {
-    use core::mem::offset_of;
-    let offset = if compat != 0 {
-        match index {
-            0 => offset_of!(pt_regs, rbx),
-            1 => offset_of!(pt_regs, rcx),
-            2 => offset_of!(pt_regs, rdx),
-            3 => offset_of!(pt_regs, rsi),
-            4 => offset_of!(pt_regs, rdi),
-            _ => offset_of!(pt_regs, rbp),
-        }
-    } else {
-        match index {
-            0 => offset_of!(pt_regs, rdi),
-            1 => offset_of!(pt_regs, rsi),
-            2 => offset_of!(pt_regs, rdx),
-            3 => offset_of!(pt_regs, r10),
-            4 => offset_of!(pt_regs, r8),
-            _ => offset_of!(pt_regs, r9),
-        }
+macro_rules! register {
+    ($registers:ident, $name:ident) => {
+        // SAFETY: a load through a typed pointer, which the verifier checks against BTF.
+        unsafe { (&raw const (*$registers).$name).read_volatile() }
     };
-    let value: u64 = kernel::read_at(regs + offset as u64).unwrap_or(0);
-    if compat != 0 {
-        value & 0xffff_ffff
-    } else {
-        value
+}
+
+/// The number of the call that is coming back: `orig_ax`. A tracer's skip and `rt_sigreturn` come back with -1.
+#[inline(always)]
+pub fn number(registers: Registers) -> i64 {
+    register!(registers, orig_rax) as i64
+}
+
+/// Whether the call with number `id`, from which `task`, the current one, comes back, is a native one that leaves nothing to
+/// be looked at.
+#[inline(always)]
+pub fn leaves_nothing(task: Task, id: i64) -> bool {
+    if id as u64 >= u64::from(CALLS) {
+        return false;
     }
+    let index = masked::<{ TABLE as u64 - 1 }>(id as u64) as usize;
+    // SAFETY: the mask keeps the index inside the table.
+    let class = unsafe { *CLASSES.get_unchecked(index) };
+    class & class::AT_EXIT == 0 && task_state::thread_status(task) & TS_COMPAT == 0
+}
+
+/// The arguments of `call`.
+#[inline(always)]
+pub fn arguments(registers: Registers, call: Call) -> Arguments {
+    if call.compat {
+        return [
+            register!(registers, rbx) & 0xffff_ffff,
+            register!(registers, rcx) & 0xffff_ffff,
+            register!(registers, rdx) & 0xffff_ffff,
+            register!(registers, rsi) & 0xffff_ffff,
+            register!(registers, rdi) & 0xffff_ffff,
+            register!(registers, rbp) & 0xffff_ffff,
+        ];
+    }
+    [
+        register!(registers, rdi),
+        register!(registers, rsi),
+        register!(registers, rdx),
+        register!(registers, r10),
+        register!(registers, r8),
+        register!(registers, r9),
+    ]
 }

@@ -8,7 +8,7 @@ use harden_common::{
 };
 
 use crate::{
-    arch::{self, Call},
+    arch::{Arguments, Call},
     attribution, capabilities, facts,
     kernel::Address,
 };
@@ -67,9 +67,14 @@ impl SlotFacts {
 
 /// Records what the arguments of `call` say.
 #[inline(never)]
-pub fn record_arguments(regs: Address, call: Call, record: *mut SlotRecord, slot: u32) -> u32 {
+pub fn record_arguments(
+    arguments: &Arguments,
+    call: Call,
+    record: *mut SlotRecord,
+    slot: u32,
+) -> u32 {
     let facts = SlotFacts { record, slot };
-    let argument = |index| arch::argument(regs, call, index);
+    let argument = |index: usize| arguments[index];
     match call.native {
         nr::MMAP => record_protection(facts, argument(2)),
         IA32_OLD_MMAP => record_protection(facts, u64::from(word(argument(0) + 8))),

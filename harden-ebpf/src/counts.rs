@@ -13,6 +13,12 @@ static COUNTED_SLOTS: Global<u32> = Global::new(0);
 #[btf_map]
 static COUNTS: PerCpuArray<Counts, 1> = PerCpuArray::new();
 
+/// Whether anything is counted.
+#[inline(always)]
+pub fn are_counted() -> bool {
+    COUNTED_SLOTS.load() != 0
+}
+
 /// Counts a call in the half of the counts that begins at `START`, if it is a native one.
 #[inline(always)]
 pub fn count<const START: usize>(slot: u32, call: u32) {

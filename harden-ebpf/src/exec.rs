@@ -8,7 +8,7 @@ use crate::{
     kernel::{self, Address},
     loss::lost_of,
     once, path_event,
-    place::Place,
+    place::{Directory, Place},
     scratch::{self, Request},
     task_state::{self, note},
     text,
@@ -79,7 +79,7 @@ extern "C" fn emit_exec(level: u64) -> u32 {
         }
     }
     if text > 0 {
-        path_event::add_prefix(scratch, text::base(scratch, task, 0));
+        path_event::add_prefix(scratch, text::base(scratch, 0).place);
     }
     if path_event::send(scratch).is_err() {
         lost_of(request.slot, Loss::ExecRingFull);
@@ -108,15 +108,14 @@ extern "C" fn was_exec_sent(level: u64, program: Address, remember: u64) -> u32 
     let Some(scratch) = scratch::at(level) else {
         return 0;
     };
-    let task = kernel::current_task();
     // SAFETY: the scratch is the caller's own.
     let text = unsafe { (*scratch).event.text_length };
     let directory = if text == 0 {
         // SAFETY: as above.
         unsafe { (*scratch).hash = 0 };
-        Place::NOWHERE
+        Directory::NONE
     } else {
-        text::base(scratch, task, 0)
+        text::base(scratch, 0)
     };
     let key = once::key_of(scratch, Place::of_path(program), directory);
     if remember != 0 {

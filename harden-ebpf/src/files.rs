@@ -12,7 +12,7 @@ use crate::{
     capabilities,
     kernel::{self as k, Address},
     once, path_event,
-    place::Place,
+    place::{Directory, Place},
     scratch::{self, Request},
     shares, text,
 };
@@ -162,7 +162,7 @@ extern "C" fn check_file(level: u64) -> u32 {
     path_event::begin(event, kind::PATH, request);
     text::hash(scratch, 0);
     if request.place.is_nowhere()
-        || once::is_known(&once::key_of(scratch, request.place, Place::NOWHERE))
+        || once::is_known(&once::key_of(scratch, request.place, Directory::NONE))
     {
         return DONE;
     }
@@ -198,7 +198,7 @@ extern "C" fn emit_file(level: u64, written: u64) -> u32 {
     } else {
         path_event::add_target(scratch, request.place);
     }
-    let key = once::key_of(scratch, request.place, Place::NOWHERE);
+    let key = once::key_of(scratch, request.place, Directory::NONE);
     path_event::send_once(scratch, &key, Loss::PathRingFull);
     0
 }

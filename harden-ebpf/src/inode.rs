@@ -2,7 +2,10 @@
 
 use harden_common::{ExecutableId, InodeRecord};
 
-use crate::kernel::{self as k, Address};
+use crate::{
+    kernel::{self as k, Address},
+    task_state::{Structure, follow, member},
+};
 
 /// The inode behind `dentry`, 0 for none.
 #[inline(always)]
@@ -19,16 +22,53 @@ pub extern "C" fn fingerprint(dentry: Address) -> u64 {
     if dentry == 0 {
         return 0;
     }
-    let inode = of(dentry);
-    let number: u64 = k::read(inode, &k::INODE_INO).unwrap_or(0);
-    let generation: u32 = k::read(inode, &k::INODE_GENERATION).unwrap_or(0);
-    let parent: Address = k::read(dentry, &k::DENTRY_PARENT).unwrap_or(0);
-    let name: u64 = k::read(dentry, &k::DENTRY_NAME_HASH).unwrap_or(0);
-    dentry
-        ^ number.rotate_left(48)
-        ^ u64::from(generation).rotate_left(24)
-        ^ parent.rotate_left(8)
-        ^ name.rotate_left(16)
+    let members = [&k::DENTRY_INODE, &k::DENTRY_PARENT, &k::DENTRY_NAME_HASH];
+    let [inode, parent, name] = k::read_all(dentry, members);
+    mix(&Dentry {
+        address: dentry,
+        number: k::read(inode, &k::INODE_INO).unwrap_or(0),
+        generation: k::read(inode, &k::INODE_GENERATION).unwrap_or(0),
+        parent,
+        name,
+    })
+}
+
+/// [`fingerprint`] of what the verifier knows for a `struct dentry`, at `address`, in the directory whose dentry is at `parent`.
+#[inline(always)]
+pub fn fingerprint_of(address: Address, dentry: Structure, parent: Address) -> u64 {
+    let inode = follow(dentry, &k::DENTRY_INODE);
+    // Two numbers in a union with the one that the other way reads: BTF has these first, and the verifier takes them.
+    let hash: u32 = member(dentry, &k::DENTRY_NAME_HASH);
+    // SAFETY: inside the structure.
+    let length: u32 = member(
+        unsafe { dentry.cast::<u32>().add(1) }.cast(),
+        &k::DENTRY_NAME_HASH,
+    );
+    mix(&Dentry {
+        address,
+        number: member(inode, &k::INODE_INO),
+        generation: member(inode, &k::INODE_GENERATION),
+        parent,
+        name: u64::from(length) << 32 | u64::from(hash),
+    })
+}
+
+/// What a fingerprint is made of.
+struct Dentry {
+    address: Address,
+    number: u64,
+    generation: u32,
+    parent: Address,
+    name: u64,
+}
+
+#[inline(always)]
+fn mix(dentry: &Dentry) -> u64 {
+    dentry.address
+        ^ dentry.number.rotate_left(48)
+        ^ u64::from(dentry.generation).rotate_left(24)
+        ^ dentry.parent.rotate_left(8)
+        ^ dentry.name.rotate_left(16)
 }
 
 /// Which file `inode` is; zeros for what cannot be read.

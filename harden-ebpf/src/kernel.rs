@@ -58,6 +58,42 @@ pub fn read_at<T: Copy>(address: Address) -> Option<T> {
     }
 }
 
+/// Reads members of eight bytes of the structure at `address`: at once where they lie close to each other, as a read costs more
+/// than what it reads. 0 for what is not mapped.
+#[inline(always)]
+pub fn read_all<const MEMBERS: usize>(
+    address: Address,
+    members: [&Global<u32>; MEMBERS],
+) -> [u64; MEMBERS] {
+    const BLOCK: u64 = 64;
+    let offsets = members.map(|member| u64::from(member.load()));
+    let first = offsets.iter().copied().fold(u64::MAX, u64::min);
+    // The verifier knows the offsets, and sees one of the two ways.
+    if offsets.iter().any(|offset| offset - first > BLOCK - 8) {
+        return members.map(|member| read(address, member).unwrap_or(0));
+    }
+    let mut block = MaybeUninit::<[u64; BLOCK as usize / 8]>::uninit();
+    // SAFETY: the helper writes the size of the block, zeroes if it cannot read.
+    unsafe {
+        bpf_probe_read_kernel(
+            block.as_mut_ptr().cast(),
+            BLOCK as u32,
+            address.wrapping_add(first) as *const _,
+        );
+    }
+    offsets.map(|offset| {
+        // SAFETY: the offset was compared above.
+        unsafe {
+            block
+                .as_ptr()
+                .cast::<u8>()
+                .add((offset - first) as usize)
+                .cast::<u64>()
+                .read_unaligned()
+        }
+    })
+}
+
 /// Reads a pointer and takes NULL for missing.
 #[inline(always)]
 pub fn pointer(address: Address, offset: &Global<u32>) -> Option<Address> {

@@ -52,29 +52,29 @@ type Pointer = *mut c_void;
 
 /// `sys_enter(struct pt_regs *regs, long id)`, include/trace/events/syscalls.h; all supported kernels.
 /// Fires after ptrace and seccomp.
-#[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn sys_enter(ctx: RawTracePointContext) -> u32 {
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     syscalls::on_enter(ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// The same as [`sys_enter`], for the calls that it is skipped for.
-#[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn sys_enter_again(ctx: RawTracePointContext) -> u32 {
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter_again(ctx: BtfTracePointContext) -> i32 {
     syscalls::on_enter_again(ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// `sys_exit(struct pt_regs *regs, long ret)`, include/trace/events/syscalls.h; all supported kernels.
-#[raw_tracepoint(tracepoint = "sys_exit")]
-pub fn sys_exit(ctx: RawTracePointContext) -> u32 {
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     syscalls::on_exit(ctx.arg(0), ctx.arg(1));
     0
 }
 
 /// The same as [`sys_exit`], for the calls that it is skipped for.
-#[raw_tracepoint(tracepoint = "sys_exit")]
-pub fn sys_exit_again(ctx: RawTracePointContext) -> u32 {
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit_again(ctx: BtfTracePointContext) -> i32 {
     syscalls::on_exit_again(ctx.arg(0), ctx.arg(1));
     0
 }

@@ -2,7 +2,11 @@
 
 use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
 
-use crate::{inode, place::Place, scratch::Scratch};
+use crate::{
+    inode,
+    place::{Directory, Place},
+    scratch::Scratch,
+};
 
 /// Paths, sockets and addresses already sent, by slot. An entry that falls out is sent again.
 #[btf_map]
@@ -32,7 +36,7 @@ pub struct OnceKey {
 
 /// The key of the event that `scratch` is being filled with.
 #[inline(always)]
-pub fn key_of(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey {
+pub fn key_of(scratch: *mut Scratch, target: Place, directory: Directory) -> OnceKey {
     // SAFETY: the scratch is the caller's own.
     let (event, hash) = unsafe { (&(*scratch).event, (*scratch).hash) };
     OnceKey {
@@ -41,8 +45,8 @@ pub fn key_of(scratch: *mut Scratch, target: Place, directory: Place) -> OnceKey
         argument: event.argument,
         errno: event.errno,
         target: inode::fingerprint(target.dentry),
-        directory: inode::fingerprint(directory.dentry),
-        mount: target.vfsmount ^ directory.vfsmount.rotate_left(1),
+        directory: directory.fingerprint,
+        mount: target.vfsmount ^ directory.place.vfsmount.rotate_left(1),
         // What takes a capability is sent once more: so it is known of each object that it took one.
         text: hash ^ u64::from(event.capabilities) << 32,
     }

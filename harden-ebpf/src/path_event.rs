@@ -19,7 +19,9 @@ use crate::{
 /// Fills in the header and what is requested, and clears the rest.
 #[inline(always)]
 pub fn begin(event: &mut PathEvent, kind: u32, request: &Request) {
-    event.header = emit::header(kind, request.slot);
+    // Who and when is filled in when it is sent: most is not, and asking takes longer than finding that out.
+    event.header.kind = kind;
+    event.header.slot = request.slot;
     event.inode = InodeRecord {
         id: ExecutableId {
             inode: 0,
@@ -145,6 +147,7 @@ pub fn send(scratch: *mut Scratch) -> Result<(), ()> {
             lost_of(slot, Loss::WalkTruncated);
             return Ok(());
         }
+        (*scratch).event.header = emit::header((*scratch).event.header.kind, slot);
         bpf_ringbuf_output(
             (&raw const EVENTS).cast_mut().cast(),
             (&raw mut (*scratch).event).cast(),

@@ -9,13 +9,13 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use harden_common::{Loss, PathOperation, kind, nr};
 
 use crate::{
-    arch::{self, Call},
+    arch::{self, Arguments, Call},
     kernel::{self as k, Address},
     loss::lost_of,
     once, path_event,
-    place::{self, Place},
+    place::{self, Directory, Place},
     scratch::{self, Request, request_flag},
-    shares, text,
+    shares, task_state, text,
 };
 
 const NONE: u32 = 7;
@@ -26,24 +26,33 @@ const EFAULT: u32 = 14;
 
 /// Looks at the one or two paths of `call`.
 #[inline(always)]
-pub fn on_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
+pub fn on_exit(arguments: &Arguments, call: Call, result: i64, slot: u32, capabilities: u32) {
     let entry = call.paths();
-    request(regs, call, result, slot, capabilities, entry & 0xffff);
+    request(arguments, call, result, slot, capabilities, entry & 0xffff);
     if entry >> 16 != 0 {
-        request(regs, call, result, slot, capabilities, entry >> 16);
+        request(arguments, call, result, slot, capabilities, entry >> 16);
     }
 }
 
 /// Looks at the path that is where `entry` says.
 #[inline(always)]
-fn request(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32, entry: u32) {
+fn request(
+    arguments: &Arguments,
+    call: Call,
+    result: i64,
+    slot: u32,
+    capabilities: u32,
+    entry: u32,
+) {
     let (text, fd, argument) = (entry >> 6 & 7, entry >> 9 & 7, entry >> 12 & 7);
-    let read = |index| {
-        if index == NONE {
-            0
-        } else {
-            arch::argument(regs, call, index)
-        }
+    // No index into memory on the stack: 5.10 refuses one that it does not know.
+    let read = |index| match index {
+        0 => arguments[0],
+        1 => arguments[1],
+        2 => arguments[2],
+        3 => arguments[3],
+        4 => arguments[4],
+        _ => 0,
     };
     let (text, directory, mut argument) = (read(text), read(fd), read(argument) as u32);
     let mut flags = 0;
@@ -123,22 +132,21 @@ extern "C" fn emit_path(level: u64) -> u32 {
     let done =
         |operation: PathOperation| request.operation == operation as u32 && request.errno == 0;
     let target = if done(PathOperation::Open) {
-        place::path_of_fd(task, request.result as i32)
+        place::path_of_fd(task_state::current(), request.result as i32)
     } else if done(PathOperation::Chdir) {
         place::working_directory(task)
     } else if done(PathOperation::Chroot) {
         place::root(task)
     } else if length == 0 {
-        place::path_of_fd(task, request.fd)
+        place::path_of_fd(task_state::current(), request.fd)
     } else {
         0
     };
     let directory = if length == 0 {
-        Place::NOWHERE
+        Directory::NONE
     } else {
         text::base_at(
             scratch,
-            task,
             request.fd,
             request.flags & request_flag::IN_ROOT != 0,
         )
@@ -146,12 +154,12 @@ extern "C" fn emit_path(level: u64) -> u32 {
     let target_place = Place::of_path(target);
     // chdir and chroot change what their own text started from; that it was is not known any more.
     let moved = done(PathOperation::Chdir) || done(PathOperation::Chroot);
-    let directory = if moved && directory.dentry == target_place.dentry {
-        Place::NOWHERE
+    let directory = if moved && directory.place.dentry == target_place.dentry {
+        Directory::NONE
     } else {
         directory
     };
-    if target == 0 && directory.is_nowhere() {
+    if target == 0 && directory.place.is_nowhere() {
         // A bad descriptor: the call failed before it looked anything up.
         return 0;
     }
@@ -163,8 +171,8 @@ extern "C" fn emit_path(level: u64) -> u32 {
         return 0;
     }
     path_event::set_text_length(scratch, length);
-    path_event::add_target(scratch, Place::of_path(target));
-    path_event::add_prefix(scratch, directory);
+    path_event::add_target(scratch, target_place);
+    path_event::add_prefix(scratch, directory.place);
     path_event::send_once(scratch, &key, Loss::PathRingFull);
     0
 }

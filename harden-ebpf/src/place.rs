@@ -1,6 +1,12 @@
 //! Places in the tree of mounts, and those that a task's paths start from.
 
-use crate::kernel::{self as k, Address};
+use aya_ebpf::Global;
+
+use crate::{
+    inode,
+    kernel::{self as k, Address},
+    task_state::{Task, follow, member},
+};
 
 /// `AT_FDCWD`
 pub const CWD: i32 = -100;
@@ -31,10 +37,8 @@ impl Place {
         if path == 0 {
             return Self::NOWHERE;
         }
-        Self {
-            dentry: k::read(path, &k::PATH_DENTRY).unwrap_or(0),
-            vfsmount: k::read(path, &k::PATH_MNT).unwrap_or(0),
-        }
+        let [dentry, vfsmount] = k::read_all(path, [&k::PATH_DENTRY, &k::PATH_MNT]);
+        Self { dentry, vfsmount }
     }
 
     /// Whether this is [`Place::NOWHERE`].
@@ -44,25 +48,81 @@ impl Place {
     }
 }
 
+/// A directory that a text starts from.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Directory {
+    /// Where it is.
+    pub place: Place,
+    /// As [`inode::fingerprint`] has it.
+    pub fingerprint: u64,
+}
+
+impl Directory {
+    /// No directory.
+    pub const NONE: Self = Self {
+        place: Place::NOWHERE,
+        fingerprint: 0,
+    };
+
+    /// That behind descriptor `fd` of `task`, the current one.
+    #[inline(always)]
+    pub fn of_fd(task: Task, fd: i32) -> Self {
+        let place = Place::of_path(path_of_fd(task, fd));
+        Self {
+            place,
+            fingerprint: inode::fingerprint(place.dentry),
+        }
+    }
+
+    /// The root of the task's paths, or the directory that it is in, as `path` says: [`k::FS_ROOT`] or [`k::FS_PWD`].
+    ///
+    /// Read without a helper, and through memory in `kept`: what the verifier knows for a pointer is no number to it.
+    #[inline(always)]
+    pub fn of_task(task: Task, path: &Global<u32>, kept: *mut Self) -> Self {
+        let fs = follow(task, &k::TASK_FS);
+        if fs.is_null() {
+            return Self::NONE;
+        }
+        // SAFETY: a frozen offset inside the structure.
+        let path = unsafe { fs.cast::<u8>().add(path.load() as usize) }.cast();
+        let (dentry, vfsmount) = (follow(path, &k::PATH_DENTRY), follow(path, &k::PATH_MNT));
+        // SAFETY: `kept` is the caller's own.
+        unsafe {
+            (&raw mut (*kept).place.dentry).write_volatile(dentry as Address);
+            (&raw mut (*kept).place.vfsmount).write_volatile(vfsmount as Address);
+            let parent = &raw mut (*kept).fingerprint;
+            parent.write_volatile(follow(dentry, &k::DENTRY_PARENT) as Address);
+            let place = (&raw const (*kept).place).read_volatile();
+            Self {
+                place,
+                fingerprint: inode::fingerprint_of(place.dentry, dentry, parent.read_volatile()),
+            }
+        }
+    }
+}
+
 /// Address of the `f_path` of the file behind descriptor `fd` of `task`, the current one; 0 if
 /// there is none.
 #[inline(always)]
-pub fn path_of_fd(task: Address, fd: i32) -> Address {
+pub fn path_of_fd(task: Task, fd: i32) -> Address {
     file_of_fd(task, fd).map_or(0, |file| file + u64::from(k::FILE_PATH.load()))
 }
 
 #[inline(always)]
-fn file_of_fd(task: Address, fd: i32) -> Option<Address> {
+fn file_of_fd(task: Task, fd: i32) -> Option<Address> {
     if fd < 0 {
         return None;
     }
-    let files = k::pointer(task, &k::TASK_FILES)?;
-    let fdt = k::pointer(files, &k::FILES_FDT)?;
-    let max: u32 = k::read(fdt, &k::FDTABLE_MAX_FDS)?;
-    if fd as u32 >= max {
+    let files = follow(task, &k::TASK_FILES);
+    if files.is_null() {
         return None;
     }
-    let table = k::pointer(fdt, &k::FDTABLE_FD)?;
+    let fdt = follow(files, &k::FILES_FDT);
+    if fd as u32 >= member::<u32>(fdt, &k::FDTABLE_MAX_FDS) {
+        return None;
+    }
+    let table: Address = member(fdt, &k::FDTABLE_FD);
     k::read_at(table + fd as u64 * 8).filter(|&file: &Address| file != 0)
 }
 

@@ -12,7 +12,7 @@ use harden_common::{BYTES_MAX, Loss, PathEvent, PathOperation};
 
 use crate::{
     loss::lost_of,
-    place::{CWD, Place},
+    place::{CWD, Directory, Place},
 };
 
 /// Buffers per CPU. With `preempt=full` a CPU shared by 16 busy tasks uses more than four at times.
@@ -91,6 +91,8 @@ pub struct Scratch {
     pub position: u64,
     /// Hash of the text.
     pub hash: u64,
+    /// What passes through memory, so that the verifier takes it for numbers.
+    pub directory: Directory,
     /// What is to be sent.
     pub request: Request,
     /// The event, directly before its bytes.

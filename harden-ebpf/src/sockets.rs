@@ -4,13 +4,13 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use harden_common::{IA32_SOCKETCALL, Loss, PathOperation, SocketEvent, kind, nr};
 
 use crate::{
-    arch::{self, Call},
+    arch::{self, Arguments, Call},
     emit::{self, EVENTS},
-    kernel::{self as k, Address},
+    kernel::Address,
     loss::lost_of,
     once::{self, OnceKey},
     path_event,
-    place::Place,
+    place::{Directory, Place},
     scratch::{self, Request},
     shares, text,
 };
@@ -23,13 +23,13 @@ const AF_UNIX: u16 = 1;
 struct SocketCall {
     native: u32,
     compat: bool,
-    arguments: [u64; 6],
+    arguments: Arguments,
 }
 
 /// Looks at what `call` did with sockets.
 #[inline(always)]
-pub fn on_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
-    let Some(call) = normalise(regs, call) else {
+pub fn on_exit(arguments: &Arguments, call: Call, result: i64, slot: u32, capabilities: u32) {
+    let Some(call) = normalise(arguments, call) else {
         return;
     };
     let errno = arch::errno(result);
@@ -64,24 +64,16 @@ pub fn on_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: 
 
 /// Unfolds the 32-bit `socketcall(int call, unsigned long *args)` (net/compat.c).
 #[inline(always)]
-fn normalise(regs: Address, call: Call) -> Option<SocketCall> {
-    let argument = |index| arch::argument(regs, call, index);
+fn normalise(arguments: &Arguments, call: Call) -> Option<SocketCall> {
     if call.native != IA32_SOCKETCALL {
         return Some(SocketCall {
             native: call.native,
             compat: call.compat,
-            arguments: [
-                argument(0),
-                argument(1),
-                argument(2),
-                argument(3),
-                argument(4),
-                argument(5),
-            ],
+            arguments: *arguments,
         });
     }
     // SYS_SOCKET … (include/uapi/linux/net.h)
-    let native = match argument(0) {
+    let native = match arguments[0] {
         1 => nr::SOCKET,
         2 => nr::BIND,
         3 => nr::CONNECT,
@@ -93,7 +85,7 @@ fn normalise(regs: Address, call: Call) -> Option<SocketCall> {
     };
     let mut words = [0u32; 6];
     // SAFETY: the helper writes 24 bytes to our stack, or fails.
-    unsafe { bpf_probe_read_user((&raw mut words).cast(), 24, argument(1) as *const _) };
+    unsafe { bpf_probe_read_user((&raw mut words).cast(), 24, arguments[1] as *const _) };
     let [a, b, c, d, e, f] = words;
     Some(SocketCall {
         native,
@@ -173,9 +165,9 @@ extern "C" fn emit_address(level: u64) -> u32 {
     text::hash(scratch, length);
     // A path begins behind the family; an abstract name with a NUL, an unnamed address ends there.
     let directory = if family == AF_UNIX && length > 2 {
-        text::base(scratch, k::current_task(), 2)
+        text::base(scratch, 2)
     } else {
-        Place::NOWHERE
+        Directory::NONE
     };
     let key = once::key_of(scratch, Place::NOWHERE, directory);
     if once::is_known(&key) {
@@ -185,7 +177,7 @@ extern "C" fn emit_address(level: u64) -> u32 {
         return 0;
     }
     path_event::set_text_length(scratch, length);
-    path_event::add_prefix(scratch, directory);
+    path_event::add_prefix(scratch, directory.place);
     path_event::send_once(scratch, &key, Loss::SocketRingFull);
     0
 }

@@ -5,15 +5,15 @@ use harden_common::{Argument, FAILED, Loss, class, nr};
 use aya_ebpf::Global;
 
 use crate::{
-    arch::{self, Call},
+    arch::{self, Call, Registers},
     arguments,
     attribution::{self, Current},
-    counts::count,
+    counts::{are_counted, count},
     facts,
     kernel::{self, Address},
     loss::lost_of,
     paths, records, sockets,
-    task_state::note,
+    task_state::{self, note},
 };
 
 /// `SECCOMP_RET_LOG` (include/uapi/linux/seccomp.h): the call goes on.
@@ -32,22 +32,27 @@ const SIGSYS: u32 = 31;
 #[unsafe(no_mangle)]
 static PATHS_AT_EXIT: Global<u32> = Global::new(1);
 
-/// 1 where the kernel preempts programs, and so skips others.
+/// 1 where the kernel preempts programs, and so skips others; also where that is not known.
 #[unsafe(no_mangle)]
 static SKIPS_PROGRAMS: Global<u32> = Global::new(0);
 
 /// `sys_enter`: after ptrace and seccomp, before the call.
 #[inline(always)]
-pub fn on_enter(regs: Address, id: i64) {
+pub fn on_enter(registers: Registers, id: i64) {
     if let Some(current) = attribution::current() {
-        record_entry(regs, id, current, note::ENTERED | note::ENTRY_UNCHECKED);
+        record_entry(
+            registers,
+            id,
+            current,
+            note::ENTERED | note::ENTRY_UNCHECKED,
+        );
     }
 }
 
 /// `sys_enter` once more, in a copy of the program: it looks at the calls that the first could not,
 /// as the kernel does not run a program inside itself (see `recursion_misses`).
 #[inline(always)]
-pub fn on_enter_again(regs: Address, id: i64) {
+pub fn on_enter_again(registers: Registers, id: i64) {
     let Some(current) = attribution::current() else {
         return;
     };
@@ -59,11 +64,11 @@ pub fn on_enter_again(regs: Address, id: i64) {
             return;
         }
     }
-    record_entry(regs, id, current, note::ENTERED);
+    record_entry(registers, id, current, note::ENTERED);
 }
 
 #[inline(always)]
-fn record_entry(regs: Address, id: i64, current: Current, notes: u32) {
+fn record_entry(registers: Registers, id: i64, current: Current, notes: u32) {
     let call = Call::of(current.task, id);
     if !current.state.is_null() {
         // SAFETY: as in `on_enter_again`.
@@ -76,7 +81,7 @@ fn record_entry(regs: Address, id: i64, current: Current, notes: u32) {
             count_skipped_exit(Call::decode(former), current.slot);
         }
     }
-    record_call(regs, call, current);
+    record_call(registers, call, current);
 }
 
 /// The task goes on, and no program has seen `call` come back.
@@ -89,7 +94,7 @@ fn count_skipped_exit(call: Call, slot: u32) {
 
 /// Records that the call was made.
 #[inline(always)]
-fn record_call(regs: Address, call: Call, current: Current) {
+fn record_call(registers: Registers, call: Call, current: Current) {
     let Some(fact) = call.fact else {
         lost_of(current.slot, Loss::UnknownCall);
         return;
@@ -100,7 +105,8 @@ fn record_call(regs: Address, call: Call, current: Current) {
     facts::set_in(record, current.slot, fact);
     count::<0>(current.slot, fact);
     if call.class() & class::ARGUMENTS != 0 {
-        arguments::record_arguments(regs, call, record, current.slot);
+        let arguments = arch::arguments(registers, call);
+        arguments::record_arguments(&arguments, call, record, current.slot);
     }
 }
 
@@ -122,35 +128,51 @@ fn take_capabilities(current: Current) -> u32 {
 
 /// `sys_exit`: the call is done, its arguments are still in the registers and in memory.
 #[inline(always)]
-pub fn on_exit(regs: Address, result: i64) {
+pub fn on_exit(registers: Registers, result: i64) {
+    if needs_nothing(registers, result) {
+        return;
+    }
     if let Some(current) = attribution::returning() {
-        finish(regs, result, current);
+        finish(registers, result, current);
     }
 }
 
 /// `sys_exit` once more, in a copy of the program: the first takes the call out of the state.
 #[inline(always)]
-pub fn on_exit_again(regs: Address, result: i64) {
+pub fn on_exit_again(registers: Registers, result: i64) {
     let Some(current) = attribution::returning() else {
         return;
     };
     // SAFETY: a whole value of the map.
     if !current.state.is_null() && unsafe { (*current.state).call } != 0 {
-        finish(regs, result, current);
+        finish(registers, result, current);
     }
 }
 
+/// Whether the call's entry has said all that there is to be known of it: that is so of nearly all calls, and is found out
+/// without the task's state. That keeps the call until the next one, and what asks for a capability in between, such as a
+/// page fault, counts as its.
 #[inline(always)]
-fn finish(regs: Address, result: i64, current: Current) {
+fn needs_nothing(registers: Registers, result: i64) -> bool {
+    if SKIPS_PROGRAMS.load() != 0 || (are_counted() && arch::errno(result) != 0) {
+        return false;
+    }
+    let task = task_state::current();
+    // What a filter refuses comes back without an entry.
+    arch::leaves_nothing(task, arch::number(registers)) && !task_state::is_filtered(task)
+}
+
+#[inline(always)]
+fn finish(registers: Registers, result: i64, current: Current) {
     let capabilities = take_capabilities(current);
-    if let Some(call) = take_call(regs, current) {
-        record_exit(regs, call, result, current.slot, capabilities);
+    if let Some(call) = take_call(registers, current) {
+        record_exit(registers, call, result, current.slot, capabilities);
     }
 }
 
 /// Records what a call has done.
 #[inline(always)]
-fn record_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: u32) {
+fn record_exit(registers: Registers, call: Call, result: i64, slot: u32, capabilities: u32) {
     if let Some(fact) = call.fact
         && arch::errno(result) != 0
     {
@@ -161,18 +183,19 @@ fn record_exit(regs: Address, call: Call, result: i64, slot: u32, capabilities: 
     }
     // Where it began another look was taken, at a root that was still the old one: a check of a capability inside the call
     // finds out at once where the task belongs.
-    if result == 0 && matches!(call.native, nr::PIVOT_ROOT | nr::CHROOT | nr::SETNS) {
+    let class = call.class();
+    if result == 0 && class & class::ROOT != 0 {
         attribution::look_again();
     }
-    let class = call.class();
     if class == 0 || (class & class::EXEC != 0 && result == 0) {
         return;
     }
+    let arguments = arch::arguments(registers, call);
     if class & class::PATH != 0 && PATHS_AT_EXIT.load() != 0 {
-        paths::on_exit(regs, call, result, slot, capabilities);
+        paths::on_exit(&arguments, call, result, slot, capabilities);
     }
     if class & class::SOCKET != 0 {
-        sockets::on_exit(regs, call, result, slot, capabilities);
+        sockets::on_exit(&arguments, call, result, slot, capabilities);
     }
 }
 
@@ -237,7 +260,7 @@ fn record_missed(current: Current, (native, ia32): (u32, u32)) {
 
 /// The call that is coming back, which its entry left in the state, unless that is an earlier one.
 #[inline(always)]
-fn take_call(regs: Address, current: Current) -> Option<Call> {
+fn take_call(registers: Registers, current: Current) -> Option<Call> {
     let mut entered = false;
     if !current.state.is_null() {
         // SAFETY: a whole value of the map, written by its own task only.
@@ -250,21 +273,21 @@ fn take_call(regs: Address, current: Current) -> Option<Call> {
         };
         if code != 0 {
             let expected = Call::decode(code);
-            if is_back(regs, current, code) {
+            if is_back(registers, current, code) {
                 return Some(expected);
             }
             count_skipped_exit(expected, current.slot);
         }
         entered = notes & note::ENTERED != 0;
     }
-    let id = arch::number(regs)?;
+    let id = arch::number(registers);
     let call = Call::of(current.task, id);
     // If this task's entries are seen, a filter has refused the call; or, where there is none, the
     // programs on `sys_enter` were skipped. Else it began before we looked.
     if entered {
-        match (is_filtered(), id < 0) {
+        match (task_state::is_filtered(current.task), id < 0) {
             (true, false) => facts::set(current.slot, Argument::CallRefused.fact()),
-            (false, false) => record_call(regs, call, current),
+            (false, false) => record_call(registers, call, current),
             (false, true) => record_missed(current, RT_SIGRETURN),
             (true, true) => {}
         }
@@ -274,21 +297,10 @@ fn take_call(regs: Address, current: Current) -> Option<Call> {
 
 /// Whether it is the call encoded as `code` that comes back.
 #[inline(always)]
-fn is_back(regs: Address, current: Current, code: u32) -> bool {
-    let class = Call::decode(code).class();
-    // Reading the number takes time: not where it is hardly ever another, and nothing is looked at.
-    // The program that exec began may have other numbers.
-    if (class == 0 && SKIPS_PROGRAMS.load() == 0) || class & class::EXEC != 0 {
-        return true;
-    }
-    // A tracer's skip and rt_sigreturn come back with number -1 on x86.
-    let id = arch::number(regs).unwrap_or(-1);
-    id < 0 || Call::of(current.task, id).encode() == code
-}
-
-/// Whether the current task is under a seccomp filter.
-#[inline(always)]
-fn is_filtered() -> bool {
-    let task = kernel::current_task();
-    kernel::read::<u32>(task, &kernel::TASK_SECCOMP_MODE) != Some(0)
+fn is_back(registers: Registers, current: Current, code: u32) -> bool {
+    // The program that exec began may have other numbers. A tracer's skip and rt_sigreturn come back with -1.
+    let id = arch::number(registers);
+    id < 0
+        || Call::decode(code).class() & class::EXEC != 0
+        || Call::of(current.task, id).encode() == code
 }

@@ -1,10 +1,17 @@
 //! What is kept of a task, and where: in task storage, or in a hash where the kernel has none for
 //! tracing programs (before 5.13; then the thread id is the key).
 
+use core::{ffi::c_void, ptr};
+
 use harden_common::ExecutableId;
 
+use crate::kernel::{TASK_GROUP_LEADER, TASK_SECCOMP_MODE, TASK_SELF_EXEC_ID, TASK_THREAD_STATUS};
+
 /// A `struct task_struct *`.
-pub type Task = *mut core::ffi::c_void;
+pub type Task = Structure;
+
+/// A pointer to a structure of the kernel that the verifier knows the type of, where there is task storage.
+pub type Structure = *mut c_void;
 
 /// What is kept per task.
 #[repr(C)]
@@ -52,13 +59,13 @@ mod store {
     use core::ptr;
 
     use aya_ebpf::{
+        Global,
         bindings::{BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
         helpers::generated::{bpf_get_current_task_btf, bpf_task_storage_get},
         macros::btf_map,
     };
 
-    use super::{Task, TaskState};
-    use crate::kernel::{TASK_GROUP_LEADER, TASK_SELF_EXEC_ID, TASK_THREAD_STATUS};
+    use super::{Structure, Task, TaskState};
 
     /// The map definition as the loader reads it from BTF; aya-ebpf 0.2 has no type for it.
     #[repr(C)]
@@ -103,20 +110,24 @@ mod store {
         unsafe { bpf_task_storage_get(map(), task.cast(), ptr::null_mut(), 0) }.cast()
     }
 
+    /// The member at `offset` of `structure`, a pointer that [`current`] or [`follow`] returned: the verifier knows its type.
     #[inline(always)]
-    pub fn of_leader(task: Task) -> *mut TaskState {
-        // SAFETY: a load through a typed pointer with a frozen offset: the verifier checks it
-        // against BTF and knows the result for a task.
-        let leader = unsafe {
-            task.cast::<u8>()
-                .add(TASK_GROUP_LEADER.load() as usize)
-                .cast::<Task>()
-                .read_volatile()
-        };
-        if leader.is_null() {
-            return ptr::null_mut();
+    pub fn member<T: Copy + Default>(structure: Structure, offset: &Global<u32>) -> T {
+        // SAFETY: a load through a typed pointer with a frozen offset, which the verifier checks against BTF.
+        unsafe {
+            let address = structure.cast::<u8>().add(offset.load() as usize);
+            address.cast::<T>().read_volatile()
         }
-        get(leader)
+    }
+
+    /// The same for a pointer to another structure.
+    #[inline(always)]
+    pub fn follow(structure: Structure, offset: &Global<u32>) -> Structure {
+        // SAFETY: as in `member`.
+        unsafe {
+            let address = structure.cast::<u8>().add(offset.load() as usize);
+            address.cast::<Structure>().read_volatile()
+        }
     }
 
     #[inline(always)]
@@ -141,29 +152,6 @@ mod store {
     #[inline(always)]
     pub fn forget(_: Task) {}
 
-    #[inline(always)]
-    pub fn self_exec_id(task: Task) -> u64 {
-        // SAFETY: see `of_leader`.
-        unsafe {
-            task.cast::<u8>()
-                .add(TASK_SELF_EXEC_ID.load() as usize)
-                .cast::<u64>()
-                .read_volatile()
-        }
-    }
-
-    /// `thread_info.status` of the task.
-    #[inline(always)]
-    pub fn thread_status(task: Task) -> u32 {
-        // SAFETY: see `of_leader`.
-        unsafe {
-            task.cast::<u8>()
-                .add(TASK_THREAD_STATUS.load() as usize)
-                .cast::<u32>()
-                .read_volatile()
-        }
-    }
-
     /// Not needed: storage belongs to its task.
     #[inline(always)]
     pub fn start(_: Task) -> u64 {
@@ -175,15 +163,14 @@ mod store {
 mod store {
     use core::ptr;
 
-    use aya_ebpf::{btf_maps::HashMap, helpers::generated::bpf_get_current_task, macros::btf_map};
+    use aya_ebpf::{
+        Global, btf_maps::HashMap, helpers::generated::bpf_get_current_task, macros::btf_map,
+    };
     use harden_common::Loss;
 
-    use super::{Task, TaskState};
+    use super::{Structure, Task, TaskState};
     use crate::{
-        kernel::{
-            self, Address, TASK_GROUP_LEADER, TASK_PID, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
-            TASK_THREAD_STATUS,
-        },
+        kernel::{self, Address, TASK_PID, TASK_START_BOOTTIME},
         loss::lost_of,
     };
 
@@ -215,12 +202,16 @@ mod store {
         }
     }
 
+    /// The member at `offset` of `structure`; 0 if it is not mapped.
     #[inline(always)]
-    pub fn of_leader(task: Task) -> *mut TaskState {
-        match kernel::pointer(task as Address, &TASK_GROUP_LEADER) {
-            Some(leader) => get(leader as Task),
-            None => ptr::null_mut(),
-        }
+    pub fn member<T: Copy + Default>(structure: Structure, offset: &Global<u32>) -> T {
+        kernel::read(structure as Address, offset).unwrap_or_default()
+    }
+
+    /// The same for a pointer to another structure.
+    #[inline(always)]
+    pub fn follow(structure: Structure, offset: &Global<u32>) -> Structure {
+        kernel::read::<Address>(structure as Address, offset).unwrap_or(0) as Structure
     }
 
     #[inline(always)]
@@ -236,19 +227,37 @@ mod store {
     }
 
     #[inline(always)]
-    pub fn self_exec_id(task: Task) -> u64 {
-        kernel::read(task as Address, &TASK_SELF_EXEC_ID).unwrap_or(0)
-    }
-
-    #[inline(always)]
-    pub fn thread_status(task: Task) -> u32 {
-        kernel::read(task as Address, &TASK_THREAD_STATUS).unwrap_or(0)
-    }
-
-    #[inline(always)]
     pub fn start(task: Task) -> u64 {
         kernel::read(task as Address, &TASK_START_BOOTTIME).unwrap_or(0)
     }
 }
 
 pub use store::*;
+
+/// The state of the leader of the thread group that `task` is in.
+#[inline(always)]
+pub fn of_leader(task: Task) -> *mut TaskState {
+    let leader = follow(task, &TASK_GROUP_LEADER);
+    if leader.is_null() {
+        return ptr::null_mut();
+    }
+    get(leader)
+}
+
+/// How often the task has called exec.
+#[inline(always)]
+pub fn self_exec_id(task: Task) -> u64 {
+    member(task, &TASK_SELF_EXEC_ID)
+}
+
+/// `thread_info.status` of the task.
+#[inline(always)]
+pub fn thread_status(task: Task) -> u32 {
+    member(task, &TASK_THREAD_STATUS)
+}
+
+/// Whether a seccomp filter looks at the task's calls.
+#[inline(always)]
+pub fn is_filtered(task: Task) -> bool {
+    member::<u32>(task, &TASK_SECCOMP_MODE) != 0
+}

@@ -7,8 +7,9 @@ use harden_common::TEXT_MAX;
 
 use crate::{
     kernel::{self as k, Address},
-    place::{CWD, Place, path_of_fd, root, working_directory},
+    place::{CWD, Directory},
     scratch::{self, Scratch},
+    task_state,
     verifier::masked,
 };
 
@@ -115,34 +116,33 @@ extern "C" fn hash_block(level: u64, from: u64, length: u64) -> u32 {
     0
 }
 
-/// Where the text of `scratch` starts from: the task's root for an absolute path, else the current
+/// Where the text of `scratch` starts from, which begins at `text`: the task's root for an absolute path, else the current
 /// directory.
 #[inline(always)]
-pub fn base(scratch: *mut Scratch, task: Address, text: u32) -> Place {
-    let Some(fs) = k::pointer(task, &k::TASK_FS) else {
-        return Place::NOWHERE;
-    };
+pub fn base(scratch: *mut Scratch, text: u32) -> Directory {
     // SAFETY: the scratch is the caller's own; `text` is 0 or an offset into a text.
     let absolute = unsafe { (*scratch).bytes[text as usize & (TEXT_MAX - 1)] } == b'/';
-    let offset = if absolute {
-        k::FS_ROOT.load()
-    } else {
-        k::FS_PWD.load()
-    };
-    Place::of_path(fs + u64::from(offset))
+    of_current(scratch, absolute)
 }
 
 /// Where the text of `scratch` starts from if a relative one does so from the descriptor `fd`, which may be `AT_FDCWD`.
 /// `in_root`: an absolute one too.
 #[inline(always)]
-pub fn base_at(scratch: *mut Scratch, task: Address, fd: i32, in_root: bool) -> Place {
+pub fn base_at(scratch: *mut Scratch, fd: i32, in_root: bool) -> Directory {
     // SAFETY: the scratch is the caller's own.
-    let absolute = unsafe { (*scratch).bytes[0] } == b'/';
-    Place::of_path(if absolute && !in_root {
-        root(task)
-    } else if fd == CWD {
-        working_directory(task)
+    let absolute = unsafe { (*scratch).bytes[0] } == b'/' && !in_root;
+    if absolute || fd == CWD {
+        of_current(scratch, absolute)
     } else {
-        path_of_fd(task, fd)
-    })
+        Directory::of_fd(task_state::current(), fd)
+    }
+}
+
+/// The root of the current task's paths, or the directory that it is in.
+#[inline(always)]
+fn of_current(scratch: *mut Scratch, is_root: bool) -> Directory {
+    let path = if is_root { &k::FS_ROOT } else { &k::FS_PWD };
+    // SAFETY: the field lies in the map value.
+    let kept = unsafe { &raw mut (*scratch).directory };
+    Directory::of_task(task_state::current(), path, kept)
 }

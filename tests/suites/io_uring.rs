@@ -31,7 +31,7 @@ fn files_opened_through_a_ring_are_seen_or_warned_of() -> Result<()> {
         assert!(done.contains(&format!("read ok {file}")), "{done:?}");
     }
     let run = run(&recorded.observation);
-    let blind = run.hooks.get("files").context("a hook for files")? == "raw_tp:sys_exit";
+    let blind = run.hooks.get("files").context("a hook for files")? == "tp_btf:sys_exit";
     let workers_are_tasks = version(&run.host.kernel.to_string()) >= (5, 12);
     let hidden = |act: &String| {
         // Until 5.12 the workers were kernel threads, of no program's.

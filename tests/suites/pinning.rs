@@ -353,7 +353,7 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
     let (mut second, origin) = Probe::pinned(&pins.dir(), &SIZES, &[], Purpose::AGENT)?;
     assert_eq!(origin, Origin::Adopted);
     assert_eq!(pins.programs()?, programs);
-    assert_eq!(second.hooks()["syscalls"], "raw_tp:sys_enter");
+    assert_eq!(second.hooks()["syscalls"], "tp_btf:sys_enter");
     assert!(second.hooks().contains_key("attribution"));
     assert_eq!(second.losses()?.all, BTreeMap::new());
     assert_eq!(second.observed()?, BTreeMap::from([(id, RUN)]));
@@ -363,7 +363,7 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
     // An opened path comes once for each slot, and what the first agent took does not come again: the
     // second `cat` is another command, and so another slot.
     // Where a security hook tells of opens, the exit of the call does so too, with the outcome.
-    let is_exit_alone = second.hooks()["files"] == "raw_tp:sys_exit";
+    let is_exit_alone = second.hooks()["files"] == "tp_btf:sys_exit";
     let times = if is_exit_alone { 1 } else { 2 };
     assert_eq!(events.opened("seen-after").len(), 2 * times);
     assert_eq!(events.opened("seen-before").len(), times);

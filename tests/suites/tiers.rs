@@ -16,12 +16,12 @@ use harden_tests::{Scratch, harden, met, programs, trees};
 /// For a kernel with `lsm=bpf`. Its first recording is by the tiers that are chosen.
 const FILES: [&str; 3] = [
     "files=lsm:file_open",
-    "files=raw_tp:sys_exit",
+    "files=tp_btf:sys_exit",
     "files=fexit:security_file_open",
 ];
 const PATH_OPERATIONS: [&str; 2] = [
     "path-operations=lsm:path_*",
-    "path-operations=raw_tp:sys_exit",
+    "path-operations=tp_btf:sys_exit",
 ];
 const CAPABILITIES: [&str; 3] = [
     "capabilities=lsm:capable",
@@ -30,7 +30,7 @@ const CAPABILITIES: [&str; 3] = [
 ];
 
 /// The second programs of calls, from the beginning.
-const TWICE: &str = "skipped-calls=raw_tp:sys_enter+sys_exit";
+const TWICE: &str = "skipped-calls=tp_btf:sys_enter+sys_exit";
 const ATTEMPTS: usize = 8;
 
 /// One recording at a time has the machine.

@@ -52,7 +52,7 @@ pub struct Run {
     /// What to write, and where
     #[command(flatten)]
     pub profile: ProfileArgs,
-    /// Use this hook for a kind of fact, or none: `files=raw_tp:sys_exit`, `lookups=none`. `harden doctor`
+    /// Use this hook for a kind of fact, or none: `files=tp_btf:sys_exit`, `lookups=none`. `harden doctor`
     /// lists the hooks [default: the best one that the kernel allows]
     #[arg(long = "tier", value_name = "FACT=NAME")]
     pub tiers: Vec<Forced>,

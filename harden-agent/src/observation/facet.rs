@@ -63,6 +63,13 @@ impl Run {
     pub fn hook(&self, facet: Facet) -> Option<&str> {
         self.hooks.get(facet.name()).map(String::as_str)
     }
+
+    /// Whether files were seen where calls come back, and not by a security hook. It was `raw_tp:sys_exit` at first.
+    #[must_use]
+    pub fn sees_files_at_exit(&self) -> bool {
+        let hook = self.hook(Facet::Files);
+        hook.is_some_and(|hook| hook.ends_with(":sys_exit"))
+    }
 }
 
 impl Executable {

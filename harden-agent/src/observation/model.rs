@@ -67,7 +67,7 @@ pub struct Run {
     pub status: Option<i32>,
     /// Where it ran.
     pub host: Host,
-    /// Which kernel hook supplied which kind of fact: `files` → `raw_tp:sys_exit`.
+    /// Which kernel hook supplied which kind of fact: `files` → `tp_btf:sys_exit`.
     #[serde(deserialize_with = "strict::labels")]
     pub hooks: BTreeMap<String, String>,
     /// What could not be recorded, by kind, with the number of events lost. Zeroes are left out:

@@ -254,7 +254,7 @@ mod tests {
             let mut fixture = on("6.1", Abi::X32, &["getpid"]);
             if watched {
                 let hooks = &mut fixture.run().hooks;
-                hooks.insert("lookups".to_owned(), "raw_tp:sys_exit".to_owned());
+                hooks.insert("lookups".to_owned(), "tp_btf:sys_exit".to_owned());
             }
             fixture
         };

@@ -165,8 +165,7 @@ pub(super) fn is_seen(run: &Run, fact: Facet) -> bool {
 
 /// Whether work was submitted to `io_uring` that the hook for files does not see: it is no call.
 pub(super) fn hides_files(run: &Run) -> bool {
-    let hook = run.hook(Facet::Files);
-    uses_ring(run) && hook.is_some_and(|hook| hook == "raw_tp:sys_exit")
+    uses_ring(run) && run.sees_files_at_exit()
 }
 
 /// A ring may also come from another program: then it is entered, and not set up.

@@ -91,7 +91,7 @@ mod tests {
                 .syscalls(&["mount", "unshare"]);
             fixture = fixture.argument(Argument::NamespaceMount);
             let run = fixture.run();
-            run.hooks.insert("files".into(), "raw_tp:sys_exit".into());
+            run.hooks.insert("files".into(), "tp_btf:sys_exit".into());
             for (name, seen) in run
                 .executables
                 .values_mut()

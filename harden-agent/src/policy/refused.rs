@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use harden_common::Argument;
 
-use crate::observation::{Executable, Facet, Operation, Outcome, Run, Seen, Word};
+use crate::observation::{Executable, Operation, Outcome, Run, Seen, Word};
 
 use super::calls::{failed_each_time, losses};
 
@@ -185,8 +185,7 @@ fn sees_each_result(run: &Run, facts: &Executable) -> bool {
 
 /// Whether the paths of all calls were seen, of those that failed too: no security hook sees these.
 fn sees_each_path(run: &Run) -> bool {
-    run.hook(Facet::Files)
-        .is_some_and(|hook| hook == "raw_tp:sys_exit")
+    run.sees_files_at_exit()
 }
 
 /// Whether `call` opens files, and made none: then it had no mode.
@@ -221,7 +220,7 @@ mod tests {
         let names: Vec<&str> = calls.iter().map(|(name, _, _)| *name).collect();
         let mut fixture = Fixture::new().executable("/bin/d").syscalls(&names);
         let run = fixture.run();
-        run.hooks.insert("files".into(), "raw_tp:sys_exit".into());
+        run.hooks.insert("files".into(), "tp_btf:sys_exit".into());
         for facts in run.executables.values_mut() {
             let native = facts.syscalls.get_mut(&Abi::Native).unwrap();
             for (name, count, errors) in calls {

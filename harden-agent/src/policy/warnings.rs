@@ -342,7 +342,7 @@ pub(super) fn io_uring(observation: &Observation) -> Option<Warning> {
             Id::IoUring,
             format!(
                 "INCOMPLETE: {used}, and the files opened through it were not seen, as the hook for \
-             files was raw_tp:sys_exit. Firejail has /usr read-only in any case"
+             files was tp_btf:sys_exit. Firejail has /usr read-only in any case"
             ),
         ));
     }
@@ -552,9 +552,9 @@ mod tests {
             hooks.insert("files".to_owned(), hook.to_owned());
             io_uring(&fixture.observation()).map(|warning| warning.text)
         };
-        assert_eq!(with("read", "raw_tp:sys_exit"), None);
+        assert_eq!(with("read", "tp_btf:sys_exit"), None);
         for call in ["io_uring_setup", "io_uring_enter"] {
-            let blind = with(call, "raw_tp:sys_exit").unwrap();
+            let blind = with(call, "tp_btf:sys_exit").unwrap();
             assert!(blind.contains("were not seen"), "{blind}");
             let seeing = with(call, "lsm:file_open").unwrap();
             assert!(!seeing.contains("not seen"), "{seeing}");

@@ -1,6 +1,10 @@
 //! One hook: loading its program, attaching it, and what the kernel says when it refuses.
 
-use std::{collections::BTreeSet, error::Error, fmt, io, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt, io, thread,
+};
 
 use anyhow::Chain;
 use aya::{
@@ -51,26 +55,35 @@ pub type Links = Vec<(&'static str, FdLink)>;
 /// Programs that are loaded and not attached yet.
 pub type Ready = BTreeSet<&'static str>;
 
-/// Has the kernel verify the raw tracepoint programs of `hooks` side by side: that is what takes the
-/// time. What it refuses it refuses again, with its reasons, when it is to be attached.
-pub fn load_side_by_side<'a>(ebpf: &mut Ebpf, hooks: impl Iterator<Item = &'a Hook>) -> Ready {
-    let wanted: Ready = hooks
-        .filter(|hook| hook.attach == Attach::RawTracepoint)
+/// Has the kernel verify the tracepoint programs of `hooks` side by side: that is what takes the time. What it refuses it
+/// refuses again, with its reasons, when it is to be attached.
+pub fn load_side_by_side<'a>(
+    ebpf: &mut Ebpf,
+    hooks: impl Iterator<Item = &'a Hook>,
+    btf: &Btf,
+) -> Ready {
+    let tracepoints = [Attach::RawTracepoint, Attach::BtfTracepoint];
+    let wanted: BTreeMap<&str, Point> = hooks
+        .filter(|hook| tracepoints.contains(&hook.attach))
         .flat_map(|hook| hook.points)
-        .map(|point| point.program)
+        .map(|point| (point.program, *point))
         .collect();
     thread::scope(|scope| {
-        let programs = ebpf.programs_mut().filter_map(|(name, program)| {
-            let name = *wanted.get(name)?;
-            match program {
-                Program::RawTracePoint(program) => Some((name, program)),
-                _ => None,
-            }
-        });
+        let programs = ebpf.programs_mut();
         let loads: Vec<_> = programs
-            .map(|(name, program)| scope.spawn(move || program.load().map(|()| name)))
+            .filter_map(|(name, program)| Some((*wanted.get(name)?, program)))
+            .map(|(point, program)| {
+                scope.spawn(move || {
+                    let loaded = match program {
+                        Program::RawTracePoint(program) => program.load(),
+                        Program::BtfTracePoint(program) => program.load(point.target, btf),
+                        _ => return None,
+                    };
+                    loaded.ok().map(|()| point.program)
+                })
+            })
             .collect();
-        let loaded = loads.into_iter().filter_map(|load| load.join().ok()?.ok());
+        let loaded = loads.into_iter().filter_map(|load| load.join().ok()?);
         loaded.collect()
     })
 }

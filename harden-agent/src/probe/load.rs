@@ -17,8 +17,10 @@ use super::{
     tiers::{self, Fact, Forced, Hook},
 };
 
-/// Why the copy of `sys_enter` is not attached at first.
+/// Why the copies of the programs on calls are not attached.
 const NOT_SKIPPED: &str = "not needed: this kernel does not skip programs";
+/// Why they are not attached at first, where nothing tells whether the kernel preempts programs.
+const NOT_SEEN: &str = "not needed so far: no program was skipped";
 
 /// How tasks are attributed by the first object.
 const TASK_STORAGE: &str = "task-storage";
@@ -66,6 +68,8 @@ pub(super) struct Loaded {
     /// What supplies each kind of fact, or why nothing does.
     hooks: BTreeMap<Fact, Result<Hook, String>>,
     attribution: &'static str,
+    /// As [`Programs::new`] has it.
+    pub may_skip: bool,
 }
 
 impl Loaded {
@@ -118,8 +122,10 @@ impl Loaded {
             // Once its programs are another process's to look after, nothing is attached any more.
             Purpose::Agent { .. } => preemption::configuration(),
         });
-        let skips_programs = preemption.is_some_and(Preemption::skips_programs);
-        let skips = u32::from(skips_programs);
+        let skips = preemption.map(Preemption::skips_programs);
+        // What is not known may be.
+        let may_skip = skips.unwrap_or(true);
+        let skipping = u32::from(may_skip);
         let agent = u32::from(purpose.is_agent());
         let command = 1 - agent;
         let log = kernel_log::number(purpose.log());
@@ -133,7 +139,7 @@ impl Loaded {
         }
         loader.override_global("AYA_LOG_LEVEL", &log, false);
         loader.override_global("PATHS_AT_EXIT", &paths, true);
-        loader.override_global("SKIPS_PROGRAMS", &skips, true);
+        loader.override_global("SKIPS_PROGRAMS", &skipping, true);
         loader.override_global("EXECS_ONCE", &agent, true);
         loader.override_global("FOLLOW_TASKS", &command, true);
         loader.override_global("KEEP_CGROUP_PATHS", &agent, true);
@@ -182,9 +188,10 @@ impl Loaded {
             links: Links::new(),
             hooks: BTreeMap::new(),
             attribution,
+            may_skip,
         };
         attached.fill_slots(sizes.slots)?;
-        attached.attach(forced, &kernel.btf, skips_programs)?;
+        attached.attach(forced, &kernel.btf, skips)?;
         Ok(attached)
     }
 
@@ -201,19 +208,24 @@ impl Loaded {
         &mut self,
         forced: &[Forced],
         btf: &AyaBtf,
-        skips_programs: bool,
+        skips: Option<bool>,
     ) -> Result<(), ProbeError> {
         let is_forced = |fact| forced.iter().any(|forced| forced.fact == fact);
-        let is_wanted = |fact| fact != Fact::SkippedCalls || is_forced(fact) || skips_programs;
+        let is_wanted = |fact| fact != Fact::SkippedCalls || is_forced(fact) || skips == Some(true);
+        let unwanted = if skips.is_none() {
+            NOT_SEEN
+        } else {
+            NOT_SKIPPED
+        };
         let plan = tiers::plan(forced);
         let wanted = plan.iter().filter(|(fact, _)| is_wanted(*fact));
         let first = wanted.filter_map(|(_, hooks)| hooks.first());
-        let mut ready = load_side_by_side(&mut self.ebpf, first);
+        let mut ready = load_side_by_side(&mut self.ebpf, first, btf);
         for (fact, hooks) in plan.iter().rev() {
             let supplied = if is_wanted(*fact) {
                 self.attach_first(hooks, btf, &mut ready)
             } else {
-                Err(NOT_SKIPPED.to_owned())
+                Err(unwanted.to_owned())
             };
             if let (Err(reason), Some(hook), true) = (&supplied, hooks.first(), is_forced(*fact)) {
                 return Err(ProbeError::Forced(hook.name(), reason.clone()));
@@ -255,7 +267,7 @@ impl Loaded {
     /// # Errors
     /// [`ProbeError`] if there are too many descriptors.
     pub fn programs(&self) -> Result<Programs, ProbeError> {
-        let mut programs = Programs::default();
+        let mut programs = Programs::new(self.may_skip);
         for (name, _) in &self.links {
             let program = self
                 .ebpf
@@ -271,7 +283,7 @@ impl Loaded {
 
     /// Whether the copies of the programs on calls could still be attached.
     pub fn has_spare(&self) -> bool {
-        matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SKIPPED)
+        matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SEEN)
     }
 
     /// Attaches them.

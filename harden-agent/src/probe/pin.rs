@@ -47,7 +47,7 @@ const PARTIAL: &str = "partial-";
 /// Digits of a version.
 const DIGITS: usize = 16;
 /// Raised when what is pinned is arranged in another way.
-const ARRANGEMENT: u32 = 3;
+const ARRANGEMENT: u32 = 4;
 
 /// Bytes of one block of [`ABOUT`].
 const BLOCK: usize = 256;
@@ -75,6 +75,8 @@ struct About {
     hooks: BTreeMap<String, String>,
     /// The programs that are attached.
     programs: Vec<String>,
+    /// As [`Programs::new`] has it.
+    may_skip: bool,
 }
 
 impl Probe {
@@ -246,6 +248,7 @@ fn pin(loaded: &mut Loaded, to: &Path) -> anyhow::Result<()> {
             .iter()
             .map(|(name, _)| (*name).to_owned())
             .collect(),
+        may_skip: loaded.may_skip,
     };
     for (name, map) in Maps::of(&mut loaded.ebpf)?.iter() {
         map.pin(maps.join(name))?;
@@ -272,7 +275,7 @@ fn adopt(from: &Path, sizes: &Sizes, purpose: Purpose) -> anyhow::Result<Probe> 
         maps.insert(layout.name, layout.check(data, sizes)?);
     }
     let about = read(&from.join(ABOUT)).context(ABOUT)?;
-    let mut programs = Programs::default();
+    let mut programs = Programs::new(about.may_skip);
     for name in &about.programs {
         let program = from.join(PROGRAMS).join(name);
         let info =

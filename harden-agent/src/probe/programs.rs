@@ -6,17 +6,29 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
 };
 
-/// The programs on a call's two ends, which make up for each other.
-const CALL_PROGRAMS: [&str; 4] = ["sys_enter", "sys_enter_again", "sys_exit", "sys_exit_again"];
+/// The programs on a call's two ends.
+const ENTRY_PROGRAMS: [&str; 2] = ["sys_enter", "sys_enter_again"];
+const EXIT_PROGRAMS: [&str; 2] = ["sys_exit", "sys_exit_again"];
 
 /// Descriptors of attached programs, by name.
-#[derive(Default)]
-pub struct Programs(BTreeMap<String, OwnedFd>);
+pub struct Programs {
+    descriptors: BTreeMap<String, OwnedFd>,
+    may_skip: bool,
+}
 
 impl Programs {
+    /// None yet. `may_skip`: they were loaded for a kernel that may skip some, and so those at a call's end look whether its
+    /// entry was seen. Else they look at most calls no more.
+    pub fn new(may_skip: bool) -> Self {
+        Self {
+            descriptors: BTreeMap::new(),
+            may_skip,
+        }
+    }
+
     /// Adds one.
     pub fn insert(&mut self, name: &str, descriptor: OwnedFd) {
-        self.0.insert(name.to_owned(), descriptor);
+        self.descriptors.insert(name.to_owned(), descriptor);
     }
 
     /// Adds one that somebody else holds too.
@@ -31,13 +43,13 @@ impl Programs {
 
     /// How often the kernel skipped `name`; 0 for a program that is not attached.
     pub fn skipped(&self, name: &str) -> u64 {
-        self.0.get(name).map_or(0, recursion_misses)
+        self.descriptors.get(name).map_or(0, recursion_misses)
     }
 
     /// What was skipped, by the name of the loss.
     pub fn losses(&self) -> BTreeMap<String, u64> {
-        let others = self.0.iter();
-        let others = others.filter(|(name, _)| !CALL_PROGRAMS.contains(&name.as_str()));
+        let others = self.descriptors.iter();
+        let others = others.filter(|(name, _)| !is_of_call(name));
         let mut losses: BTreeMap<_, _> = others
             .map(|(name, program)| (format!("skipped-{name}"), recursion_misses(program)))
             .collect();
@@ -45,12 +57,23 @@ impl Programs {
         losses
     }
 
-    /// How many calls may have been seen by no program: at most as many as that was skipped for which
-    /// was skipped the least. An entry that was not seen is made up for at the call's end.
+    /// How many calls may have been seen by no program: at most as many as that was skipped for which was skipped the least,
+    /// of those that make up for each other.
     fn skipped_calls(&self) -> u64 {
-        let attached = CALL_PROGRAMS.iter().filter_map(|name| self.0.get(*name));
+        let exits = EXIT_PROGRAMS.iter().filter(|_| self.may_skip);
+        let attached = ENTRY_PROGRAMS
+            .iter()
+            .chain(exits)
+            .filter_map(|name| self.descriptors.get(*name));
         attached.map(recursion_misses).min().unwrap_or(0)
     }
+}
+
+fn is_of_call(name: &str) -> bool {
+    ENTRY_PROGRAMS
+        .iter()
+        .chain(&EXIT_PROGRAMS)
+        .any(|known| *known == name)
 }
 
 /// `recursion_misses` of a loaded program, from its descriptor's fdinfo (5.12); 0 where unknown.

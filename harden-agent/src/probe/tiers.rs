@@ -114,7 +114,7 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// The hook's name in the observation and on the command line: `raw_tp:sys_enter`.
+    /// The hook's name in the observation and on the command line: `tp_btf:sys_enter`.
     #[must_use]
     pub fn name(self) -> String {
         let kind = match self.attach {
@@ -166,7 +166,7 @@ pub const TIERS: &[&[Hook]] = &[
     // Last to be attached: a copy has to come after the program that it makes up for.
     &[Hook {
         fact: Fact::SkippedCalls,
-        attach: Attach::RawTracepoint,
+        attach: Attach::BtfTracepoint,
         short: "sys_enter+sys_exit",
         points: &[
             Point {
@@ -179,16 +179,16 @@ pub const TIERS: &[&[Hook]] = &[
             },
         ],
     }],
-    &[hook!(Syscalls, RawTracepoint, "sys_enter")],
-    &[hook!(Lookups, RawTracepoint, "sys_exit")],
-    &[hook!(Addresses, RawTracepoint, "sys_exit")],
+    &[hook!(Syscalls, BtfTracepoint, "sys_enter")],
+    &[hook!(Lookups, BtfTracepoint, "sys_exit")],
+    &[hook!(Addresses, BtfTracepoint, "sys_exit")],
     &[
-        hook!(RefusedCalls, RawTracepoint, "sys_exit"),
+        hook!(RefusedCalls, BtfTracepoint, "sys_exit"),
         hook!(RefusedCalls, Fexit, "audit_seccomp"),
     ],
     &[
         hook!(Files, Lsm, "file_open"),
-        hook!(Files, RawTracepoint, "sys_exit"),
+        hook!(Files, BtfTracepoint, "sys_exit"),
         hook!(Files, Fexit, "security_file_open"),
     ],
     &[
@@ -210,7 +210,7 @@ pub const TIERS: &[&[Hook]] = &[
                 "path_truncate"
             ]
         ),
-        hook!(PathOperations, RawTracepoint, "sys_exit"),
+        hook!(PathOperations, BtfTracepoint, "sys_exit"),
     ],
     &[
         hook!(Capabilities, Lsm, "capable"),
@@ -251,7 +251,7 @@ pub struct Forced {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UnknownTier {
     /// Not `FACT=NAME`.
-    #[error("write FACT=NAME, as in files=raw_tp:sys_exit")]
+    #[error("write FACT=NAME, as in files=tp_btf:sys_exit")]
     Form,
     /// No such fact.
     #[error("there is no fact {0}; the facts are {1}")]

@@ -237,13 +237,13 @@ mod tests {
             "kernel": { "release": release },
             "hooks": {
                 "load_ms": 12.6,
-                "facts": { "files": { "chosen": "raw_tp:sys_exit", "tiers": tiers } }
+                "facts": { "files": { "chosen": "tp_btf:sys_exit", "tiers": tiers } }
             }
         })
     }
 
     fn both() -> [Value; 2] {
-        let exit = json!({ "hook": "raw_tp:sys_exit", "status": "ok",
+        let exit = json!({ "hook": "tp_btf:sys_exit", "status": "ok",
             "verified_instructions": 5, "load_ms": 3.4 });
         let lsm = |status: &str, errno: &Value, reason: &Value| {
             json!({ "hook": "lsm:file_open",
@@ -274,7 +274,7 @@ mod tests {
         );
         assert_eq!(
             lines[3],
-            "| files | `raw_tp:sys_exit` | **chosen** | **chosen** |"
+            "| files | `tp_btf:sys_exit` | **chosen** | **chosen** |"
         );
         assert_eq!(lines[5], "1. the module &lt;bpf> is not among\\|lsm=");
     }
@@ -293,7 +293,7 @@ mod tests {
     fn costs_are_told_where_they_are_known() {
         let text = tables(&both());
         assert!(text.contains("| files | `lsm:file_open` | – | – |\n"));
-        assert!(text.contains("| files | `raw_tp:sys_exit` | 5, 3 ms | 5, 3 ms |\n"));
+        assert!(text.contains("| files | `tp_btf:sys_exit` | 5, 3 ms | 5, 3 ms |\n"));
         assert!(text.ends_with("| all that is chosen | | 13 ms | 13 ms |\n"));
     }
 

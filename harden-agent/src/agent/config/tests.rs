@@ -74,7 +74,7 @@ fn every_option_is_taken() {
          max_per_unit = 300000\nmax_total = 1000000\nmax_units = 20\n\
          [runs]\nwindow = '1h 30m'\n\
          [kernel]\npin = ''\nslots = 5\ncgroups = 6\nonce = 7\nring = 4096\ntasks = 8\n\
-         tiers = ['files=raw_tp:sys_exit', 'lookups=none']\nlog_level = 'debug'\n\
+         tiers = ['files=tp_btf:sys_exit', 'lookups=none']\nlog_level = 'debug'\n\
          [control]\nsocket = '/run/other'\nconnections = 9\n\
          [metrics]\nlisten = '127.0.0.1:9464'\n\
          [log]\nlevel = 'warn'\n",
@@ -191,7 +191,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         (
             "[kernel]\ntiers = ['lookups=none', 'files=lsm:open']",
             "harden.toml:2: kernel.tiers: `files=lsm:open`: files has no hook lsm:open; it has lsm:file_open, \
-             raw_tp:sys_exit, fexit:security_file_open, none",
+             tp_btf:sys_exit, fexit:security_file_open, none",
         ),
         (
             "[control]\nconnections = 10000",

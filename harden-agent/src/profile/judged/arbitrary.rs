@@ -464,7 +464,7 @@ pub(super) fn observation() -> impl Strategy<Value = Observation> {
                 run.hooks.insert(fact.to_owned(), "raw_tp".to_owned());
             }
             if walks {
-                let hook = "raw_tp:sys_exit".to_owned();
+                let hook = "tp_btf:sys_exit".to_owned();
                 run.hooks.insert("files".to_owned(), hook);
             }
             if let Some(fact) = blind {
