@@ -20,6 +20,9 @@ pub mod kind {
     pub const CGROUP_GONE: u32 = 7;
 }
 
+/// In nanoseconds: so long after the reader of the ring buffer was woken it is not woken again, as it looks again by itself.
+pub const WAKE_INTERVAL: u64 = 4_000_000;
+
 /// What every event begins with.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

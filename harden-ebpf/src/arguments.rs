@@ -11,6 +11,7 @@ use crate::{
     arch::{Arguments, Call},
     attribution, capabilities, facts,
     kernel::Address,
+    records::record,
 };
 
 const PROT_WRITE: u64 = 2;
@@ -65,16 +66,29 @@ impl SlotFacts {
     }
 }
 
-/// Records what the arguments of `call` say.
+/// Records what the arguments of `call` say, which `slot` makes. No call is looked at beyond its fourth.
+#[inline(always)]
+pub fn on_entry(slot: u32, call: Call, arguments: &Arguments) {
+    let [first, second, third, fourth, ..] = *arguments;
+    let who = u64::from(slot) << 32 | u64::from(call.encode());
+    record_arguments(who, first, second, third, fourth);
+}
+
+/// `who`: the slot, and the call as [`Call::encode`] has it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn record_arguments(
-    arguments: &Arguments,
-    call: Call,
-    record: *mut SlotRecord,
-    slot: u32,
-) -> u32 {
+extern "C" fn record_arguments(who: u64, first: u64, second: u64, third: u64, fourth: u64) -> u32 {
+    let (slot, call) = ((who >> 32) as u32, Call::decode(who as u32));
+    let Some(record) = record(slot) else {
+        return 0;
+    };
     let facts = SlotFacts { record, slot };
-    let argument = |index: usize| arguments[index];
+    let argument = |index| match index {
+        0 => first,
+        1 => second,
+        2 => third,
+        _ => fourth,
+    };
     match call.native {
         nr::MMAP => record_protection(facts, argument(2)),
         IA32_OLD_MMAP => record_protection(facts, u64::from(word(argument(0) + 8))),

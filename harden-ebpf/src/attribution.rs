@@ -77,7 +77,7 @@ pub fn current() -> Option<Current> {
             return (slot != SLOT_EXCLUDED).then_some(Current { task, slot, state });
         }
     }
-    let slot = intern(task, state, generation, 0);
+    let slot = intern_and_report(generation, 0);
     if slot == SLOT_EXCLUDED {
         return None;
     }
@@ -156,8 +156,7 @@ extern "C" fn slot_without_state() -> u64 {
 /// A task called exec.
 #[inline(always)]
 pub fn on_exec(binprm: Address) {
-    let task = task_state::current();
-    intern(task, task_state::get(task), generation(), binprm);
+    intern_and_report(generation(), binprm);
 }
 
 /// A task made another: `child` is not running yet.
@@ -184,9 +183,25 @@ fn generation() -> u32 {
     GENERATION.get(0).copied().unwrap_or(0)
 }
 
-/// Finds or makes the slot of `task` (the current one), remembers it, and reports a new program. `binprm` is 0 where exec is inferred.
+/// Finds or makes the slot of the current task, and reports a new program. `binprm` is 0 where exec is inferred.
+#[inline(always)]
+fn intern_and_report(generation: u32, binprm: Address) -> u32 {
+    let found = intern(u64::from(generation), u64::from(binprm != 0));
+    if found & REPORT != 0 {
+        exec::report(found as u32, binprm);
+    }
+    found as u32
+}
+
+/// Beside the number of a slot: its program is to be reported.
+const REPORT: u64 = 1 << 32;
+
+/// Finds or makes the slot of the current task, and remembers it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> u32 {
+extern "C" fn intern(generation: u64, has_execed: u64) -> u64 {
+    let task = task_state::current();
+    let old = task_state::get(task);
     let self_exec_id = task_state::self_exec_id(task);
     let mut state = TaskState {
         self_exec_id,
@@ -197,7 +212,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
             generation: 0,
         },
         slot: SLOT_EXCLUDED,
-        generation,
+        generation: generation as u32,
         call: 0,
         notes: 0,
         command: 0,
@@ -205,7 +220,7 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
         start: task_state::start(task),
         root: place::mount_root(),
     };
-    let mut execed = binprm != 0;
+    let mut execed = has_execed != 0;
     let mut unreported = false;
     let (mut before, mut root) = (0, 0);
     if !old.is_null() {
@@ -265,9 +280,10 @@ fn intern(task: Task, old: *mut TaskState, generation: u32, binprm: Address) -> 
     }
     task_state::put(task, &state);
     if state.slot != SLOT_EXCLUDED && (execed || born || unreported) {
-        exec::report(state.slot, binprm);
+        u64::from(state.slot) | REPORT
+    } else {
+        u64::from(state.slot)
     }
-    state.slot
 }
 
 /// The cgroup that a program begins in: the current task's, which was in the cgroup `before` and in `slot` when it last
@@ -323,8 +339,6 @@ extern "C" fn command(before: u64, now: u64, known: u64) -> u64 {
 
 /// Gives `state` the slot for what it says, if its cgroup is observed. Says whether that is new.
 ///
-/// A function of its own: the key would lie on the stack of [`intern`] while a program is reported, and the
-/// stacks of all that call each other have 512 bytes (kernel/bpf/verifier.c, `check_max_stack_depth`, 6.1).
 #[inline(never)]
 fn assign(state: &mut TaskState) -> bool {
     let Some(observed) = CGROUPS.get_ptr(state.cgroup) else {

@@ -6,9 +6,7 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::HashMap,
-    helpers::generated::{
-        bpf_ktime_get_ns, bpf_map_update_elem, bpf_probe_read_kernel_str, bpf_ringbuf_output,
-    },
+    helpers::generated::{bpf_ktime_get_ns, bpf_map_update_elem, bpf_probe_read_kernel_str},
     macros::btf_map,
 };
 use harden_common::{
@@ -17,7 +15,7 @@ use harden_common::{
 };
 
 use crate::{
-    emit::{self, EVENTS},
+    emit,
     kernel::{self as k, Address},
     log::log_cgroup,
     loss::lost,
@@ -197,14 +195,12 @@ fn emit_cgroup(scratch: *mut Scratch, kind: u32, cgroup: u64, parent: u64, path_
             path_length,
             reserved: 0,
         });
-        bpf_ringbuf_output(
-            (&raw const EVENTS).cast_mut().cast(),
+        emit::send_bytes(
             event.cast(),
             TEXT as u64 + masked::<{ CGROUP_PATH_MAX as u64 - 1 }>(u64::from(path_length)),
-            0,
         )
     };
-    if sent != 0 {
+    if sent.is_err() {
         lost(Loss::CgroupRingFull);
     }
 }

@@ -40,13 +40,20 @@ pub extern "C" fn executable_inode() -> u64 {
 /// Reports which program the task runs now, and what exec was given.
 #[inline(always)]
 pub fn report(slot: u32, binprm: Address) {
+    report_exec(u64::from(slot), binprm);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn report_exec(slot: u64, binprm: Address) -> u32 {
     let request = Request {
         text: binprm,
-        ..Request::new(slot, PathOperation::Execute)
+        ..Request::new(slot as u32, PathOperation::Execute)
     };
     scratch::with_request(request, |level| {
         emit_exec(level);
     });
+    0
 }
 
 /// Sends the event of the exec that is requested.

@@ -3,7 +3,7 @@
 use harden_common::{FactEvent, SlotRecord, kind};
 
 use crate::{
-    emit::{EVENTS, header},
+    emit::{self, header},
     records::record,
     verifier::masked,
 };
@@ -28,7 +28,7 @@ pub fn set_in(record: *mut SlotRecord, slot: u32, fact: u32) {
         }
         byte.write_volatile(1);
     }
-    hint(record, slot, fact);
+    hint(u64::from(slot), u64::from(fact));
 }
 
 /// Whether the byte of `fact` is set.
@@ -46,16 +46,21 @@ fn byte(record: *mut SlotRecord, fact: u32) -> *mut u8 {
     unsafe { (&raw mut (*record).facts).cast::<u8>().add(fact as usize) }
 }
 
-/// Says that the fact is new. Kept out of the hot path.
+/// Says that the fact is new. A global function, as it is called at so many places.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn hint(record: *mut SlotRecord, slot: u32, fact: u32) {
+extern "C" fn hint(slot: u64, fact: u64) -> u64 {
+    let slot = slot as u32;
     let event = FactEvent {
         header: header(kind::FACT, slot),
-        fact,
+        fact: fact as u32,
         call: 0,
     };
-    if EVENTS.output_untyped::<FactEvent>(event, 0).is_err() {
+    if emit::send(&event).is_err()
+        && let Some(record) = record(slot)
+    {
         // SAFETY: see `set_in`.
         unsafe { (&raw mut (*record).rescan).write_volatile(1) };
     }
+    0
 }

@@ -101,7 +101,8 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
 /// its credentials are in place, and there is no way back.
 #[lsm(hook = "bprm_committed_creds")]
 pub fn bprm_committed_creds(ctx: LsmContext) -> i32 {
-    attribution::on_exec(ctx.arg(0));
+    // A number, and no pointer to the verifier: global functions take it.
+    attribution::on_exec(kernel::read_at(ctx.as_ptr() as Address).unwrap_or(0));
     0
 }
 

@@ -2,12 +2,10 @@
 
 use core::mem::offset_of;
 
-use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 use harden_common::{BYTES_MAX, ExecutableId, InodeRecord, Loss, PathEvent, path_flag};
 
 use crate::{
-    emit::{self, EVENTS},
-    inode,
+    emit, inode,
     kernel::Address,
     loss::lost_of,
     once::{self, OnceKey},
@@ -137,7 +135,7 @@ pub fn send(scratch: *mut Scratch) -> Result<(), ()> {
     const _: () = assert!(offset_of!(Scratch, event) + HEAD == offset_of!(Scratch, bytes));
     // SAFETY: the scratch is the caller's own. `position` never exceeds BYTES_MAX: the last name
     // begins at most NAME_MAX before it.
-    let sent = unsafe {
+    unsafe {
         let slot = (*scratch).request.slot;
         if (*scratch).event.flags & path_flag::TRUNCATED != 0 {
             lost_of(slot, Loss::WalkTruncated);
@@ -148,12 +146,6 @@ pub fn send(scratch: *mut Scratch) -> Result<(), ()> {
             return Ok(());
         }
         (*scratch).event.header = emit::header((*scratch).event.header.kind, slot);
-        bpf_ringbuf_output(
-            (&raw const EVENTS).cast_mut().cast(),
-            (&raw mut (*scratch).event).cast(),
-            HEAD as u64 + position,
-            0,
-        )
-    };
-    (sent == 0).then_some(()).ok_or(())
+        emit::send_bytes((&raw const (*scratch).event).cast(), HEAD as u64 + position)
+    }
 }

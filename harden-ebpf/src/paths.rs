@@ -9,78 +9,59 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use harden_common::{Loss, PathOperation, kind, nr};
 
 use crate::{
-    arch::{self, Arguments, Call},
+    arch,
     kernel::{self as k, Address},
     loss::lost_of,
     once, path_event,
     place::{self, Directory, Place},
-    scratch::{self, Request, request_flag},
+    scratch::{self, Request, Returned, request_flag},
     shares, task_state, text,
 };
 
+/// No argument: in [`Returned::arguments`] there is a 0.
 const NONE: u32 = 7;
 /// `O_CREAT | O_WRONLY | O_TRUNC`, which creat(2) implies.
 const CREAT_FLAGS: u32 = 0o1101;
 const RESOLVE_IN_ROOT: u64 = 0x10;
 const EFAULT: u32 = 14;
 
-/// Looks at the one or two paths of `call`.
+/// Looks at the one or two paths of the call that came back, which are where `paths` says, an entry of `PATH_CALLS`.
 #[inline(always)]
-pub fn on_exit(arguments: &Arguments, call: Call, result: i64, slot: u32, capabilities: u32) {
-    let entry = call.paths();
-    request(arguments, call, result, slot, capabilities, entry & 0xffff);
-    if entry >> 16 != 0 {
-        request(arguments, call, result, slot, capabilities, entry >> 16);
+pub fn on_exit(level: u64, paths: u32) {
+    emit_path(level, u64::from(paths & 0xffff));
+    if paths >> 16 != 0 {
+        emit_path(level, u64::from(paths >> 16));
     }
 }
 
-/// Looks at the path that is where `entry` says.
+/// What is to be sent of the path that is where `entry` says.
 #[inline(always)]
-fn request(
-    arguments: &Arguments,
-    call: Call,
-    result: i64,
-    slot: u32,
-    capabilities: u32,
-    entry: u32,
-) {
+fn request(returned: &Returned, entry: u32) -> Request {
     let (text, fd, argument) = (entry >> 6 & 7, entry >> 9 & 7, entry >> 12 & 7);
-    // No index into memory on the stack: 5.10 refuses one that it does not know.
-    let read = |index| match index {
-        0 => arguments[0],
-        1 => arguments[1],
-        2 => arguments[2],
-        3 => arguments[3],
-        4 => arguments[4],
-        _ => 0,
-    };
-    let (text, directory, mut argument) = (read(text), read(fd), read(argument) as u32);
-    let mut flags = 0;
-    if call.native == nr::OPENAT2 {
+    let read = |index: u32| returned.arguments[index as usize & 7];
+    let (mut argument, mut flags) = (read(argument) as u32, 0);
+    if returned.native == nr::OPENAT2 {
         (argument, flags) = open_how(read(2));
-    } else if call.native == nr::CREAT {
+    } else if returned.native == nr::CREAT {
         argument = CREAT_FLAGS;
     }
-    let request = Request {
-        slot,
+    Request {
+        slot: returned.slot,
         operation: entry & 0x3f,
         argument,
-        errno: arch::errno(result),
-        text,
+        errno: arch::errno(returned.result),
+        text: read(text),
         length: 0,
         flags,
         fd: if fd == NONE {
             place::CWD
         } else {
-            directory as i32
+            read(fd) as i32
         },
-        capabilities,
-        result,
+        capabilities: returned.capabilities,
+        result: returned.result,
         place: Place::NOWHERE,
-    };
-    scratch::with_request(request, |level| {
-        emit_path(level);
-    });
+    }
 }
 
 /// The flags in `struct open_how`, and those of the request. The struct is flags, mode and resolve, a u64 each
@@ -101,16 +82,19 @@ fn open_how(how: Address) -> (u32, u32) {
     (flags as u32, in_root)
 }
 
-/// Sends the path that is requested.
+/// Sends the path that is where `entry` says.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn emit_path(level: u64) -> u32 {
+extern "C" fn emit_path(level: u64, entry: u64) -> u32 {
     let Some(scratch) = scratch::at(level) else {
         return 0;
     };
     let task = k::current_task();
     // SAFETY: the scratch is ours until we return.
-    let (event, request) = unsafe { (&mut (*scratch).event, &(*scratch).request) };
+    let (event, request) = unsafe {
+        (*scratch).request = request(&(*scratch).returned, entry as u32);
+        (&mut (*scratch).event, &(*scratch).request)
+    };
     path_event::begin(event, kind::PATH, request);
 
     let mut length = 0;

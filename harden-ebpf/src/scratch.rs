@@ -11,6 +11,7 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use harden_common::{BYTES_MAX, Loss, PathEvent, PathOperation};
 
 use crate::{
+    arch::{Arguments, Call},
     loss::lost_of,
     place::{CWD, Directory, Place},
 };
@@ -76,6 +77,24 @@ impl Request {
     }
 }
 
+/// A call that came back, for what looks at its paths and sockets.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Returned {
+    /// Its arguments, and room for each index of three bits.
+    pub arguments: [u64; 8],
+    /// What it returned.
+    pub result: i64,
+    /// The slot.
+    pub slot: u32,
+    /// As [`Call::native`] has it.
+    pub native: u32,
+    /// As [`Call::compat`] has it.
+    pub compat: bool,
+    /// As [`PathEvent::capabilities`] has them.
+    pub capabilities: u32,
+}
+
 /// One buffer.
 #[repr(C)]
 pub struct Scratch {
@@ -93,6 +112,8 @@ pub struct Scratch {
     pub hash: u64,
     /// What passes through memory, so that the verifier takes it for numbers.
     pub directory: Directory,
+    /// The call that came back, if that is what is looked at.
+    pub returned: Returned,
     /// What is to be sent.
     pub request: Request,
     /// The event, directly before its bytes.
@@ -136,6 +157,35 @@ pub fn with_request(request: Request, work: impl Fn(u64)) {
         if let Some(scratch) = at(level) {
             // SAFETY: the scratch is ours until we return.
             unsafe { (*scratch).request = request };
+        }
+        work(level);
+    });
+}
+
+/// [`with`] a buffer that says that `call` came back.
+#[inline(always)]
+pub fn with_call(
+    call: Call,
+    arguments: Arguments,
+    result: i64,
+    slot: u32,
+    capabilities: u32,
+    work: impl Fn(u64),
+) {
+    with(slot, |level| {
+        if let Some(scratch) = at(level) {
+            let [first, second, third, fourth, fifth, sixth] = arguments;
+            // SAFETY: the scratch is ours until we return.
+            unsafe {
+                (*scratch).returned = Returned {
+                    arguments: [first, second, third, fourth, fifth, sixth, 0, 0],
+                    result,
+                    slot,
+                    native: call.native,
+                    compat: call.compat,
+                    capabilities,
+                };
+            }
         }
         work(level);
     });

@@ -2,16 +2,11 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use aya_ebpf::{
-    Global,
-    btf_maps::HashMap,
-    helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
-    macros::btf_map,
-};
+use aya_ebpf::{Global, btf_maps::HashMap, helpers::generated::bpf_ktime_get_ns, macros::btf_map};
 use harden_common::{ALL_PAYERS, Loss, RETURNED_NAMES, RETURNED_SLOTS, Returned, ShareRecord};
 
 use crate::{
-    emit::EVENTS,
+    emit,
     loss::{lost, lost_elsewhere, lost_of},
     records::record,
 };
@@ -50,10 +45,6 @@ const SCARCE: u64 = 32;
 /// All slots of a payer have so many shares together: a container with many services, or a user's session, is no flood.
 const SHARES_OF_PAYER: u64 = 8;
 
-/// `BPF_RB_AVAIL_DATA` and `BPF_RB_RING_SIZE` (include/uapi/linux/bpf.h, 5.8).
-const RING_USED: u64 = 0;
-const RING_SIZE: u64 = 1;
-
 /// Whether a path or address of `slot` may be sent; if not, that is counted. Always, where there are no shares.
 ///
 /// The last quarter of the ring buffer is for what nothing else tells: programs, and cgroups. Of the rest each slot has a
@@ -72,14 +63,7 @@ extern "C" fn use_share(slot: u64) -> u64 {
     if burst == 0 {
         return 1;
     }
-    let ring = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: the helper takes a ring buffer.
-    let (used, size) = unsafe {
-        (
-            bpf_ringbuf_query(ring, RING_USED),
-            bpf_ringbuf_query(ring, RING_SIZE),
-        )
-    };
+    let (used, size) = emit::fill();
     if used > size - size / 4 {
         lost_of(slot, Loss::PathRingFull);
         return 0;
@@ -117,15 +101,9 @@ pub extern "C" fn may_emit_cgroup(payer: u64) -> u64 {
     let Some(share) = SHARES.get_ptr_mut(payer) else {
         return 1;
     };
-    let ring = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: the helper takes a ring buffer; the field lies in the map value.
-    let (used, size, whole) = unsafe {
-        (
-            bpf_ringbuf_query(ring, RING_USED),
-            bpf_ringbuf_query(ring, RING_SIZE),
-            &raw mut (*share).whole,
-        )
-    };
+    let (used, size) = emit::fill();
+    // SAFETY: the field lies in the map value.
+    let whole = unsafe { &raw mut (*share).whole };
     // As many as of one slot: each costs as much as several paths.
     if !spend(whole, used > size / 4, 1) {
         lost_elsewhere(Loss::CgroupRingFull);

@@ -4,14 +4,14 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use harden_common::{IA32_SOCKETCALL, Loss, PathOperation, SocketEvent, kind, nr};
 
 use crate::{
-    arch::{self, Arguments, Call},
-    emit::{self, EVENTS},
+    arch::{self, Arguments},
+    emit,
     kernel::Address,
     loss::lost_of,
     once::{self, OnceKey},
     path_event,
     place::{Directory, Place},
-    scratch::{self, Request},
+    scratch::{self, Request, Returned},
     shares, text,
 };
 
@@ -26,54 +26,72 @@ struct SocketCall {
     arguments: Arguments,
 }
 
-/// Looks at what `call` did with sockets.
+/// Looks at what the call that came back did with sockets.
 #[inline(always)]
-pub fn on_exit(arguments: &Arguments, call: Call, result: i64, slot: u32, capabilities: u32) {
-    let Some(call) = normalise(arguments, call) else {
-        return;
+pub fn on_exit(level: u64) {
+    if request_address(level) != 0 {
+        emit_address(level);
+    }
+}
+
+/// Requests that the address be sent that the call was given, if it was given one. A function of its own, so that its stack is
+/// given back before the next.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn request_address(level: u64) -> u32 {
+    let Some(scratch) = scratch::at(level) else {
+        return 0;
     };
-    let errno = arch::errno(result);
+    // SAFETY: the scratch is the caller's own.
+    let returned = unsafe { &(*scratch).returned };
+    let Some(call) = normalise(returned) else {
+        return 0;
+    };
+    let (slot, errno) = (returned.slot, arch::errno(returned.result));
     let [first, second, third, _, fifth, sixth] = call.arguments;
     let (operation, (pointer, length)) = match call.native {
         nr::SOCKET | nr::SOCKETPAIR => {
-            return emit_socket(slot, first as u32, second as u32, third as u32, errno);
+            emit_socket(slot, first as u32, second as u32, third as u32, errno);
+            return 0;
         }
         nr::BIND => (PathOperation::Bind, (second, third as u32)),
         nr::CONNECT => (PathOperation::Connect, (second, third as u32)),
         nr::SENDTO => (PathOperation::Send, (fifth, sixth as u32)),
         nr::SENDMSG | nr::SENDMMSG => (PathOperation::Send, message(&call, second)),
-        _ => return,
+        _ => return 0,
     };
     if pointer != 0 && length >= 2 {
-        if call.native == nr::SENDMMSG && result > 1 {
+        if call.native == nr::SENDMMSG && returned.result > 1 {
             lost_of(slot, Loss::MessagesSkipped);
         }
         let request = Request {
             errno,
             text: pointer,
             length,
-            capabilities,
-            result,
+            capabilities: returned.capabilities,
+            result: returned.result,
             ..Request::new(slot, operation)
         };
-        scratch::with_request(request, |level| {
-            emit_address(level);
-        });
+        // SAFETY: as above.
+        unsafe { (*scratch).request = request };
+        return 1;
     }
+    0
 }
 
 /// Unfolds the 32-bit `socketcall(int call, unsigned long *args)` (net/compat.c).
 #[inline(always)]
-fn normalise(arguments: &Arguments, call: Call) -> Option<SocketCall> {
-    if call.native != IA32_SOCKETCALL {
+fn normalise(returned: &Returned) -> Option<SocketCall> {
+    let [first, second, third, fourth, fifth, sixth, ..] = returned.arguments;
+    if returned.native != IA32_SOCKETCALL {
         return Some(SocketCall {
-            native: call.native,
-            compat: call.compat,
-            arguments: *arguments,
+            native: returned.native,
+            compat: returned.compat,
+            arguments: [first, second, third, fourth, fifth, sixth],
         });
     }
     // SYS_SOCKET … (include/uapi/linux/net.h)
-    let native = match arguments[0] {
+    let native = match first {
         1 => nr::SOCKET,
         2 => nr::BIND,
         3 => nr::CONNECT,
@@ -85,7 +103,7 @@ fn normalise(arguments: &Arguments, call: Call) -> Option<SocketCall> {
     };
     let mut words = [0u32; 6];
     // SAFETY: the helper writes 24 bytes to our stack, or fails.
-    unsafe { bpf_probe_read_user((&raw mut words).cast(), 24, arguments[1] as *const _) };
+    unsafe { bpf_probe_read_user((&raw mut words).cast(), 24, second as *const _) };
     let [a, b, c, d, e, f] = words;
     Some(SocketCall {
         native,
@@ -118,9 +136,9 @@ fn emit_socket(slot: u32, family: u32, kind_and_flags: u32, protocol: u32, errno
         protocol,
         errno,
     };
-    match EVENTS.output_untyped::<SocketEvent>(event, 0) {
+    match emit::send(&event) {
         Ok(()) => once::remember(&key),
-        Err(_) => lost_of(slot, Loss::SocketRingFull),
+        Err(()) => lost_of(slot, Loss::SocketRingFull),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     facts,
     kernel::{self, Address},
     loss::lost_of,
-    paths, records, sockets,
+    paths, records, scratch, sockets,
     task_state::{self, note},
 };
 
@@ -106,7 +106,7 @@ fn record_call(registers: Registers, call: Call, current: Current) {
     count::<0>(current.slot, fact);
     if call.class() & class::ARGUMENTS != 0 {
         let arguments = arch::arguments(registers, call);
-        arguments::record_arguments(&arguments, call, record, current.slot);
+        arguments::on_entry(current.slot, call, &arguments);
     }
 }
 
@@ -190,13 +190,29 @@ fn record_exit(registers: Registers, call: Call, result: i64, slot: u32, capabil
     if class == 0 || (class & class::EXEC != 0 && result == 0) {
         return;
     }
+    let has_paths = class & class::PATH != 0 && PATHS_AT_EXIT.load() != 0;
+    let has_socket = class & class::SOCKET != 0;
+    if !has_paths && !has_socket {
+        return;
+    }
     let arguments = arch::arguments(registers, call);
-    if class & class::PATH != 0 && PATHS_AT_EXIT.load() != 0 {
-        paths::on_exit(&arguments, call, result, slot, capabilities);
+    scratch::with_call(call, arguments, result, slot, capabilities, |level| {
+        let paths = if has_paths { call.paths() } else { 0 };
+        record_returned(level, u64::from(paths), u64::from(has_socket));
+    });
+}
+
+/// Looks at the call in the scratch: at its `paths`, as `PATH_CALLS` has them, and at its socket if it has one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn record_returned(level: u64, paths: u64, has_socket: u64) -> u32 {
+    if paths != 0 {
+        paths::on_exit(level, paths as u32);
     }
-    if class & class::SOCKET != 0 {
-        sockets::on_exit(&arguments, call, result, slot, capabilities);
+    if has_socket != 0 {
+        sockets::on_exit(level);
     }
+    0
 }
 
 /// A filter took `action` on the call in progress, and had it logged.

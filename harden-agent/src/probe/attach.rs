@@ -55,16 +55,20 @@ pub type Links = Vec<(&'static str, FdLink)>;
 /// Programs that are loaded and not attached yet.
 pub type Ready = BTreeSet<&'static str>;
 
-/// Has the kernel verify the tracepoint programs of `hooks` side by side: that is what takes the time. What it refuses it
-/// refuses again, with its reasons, when it is to be attached.
+/// Has the kernel verify the programs of `hooks` side by side: that is what takes the time. What it refuses it refuses again,
+/// with its reasons, when it is to be attached. Programs at the ends of functions wait for that: they are never the first choice.
 pub fn load_side_by_side<'a>(
     ebpf: &mut Ebpf,
     hooks: impl Iterator<Item = &'a Hook>,
     btf: &Btf,
 ) -> Ready {
-    let tracepoints = [Attach::RawTracepoint, Attach::BtfTracepoint];
+    let mut takes_lsm = None;
     let wanted: BTreeMap<&str, Point> = hooks
-        .filter(|hook| tracepoints.contains(&hook.attach))
+        .filter(|hook| match hook.attach {
+            Attach::RawTracepoint | Attach::BtfTracepoint => true,
+            Attach::Lsm => *takes_lsm.get_or_insert_with(|| try_kind(ebpf, **hook, btf).is_ok()),
+            Attach::Fexit => false,
+        })
         .flat_map(|hook| hook.points)
         .map(|point| (point.program, *point))
         .collect();
@@ -77,6 +81,7 @@ pub fn load_side_by_side<'a>(
                     let loaded = match program {
                         Program::RawTracePoint(program) => program.load(),
                         Program::BtfTracePoint(program) => program.load(point.target, btf),
+                        Program::Lsm(program) => program.load(point.target, btf),
                         _ => return None,
                     };
                     loaded.ok().map(|()| point.program)
@@ -125,6 +130,12 @@ pub fn attach_one(
 /// # Errors
 /// [`Refusal`] with what the verifier said.
 pub fn load(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), Refusal> {
+    try_kind(ebpf, hook, btf)?;
+    verify(ebpf, hook, point, btf)
+}
+
+/// Whether the kernel takes programs of the kind of `hook` at all: one that refuses it is spared the rest.
+fn try_kind(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), Refusal> {
     if hook.attach == Attach::Lsm {
         lsm::has_bpf().map_err(|reason| Refusal::without_errno(hook, reason))?;
     }
@@ -132,10 +143,10 @@ pub fn load(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), 
         verify(ebpf, hook, any, btf)?;
         unload(ebpf, any.program);
     }
-    verify(ebpf, hook, point, btf)
+    Ok(())
 }
 
-/// A program of the same kind that does nothing: a kernel that refuses the kind is spared the rest.
+/// A program of the same kind that does nothing.
 fn any_of_its_kind(attach: Attach) -> Option<Point> {
     let (target, program) = match attach {
         Attach::RawTracepoint | Attach::BtfTracepoint => return None,
