@@ -30,7 +30,7 @@ pub fn text(
             effort.name, effort.repetitions, effort.rounds
         ),
         in_short(matrix),
-        losses(matrix, startup),
+        losses(matrix, startup, upkeep),
         ratios(matrix),
         figures(matrix),
         start(startup),
@@ -75,8 +75,8 @@ fn sentence(matrix: &Matrix) -> Option<String> {
     Some(text + ".")
 }
 
-fn losses(matrix: &Matrix, startup: &Startup) -> String {
-    let points = verdict::losses(matrix, startup);
+fn losses(matrix: &Matrix, startup: &Startup, upkeep: &Result<Upkeep>) -> String {
+    let points = verdict::losses(matrix, startup, upkeep.as_ref().ok());
     let mut text = "## Where harden loses\n".to_owned();
     for point in points {
         let _ = write!(text, "\n- {point}");
@@ -215,13 +215,23 @@ fn agent(upkeep: &Result<Upkeep>) -> String {
         upkeep.lost,
         time(upkeep.new_fact)
     );
-    for (units, kibibytes) in &upkeep.memory {
+    text += "\n\nEach unit has done its work and still runs. The most is what the agent has taken since its start, when it \
+             reads the types of the kernel.\n\n| resident memory | at rest | the most |\n| --- | ---: | ---: |";
+    for memory in &upkeep.memory {
         let _ = write!(
             text,
-            "\n| resident memory, {units} units of {DEEDS} paths each, all running | {kibibytes} KiB |"
+            "\n| {} units of {DEEDS} paths each | {:.1} MiB | {:.1} MiB |",
+            memory.units,
+            mebibytes(memory.at_rest),
+            mebibytes(memory.most)
         );
     }
     text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no memory is so large")]
+fn mebibytes(kibibytes: u64) -> f64 {
+    kibibytes as f64 / 1024.0
 }
 
 /// What was not measured, and why.

@@ -67,7 +67,7 @@ impl Place {
         self.path("recorded")
     }
 
-    /// A file or directory of this name, for whoever makes it.
+    /// A file or directory of this name, which the caller makes.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }

@@ -24,6 +24,9 @@ use crate::{
 /// What each unit does, of which the agent keeps the memory: as many paths, and about as many calls.
 pub const DEEDS: usize = 20;
 
+/// The agent's default of `kernel.slots`, `kernel.cgroups` and `state.max_units`; there are more where more are needed.
+const TABLES: usize = 4096;
+
 /// How often what is in memory is written.
 const COMPACT: Duration = Duration::from_secs(3);
 
@@ -39,23 +42,22 @@ pub struct Upkeep {
     pub facts: u64,
     /// How many more came faster than one unit may send them, and were counted as lost.
     pub lost: u64,
-    /// Numbers of units, and the memory.
-    pub memory: Vec<(usize, u64)>,
+    /// Of an agent for each number of units.
+    pub memory: Vec<Memory>,
+}
+
+/// Resident memory in KiB.
+pub struct Memory {
+    pub units: usize,
+    /// Once everything is written, and what is free was given back.
+    pub at_rest: u64,
+    /// At the start the types of the kernel are read.
+    pub most: u64,
 }
 
 /// Measures.
 pub fn measure(place: &Place, effort: &Effort) -> Result<Upkeep> {
-    let most = effort.units.iter().max().copied().unwrap_or_default();
-    let tables = (most * 2).next_power_of_two().max(4096);
-    let mut agent = Agent::start(&Setup {
-        include: &["bench-*.service"],
-        state: &format!(
-            "compact_every = '{}s'\nmax_units = {tables}",
-            COMPACT.as_secs()
-        ),
-        kernel: &format!("slots = {tables}\ncgroups = {tables}"),
-        ..Setup::default()
-    })?;
+    let mut agent = start(TABLES)?;
     let pid = agent.status()?.pid;
     let watched = Duration::from_secs(effort.watched_seconds.into());
     settle(&mut agent)?;
@@ -86,7 +88,24 @@ pub fn measure(place: &Place, effort: &Effort) -> Result<Upkeep> {
         new_fact: fact_time / facts as f64,
         facts,
         lost,
-        memory: memory(place, effort, &mut agent, pid)?,
+        memory: {
+            drop(agent);
+            let memory = |&units| memory(place, units);
+            effort.units.iter().map(memory).collect::<Result<_>>()?
+        },
+    })
+}
+
+/// An agent with room for so many units.
+fn start(tables: usize) -> Result<Agent> {
+    Agent::start(&Setup {
+        include: &["bench-*.service"],
+        state: &format!(
+            "compact_every = '{}s'\nmax_units = {tables}",
+            COMPACT.as_secs()
+        ),
+        kernel: &format!("slots = {tables}\ncgroups = {tables}"),
+        ..Setup::default()
     })
 }
 
@@ -162,31 +181,30 @@ impl Drop for Running {
     }
 }
 
-/// The agent's memory at each number of units that run at once.
-fn memory(
-    place: &Place,
-    effort: &Effort,
-    agent: &mut Agent,
-    pid: u32,
-) -> Result<Vec<(usize, u64)>> {
+/// The memory of an agent that knows so many units, which all run.
+fn memory(place: &Place, units: usize) -> Result<Memory> {
+    let mut agent = start(TABLES.max((units * 2).next_power_of_two()))?;
     let mut running = Running::default();
-    let mut memory = Vec::new();
-    for &units in effort.units {
-        for number in running.0.len()..units {
-            let unit = place.workshop.unit(&format!("bench-{number}.service"))?;
-            let child = place
-                .workshop
-                .begin(&unit, 0, DEEDS, Duration::ZERO, Then::Stay)?;
-            running.0.push((child, unit));
-            // As quick as a machine boots.
-            thread::sleep(Duration::from_millis(2));
-        }
-        settle(agent)?;
-        let known = agent.units()?.len();
-        ensure!(known >= units, "{known} units of {units}");
-        memory.push((units, usage::status(pid, "VmRSS:")?));
-        println!("the agent's memory at {units} units was read");
+    for number in 0..units {
+        let unit = place.workshop.unit(&format!("bench-{number}.service"))?;
+        let child = place
+            .workshop
+            .begin(&unit, 0, DEEDS, Duration::ZERO, Then::Stay)?;
+        running.0.push((child, unit));
+        // As quick as a machine boots.
+        thread::sleep(Duration::from_millis(2));
     }
+    settle(&mut agent)?;
+    let known = agent.units()?.len();
+    ensure!(known == units, "{known} units of {units}");
+    thread::sleep(COMPACT * 3);
+    let pid = agent.status()?.pid;
+    let memory = Memory {
+        units,
+        at_rest: usage::status(pid, "VmRSS:")?,
+        most: usage::status(pid, "VmHWM:")?,
+    };
+    println!("the agent's memory at {units} units was read");
     Ok(memory)
 }
 

@@ -5,6 +5,7 @@ use crate::{
     matrix::Matrix,
     startup::Startup,
     statistics::{ratio, time},
+    upkeep::Upkeep,
     workload::ROWS,
 };
 
@@ -12,12 +13,14 @@ use crate::{
 const MUCH: f64 = 1.1;
 
 /// A sentence for each point, without a mark of a list.
-pub fn losses(matrix: &Matrix, startup: &Startup) -> Vec<String> {
+pub fn losses(matrix: &Matrix, startup: &Startup, upkeep: Option<&Upkeep>) -> Vec<String> {
     let mut points = Vec::new();
     points.extend(cheaper_tools(matrix));
     points.extend(excluded(matrix));
     points.extend(expensive(matrix));
     points.extend(slow_start(startup));
+    points.extend(upkeep.and_then(lost));
+    points.extend(upkeep.and_then(memory));
     points
 }
 
@@ -62,7 +65,7 @@ fn cheaper_tools(matrix: &Matrix) -> Vec<String> {
         .collect()
 }
 
-/// What those pay who are not observed.
+/// What programs pay that are not observed.
 fn excluded(matrix: &Matrix) -> Option<String> {
     let ratio_of = |condition| to_bare(matrix, "getppid", condition);
     let excluded = ratio_of(Condition::Excluded)?;
@@ -117,10 +120,29 @@ fn slow_start(startup: &Startup) -> Option<String> {
     })
 }
 
+fn lost(upkeep: &Upkeep) -> Option<String> {
+    (upkeep.lost > 0).then(|| {
+        format!(
+            "Of a flood of new paths from one unit, the agent read {} and counted {} as lost.",
+            upkeep.facts, upkeep.lost
+        )
+    })
+}
+
+/// The other tools keep nothing, as they know no units.
+fn memory(upkeep: &Upkeep) -> Option<String> {
+    let most = upkeep.memory.iter().max_by_key(|memory| memory.units)?;
+    Some(format!(
+        "The agent stays in memory: with {} units that run, it takes {} MiB.",
+        most.units,
+        most.at_rest >> 10
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistics::Spread;
+    use crate::{statistics::Spread, upkeep::Memory};
 
     fn matrix(figures: &[(&str, Condition, f64)]) -> Matrix {
         let mut matrix = Matrix::default();
@@ -158,8 +180,25 @@ mod tests {
             ("dd", Condition::Run, 105.0),
         ]);
         let startup = start(&[(Condition::Run, 5e8), (Condition::Strace, 1e7)]);
-        let points = losses(&matrix, &startup);
-        assert_eq!(points.len(), 4, "{points:?}");
+        let upkeep = Upkeep {
+            rest: 0.0,
+            million_calls: 0.0,
+            new_fact: 0.0,
+            facts: 70,
+            lost: 30,
+            memory: vec![Memory {
+                units: 10,
+                at_rest: 20 << 10,
+                most: 40 << 10,
+            }],
+        };
+        let points = losses(&matrix, &startup, Some(&upkeep));
+        assert_eq!(points.len(), 6, "{points:?}");
+        assert!(points[4].contains("read 70 and counted 30"), "{points:?}");
+        assert!(
+            points[5].contains("10 units that run, it takes 20 MiB"),
+            "{points:?}"
+        );
         assert!(points[0].starts_with(
             "`bpftrace` costs less than harden where it records: getppid (1.50, harden 2.10)"
         ));
@@ -182,6 +221,6 @@ mod tests {
             ("dd", Condition::Strace, 900.0),
         ]);
         let startup = start(&[(Condition::Run, 1e7), (Condition::Strace, 5e8)]);
-        assert_eq!(losses(&matrix, &startup), Vec::<String>::new());
+        assert_eq!(losses(&matrix, &startup, None), Vec::<String>::new());
     }
 }
