@@ -34,7 +34,7 @@ impl Machine {
         let mut facts = vec![
             ("processor", processor()),
             ("memory", memory()),
-            ("kernel", first_line(&read("/proc/version"))),
+            ("kernel", first_line(&read("/proc/sys/kernel/osrelease"))),
             ("system", system()),
             ("load average at the start", load()),
         ];
