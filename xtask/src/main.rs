@@ -39,7 +39,7 @@ enum Verb {
     /// Record a small web server, show its Firejail profile and run it again under that profile
     Demo,
     /// Build, then measure what observing costs, beside what other tools cost
-    Bench,
+    Bench(bench::Args),
     /// Build, check formatting, lints and documentation, and run all tests; or run one suite
     Test(test::Args),
     /// Build, then confine daemons of Debian, all or those that are named, and have them work confined
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::main(&args),
         Verb::Run(args) => run::main(&args),
         Verb::Demo => demo::main(),
-        Verb::Bench => bench::main(),
+        Verb::Bench(args) => bench::main(&args),
         Verb::Test(args) => test::main(&args),
         Verb::Daemons(args) => daemons::main(&args),
         Verb::Soak(args) => soak::main(&args),

@@ -72,19 +72,6 @@ pub fn as_root_with_environment(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Makes the `cargo bench` in `command` run what it builds as root. Only what was
-/// compiled runs as root, so that cargo leaves no root's files in `target`.
-pub fn run_built_as_root(command: &mut Command) -> Result<()> {
-    if !is_root() {
-        let text = output(cargo().arg("-vV"))?;
-        let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-        let host = host.context("`cargo -vV` does not name the host")?;
-        let host = host.to_uppercase().replace(['-', '.'], "_");
-        command.env(format!("CARGO_TARGET_{host}_RUNNER"), "sudo -E");
-    }
-    Ok(())
-}
-
 /// Is this process root?
 pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)

@@ -17,7 +17,7 @@ use self::{
 };
 pub use self::{
     needs::Scope,
-    toolchain::{Toolchain, cargo_deb},
+    toolchain::{Toolchain, cargo_deb, shh},
 };
 use crate::{process, vm, workspace};
 
@@ -60,7 +60,7 @@ pub fn provide(scope: Scope) -> Result<Toolchain> {
         refuse_missing(&plan)?;
         let Some(step) = plan.steps.first() else {
             for line in &plan.unavailable {
-                println!("setup: not to be had here, tests that need it are skipped: {line}");
+                println!("setup: not to be had here, what needs it is left out: {line}");
             }
             return toolchain
                 .context("no compiler for the kernel programs, though nothing is left to install");
@@ -86,7 +86,7 @@ fn dry_run(scope: Scope) -> Result<()> {
     announce(&plan);
     let images = match scope {
         Scope::Tests => vm::to_fetch()?,
-        Scope::Build | Scope::Package | Scope::Demo => Vec::new(),
+        Scope::Build | Scope::Package | Scope::Demo | Scope::Bench => Vec::new(),
     };
     for line in &images {
         println!("setup: to do: {line}");
@@ -117,6 +117,7 @@ fn refuse_missing(plan: &Plan) -> Result<()> {
 #[derive(Default)]
 struct Machine {
     rustup_failed: bool,
+    shh_failed: bool,
     lists: Lists,
 }
 
@@ -131,6 +132,7 @@ impl Machine {
                 .as_ref()
                 .is_some_and(|found| toolchain::linker(found.llvm).is_file()),
             cargo_deb: cargo_deb().is_file(),
+            shh: self.shh_failed || shh().is_file(),
             rustup: !self.rustup_failed && process::exists("rustup"),
             installed: installed(&distribution, scope),
             offers: apt::Offers::new(),
@@ -167,10 +169,10 @@ impl Machine {
             }
             Err(error) if step.may_fail => {
                 println!("setup: {error}; trying another way");
-                if program == "rustup" {
-                    self.rustup_failed = true;
-                } else {
-                    self.lists = Lists::Stale;
+                match program.as_str() {
+                    "rustup" => self.rustup_failed = true,
+                    "cargo" => self.shh_failed = true,
+                    _ => self.lists = Lists::Stale,
                 }
                 Ok(false)
             }

@@ -56,6 +56,11 @@ pub fn daemons() -> PathBuf {
     output().join("daemons.md")
 }
 
+/// The figures that the benchmark came to, for the documentation.
+pub fn performance() -> PathBuf {
+    output().join("performance.md")
+}
+
 /// Where tests that cannot run leave their names and reasons.
 pub fn skipped() -> PathBuf {
     output().join("skipped-tests")

@@ -4,6 +4,8 @@
 pub const BPF_LINKER: &str = "0.10.3";
 /// The release of cargo-deb that the package is made with.
 pub const CARGO_DEB: &str = "3.8.0";
+/// The release of shh, which the benchmark compares with.
+pub const SHH: &str = "2026.3.8";
 /// The LLVM releases whose bitcode that bpf-linker can be built to read.
 pub const LLVM: std::ops::RangeInclusive<u32> = 20..=22;
 /// The oldest Rust that compiles the kernel programs' dependencies.
@@ -23,19 +25,21 @@ pub enum Scope {
     Demo,
     /// All of it, and what the tests run, the virtual machines among it.
     Tests,
+    /// What the build needs, and the programs and tools that the benchmark runs.
+    Bench,
 }
 
 impl Scope {
     /// Is a package made?
     pub fn packages(self) -> bool {
         match self {
-            Self::Build | Self::Demo => false,
+            Self::Build | Self::Demo | Self::Bench => false,
             Self::Package | Self::Tests => true,
         }
     }
 }
 
-/// A program that tests or the demonstration run.
+/// A program that tests, the demonstration or the benchmark run.
 #[derive(Debug)]
 pub struct Need {
     /// The Debian packages that provide it, best first.
@@ -44,17 +48,13 @@ pub struct Need {
     pub program: &'static str,
     /// What it is for.
     pub why: &'static str,
-    demo: bool,
+    scopes: &'static [Scope],
 }
 
 impl Need {
     /// Is it needed for this?
     pub fn is_in(&self, scope: Scope) -> bool {
-        match scope {
-            Scope::Build | Scope::Package => false,
-            Scope::Demo => self.demo,
-            Scope::Tests => true,
-        }
+        self.scopes.contains(&scope)
     }
 }
 
@@ -62,105 +62,118 @@ const fn need(
     packages: &'static [&'static str],
     program: &'static str,
     why: &'static str,
-    demo: bool,
+    scopes: &'static [Scope],
 ) -> Need {
     Need {
         packages,
         program,
         why,
-        demo,
+        scopes,
     }
 }
 
-/// Everything that tests run, the demonstration's programs among it.
+const TESTS: &[Scope] = &[Scope::Tests];
+const DEMO_AND_TESTS: &[Scope] = &[Scope::Demo, Scope::Tests];
+const TESTS_AND_BENCH: &[Scope] = &[Scope::Tests, Scope::Bench];
+const BENCH: &[Scope] = &[Scope::Bench];
+
+/// Everything that tests, the demonstration and the benchmark run.
 pub const PROGRAMS: &[Need] = &[
     need(
         &["firejail"],
         "firejail",
         "runs programs under the written profiles",
-        true,
+        DEMO_AND_TESTS,
     ),
-    need(&["python3"], "python3", "a program to record", true),
+    need(
+        &["python3"],
+        "python3",
+        "a program to record",
+        DEMO_AND_TESTS,
+    ),
     need(
         &["busybox-static"],
         "busybox",
         "a statically linked program to record",
-        false,
+        TESTS,
     ),
     need(
         &["curl"],
         "curl",
         "a client for the recorded servers",
-        false,
+        TESTS,
     ),
-    need(&["gcc"], "gcc", "compiles test programs", false),
+    need(&["gcc"], "gcc", "compiles test programs", TESTS_AND_BENCH),
     #[cfg(target_arch = "x86_64")]
     need(
         &["gcc-multilib"],
         "",
         "compiles 32-bit and x32 test programs",
-        false,
+        TESTS,
     ),
-    need(&["make"], "make", "a program to record", false),
+    need(&["make"], "make", "a program to record", TESTS),
     need(
         &["nginx-light", "nginx"],
         "nginx",
         "a daemon to record",
-        false,
+        TESTS_AND_BENCH,
     ),
     need(
         &["libnginx-mod-http-perl"],
         "",
         "has a daemon make calls that the kernel does not have",
-        false,
+        TESTS,
     ),
     need(
         &["redis-server"],
         "redis-server",
         "a daemon to record",
-        false,
+        TESTS_AND_BENCH,
     ),
     need(
         &["redis-tools"],
         "redis-cli",
         "a client for the recorded redis",
-        false,
+        TESTS_AND_BENCH,
     ),
     need(
         &["libcap2-bin"],
         "setcap",
         "gives a program file capabilities",
-        false,
+        TESTS,
     ),
     need(
         &["runc"],
         "runc",
         "runs containers under the written lists of calls",
-        false,
+        TESTS,
     ),
     need(
         &["strace"],
         "strace",
         "an independent witness of the calls made",
-        false,
+        TESTS_AND_BENCH,
     ),
     need(
         &["mmdebstrap"],
         "mmdebstrap",
         "makes the root file system of virtual machines and containers",
-        false,
+        TESTS,
     ),
     need(
         &["systemd-container"],
         "systemd-nspawn",
         "boots a systemd for the suites that need one",
-        false,
+        TESTS,
     ),
     need(
         &["debian-archive-keyring"],
         "",
         "checks what the virtual machines are made of",
-        false,
+        TESTS,
     ),
-    need(&["xz-utils"], "xz", "unpacks kernel modules", false),
+    need(&["xz-utils"], "xz", "unpacks kernel modules", TESTS),
+    need(&["wrk"], "wrk", "loads nginx", BENCH),
+    need(&["linux-perf"], "perf", "a tool to compare with", BENCH),
+    need(&["bpftrace"], "bpftrace", "a tool to compare with", BENCH),
 ];

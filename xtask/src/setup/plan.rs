@@ -12,6 +12,10 @@ use super::{
 
 /// What was found on the machine.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a tool that is there or not"
+)]
 pub struct Facts {
     /// How packages are installed.
     pub distribution: Distribution,
@@ -21,6 +25,8 @@ pub struct Facts {
     pub linker: bool,
     /// cargo-deb is there.
     pub cargo_deb: bool,
+    /// shh is there, or could not be built before.
+    pub shh: bool,
     /// rustup is there, and has not failed before.
     pub rustup: bool,
     /// The packages of [`needs::PROGRAMS`] that are there.
@@ -78,7 +84,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What this machine lacks and no step provides, and the build cannot do without.
     pub missing: Vec<String>,
-    /// What this distribution does not have; the tests that need it are skipped.
+    /// What cannot be had here; what needs it is left out.
     pub unavailable: Vec<String>,
 }
 
@@ -88,6 +94,9 @@ pub fn plan(facts: &Facts, scope: Scope) -> Plan {
     compiler(facts, &mut plan);
     if scope.packages() && !facts.cargo_deb {
         plan.steps.push(cargo_deb());
+    }
+    if scope == Scope::Bench && !facts.shh {
+        plan.steps.push(shh());
     }
     programs(facts, scope, &mut plan);
     // Without its lists apt cannot tell which packages it has: all else waits for them.
@@ -141,7 +150,12 @@ fn programs(facts: &Facts, scope: Scope, plan: &mut Plan) {
     for need in needed {
         let line = || format!("{}: {}", need.packages.join(" or "), need.why);
         if facts.distribution != Distribution::Debian {
-            plan.missing.push(line());
+            // The benchmark says of each tool that is not there that it was not measured.
+            let lines = match scope {
+                Scope::Bench => &mut plan.unavailable,
+                _ => &mut plan.missing,
+            };
+            lines.push(line());
             continue;
         }
         match need
@@ -160,6 +174,7 @@ fn programs(facts: &Facts, scope: Scope, plan: &mut Plan) {
     if !packages.is_empty() {
         let why = match scope {
             Scope::Tests => "the programs that the tests run",
+            Scope::Bench => "the programs that the benchmark runs",
             Scope::Build | Scope::Package | Scope::Demo => "the programs of the demonstration",
         };
         plan.steps.push(apt_install(facts, &packages, why));
@@ -283,6 +298,30 @@ fn cargo_deb() -> Step {
     )
 }
 
+/// It is compared with as it is used, so it is built for use.
+fn shh() -> Step {
+    let version = needs::SHH;
+    let root = toolchain::shh_root().display().to_string();
+    let argv = [
+        "cargo",
+        "install",
+        "systemd-hardening-helper",
+        "--version",
+        version,
+        "--locked",
+        "--root",
+        &root,
+    ];
+    Step {
+        may_fail: true,
+        ..step(
+            format!("build shh {version}"),
+            "a tool to compare with",
+            &argv,
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +333,7 @@ mod tests {
             compiler_llvm: Some(22),
             linker: true,
             cargo_deb: true,
+            shh: true,
             rustup: true,
             installed: needs::PROGRAMS
                 .iter()
@@ -313,13 +353,24 @@ mod tests {
             .collect()
     }
 
+    fn count(scope: Scope) -> usize {
+        let needed = needs::PROGRAMS.iter().filter(|need| need.is_in(scope));
+        needed.count()
+    }
+
     fn whats(plan: &Plan) -> Vec<&str> {
         plan.steps.iter().map(|step| step.what.as_str()).collect()
     }
 
     #[test]
     fn nothing_to_do_where_everything_is() {
-        for scope in [Scope::Build, Scope::Package, Scope::Demo, Scope::Tests] {
+        for scope in [
+            Scope::Build,
+            Scope::Package,
+            Scope::Demo,
+            Scope::Tests,
+            Scope::Bench,
+        ] {
             assert_eq!(plan(&ready(), scope), Plan::default());
         }
     }
@@ -384,7 +435,7 @@ mod tests {
         );
         assert!(!after.steps.contains(&update_lists()));
         assert_eq!(after.missing.len(), 1, "no compiler is on offer");
-        assert_eq!(after.unavailable.len(), needs::PROGRAMS.len());
+        assert_eq!(after.unavailable.len(), count(Scope::Tests));
     }
 
     #[test]
@@ -433,7 +484,22 @@ mod tests {
         };
         let plan = plan(&facts, Scope::Tests);
         assert!(plan.steps.is_empty());
-        assert_eq!(plan.missing.len(), 1 + needs::PROGRAMS.len());
+        assert_eq!(plan.missing.len(), 1 + count(Scope::Tests));
+    }
+
+    #[test]
+    fn the_benchmark_does_without_tools() {
+        let facts = Facts {
+            distribution: Distribution::Other("Fedora Linux 44".into()),
+            shh: false,
+            installed: BTreeSet::new(),
+            ..ready()
+        };
+        let plan = plan(&facts, Scope::Bench);
+        assert_eq!(whats(&plan), ["build shh 2026.3.8"]);
+        assert!(plan.steps[0].may_fail);
+        assert!(plan.missing.is_empty());
+        assert_eq!(plan.unavailable.len(), count(Scope::Bench));
     }
 
     #[test]

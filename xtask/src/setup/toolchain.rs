@@ -132,6 +132,16 @@ pub fn cargo_deb() -> PathBuf {
     cargo_deb_root().join("bin/cargo-deb")
 }
 
+/// The directory that shh is installed to, named as the linker's.
+pub fn shh_root() -> PathBuf {
+    workspace::tools().join(format!("shh-{}", needs::SHH))
+}
+
+/// shh, which the benchmark compares with.
+pub fn shh() -> PathBuf {
+    shh_root().join("bin/shh")
+}
+
 /// Where rustup keeps its toolchains, if there is a rustup.
 fn rustup_home() -> Option<PathBuf> {
     let set = env::var_os("RUSTUP_HOME").map(PathBuf::from);
