@@ -25,7 +25,7 @@ use crate::{
 pub struct Plan<'r> {
     request: &'r Request,
     observation: &'r Observation,
-    adapted: &'r Adapted,
+    adapted: &'r Adapted<'r>,
     general: Rc<Basis<'r>>,
     general_unit: OnceCell<UnitBasis<'r>>,
     exact_unit: OnceCell<UnitBasis<'r>>,
@@ -61,7 +61,7 @@ impl<'r> Plan<'r> {
     pub(super) fn new(
         request: &'r Request,
         observation: &'r Observation,
-        adapted: &'r Adapted,
+        adapted: &'r Adapted<'r>,
     ) -> Self {
         Self {
             request,
@@ -95,7 +95,7 @@ impl<'r> Plan<'r> {
 
     /// What is decided over.
     #[must_use]
-    pub fn adapted(&self) -> &Adapted {
+    pub fn adapted(&self) -> &Adapted<'r> {
         self.adapted
     }
 
@@ -118,11 +118,11 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn systemd(&self) -> &DropIn {
         self.systemd.get_or_init(|| {
-            let general = &self.adapted.general;
-            let unit = self
-                .general_unit
-                .get_or_init(|| general.unit_basis_beside(&self.general));
-            DropIn::decide(unit, self.request.calls(), &self.request.terms)
+            DropIn::decide(
+                self.general_unit(),
+                self.request.calls(),
+                &self.request.terms,
+            )
         })
     }
 
@@ -141,11 +141,22 @@ impl<'r> Plan<'r> {
                 groups: machine::accounts::groups(&self.adapted.exact.recorded),
                 prefix: self.request.account_prefix.clone(),
             };
-            let unit = self
-                .exact_unit
-                .get_or_init(|| self.adapted.exact.unit_basis());
-            Account::decide(unit, &accounts, &self.request.terms)
+            Account::decide(self.exact_unit(), &accounts, &self.request.terms)
         })
+    }
+
+    fn general_unit(&self) -> &UnitBasis<'r> {
+        let general = &self.adapted.general;
+        self.general_unit
+            .get_or_init(|| general.unit_basis_beside(&self.general))
+    }
+
+    fn exact_unit(&self) -> &UnitBasis<'r> {
+        if self.adapted.is_exact() {
+            return self.general_unit();
+        }
+        self.exact_unit
+            .get_or_init(|| self.adapted.exact.unit_basis())
     }
 
     /// How its unit is started under Firejail.

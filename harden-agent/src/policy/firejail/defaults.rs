@@ -163,7 +163,7 @@ fn used(directories: &[&[u8]], places: &[Place<'_>]) -> Option<Evidence> {
                         .any(|operation| !matches!(operation, Operation::Stat | Operation::Access)))
         });
         if inside {
-            evidence.get_or_insert_default().merge(&place.evidence());
+            place.tell(evidence.get_or_insert_default());
         }
     }
     evidence

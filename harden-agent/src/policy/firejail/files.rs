@@ -156,7 +156,7 @@ impl Files {
         let mut evidence = Evidence::default();
         let written = places.iter().filter(|place| place.wrote());
         for place in written.filter(|place| is_within(&place.path, top)) {
-            evidence.merge(&place.evidence());
+            place.tell(&mut evidence);
         }
         let name = as_argument(top).filter(|_| !evidence.executables.is_empty());
         self.read_write
@@ -200,7 +200,7 @@ impl Files {
             let rule = Rule::ReadOnly(Text::from(&top));
             let mut evidence = Evidence::default();
             for place in &places {
-                evidence.merge(&place.evidence());
+                place.tell(&mut evidence);
             }
             // Firejail keeps its own state below /run and writes there later: it does not start.
             if top == b"/run" {
@@ -260,7 +260,7 @@ impl<'p, 'a> Facts<'p, 'a> {
             made: places
                 .iter()
                 .filter(|place| place.made() && !place.founded())
-                .map(|place| place.path.as_slice())
+                .map(|place| &*place.path)
                 .collect(),
             crossings: basis.crossings(),
             links: basis
@@ -358,10 +358,7 @@ impl<'p, 'a> Facts<'p, 'a> {
                     Text::from(root)
                 ));
             }
-            roots
-                .entry(root.to_vec())
-                .or_default()
-                .merge(&place.evidence());
+            place.tell(roots.entry(root.to_vec()).or_default());
         }
         self.join(top, &mut roots)?;
         if !self.exact {
@@ -413,8 +410,9 @@ impl<'p, 'a> Facts<'p, 'a> {
         // own, if something below them is shown.
         let mut passed: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
         for place in self.places {
-            let paths = std::iter::once(&place.path)
-                .chain(&place.links)
+            let links = place.links.iter().map(Vec::as_slice);
+            let paths = std::iter::once(&*place.path)
+                .chain(links)
                 .filter(|path| is_within(path, top));
             for path in paths {
                 if !place.found() {
@@ -426,12 +424,9 @@ impl<'p, 'a> Facts<'p, 'a> {
                     }
                     continue;
                 }
-                let light = path == &place.path && place.done().all(passes);
+                let light = *path == *place.path && place.done().all(passes);
                 if light {
-                    passed
-                        .entry(path.clone())
-                        .or_default()
-                        .merge(&place.evidence());
+                    place.tell(passed.entry(path.to_vec()).or_default());
                     continue;
                 }
                 let root = self.shown(path);
@@ -439,13 +434,10 @@ impl<'p, 'a> Facts<'p, 'a> {
                     let path = Text::from(path);
                     return Err(format!("{path} can only be shown with the whole directory"));
                 }
-                if root == place.path && !place.is_directory() && !self.exact {
+                if *root == *place.path && !place.is_directory() && !self.exact {
                     alone.insert(root);
                 }
-                roots
-                    .entry(root.to_vec())
-                    .or_default()
-                    .merge(&place.evidence());
+                place.tell(roots.entry(root.to_vec()).or_default());
             }
         }
         for directory in several(&alone) {
