@@ -231,11 +231,15 @@ impl<'r> Plan<'r> {
 
     /// The files of all formats that are asked for.
     #[must_use]
-    pub fn files(&self) -> Files {
+    pub fn files(mut self) -> Files {
         let mut files = Files::default();
         for &format in &self.request.formats {
+            if format.is_observation() {
+                // Nothing that was decided is in it, and of a million files that takes as much room as it does.
+                self = Self::new(self.request, self.observation, self.adapted);
+            }
             let mut output = self.empty(format);
-            match (format.content)(self, &files.written) {
+            match (format.content)(&self, &files.written) {
                 Content::Bytes(content) => {
                     output.content = content;
                     files.written.push(output);

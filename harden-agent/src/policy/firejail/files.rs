@@ -10,7 +10,7 @@
 //!
 //! Firejail applies `read-only` and `read-write` in the order of the profile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -237,10 +237,10 @@ impl Files {
 struct Facts<'p, 'a> {
     places: &'p [Place<'a>],
     /// Paths that may be absent, or others, when the program starts.
-    made: BTreeSet<&'p [u8]>,
+    made: HashSet<&'p [u8]>,
     crossings: &'p [Crossing],
     /// Links: rules about what lies behind belong to where they lead.
-    links: BTreeSet<&'p [u8]>,
+    links: HashSet<&'p [u8]>,
     /// Directories that Firejail mounts empty: nothing below is there at the start.
     emptied: Vec<&'static [u8]>,
     private_tmp: bool,
@@ -301,11 +301,14 @@ impl<'p, 'a> Facts<'p, 'a> {
     fn anchor<'b>(&self, path: &'b [u8]) -> &'b [u8] {
         let mut anchor = path;
         let mut at = path;
+        // Where a line can hold the whole path, it can hold its directories.
+        let is_plain = as_argument(path).is_some();
+        let is_nameable = |at: &[u8]| is_plain || as_argument(at).is_some();
         while at != b"/" {
             if let Some(empty) = self.emptied.iter().find(|empty| **empty == at) {
                 return &path[..empty.len()];
             }
-            if self.made.contains(at) || as_argument(at).is_none() {
+            if self.made.contains(at) || !is_nameable(at) {
                 anchor = parent(at);
             }
             at = parent(at);
