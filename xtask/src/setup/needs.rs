@@ -144,6 +144,7 @@ pub const PROGRAMS: &[Need] = &[
         "an independent witness of the calls made",
         false,
     ),
+    need(&["valgrind"], "valgrind", "counts instructions", false),
     need(
         &["mmdebstrap"],
         "mmdebstrap",
