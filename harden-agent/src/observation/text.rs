@@ -59,11 +59,11 @@ impl<T: AsRef<[u8]>> From<T> for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
         if let Some(text) = self.as_shown() {
             return out.write_str(text);
         }
         // bstr's own escape writes a space as `\x20` and lets the C1 controls through.
-        use fmt::Write;
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
                 match character {

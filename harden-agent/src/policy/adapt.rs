@@ -59,7 +59,9 @@ impl Adapted<'_> {
     /// Whether all decisions are about the same facts.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        std::ptr::eq(&*self.exact.recorded, &*self.general.recorded)
+        let (exact, general): (&Observation, &Observation) =
+            (&self.exact.recorded, &self.general.recorded);
+        std::ptr::eq(exact, general)
     }
 }
 

@@ -422,7 +422,7 @@ impl<'p, 'a> Facts<'p, 'a> {
                     if let Some(name) = as_argument(path).filter(|_| path != top) {
                         let evidence = looked_for.entry(name).or_default();
                         for one in &place.uses {
-                            evidence.add(place.run, place.executable, &one.seen);
+                            evidence.add(place.run, place.executable, one.seen);
                         }
                     }
                     continue;
