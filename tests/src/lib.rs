@@ -13,6 +13,7 @@ pub mod http;
 mod installed;
 mod leftovers;
 mod machine;
+pub mod many;
 pub mod mutation;
 pub mod network;
 pub mod observed;

@@ -20,6 +20,7 @@ mod file_capabilities;
 mod files;
 mod filters;
 mod firejail_profiles;
+mod growth;
 mod homes;
 mod hostile_names;
 mod http_server;

@@ -45,7 +45,7 @@ impl Decisions {
     ///
     /// # Errors
     /// The overrides cannot be read.
-    pub fn adapt(&self, observation: &Observation) -> Result<Adapted> {
+    pub fn adapt<'o>(&self, observation: &'o Observation) -> Result<Adapted<'o>> {
         profile::adapted(observation, self.paths, &self.overrides)
     }
 

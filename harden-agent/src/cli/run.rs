@@ -131,7 +131,8 @@ impl Run {
         let rendered = self.profile.request().and_then(|request| {
             let adapted = request.adapt(&observation)?;
             let plan = request.plan(&observation, &adapted);
-            Ok((profile::written(plan.files()), plan.firejail().clone()))
+            let policy = plan.firejail().clone();
+            Ok((profile::written(plan.files()), policy))
         });
         let (mut files, mut policy) = match rendered {
             Ok(rendered) => rendered,

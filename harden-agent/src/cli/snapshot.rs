@@ -208,12 +208,12 @@ fn shots(
         if let Some(request) = request {
             let adapted = request.adapt(&observation)?;
             let plan = request.plan(&observation, &adapted);
-            let others = profile::written(plan.files()).into_iter();
-            let own = files[0].name.clone();
-            files.extend(others.filter(|output| output.name != own));
             let warnings = plan.firejail().warnings.iter();
             let wanted = warnings.filter(|warning| !silenced.contains(&warning.id));
             shot.warnings = wanted.cloned().collect();
+            let others = profile::written(plan.files()).into_iter();
+            let own = files[0].name.clone();
+            files.extend(others.filter(|output| output.name != own));
         }
         shot.outputs = files;
         shots.insert(number, shot);

@@ -6,6 +6,9 @@ use std::{
     time::Instant,
 };
 
+use litemap::LiteMap;
+use sorted_vec::SortedSet;
+
 use super::{
     address,
     clock::Clock,
@@ -373,7 +376,12 @@ impl Collector {
             btree_map::Entry::Occupied(entry) => entry.into_mut(),
             btree_map::Entry::Vacant(entry) => {
                 self.paths.insert(self.hasher.hash_one(entry.key()));
-                entry.insert(File::default())
+                // Of most files one thing is known, and by itself each list has room for four.
+                entry.insert(File {
+                    operations: LiteMap::with_capacity(operations.len()),
+                    inodes: SortedSet::with_capacity(usize::from(is_own)),
+                    ..File::default()
+                })
             }
         };
         *new_names += u32::from(file.operations.is_empty());
@@ -383,7 +391,8 @@ impl Collector {
             file.asked_as.extend(asked);
         }
         for operation in operations {
-            let outcomes = file.operations.entry(operation).or_default();
+            let outcomes = file.operations.entry(operation);
+            let outcomes = outcomes.or_insert_with(|| LiteMap::with_capacity(1));
             let known = outcomes.entry(outcome.clone()).or_default();
             known.join(seen.clone());
         }

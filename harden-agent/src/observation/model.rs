@@ -157,7 +157,7 @@ pub struct Host {
 #[serde(deny_unknown_fields, default)]
 pub struct Executable {
     /// Which files had this path (an upgrade during the run gives a second).
-    #[serde(deserialize_with = "SortedSet::deserialize_dedup_unsorted")]
+    #[serde(deserialize_with = "strict::few")]
     pub inodes: SortedSet<Inode>,
     /// The ELF interpreter (`PT_INTERP`) of the program, if it names one.
     pub interpreters: BTreeSet<Text>,
@@ -226,7 +226,7 @@ pub struct File {
     #[serde(deserialize_with = "strict::unique", serialize_with = "small::maps")]
     pub operations: LiteMap<Operation, LiteMap<Outcome, Seen>>,
     /// The inodes that were there, with owner and mode (several: the file was replaced or chowned).
-    #[serde(deserialize_with = "SortedSet::deserialize_dedup_unsorted")]
+    #[serde(deserialize_with = "strict::few")]
     pub inodes: SortedSet<Inode>,
     /// The absolute names by which the program asked for it, where they differ from the path.
     #[serde(deserialize_with = "strict::paths")]

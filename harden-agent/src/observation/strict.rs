@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use litemap::LiteMap;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use sorted_vec::SortedSet;
 
 use super::model::{ControlCommand, Executable, File, Run, Seen};
 use super::schema_1;
@@ -29,8 +30,9 @@ where
     D: Deserializer<'de>,
     V: Strict<'de>,
 {
-    let map: BTreeMap<Absolute, V> = unique(deserializer)?;
-    Ok(map.into_iter().map(|(key, value)| (key.0, value)).collect())
+    let entries: Vec<(Absolute, V)> = deserializer.deserialize_map(Unique(PhantomData))?;
+    let entries = entries.into_iter();
+    Ok(entries.map(|(key, value)| (key.0, value)).collect())
 }
 
 /// As [`by_path`], for each command of a unit.
@@ -51,6 +53,17 @@ where
 {
     let set = BTreeSet::<Absolute>::deserialize(deserializer)?;
     Ok(set.into_iter().map(|path| path.0).collect())
+}
+
+/// A set of few, with no room left over.
+pub(super) fn few<'de, D, T>(deserializer: D) -> Result<SortedSet<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Ord,
+{
+    let mut all = Vec::<T>::deserialize(deserializer)?;
+    all.shrink_to_fit();
+    Ok(SortedSet::from_unsorted(all))
 }
 
 /// A map of plain words with no key twice. They end up in comments of generated files, so they
@@ -90,7 +103,8 @@ where
     V: Strict<'de>,
 {
     fn strict<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Unique(PhantomData))
+        let entries = deserializer.deserialize_map(Unique(PhantomData))?;
+        Ok(entries.into_iter().collect())
     }
 }
 
@@ -100,9 +114,10 @@ where
     V: Strict<'de>,
 {
     fn strict<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // In order: one by one, the keys of a hostile file would each move all that come after them.
-        let map: BTreeMap<K, V> = unique(deserializer)?;
-        Ok(map.into_iter().collect())
+        let mut entries = deserializer.deserialize_map(Unique(PhantomData))?;
+        // There is one for each file.
+        entries.shrink_to_fit();
+        Ok(Self::from_sorted_store_unchecked(entries))
     }
 }
 
@@ -122,23 +137,36 @@ where
     K: Deserialize<'de> + Serialize + Ord,
     V: Strict<'de>,
 {
-    type Value = BTreeMap<K, V>;
+    /// In order.
+    type Value = Vec<(K, V)>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a map")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut map = BTreeMap::new();
+        // As harden writes them: no key has to be moved, and a map that is made of them has no room left over.
+        let mut sorted: Vec<(K, V)> = Vec::new();
+        let mut others: BTreeMap<K, V> = BTreeMap::new();
         while let Some(key) = access.next_key()? {
-            if map.contains_key(&key) {
+            let is_next = sorted.last().is_none_or(|(last, _)| *last < key);
+            let find = || sorted.binary_search_by(|(known, _)| known.cmp(&key));
+            if others.contains_key(&key) || !is_next && find().is_ok() {
                 let key = serde_json::to_string(&key).unwrap_or_default();
                 return Err(A::Error::custom(format!("the key {key} is there twice")));
             }
             let StrictValue(value) = access.next_value()?;
-            map.insert(key, value);
+            if is_next {
+                sorted.push((key, value));
+            } else {
+                others.insert(key, value);
+            }
         }
-        Ok(map)
+        if !others.is_empty() {
+            sorted.extend(others);
+            sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        Ok(sorted)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bstr::{BStr, BString, ByteSlice, ByteVec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use smol_str::{SmolStr, format_smolstr};
 
 /// A path or name as the kernel has it: any bytes. A path holds no NUL, at most 4,095 bytes; the
 /// name of an abstract socket may well hold NULs (programs that pass the whole `sockaddr_un`).
@@ -35,6 +36,13 @@ impl Text {
         std::path::Path::new(std::ffi::OsStr::from_bytes(self.as_bytes()))
     }
 
+    /// The text, if nothing in it is escaped for certain: nearly every path is such.
+    fn as_shown(&self) -> Option<&str> {
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+        let text = std::str::from_utf8(self.as_bytes()).ok()?;
+        text.as_bytes().iter().all(plain).then_some(text)
+    }
+
     /// The text, if it is UTF-8 without control characters: what any sandbox's file could hold.
     #[must_use]
     pub fn as_plain_str(&self) -> Option<&str> {
@@ -51,8 +59,11 @@ impl<T: AsRef<[u8]>> From<T> for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // bstr's own escape writes a space as `\x20` and lets the C1 controls through.
         use fmt::Write;
+        if let Some(text) = self.as_shown() {
+            return out.write_str(text);
+        }
+        // bstr's own escape writes a space as `\x20` and lets the C1 controls through.
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
                 match character {
@@ -102,14 +113,21 @@ impl fmt::Debug for Text {
 
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.as_shown() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_str(self),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Ok(Self(BString::from(Vec::unescape_bytes(&text))))
+        Ok(Self(BString::from(if text.contains('\\') {
+            Vec::unescape_bytes(&text)
+        } else {
+            text.into_bytes()
+        })))
     }
 }
 
@@ -118,15 +136,15 @@ impl<'de> Deserialize<'de> for Text {
 /// Lower or upper case ASCII letters, digits, `_` and `-`, 1 to 64 of them: whatever an
 /// observation from elsewhere holds, a word cannot become another line or rule of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Word(String);
+pub struct Word(SmolStr);
 
 impl Word {
     /// Accepts `text` if it is a word.
     ///
     /// # Errors
     /// [`NotAWord`] with the text if a character is outside the set or the length is not 1 to 64.
-    pub fn new(text: impl Into<String>) -> Result<Self, NotAWord> {
-        let text = text.into();
+    pub fn new(text: impl Into<SmolStr>) -> Result<Self, NotAWord> {
+        let text: SmolStr = text.into();
         let fits = (1..=64).contains(&text.len())
             && text
                 .bytes()
@@ -134,14 +152,14 @@ impl Word {
         if fits {
             Ok(Self(text))
         } else {
-            Err(NotAWord(text))
+            Err(NotAWord(text.into()))
         }
     }
 
     /// `prefix-number`, for what has no name yet. The prefix is a literal of this program.
     #[must_use]
     pub(crate) fn numbered(prefix: &'static str, number: u32) -> Self {
-        Self(format!("{prefix}-{number}"))
+        Self(format_smolstr!("{prefix}-{number}"))
     }
 
     /// The word.
@@ -159,7 +177,7 @@ impl fmt::Display for Word {
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+        Self::new(SmolStr::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

@@ -6,6 +6,8 @@
 mod generalise;
 mod overrides;
 
+use std::borrow::Cow;
+
 use super::Commands;
 use crate::observation::{Observation, RunKind};
 
@@ -14,33 +16,52 @@ pub use overrides::{Overrides, OverridesError};
 
 /// An observation to decide over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Adapted {
+pub struct Adapted<'o> {
     /// For decisions about accounts: who owns a file is a fact of that file.
-    pub exact: Commands,
+    pub exact: Commands<'o>,
     /// For all others.
-    pub general: Commands,
+    pub general: Commands<'o>,
     /// What was changed, a sentence each without its full stop.
     pub remarks: Vec<String>,
 }
 
 /// Applies `overrides`, then puts directories in the place of files: as far as `paths` says, and where the overrides
 /// ask for it.
+///
+/// What is not changed is not copied: it may be a million files.
 #[must_use]
-pub fn adapt(observation: &Observation, paths: Paths, overrides: &Overrides) -> Adapted {
-    let mut exact = observation.clone();
-    let mut remarks = overrides.apply(&mut exact);
+pub fn adapt<'o>(observation: &'o Observation, paths: Paths, overrides: &Overrides) -> Adapted<'o> {
+    let mut exact = Cow::Borrowed(observation);
+    let mut remarks = if *overrides == Overrides::default() {
+        Vec::new()
+    } else {
+        overrides.apply(exact.to_mut())
+    };
     remarks.extend(generalise::folded(&exact));
     let mut general = exact.clone();
-    remarks.extend(generalise::generalise(
-        &mut general,
-        paths,
-        &overrides.generalise,
-    ));
+    if generalise::is_changed(&exact, paths, &overrides.generalise) {
+        let general = general.to_mut();
+        remarks.extend(generalise::generalise(
+            general,
+            paths,
+            &overrides.generalise,
+        ));
+    }
     let commands = |recorded| Commands::but(recorded, overrides.deny.syscalls.clone());
     Adapted {
         exact: commands(exact),
         general: commands(general),
         remarks,
+    }
+}
+
+impl Adapted<'_> {
+    /// Whether all decisions are about the same facts.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        let (exact, general): (&Observation, &Observation) =
+            (&self.exact.recorded, &self.general.recorded);
+        std::ptr::eq(exact, general)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every sandbox's decisions rest on, derived from one observation once, when it is first asked for.
 
 use std::{
+    borrow::Cow,
     cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     ops::Deref,
@@ -109,9 +110,9 @@ impl<'a> Basis<'a> {
 
 /// An observation for what holds for all commands of a unit, `ExecStartPre=` to `ExecStopPost=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commands {
+pub struct Commands<'o> {
     /// What was recorded, each command by itself.
-    pub recorded: Observation,
+    pub recorded: Cow<'o, Observation>,
     denied: Vec<Word>,
     /// The same, as if the other commands were part of the main process; none, if there are no others.
     all: OnceCell<Option<Observation>>,
@@ -124,16 +125,16 @@ pub struct UnitBasis<'a> {
     all: Rc<Basis<'a>>,
 }
 
-impl Commands {
+impl<'o> Commands<'o> {
     /// The commands in what was recorded.
     #[must_use]
     pub fn of(recorded: Observation) -> Self {
-        Self::but(recorded, Vec::new())
+        Self::but(Cow::Owned(recorded), Vec::new())
     }
 
     /// The same, without the calls that somebody has denied: they are not added either.
     #[must_use]
-    pub fn but(recorded: Observation, denied: Vec<Word>) -> Self {
+    pub fn but(recorded: Cow<'o, Observation>, denied: Vec<Word>) -> Self {
         Self {
             recorded,
             denied,

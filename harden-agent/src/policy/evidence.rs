@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::observation::{Seen, Test, Text, Word};
 
@@ -12,35 +12,100 @@ use crate::observation::{Seen, Test, Text, Word};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// The executables that showed it.
-    pub executables: BTreeSet<Text>,
+    pub executables: Names<Text>,
     /// The runs that showed it.
-    pub runs: BTreeSet<Word>,
+    pub runs: Names<Word>,
     /// The names of those that were marked.
-    pub marks: BTreeSet<Text>,
+    pub marks: Names<Text>,
     /// When first, where that is known.
     pub first: Option<Timestamp>,
     /// How often altogether, where that was counted.
     pub count: Option<u64>,
 }
 
+/// Names in their order, each once. Most often there is one, as a million rules may each have evidence: a tree has a node
+/// with room for eleven.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Names<T> {
+    /// There is none.
+    #[default]
+    None,
+    /// There is one.
+    One(T),
+    /// There are more.
+    Several(BTreeSet<T>),
+}
+
+impl<T: Ord + Clone> Names<T> {
+    /// Adds one. Returns whether it was not there.
+    pub fn add(&mut self, name: &T) -> bool {
+        match self {
+            Self::None => *self = Self::One(name.clone()),
+            Self::One(known) if known == name => return false,
+            Self::One(known) => *self = Self::Several([known.clone(), name.clone()].into()),
+            Self::Several(known) if known.contains(name) => return false,
+            Self::Several(known) => {
+                known.insert(name.clone());
+            }
+        }
+        true
+    }
+
+    fn extend<'a>(&mut self, names: impl IntoIterator<Item = &'a T>)
+    where
+        T: 'a,
+    {
+        for name in names {
+            self.add(name);
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let (one, several) = match self {
+            Self::None => (None, None),
+            Self::One(one) => (Some(one), None),
+            Self::Several(several) => (None, Some(several)),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Several(several) => several.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Ord + Clone + Serialize> Serialize for Names<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
 impl Evidence {
     /// Adds one sighting.
     pub fn add(&mut self, test: Test<'_>, executable: &Text, seen: &Seen) {
-        if !self.executables.contains(executable) {
-            self.executables.insert(executable.clone());
-        }
-        if !self.runs.contains(test.id) {
-            self.runs.insert(test.id.clone());
-            self.marks.extend(test.label.cloned());
+        self.executables.add(executable);
+        if self.runs.add(test.id) {
+            self.marks.extend(test.label);
         }
         self.see(seen.first, seen.count);
     }
 
     /// Adds all that `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        self.executables.extend(other.executables.iter().cloned());
-        self.runs.extend(other.runs.iter().cloned());
-        self.marks.extend(other.marks.iter().cloned());
+        self.executables.extend(other.executables.iter());
+        self.runs.extend(other.runs.iter());
+        self.marks.extend(other.marks.iter());
         self.see(other.first, other.count);
     }
 
@@ -80,7 +145,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-fn list(names: &BTreeSet<Text>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn list(names: &Names<Text>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     const NAMES: usize = 3;
     for (at, name) in names.iter().take(NAMES).enumerate() {
         let separator = if at == 0 { "" } else { ", " };

@@ -24,7 +24,7 @@ pub(super) fn needed(directories: &[&[u8]], there: &[&[u8]], basis: &Basis<'_>) 
     let found = found.filter(|place| place.all_names().any(is_inside));
     let used = found.filter(|place| {
         let is_looked_at = place.uses.iter().all(|one| passes(one.operation));
-        !(is_looked_at && there.contains(&place.path.as_slice()))
+        !(is_looked_at && there.contains(&&*place.path))
     });
     reasons.extend(used.map(|place| format!("{} was used", Text::from(&place.path))));
     reasons

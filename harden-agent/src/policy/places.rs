@@ -1,6 +1,6 @@
 //! Every path that the runs used or looked for, whatever fact it comes from, in one list.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::observation::{
     AddressOperation, Deed, Executable, File, Host, Inode, Observation, Operation, Outcome, Run,
@@ -19,23 +19,30 @@ pub(super) struct Place<'a> {
     pub host: &'a Host,
     pub executable: &'a Text,
     /// Where the path leads, as far as the links are known.
-    pub path: Vec<u8>,
+    pub path: Cow<'a, [u8]>,
     /// The links passed on the way, and the names asked for.
     pub names: BTreeSet<Vec<u8>>,
     /// Only the links, without the names.
     pub links: BTreeSet<Vec<u8>>,
-    pub uses: Vec<Use>,
-    pub inodes: Vec<&'a Inode>,
+    pub uses: Vec<Use<'a>>,
+    pub inodes: &'a [Inode],
     /// It represents names in it, or in a directory above, that are not known.
     pub is_folded: bool,
 }
 
 /// One kind of use of a path and its result.
-pub(super) struct Use {
+pub(super) struct Use<'a> {
     pub operation: Operation,
     pub result: Answer,
-    pub seen: Seen,
+    pub seen: &'a Seen,
 }
+
+/// Where no more is known than that it was.
+const SEEN: &Seen = &Seen {
+    first: None,
+    count: None,
+    errors: None,
+};
 
 /// How a use ended, as far as a sandbox cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +117,7 @@ impl Place<'_> {
 
     /// The path and all its names.
     pub(super) fn all_names(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(self.path.as_slice()).chain(self.names.iter().map(Vec::as_slice))
+        std::iter::once(&*self.path).chain(self.names.iter().map(Vec::as_slice))
     }
 
     /// Whether the path or one of its names lies in `directory`.
@@ -121,12 +128,17 @@ impl Place<'_> {
     /// What was seen, of the uses that did not end in 'not found'.
     pub(super) fn evidence(&self) -> Evidence {
         let mut evidence = Evidence::default();
+        self.tell(&mut evidence);
+        evidence
+    }
+
+    /// Adds that to `evidence`.
+    pub(super) fn tell(&self, evidence: &mut Evidence) {
         for one in &self.uses {
             if one.result != Answer::NotFound {
-                evidence.add(self.run, self.executable, &one.seen);
+                evidence.add(self.run, self.executable, one.seen);
             }
         }
-        evidence
     }
 }
 
@@ -244,7 +256,7 @@ pub(super) fn of_deed<'a>(
         _ => false,
     };
     let result = outcome.map_or(Answer::Ok, answer);
-    place.uses = vec![use_of(operation, result, &Seen::default())];
+    place.uses = vec![use_of(operation, result, SEEN)];
     Some(place)
 }
 
@@ -277,20 +289,29 @@ struct Source<'a, 'l> {
 impl<'a> Source<'a, '_> {
     fn collect(&self, all: &mut Vec<Place<'a>>) {
         for (path, file) in &self.executable.files {
-            let [entry, target] = self.file(path, file);
-            all.extend(
-                [entry, target]
-                    .into_iter()
-                    .filter(|one| !one.uses.is_empty()),
-            );
+            // The uses of the directory entry itself, and those of what it leads to.
+            for of_entry in [true, false] {
+                let operations = file.operations.iter();
+                let operations = operations.filter(|(one, _)| of_entry == is_of_entry(**one));
+                let count = operations.clone().map(|(_, outcomes)| outcomes.len()).sum();
+                if count == 0 {
+                    continue;
+                }
+                let mut place = self.located(path, file, of_entry);
+                place.uses.reserve_exact(count);
+                for (operation, outcomes) in operations {
+                    place.uses.extend(uses(*operation, outcomes));
+                }
+                all.push(place);
+            }
             if file.names > 0 {
                 self.folded(path, file, all);
             }
         }
-        let ran = |seen: &Seen| use_of(Operation::Execute, Answer::Ok, seen);
+        let ran = |seen: &'a Seen| use_of(Operation::Execute, Answer::Ok, seen);
         let mut own = self.place(self.path.as_bytes());
-        own.uses.push(ran(&Seen::default()));
-        own.inodes.extend(&self.executable.inodes);
+        own.uses.push(ran(SEEN));
+        own.inodes = &self.executable.inodes;
         all.push(own);
         for (name, seen) in &self.executable.invoked_as {
             let mut place = self.place(name.as_bytes());
@@ -299,9 +320,7 @@ impl<'a> Source<'a, '_> {
         }
         for name in &self.executable.interpreters {
             let mut place = self.place(name.as_bytes());
-            place
-                .uses
-                .push(use_of(Operation::Read, Answer::Ok, &Seen::default()));
+            place.uses.push(use_of(Operation::Read, Answer::Ok, SEEN));
             all.push(place);
         }
         for (operation, addresses) in &self.executable.addresses {
@@ -327,26 +346,12 @@ impl<'a> Source<'a, '_> {
             for (operation, outcomes) in &file.operations {
                 place.uses.extend(uses(*operation, outcomes));
             }
-            let seen = Seen::default();
             place
                 .uses
-                .push(use_of(Operation::Stat, Answer::NotFound, &seen));
-            place.inodes.extend(&file.inodes);
+                .push(use_of(Operation::Stat, Answer::NotFound, SEEN));
+            place.inodes = &file.inodes;
             all.push(place);
         }
-    }
-
-    /// The uses of the directory entry itself, and those of what it leads to.
-    fn file(&self, path: &'a Text, file: &'a File) -> [Place<'a>; 2] {
-        [true, false].map(|of_entry| {
-            let mut place = self.located(path, file, of_entry);
-            for (operation, outcomes) in &file.operations {
-                if of_entry == is_of_entry(*operation) {
-                    place.uses.extend(uses(*operation, outcomes));
-                }
-            }
-            place
-        })
     }
 
     /// The directory entry, or what it leads to.
@@ -358,14 +363,13 @@ impl<'a> Source<'a, '_> {
                 self.links.walk(name)
             }
         };
-        let mut place = self.place_at(path.as_bytes(), walk(path.as_bytes()));
-        if file.resolved {
+        let mut place = if file.resolved {
             // The kernel walked it: the links, as they were at the end of the run, cannot be
             // in it.
-            place.path = path.as_bytes().to_vec();
-            place.names.clear();
-            place.links.clear();
-        }
+            self.at(path.as_bytes())
+        } else {
+            self.walked(path.as_bytes(), walk(path.as_bytes()))
+        };
         for name in &file.asked_as {
             if let Some(walk) = walk(name.as_bytes()) {
                 place.links.extend(walk.links.iter().cloned());
@@ -374,7 +378,7 @@ impl<'a> Source<'a, '_> {
             }
             place.names.insert(name.as_bytes().to_vec());
         }
-        place.inodes.extend(&file.inodes);
+        place.inodes = &file.inodes;
         place
     }
 
@@ -393,29 +397,33 @@ impl<'a> Source<'a, '_> {
         Some(walk)
     }
 
-    fn place(&self, name: &[u8]) -> Place<'a> {
-        self.place_at(name, self.links.walk(name))
+    fn place(&self, name: &'a [u8]) -> Place<'a> {
+        self.walked(name, self.links.walk(name))
     }
 
-    fn place_at(&self, name: &[u8], walk: Option<Walk>) -> Place<'a> {
-        let (path, links) = match walk {
-            Some(walk) => (walk.path, walk.links),
-            None => (name.to_vec(), Vec::new()),
-        };
-        let links: BTreeSet<_> = links.into_iter().collect();
-        let mut names = links.clone();
-        if path != name {
-            names.insert(name.to_vec());
+    fn walked(&self, name: &'a [u8], walk: Option<Walk>) -> Place<'a> {
+        let mut place = self.at(name);
+        if let Some(walk) = walk {
+            place.links = walk.links.into_iter().collect();
+            place.names.clone_from(&place.links);
+            if walk.path != name {
+                place.names.insert(name.to_vec());
+                place.path = walk.path.into();
+            }
         }
+        place
+    }
+
+    fn at(&self, path: &'a [u8]) -> Place<'a> {
         Place {
             run: self.run,
             host: self.host,
             executable: self.path,
-            path,
-            names,
-            links,
+            path: path.into(),
+            names: BTreeSet::new(),
+            links: BTreeSet::new(),
             uses: Vec::new(),
-            inodes: Vec::new(),
+            inodes: &[],
             is_folded: false,
         }
     }
@@ -424,7 +432,7 @@ impl<'a> Source<'a, '_> {
 fn uses<'o>(
     operation: Operation,
     outcomes: impl IntoIterator<Item = (&'o Outcome, &'o Seen)>,
-) -> impl Iterator<Item = Use> {
+) -> impl Iterator<Item = Use<'o>> {
     let outcomes = outcomes.into_iter();
     outcomes.map(move |(outcome, seen)| use_of(operation, answer(outcome), seen))
 }
@@ -438,11 +446,11 @@ fn answer(outcome: &Outcome) -> Answer {
     }
 }
 
-fn use_of(operation: Operation, result: Answer, seen: &Seen) -> Use {
+fn use_of(operation: Operation, result: Answer, seen: &Seen) -> Use<'_> {
     Use {
         operation,
         result,
-        seen: seen.clone(),
+        seen,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn subject(place: &Place<'_>) -> Option<Subject> {
     if !is_within(&place.path, b"/proc") {
         return None;
     }
-    if place.path == b"/proc" {
+    if *place.path == *b"/proc" {
         let mut uses = place.uses.iter();
         let looked = uses.all(|one| one.operation == Operation::Stat);
         return (!looked).then_some(Subject::All);
@@ -132,7 +132,7 @@ fn asked_by_number(observation: &Observation, places: &[Place<'_>]) -> Option<St
     }
     let written = |path: &[u8]| {
         // They are in the order of their paths.
-        let first = places.partition_point(|place| place.path.as_slice() < path);
+        let first = places.partition_point(|place| &*place.path < path);
         let mut same = places[first..]
             .iter()
             .take_while(|place| place.path == path);

@@ -101,7 +101,7 @@ pub(super) fn own_directory(path: &[u8]) -> Option<&[u8]> {
 /// What a rule has to name for what is changed at `path`: its directory, if it is a file that others may replace, and
 /// programs do not share the directory.
 pub(super) fn lasting<'p>(place: &Place<'_>, path: &'p [u8]) -> &'p [u8] {
-    if path != place.path || place.is_directory() {
+    if *path != *place.path || place.is_directory() {
         return path;
     }
     let above = parent(path);

@@ -429,7 +429,7 @@ fn is_pinned(place: &Place<'_>) -> bool {
     // A directory named in place of its files has their inodes, too.
     is_file
         && !place.is_directory()
-        && lasting(place, &place.path) == place.path
+        && *lasting(place, &place.path) == *place.path
         && !others.iter().any(|top| is_within(&place.path, top))
 }
 

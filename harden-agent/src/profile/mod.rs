@@ -28,7 +28,11 @@ use crate::{
 ///
 /// # Errors
 /// The overrides cannot be read.
-pub fn adapted(observation: &Observation, paths: Paths, directory: &Path) -> Result<Adapted> {
+pub fn adapted<'o>(
+    observation: &'o Observation,
+    paths: Paths,
+    directory: &Path,
+) -> Result<Adapted<'o>> {
     let overrides = overrides(directory, &observation.name)?;
     Ok(adapt(observation, paths, &overrides))
 }

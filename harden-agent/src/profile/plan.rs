@@ -25,7 +25,7 @@ use crate::{
 pub struct Plan<'r> {
     request: &'r Request,
     observation: &'r Observation,
-    adapted: &'r Adapted,
+    adapted: &'r Adapted<'r>,
     general: Rc<Basis<'r>>,
     general_unit: OnceCell<UnitBasis<'r>>,
     exact_unit: OnceCell<UnitBasis<'r>>,
@@ -61,7 +61,7 @@ impl<'r> Plan<'r> {
     pub(super) fn new(
         request: &'r Request,
         observation: &'r Observation,
-        adapted: &'r Adapted,
+        adapted: &'r Adapted<'r>,
     ) -> Self {
         Self {
             request,
@@ -95,7 +95,7 @@ impl<'r> Plan<'r> {
 
     /// What is decided over.
     #[must_use]
-    pub fn adapted(&self) -> &Adapted {
+    pub fn adapted(&self) -> &Adapted<'r> {
         self.adapted
     }
 
@@ -118,11 +118,11 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn systemd(&self) -> &DropIn {
         self.systemd.get_or_init(|| {
-            let general = &self.adapted.general;
-            let unit = self
-                .general_unit
-                .get_or_init(|| general.unit_basis_beside(&self.general));
-            DropIn::decide(unit, self.request.calls(), &self.request.terms)
+            DropIn::decide(
+                self.general_unit(),
+                self.request.calls(),
+                &self.request.terms,
+            )
         })
     }
 
@@ -141,11 +141,22 @@ impl<'r> Plan<'r> {
                 groups: machine::accounts::groups(&self.adapted.exact.recorded),
                 prefix: self.request.account_prefix.clone(),
             };
-            let unit = self
-                .exact_unit
-                .get_or_init(|| self.adapted.exact.unit_basis());
-            Account::decide(unit, &accounts, &self.request.terms)
+            Account::decide(self.exact_unit(), &accounts, &self.request.terms)
         })
+    }
+
+    fn general_unit(&self) -> &UnitBasis<'r> {
+        let general = &self.adapted.general;
+        self.general_unit
+            .get_or_init(|| general.unit_basis_beside(&self.general))
+    }
+
+    fn exact_unit(&self) -> &UnitBasis<'r> {
+        if self.adapted.is_exact() {
+            return self.general_unit();
+        }
+        self.exact_unit
+            .get_or_init(|| self.adapted.exact.unit_basis())
     }
 
     /// How its unit is started under Firejail.
@@ -220,11 +231,15 @@ impl<'r> Plan<'r> {
 
     /// The files of all formats that are asked for.
     #[must_use]
-    pub fn files(&self) -> Files {
+    pub fn files(mut self) -> Files {
         let mut files = Files::default();
         for &format in &self.request.formats {
+            if format.is_observation() {
+                // Nothing that was decided is in it, and of a million files that takes as much room as it does.
+                self = Self::new(self.request, self.observation, self.adapted);
+            }
             let mut output = self.empty(format);
-            match (format.content)(self, &files.written) {
+            match (format.content)(&self, &files.written) {
                 Content::Bytes(content) => {
                     output.content = content;
                     files.written.push(output);

@@ -58,13 +58,13 @@ impl Request {
     ///
     /// # Errors
     /// The overrides cannot be read.
-    pub fn adapt(&self, observation: &Observation) -> Result<Adapted> {
+    pub fn adapt<'o>(&self, observation: &'o Observation) -> Result<Adapted<'o>> {
         adapted(observation, self.terms.paths, &self.overrides)
     }
 
     /// The plan for an observation, and what is decided over for it.
     #[must_use]
-    pub fn plan<'r>(&'r self, observation: &'r Observation, adapted: &'r Adapted) -> Plan<'r> {
+    pub fn plan<'r>(&'r self, observation: &'r Observation, adapted: &'r Adapted<'r>) -> Plan<'r> {
         Plan::new(self, observation, adapted)
     }
 

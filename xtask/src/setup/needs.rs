@@ -154,6 +154,7 @@ pub const PROGRAMS: &[Need] = &[
         "an independent witness of the calls made",
         TESTS_AND_BENCH,
     ),
+    need(&["valgrind"], "valgrind", "counts instructions", false),
     need(
         &["mmdebstrap"],
         "mmdebstrap",

@@ -133,13 +133,13 @@ fn judged<'p>(plan: &'p Plan<'_>, word: &Word) -> Judged<'p> {
 }
 
 /// What was changed before anything was decided, as the files say it.
-fn remarks(adapted: &Adapted) -> String {
+fn remarks(adapted: &Adapted<'_>) -> String {
     let lines = adapted.remarks.iter().map(|remark| format!("# {remark}\n"));
     lines.collect()
 }
 
 /// What was seen of a word, and an override has taken away.
-fn denied(observation: &Observation, word: Option<&[u8]>, adapted: &Adapted) -> String {
+fn denied(observation: &Observation, word: Option<&[u8]>, adapted: &Adapted<'_>) -> String {
     let seen = explained(observation, word, &Judged::new());
     if seen.is_empty() {
         return seen;
@@ -427,7 +427,7 @@ mod tests {
         );
     }
 
-    fn unchanged(observation: &Observation) -> Adapted {
+    fn unchanged(observation: &Observation) -> Adapted<'_> {
         Adapted {
             exact: Commands::of(observation.clone()),
             general: Commands::of(observation.clone()),

@@ -58,20 +58,25 @@ pub(super) struct Found {
 
 pub(super) fn obstacles(places: &[Place<'_>], account: &str, accounts: &Accounts) -> Found {
     let inodes = known(places);
+    // Of a path that many programs use, as a library, once.
+    let mut answers: BTreeMap<(&[u8], u32), bool> = BTreeMap::new();
     let mine = own_directories(places);
     let made: BTreeSet<&[u8]> = places
         .iter()
         .filter(|place| place.made() && !is_node(place))
-        .map(|place| place.path.as_slice())
+        .map(|place| &*place.path)
         .collect();
     let mut refused: BTreeMap<Remedy, (BTreeSet<&[u8]>, Evidence)> = BTreeMap::new();
     // By path, so that one line gives all that is needed there.
     let mut elsewhere: BTreeMap<&[u8], (u32, Evidence)> = BTreeMap::new();
     for place in places.iter().filter(|place| place.succeeded()) {
         for (path, need) in needs(place) {
-            let known = inodes.get(path).map_or(&[][..], Vec::as_slice);
             // What the program makes is the account's.
-            if made.contains(path) || allowed(path, known, need) {
+            let is_allowed = *answers.entry((path, need)).or_insert_with(|| {
+                let known = inodes.get(path).map_or(&[][..], Vec::as_slice);
+                made.contains(path) || allowed(path, known, need)
+            });
+            if is_allowed {
                 continue;
             }
             let evidence = if let Some(remedy) = own_directory(path, &place.path, &mine, account) {
@@ -83,7 +88,7 @@ pub(super) fn obstacles(places: &[Place<'_>], account: &str, accounts: &Accounts
                 *needs |= need;
                 evidence
             };
-            evidence.merge(&place.evidence());
+            place.tell(evidence);
         }
     }
     for (path, (need, evidence)) in elsewhere {
@@ -114,7 +119,7 @@ fn known<'a>(places: &'a [Place<'_>]) -> BTreeMap<&'a [u8], Vec<&'a Inode>> {
     let mut inodes: BTreeMap<&[u8], Vec<&Inode>> = BTreeMap::new();
     for place in places {
         let known = inodes.entry(&place.path).or_default();
-        known.extend(&place.inodes);
+        known.extend(place.inodes);
     }
     for known in inodes.values_mut() {
         forget_without_acl(known);
@@ -154,7 +159,7 @@ fn groups_that_may(inode: &Inode, need: u32) -> BTreeSet<u32> {
 /// What has to be allowed where, for what was done at the place.
 fn needs<'a>(place: &'a Place<'_>) -> Vec<(&'a [u8], u32)> {
     use Operation as O;
-    let path = place.path.as_slice();
+    let path = &*place.path;
     let mut needs = Vec::new();
     for operation in place.done() {
         match operation {

@@ -34,7 +34,7 @@ pub(super) fn warning(observation: &Observation, obstacles: &[Obstacle]) -> Opti
     let needed = obstacles
         .iter()
         .filter(|one| matches!(one.remedy, Remedy::Capability { .. }));
-    let needed = needed.flat_map(|one| &one.evidence.executables);
+    let needed = needed.flat_map(|one| one.evidence.executables.iter());
     let told: BTreeMap<&Text, &str> = needed
         .filter_map(|program| Some((program, reason(observation, program)?)))
         .collect();

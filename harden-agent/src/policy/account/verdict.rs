@@ -120,7 +120,7 @@ impl Account {
         let mut programs: BTreeMap<&Text, Vec<String>> = BTreeMap::new();
         for obstacle in &self.obstacles {
             if let Remedy::Capability { name } = &obstacle.remedy {
-                for program in &obstacle.evidence.executables {
+                for program in obstacle.evidence.executables.iter() {
                     let names = programs.entry(program).or_default();
                     names.push(name.to_ascii_lowercase());
                 }

@@ -62,6 +62,16 @@ pub(super) fn folded(observation: &Observation) -> Vec<String> {
     remarks.chain(more).collect()
 }
 
+/// Whether [`generalise`] may change anything.
+pub(super) fn is_changed(observation: &Observation, level: Paths, asked: &[Text]) -> bool {
+    let programs = observation.runs.values().flat_map(|run| {
+        let others = run.control.values().flat_map(|one| one.values());
+        run.executables.values().chain(others)
+    });
+    let mut files = programs.flat_map(|facts| &facts.files);
+    files.any(|(path, file)| is_movable(file) && directory(path.as_bytes(), level, asked).is_some())
+}
+
 /// Puts directories in the place of files. Returns what stands for what.
 pub(super) fn generalise(
     observation: &mut Observation,
@@ -271,14 +281,17 @@ fn read_in_etc(executable: &Executable) -> impl Iterator<Item = Text> {
 /// Takes the file out, as what its directory is then used for: read, or changed. One that was run, looked for in
 /// vain, or reached by another name stays.
 fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
-    let file = executable.files.get(path)?;
-    let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
-    let is_there = outcomes.any(|outcome| !outcome.is_absence());
-    let stays = file.operations.contains_key(&Operation::Execute) || !file.asked_as.is_empty();
-    if !is_there || stays {
+    if !is_movable(executable.files.get(path)?) {
         return None;
     }
     Some(executable.files.remove(path)?.as_directory())
+}
+
+fn is_movable(file: &File) -> bool {
+    let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
+    let is_there = outcomes.any(|outcome| !outcome.is_absence());
+    let stays = file.operations.contains_key(&Operation::Execute) || !file.asked_as.is_empty();
+    is_there && !stays
 }
 
 #[cfg(test)]
@@ -293,7 +306,7 @@ mod tests {
         let mut observation = fixture.observation();
         generalise(&mut observation, Paths::Normal, &[]);
         let places = crate::policy::places::places(&observation);
-        let place = places.iter().find(|place| place.path == b"/var/lib/d");
+        let place = places.iter().find(|place| *place.path == *b"/var/lib/d");
         assert!(place.is_some_and(|place| place.is_directory() && place.wrote()));
     }
 
@@ -305,7 +318,9 @@ mod tests {
             let mut observation = fixture.observation();
             generalise(&mut observation, Paths::Normal, &[]);
             let places = crate::policy::places::places(&observation);
-            places.iter().any(|place| place.path == b"/etc/d/keys/1234")
+            places
+                .iter()
+                .any(|place| *place.path == *b"/etc/d/keys/1234")
         };
         assert!(of(Operation::Read));
         assert!(!of(Operation::Create));

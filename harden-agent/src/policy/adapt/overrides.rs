@@ -331,8 +331,9 @@ mod tests {
     fn a_denied_call_is_not_added_either() {
         let on_the_list = |text: &str| {
             let overrides = Overrides::parse(text).unwrap();
+            let observation = observation();
             let adapted =
-                crate::policy::adapt(&observation(), crate::policy::Paths::Exact, &overrides);
+                crate::policy::adapt(&observation, crate::policy::Paths::Exact, &overrides);
             let terms = crate::policy::Terms::default();
             let basis = adapted.general.basis();
             let list = crate::policy::oci::Seccomp::decide(&basis, &terms).allowed;

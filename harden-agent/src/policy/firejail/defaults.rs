@@ -154,7 +154,7 @@ fn tunables(warnings: &mut Vec<Warning>, places: &[Place<'_>]) {
 /// What was seen of any use of `directories`, beyond a look at the directory itself.
 fn used(directories: &[&[u8]], places: &[Place<'_>]) -> Option<Evidence> {
     let mut evidence: Option<Evidence> = None;
-    for place in places.iter().filter(|place| place.succeeded()) {
+    for place in places {
         let inside = directories.iter().any(|directory| {
             place.touches(directory)
                 && (place.path != *directory
@@ -162,8 +162,8 @@ fn used(directories: &[&[u8]], places: &[Place<'_>]) -> Option<Evidence> {
                         .done()
                         .any(|operation| !matches!(operation, Operation::Stat | Operation::Access)))
         });
-        if inside {
-            evidence.get_or_insert_default().merge(&place.evidence());
+        if inside && place.succeeded() {
+            place.tell(evidence.get_or_insert_default());
         }
     }
     evidence

@@ -1,5 +1,7 @@
 //! Whether /dev can be Firejail's own small one: `private-dev`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::observation::{Facet, Operation, Text};
@@ -32,12 +34,11 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<PrivateDev> {
     let opens_terminals = places
         .iter()
         .any(|place| place.did(Operation::Read) && is_ptmx(&place.path));
-    let mut used: Vec<Item> = Vec::new();
+    let mut used: BTreeMap<&str, Evidence> = BTreeMap::new();
     let mut shm: Option<Evidence> = None;
     for place in places.iter().filter(|place| place.found()) {
-        let path = Text::from(&place.path);
         let looked_over = place.did(Operation::Read) || place.did(Operation::Watch);
-        if place.path == b"/dev" && (place.wrote() || looked_over) {
+        if *place.path == *b"/dev" && (place.wrote() || looked_over) {
             reasons.push("/dev was listed or changed".to_owned());
         }
         // What a link in /dev leads to is used through the link as well.
@@ -48,21 +49,21 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<PrivateDev> {
             if name == b"shm" || name.starts_with(b"shm/") {
                 let looked_over = place.did(Operation::Read) || place.did(Operation::Watch);
                 if name != b"shm" || place.wrote() || looked_over {
-                    shm.get_or_insert_default().merge(&place.evidence());
+                    place.tell(shm.get_or_insert_default());
                 }
                 continue;
             }
             if let Some(reason) = against(place, name, opens_terminals) {
-                reasons.push(format!("{path} {reason}"));
+                reasons.push(format!("{} {reason}", Text::from(&place.path)));
             } else if let Ok(node) = std::str::from_utf8(name) {
-                match used.iter_mut().find(|item| item.value == node) {
-                    Some(item) => item.evidence.merge(&place.evidence()),
-                    None => used.push(Item::new(node, place.evidence())),
-                }
+                place.tell(used.entry(node).or_default());
             }
         }
     }
-    used.sort_by(|one, other| one.value.cmp(&other.value));
+    let used = used.into_iter();
+    let used = used
+        .map(|(node, evidence)| Item::new(node, evidence))
+        .collect();
     Decision::unless(
         reasons,
         PrivateDev {

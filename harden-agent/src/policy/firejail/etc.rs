@@ -37,7 +37,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
         if let Some(what) = against(place) {
             reasons.push(format!("{} was {what}", Text::from(&place.path)));
         }
-        if replaced.contains(place.path.as_slice()) {
+        if replaced.contains(&*place.path) {
             reasons.push(format!(
                 "{} was replaced while it was recorded, or between the runs, and the copy stays as it was at the start",
                 Text::from(&place.path)
@@ -57,10 +57,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
                 continue;
             };
             match as_element(top) {
-                Some(element) => items
-                    .entry(element.to_owned())
-                    .or_default()
-                    .merge(&place.evidence()),
+                Some(element) => place.tell(items.entry(element.to_owned()).or_default()),
                 None => reasons.push(format!(
                     "{} holds a character that the list cannot",
                     Text::from(name)

@@ -10,7 +10,7 @@
 //!
 //! Firejail applies `read-only` and `read-write` in the order of the profile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -156,7 +156,7 @@ impl Files {
         let mut evidence = Evidence::default();
         let written = places.iter().filter(|place| place.wrote());
         for place in written.filter(|place| is_within(&place.path, top)) {
-            evidence.merge(&place.evidence());
+            place.tell(&mut evidence);
         }
         let name = as_argument(top).filter(|_| !evidence.executables.is_empty());
         self.read_write
@@ -200,7 +200,7 @@ impl Files {
             let rule = Rule::ReadOnly(Text::from(&top));
             let mut evidence = Evidence::default();
             for place in &places {
-                evidence.merge(&place.evidence());
+                place.tell(&mut evidence);
             }
             // Firejail keeps its own state below /run and writes there later: it does not start.
             if top == b"/run" {
@@ -237,10 +237,10 @@ impl Files {
 struct Facts<'p, 'a> {
     places: &'p [Place<'a>],
     /// Paths that may be absent, or others, when the program starts.
-    made: BTreeSet<&'p [u8]>,
+    made: HashSet<&'p [u8]>,
     crossings: &'p [Crossing],
     /// Links: rules about what lies behind belong to where they lead.
-    links: BTreeSet<&'p [u8]>,
+    links: HashSet<&'p [u8]>,
     /// Directories that Firejail mounts empty: nothing below is there at the start.
     emptied: Vec<&'static [u8]>,
     private_tmp: bool,
@@ -260,7 +260,7 @@ impl<'p, 'a> Facts<'p, 'a> {
             made: places
                 .iter()
                 .filter(|place| place.made() && !place.founded())
-                .map(|place| place.path.as_slice())
+                .map(|place| &*place.path)
                 .collect(),
             crossings: basis.crossings(),
             links: basis
@@ -301,11 +301,14 @@ impl<'p, 'a> Facts<'p, 'a> {
     fn anchor<'b>(&self, path: &'b [u8]) -> &'b [u8] {
         let mut anchor = path;
         let mut at = path;
+        // Where a line can hold the whole path, it can hold its directories.
+        let is_plain = as_argument(path).is_some();
+        let is_nameable = |at: &[u8]| is_plain || as_argument(at).is_some();
         while at != b"/" {
             if let Some(empty) = self.emptied.iter().find(|empty| **empty == at) {
                 return &path[..empty.len()];
             }
-            if self.made.contains(at) || as_argument(at).is_none() {
+            if self.made.contains(at) || !is_nameable(at) {
                 anchor = parent(at);
             }
             at = parent(at);
@@ -358,10 +361,7 @@ impl<'p, 'a> Facts<'p, 'a> {
                     Text::from(root)
                 ));
             }
-            roots
-                .entry(root.to_vec())
-                .or_default()
-                .merge(&place.evidence());
+            place.tell(roots.entry(root.to_vec()).or_default());
         }
         self.join(top, &mut roots)?;
         if !self.exact {
@@ -413,25 +413,23 @@ impl<'p, 'a> Facts<'p, 'a> {
         // own, if something below them is shown.
         let mut passed: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
         for place in self.places {
-            let paths = std::iter::once(&place.path)
-                .chain(&place.links)
+            let links = place.links.iter().map(Vec::as_slice);
+            let paths = std::iter::once(&*place.path)
+                .chain(links)
                 .filter(|path| is_within(path, top));
             for path in paths {
                 if !place.found() {
                     if let Some(name) = as_argument(path).filter(|_| path != top) {
                         let evidence = looked_for.entry(name).or_default();
                         for one in &place.uses {
-                            evidence.add(place.run, place.executable, &one.seen);
+                            evidence.add(place.run, place.executable, one.seen);
                         }
                     }
                     continue;
                 }
-                let light = path == &place.path && place.done().all(passes);
+                let light = *path == *place.path && place.done().all(passes);
                 if light {
-                    passed
-                        .entry(path.clone())
-                        .or_default()
-                        .merge(&place.evidence());
+                    place.tell(passed.entry(path.to_vec()).or_default());
                     continue;
                 }
                 let root = self.shown(path);
@@ -439,13 +437,10 @@ impl<'p, 'a> Facts<'p, 'a> {
                     let path = Text::from(path);
                     return Err(format!("{path} can only be shown with the whole directory"));
                 }
-                if root == place.path && !place.is_directory() && !self.exact {
+                if *root == *place.path && !place.is_directory() && !self.exact {
                     alone.insert(root);
                 }
-                roots
-                    .entry(root.to_vec())
-                    .or_default()
-                    .merge(&place.evidence());
+                place.tell(roots.entry(root.to_vec()).or_default());
             }
         }
         for directory in several(&alone) {

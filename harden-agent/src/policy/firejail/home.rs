@@ -77,7 +77,7 @@ fn looked_for(home: &str, places: &[Place<'_>]) -> Item {
     let mut evidence = Evidence::default();
     for place in places.iter().filter(|place| place.touches(home.as_bytes())) {
         for one in &place.uses {
-            evidence.add(place.run, place.executable, &one.seen);
+            evidence.add(place.run, place.executable, one.seen);
         }
     }
     Item {

@@ -60,10 +60,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> 
                     Text::from(name)
                 ));
             }
-            items
-                .entry(element.to_owned())
-                .or_default()
-                .merge(&place.evidence());
+            place.tell(items.entry(element.to_owned()).or_default());
             // readlink(2) of a name is about the link, not about another file of that name: the copy
             // has the link too.
             if place

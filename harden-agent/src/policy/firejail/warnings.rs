@@ -199,7 +199,7 @@ fn made_directories(policy: &Policy, places: &[Place<'_>]) -> Option<Warning> {
     let founded: BTreeSet<&[u8]> = places
         .iter()
         .filter(|place| place.founded())
-        .map(|place| place.path.as_slice())
+        .map(|place| &*place.path)
         .filter(|path| as_argument(path).is_some_and(|path| written.contains(path)))
         .collect();
     made(&founded.into_iter().collect::<Vec<_>>())
@@ -286,7 +286,7 @@ fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
     let mut paths: Vec<&[u8]> = places
         .iter()
         .filter(|place| place.found())
-        .map(|place| place.path.as_slice())
+        .map(|place| &*place.path)
         .filter(|path| as_argument(path).is_none())
         .collect();
     paths.sort_unstable();

@@ -223,7 +223,7 @@ impl<'a> Scene<'a> {
         });
         let places = deeds.filter_map(|deed| self.place(program, deed));
         let made = places.filter(|place| place.done().any(changes_entry));
-        made.map(|place| place.path).collect()
+        made.map(|place| place.path.into_owned()).collect()
     }
 
     fn place(&self, program: &Program<'a>, deed: Deed<'a>) -> Option<Place<'a>> {

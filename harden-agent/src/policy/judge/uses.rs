@@ -70,7 +70,7 @@ impl<'c, 'a> Use<'c, 'a> {
     /// The path, and the links on the way.
     pub(super) fn way(&self) -> impl Iterator<Item = &[u8]> {
         let links = self.place.links.iter().map(Vec::as_slice);
-        std::iter::once(self.place.path.as_slice()).chain(links)
+        std::iter::once(&*self.place.path).chain(links)
     }
 
     /// Whether it would not succeed in a directory that is empty when the program starts, and the program's own.
@@ -109,7 +109,7 @@ impl<'c, 'a> Use<'c, 'a> {
     /// next start.
     fn written(&self) -> &[u8] {
         use Operation as O;
-        let path = self.place.path.as_slice();
+        let path = &*self.place.path;
         match self.operation {
             O::Unlink | O::Rmdir | O::RenameFrom | O::RenameTo | O::LinkTo | O::Symlink => {
                 parent(path)
@@ -176,7 +176,7 @@ impl<'r> Mounts<'r> {
             return PASS;
         }
         if one.replaces() {
-            let own = self.at.get(one.place.path.as_slice());
+            let own = self.at.get(&*one.place.path);
             let line = own
                 .into_iter()
                 .flatten()

@@ -91,10 +91,7 @@ fn listed(places: &[Place<'_>], seen: &Seen<'_>) -> (Vec<String>, Vec<Item>) {
             (false, false) => continue,
         };
         match as_word(&place.path) {
-            Some(path) => items
-                .entry(format!("{path} {rights}"))
-                .or_default()
-                .merge(&place.evidence()),
+            Some(path) => place.tell(items.entry(format!("{path} {rights}")).or_default()),
             None => reasons.push(format!("no line can hold {}", Text::from(&place.path))),
         }
     }
@@ -147,7 +144,7 @@ pub(in super::super) fn is_device(place: &Place<'_>) -> bool {
 /// `PrivateDevices`: it also takes `CAP_MKNOD` and `CAP_SYS_RAWIO`, and refuses `@raw-io`.
 fn private(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
     let others = places.iter().filter(|place| {
-        let path = place.path.as_slice();
+        let path = &*place.path;
         let listed = path == b"/dev" && (place.listed() || place.wrote());
         let inside = DEVICE_DIRECTORIES.iter().any(|top| is_within(path, top));
         is_within(path, b"/dev") && place.found() && (listed || !inside && !DEVICES.contains(&path))

@@ -53,7 +53,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> (Vec<Directive>, Option<Warning>) {
             let word = as_word(path)?;
             let mut item = Item::new(&word[top.len() + 1..], Evidence::default());
             for place in places {
-                item.evidence.merge(&place.evidence());
+                place.tell(&mut item.evidence);
             }
             Some(item)
         });
@@ -76,13 +76,13 @@ pub(super) fn decide(basis: &Basis<'_>) -> (Vec<Directive>, Option<Warning>) {
 /// Whether systemd would leave owner and group as they are: it changes the whole tree where either differs from the
 /// unit's, of which the group is known for root alone.
 fn belongs(places: &[&Place<'_>], users: &BTreeSet<u32>) -> bool {
-    let mut inodes = places.iter().flat_map(|place| &place.inodes).peekable();
+    let mut inodes = places.iter().flat_map(|place| place.inodes).peekable();
     inodes.peek().is_some()
         && users.len() == 1
         && inodes.all(|inode| users.contains(&inode.uid) && inode.gid == inode.uid)
 }
 
 fn modes(places: &[&Place<'_>]) -> BTreeSet<u32> {
-    let inodes = places.iter().flat_map(|place| &place.inodes);
+    let inodes = places.iter().flat_map(|place| place.inodes);
     inodes.map(|inode| inode.mode & 0o7777).collect()
 }

@@ -52,10 +52,7 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
             continue;
         }
         match root(place, exact) {
-            Some(root) => roots
-                .entry(root.as_bytes().to_vec())
-                .or_default()
-                .merge(&place.evidence()),
+            Some(root) => place.tell(roots.entry(root.as_bytes().to_vec()).or_default()),
             None => nowhere.push(format!("{} was written", Text::from(&place.path))),
         }
     }
@@ -108,7 +105,7 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
 /// made, removed or replaced stands for its directory: a mounted file cannot be replaced (`EBUSY`).
 /// So does a path that would need quoting: it comes from whoever named the file.
 fn root<'p>(place: &'p Place<'_>, exact: bool) -> Option<&'p str> {
-    let path = place.path.as_slice();
+    let path = &*place.path;
     let start = match place.made() {
         true if place.founded() => path,
         true => parent(path),

@@ -284,7 +284,7 @@ fn used<'a>(
 
 /// A look at the directory itself.
 fn only_passed(place: &Place<'_>, directories: &[&[u8]]) -> bool {
-    directories.contains(&place.path.as_slice())
+    directories.contains(&&*place.path)
         && place
             .done()
             .all(|operation| matches!(operation, Operation::Stat | Operation::Access))

@@ -61,7 +61,7 @@ fn private(
             .map(|name| format!("the socket {name} is abstract")),
     );
     let devices = places.iter().filter(|place| {
-        let path = place.path.as_slice();
+        let path = &*place.path;
         let of_process = is_within(path, b"/proc") && contains(path, b"/net/");
         place.found() && (is_within(path, b"/sys/class/net") || of_process)
     });

@@ -76,7 +76,7 @@ pub(super) fn mask(basis: &Basis<'_>) -> Directive {
         if place.inodes.is_empty() {
             reasons.push(format!("with which mode {} was made is not known", path()));
         }
-        for inode in &place.inodes {
+        for inode in place.inodes {
             let others = inode.mode & 0o077;
             if inode.mode & S_IFMT != S_IFLNK && others & !all != 0 {
                 all |= others;

@@ -224,7 +224,7 @@ impl<'r> Files<'r> {
         let Some(line) = self.flag("private") else {
             return PASS;
         };
-        let is_there = one.passes() && self.homes.contains(&one.place.path);
+        let is_there = one.passes() && self.homes.contains(&*one.place.path);
         let is_missed = HOMES.iter().any(|home| one.misses(home.as_bytes()));
         if is_missed && !is_there {
             return against(line);
@@ -239,7 +239,7 @@ impl<'r> Files<'r> {
         let mut needed = Vec::new();
         for directory in Target::BIN_DIRECTORIES {
             for path in one.names_in(directory.as_bytes()) {
-                let is_own = path == one.place.path;
+                let is_own = *path == *one.place.path;
                 let Some(name) = below(path, directory.as_bytes()) else {
                     if is_own && one.looks_over() {
                         return against(list.line());
@@ -295,7 +295,7 @@ impl<'r> Files<'r> {
         }
         let mut needed = Vec::new();
         for path in one.names_in(b"/etc") {
-            let is_own = path == one.place.path;
+            let is_own = *path == *one.place.path;
             let Some(name) = below(path, b"/etc") else {
                 if is_own && one.looks_over() {
                     return against(list.line());
@@ -328,7 +328,7 @@ impl<'r> Files<'r> {
         let any_of: Vec<&Line> = up(path)
             .filter_map(|at| self.shown.get(at).copied())
             .collect();
-        if one.replaces() && path == one.place.path {
+        if one.replaces() && *path == *one.place.path {
             // It is mounted there.
             if let Some(line) = self.shown.get(path) {
                 return against(line);

@@ -184,7 +184,7 @@ impl<'r> Files<'r> {
         };
         let mut way = one.way().filter(|path| is_within(path, b"/dev"));
         let looks_over = one.place.listed() || one.wrote();
-        if one.place.path == b"/dev" && looks_over || way.any(|path| !is_there(path)) {
+        if *one.place.path == *b"/dev" && looks_over || way.any(|path| !is_there(path)) {
             return against(line);
         }
         PASS
@@ -204,8 +204,8 @@ impl<'r> Files<'r> {
             return PASS;
         }
         let mut devices = self.devices.iter();
-        let allowed = devices
-            .find(|(path, rights, _)| *path == one.place.path.as_slice() && rights.contains(right));
+        let allowed =
+            devices.find(|(path, rights, _)| **path == *one.place.path && rights.contains(right));
         allowed.map_or(against(closed), |(_, _, line)| by(line))
     }
 
