@@ -52,7 +52,6 @@ pub mod observation;
 pub mod output;
 pub mod policy;
 // Its sources are in the digest of the kernel side (docs/kernels.md): to change a word there takes a run on all kernels.
-#[allow(unreachable_pub, reason = "the next change of it takes this along")]
 pub mod probe;
 pub mod profile;
 pub mod render;

@@ -50,14 +50,14 @@ impl fmt::Display for Refusal {
 impl Error for Refusal {}
 
 /// What keeps programs attached, by the name of the program.
-pub type Links = Vec<(&'static str, FdLink)>;
+pub(super) type Links = Vec<(&'static str, FdLink)>;
 
 /// Programs that are loaded and not attached yet.
-pub type Ready = BTreeSet<&'static str>;
+pub(super) type Ready = BTreeSet<&'static str>;
 
 /// Has the kernel verify the programs of `hooks` side by side: that is what takes the time. What it refuses it refuses again,
 /// with its reasons, when it is to be attached. Programs at the ends of functions wait for that: they are never the first choice.
-pub fn load_side_by_side<'a>(
+pub(super) fn load_side_by_side<'a>(
     ebpf: &mut Ebpf,
     hooks: impl Iterator<Item = &'a Hook>,
     btf: &Btf,
@@ -98,7 +98,7 @@ pub fn load_side_by_side<'a>(
 ///
 /// # Errors
 /// [`Refusal`] with what the kernel said.
-pub fn attach_one(
+pub(super) fn attach_one(
     ebpf: &mut Ebpf,
     hook: Hook,
     btf: &Btf,
@@ -129,7 +129,7 @@ pub fn attach_one(
 ///
 /// # Errors
 /// [`Refusal`] with what the verifier said.
-pub fn load(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), Refusal> {
+pub(super) fn load(ebpf: &mut Ebpf, hook: Hook, point: Point, btf: &Btf) -> Result<(), Refusal> {
     try_kind(ebpf, hook, btf)?;
     verify(ebpf, hook, point, btf)
 }
@@ -202,7 +202,7 @@ fn is_loaded(ebpf: &Ebpf, point: Point) -> bool {
 }
 
 /// Takes a program out again.
-pub fn unload(ebpf: &mut Ebpf, program: &str) {
+pub(super) fn unload(ebpf: &mut Ebpf, program: &str) {
     let Some(program) = ebpf.program_mut(program) else {
         return;
     };

@@ -28,7 +28,7 @@ pub enum BtfError {
 }
 
 /// A kernel's types.
-pub struct Btf {
+pub(super) struct Btf {
     data: Vec<u8>,
     strings: usize,
     /// Offset of each type in `data`, by id - 1.
@@ -47,7 +47,7 @@ impl Btf {
     ///
     /// # Errors
     /// [`BtfError`] if it is missing or not understood.
-    pub fn read(path: &Path) -> Result<Self, BtfError> {
+    pub(super) fn read(path: &Path) -> Result<Self, BtfError> {
         let data = std::fs::read(path).map_err(|error| BtfError::Missing {
             path: path.to_owned(),
             error,
@@ -92,7 +92,7 @@ impl Btf {
     /// (`thread_info.status`); members of anonymous ones count as the outer's own. `None` if this
     /// kernel has no such member.
     #[must_use]
-    pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
+    pub(super) fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         self.structures
             .iter()
             .filter(|&&at| self.name(at) == Some(structure))

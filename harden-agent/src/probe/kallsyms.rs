@@ -15,12 +15,12 @@ const NOAUDIT: [&str; 5] = [
 ];
 
 /// Entries of the kernel side's table.
-pub const FUNCTIONS: usize = 6;
+pub(super) const FUNCTIONS: usize = 6;
 
 /// First and last address of each function found, the rest zero. All zero where `/proc/kallsyms`
 /// hides addresses (`kptr_restrict`).
 #[must_use]
-pub fn noaudit_callers() -> [[u64; 2]; FUNCTIONS] {
+pub(super) fn noaudit_callers() -> [[u64; 2]; FUNCTIONS] {
     find(&fs::read_to_string("/proc/kallsyms").unwrap_or_default())
 }
 

@@ -78,7 +78,11 @@ impl Loaded {
     /// # Errors
     /// [`ProbeError`] if not even calls can be observed; a hook that is refused otherwise is in
     /// [`Loaded::hooks`] with its reason.
-    pub fn load(sizes: &Sizes, forced: &[Forced], purpose: Purpose) -> Result<Self, ProbeError> {
+    pub(super) fn load(
+        sizes: &Sizes,
+        forced: &[Forced],
+        purpose: Purpose,
+    ) -> Result<Self, ProbeError> {
         let kernel = Running::read()?;
         // A kernel without task storage for tracing programs refuses the first object's sys_enter.
         match Self::load_object(TASK_STORAGE, sizes, forced, purpose, &kernel) {
@@ -93,7 +97,10 @@ impl Loaded {
     ///
     /// # Errors
     /// As [`Loaded::load`].
-    pub fn load_with_task_hash(sizes: &Sizes, forced: &[Forced]) -> Result<Self, ProbeError> {
+    pub(super) fn load_with_task_hash(
+        sizes: &Sizes,
+        forced: &[Forced],
+    ) -> Result<Self, ProbeError> {
         let kernel = Running::read()?;
         Self::load_object(TASK_HASH, sizes, forced, Purpose::Command, &kernel)
     }
@@ -102,7 +109,7 @@ impl Loaded {
     ///
     /// # Errors
     /// As [`Loaded::load`].
-    pub fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
+    pub(super) fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
         let kernel = Running::read()?;
         Self::load_object(TASK_STORAGE, sizes, &[], Purpose::Command, &kernel)
     }
@@ -266,7 +273,7 @@ impl Loaded {
     ///
     /// # Errors
     /// [`ProbeError`] if there are too many descriptors.
-    pub fn programs(&self) -> Result<Programs, ProbeError> {
+    pub(super) fn programs(&self) -> Result<Programs, ProbeError> {
         let mut programs = Programs::new(self.may_skip);
         for (name, _) in &self.links {
             let program = self
@@ -282,7 +289,7 @@ impl Loaded {
     }
 
     /// Whether the copies of the programs on calls could still be attached.
-    pub fn has_spare(&self) -> bool {
+    pub(super) fn has_spare(&self) -> bool {
         matches!(self.hooks.get(&Fact::SkippedCalls), Some(Err(reason)) if reason == NOT_SEEN)
     }
 
@@ -290,7 +297,7 @@ impl Loaded {
     ///
     /// # Errors
     /// [`ProbeError`] if the kernel's types cannot be read.
-    pub fn attach_spare(&mut self) -> Result<(), ProbeError> {
+    pub(super) fn attach_spare(&mut self) -> Result<(), ProbeError> {
         let btf = AyaBtf::from_sys_fs().map_err(|error| ProbeError::Load(error.into()))?;
         let supplied = self.attach_first(tiers::tiers(Fact::SkippedCalls), &btf, &mut Ready::new());
         self.hooks.insert(Fact::SkippedCalls, supplied);
@@ -298,7 +305,7 @@ impl Loaded {
     }
 
     /// What supplies each kind of fact, or why nothing does; and how tasks are attributed.
-    pub fn hooks(&self) -> BTreeMap<String, String> {
+    pub(super) fn hooks(&self) -> BTreeMap<String, String> {
         let hooks = self.hooks.iter().map(|(fact, hook)| {
             let text = match hook {
                 Ok(hook) => hook.name(),

@@ -14,7 +14,7 @@ const LSM_LIST_MODULES: libc::c_long = 461;
 ///
 /// # Errors
 /// Why not, or why it cannot be known.
-pub fn has_bpf() -> Result<(), String> {
+pub(super) fn has_bpf() -> Result<(), String> {
     let active = match fs::read_to_string(LIST) {
         Ok(list) => list.trim().split(',').any(|module| module == "bpf"),
         Err(error) => list_modules()

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What a map has to be, for this build's programs and sizes.
-pub struct Layout {
+pub(super) struct Layout {
     /// Its name in the object.
     pub name: &'static str,
     kind: MapType,
@@ -27,7 +27,7 @@ pub struct Layout {
 }
 
 /// Every map that user space reads or writes. The others belong to the programs alone, which hold them.
-pub const LAYOUTS: [Layout; 11] = [
+pub(super) const LAYOUTS: [Layout; 11] = [
     Layout {
         name: "SLOTS",
         kind: MapType::Array,
@@ -112,7 +112,7 @@ impl Layout {
     ///
     /// # Errors
     /// It is another.
-    pub fn check(&self, data: MapData, sizes: &Sizes) -> anyhow::Result<Map> {
+    pub(super) fn check(&self, data: MapData, sizes: &Sizes) -> anyhow::Result<Map> {
         let info = data.info()?;
         let found = (
             info.map_type()?,
@@ -132,7 +132,7 @@ impl Layout {
 
 /// The maps, by name.
 #[derive(Default)]
-pub struct Maps(BTreeMap<&'static str, Map>);
+pub(super) struct Maps(BTreeMap<&'static str, Map>);
 
 impl Maps {
     /// Those of programs that were just loaded. They stay open: programs that are loaded later still have
@@ -140,7 +140,7 @@ impl Maps {
     ///
     /// # Errors
     /// [`ProbeError`] if the object lacks one.
-    pub fn of(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
         let maps = LAYOUTS.iter().map(|layout| {
             let map = ebpf.take_map(layout.name);
             Ok((layout.name, map.ok_or_else(|| missing(layout.name))?))
@@ -149,7 +149,7 @@ impl Maps {
     }
 
     /// Adds one that was found.
-    pub fn insert(&mut self, name: &'static str, map: Map) {
+    pub(super) fn insert(&mut self, name: &'static str, map: Map) {
         self.0.insert(name, map);
     }
 
@@ -157,7 +157,7 @@ impl Maps {
     ///
     /// # Errors
     /// [`ProbeError`] if it was taken.
-    pub fn get(&self, name: &'static str) -> Result<&Map, ProbeError> {
+    pub(super) fn get(&self, name: &'static str) -> Result<&Map, ProbeError> {
         self.0.get(name).ok_or_else(|| missing(name))
     }
 
@@ -165,7 +165,7 @@ impl Maps {
     ///
     /// # Errors
     /// As [`Maps::get`].
-    pub fn get_mut(&mut self, name: &'static str) -> Result<&mut Map, ProbeError> {
+    pub(super) fn get_mut(&mut self, name: &'static str) -> Result<&mut Map, ProbeError> {
         self.0.get_mut(name).ok_or_else(|| missing(name))
     }
 
@@ -173,12 +173,12 @@ impl Maps {
     ///
     /// # Errors
     /// As [`Maps::get`].
-    pub fn take(&mut self, name: &'static str) -> Result<Map, ProbeError> {
+    pub(super) fn take(&mut self, name: &'static str) -> Result<Map, ProbeError> {
         self.0.remove(name).ok_or_else(|| missing(name))
     }
 
     /// All that are there.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Map)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Map)> {
         self.0.iter().map(|(name, map)| (*name, map))
     }
 }

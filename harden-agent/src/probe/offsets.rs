@@ -23,7 +23,7 @@ pub struct MissingMember {
 ///
 /// # Errors
 /// [`MissingMember`] for the first member that is not there.
-pub fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, MissingMember> {
+pub(super) fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, MissingMember> {
     OFFSETS
         .iter()
         .map(|&(name, structure, member)| {

@@ -11,7 +11,7 @@ const ENTRY_PROGRAMS: [&str; 2] = ["sys_enter", "sys_enter_again"];
 const EXIT_PROGRAMS: [&str; 2] = ["sys_exit", "sys_exit_again"];
 
 /// Descriptors of attached programs, by name.
-pub struct Programs {
+pub(super) struct Programs {
     descriptors: BTreeMap<String, OwnedFd>,
     may_skip: bool,
 }
@@ -19,7 +19,7 @@ pub struct Programs {
 impl Programs {
     /// None yet. `may_skip`: they were loaded for a kernel that may skip some, and so those at a call's end look whether its
     /// entry was seen. Else they look at most calls no more.
-    pub fn new(may_skip: bool) -> Self {
+    pub(super) fn new(may_skip: bool) -> Self {
         Self {
             descriptors: BTreeMap::new(),
             may_skip,
@@ -27,7 +27,7 @@ impl Programs {
     }
 
     /// Adds one.
-    pub fn insert(&mut self, name: &str, descriptor: OwnedFd) {
+    pub(super) fn insert(&mut self, name: &str, descriptor: OwnedFd) {
         self.descriptors.insert(name.to_owned(), descriptor);
     }
 
@@ -35,19 +35,19 @@ impl Programs {
     ///
     /// # Errors
     /// The process has too many descriptors.
-    pub fn insert_copy(&mut self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
+    pub(super) fn insert_copy(&mut self, name: &str, descriptor: impl AsFd) -> io::Result<()> {
         let copy = descriptor.as_fd().try_clone_to_owned()?;
         self.insert(name, copy);
         Ok(())
     }
 
     /// How often the kernel skipped `name`; 0 for a program that is not attached.
-    pub fn skipped(&self, name: &str) -> u64 {
+    pub(super) fn skipped(&self, name: &str) -> u64 {
         self.descriptors.get(name).map_or(0, recursion_misses)
     }
 
     /// What was skipped, by the name of the loss.
-    pub fn losses(&self) -> BTreeMap<String, u64> {
+    pub(super) fn losses(&self) -> BTreeMap<String, u64> {
         let others = self.descriptors.iter();
         let others = others.filter(|(name, _)| !is_of_call(name));
         let mut losses: BTreeMap<_, _> = others

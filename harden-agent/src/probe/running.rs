@@ -9,7 +9,7 @@ use super::{btf::Btf, error::ProbeError, kallsyms, offsets};
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// The running kernel.
-pub struct Running {
+pub(super) struct Running {
     /// Its types, as the loader reads them.
     pub btf: AyaBtf,
     /// Where members of its structures are.
@@ -23,7 +23,7 @@ impl Running {
     ///
     /// # Errors
     /// [`ProbeError`] if there is no type information, or a structure lacks a member.
-    pub fn read() -> Result<Self, ProbeError> {
+    pub(super) fn read() -> Result<Self, ProbeError> {
         let (callers, btf, offsets) = thread::scope(|scope| {
             let callers = scope.spawn(kallsyms::noaudit_callers);
             let btf = scope.spawn(AyaBtf::from_sys_fs);

@@ -162,7 +162,7 @@ macro_rules! family {
 ///
 /// stat stays with `sys_exit` although `security_inode_getattr` has a path: it cannot tell fstat, for
 /// which nobody needs the path, from stat. access and readlink have no hook with a path.
-pub const TIERS: &[&[Hook]] = &[
+pub(super) const TIERS: &[&[Hook]] = &[
     // Last to be attached: a copy has to come after the program that it makes up for.
     &[Hook {
         fact: Fact::SkippedCalls,
@@ -230,7 +230,7 @@ pub const TIERS: &[&[Hook]] = &[
 
 /// The hooks of `fact`, best first.
 #[must_use]
-pub fn tiers(fact: Fact) -> &'static [Hook] {
+pub(super) fn tiers(fact: Fact) -> &'static [Hook] {
     TIERS
         .iter()
         .find(|tier| tier.first().is_some_and(|hook| hook.fact == fact))
@@ -299,7 +299,7 @@ impl FromStr for Forced {
 ///
 /// Of two that force the same fact, the later holds.
 #[must_use]
-pub fn plan(forced: &[Forced]) -> Vec<(Fact, Vec<Hook>)> {
+pub(super) fn plan(forced: &[Forced]) -> Vec<(Fact, Vec<Hook>)> {
     let forced: BTreeMap<Fact, Option<Hook>> = forced
         .iter()
         .map(|forced| (forced.fact, forced.hook))

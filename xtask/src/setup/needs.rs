@@ -154,7 +154,7 @@ pub const PROGRAMS: &[Need] = &[
         "an independent witness of the calls made",
         TESTS_AND_BENCH,
     ),
-    need(&["valgrind"], "valgrind", "counts instructions", false),
+    need(&["valgrind"], "valgrind", "counts instructions", TESTS),
     need(
         &["mmdebstrap"],
         "mmdebstrap",
