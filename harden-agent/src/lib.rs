@@ -51,7 +51,6 @@ pub mod machine;
 pub mod observation;
 pub mod output;
 pub mod policy;
-// Its sources are in the digest of the kernel side (docs/kernels.md): to change a word there takes a run on all kernels.
 pub mod probe;
 pub mod profile;
 pub mod render;

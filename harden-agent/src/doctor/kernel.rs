@@ -1,10 +1,8 @@
 //! Which kernel, and how it preempts.
 
-use std::fs;
-
 use serde::Serialize;
 
-use super::{ask, check::Check, safe};
+use super::check::Check;
 use crate::{machine::host, observation::Text, probe::Preemption};
 
 /// The running kernel.
@@ -20,19 +18,10 @@ pub(super) struct Kernel {
 pub(super) fn examine() -> Kernel {
     let host = host::this();
     Kernel {
-        preemption: Preemption::of_this_kernel(&configuration(&host.kernel)),
+        preemption: Preemption::of_this_kernel(),
         release: host.kernel,
         architecture: host.architecture,
     }
-}
-
-/// The kernel's configuration, from where distributions leave it.
-fn configuration(release: &Text) -> String {
-    let boot = format!("/boot/config-{}", safe(release.as_bytes()));
-    fs::read_to_string(boot)
-        .ok()
-        .or_else(|| Some(ask::ask("gzip", &["-dc", "/proc/config.gz"]).ok()?.output))
-        .unwrap_or_default()
 }
 
 impl Kernel {

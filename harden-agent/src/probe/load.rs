@@ -10,7 +10,7 @@ use super::{
     error::{ProbeError, missing, refused},
     kernel_log,
     objects::{HASH_OBJECT, STORAGE_OBJECT},
-    preemption::{self, Preemption},
+    preemption::Preemption,
     programs::Programs,
     running::Running,
     sizes::Sizes,
@@ -83,11 +83,12 @@ impl Loaded {
         forced: &[Forced],
         purpose: Purpose,
     ) -> Result<Self, ProbeError> {
-        let kernel = Running::read()?;
+        let (kernel, loader) = Running::read()?;
         // A kernel without task storage for tracing programs refuses the first object's sys_enter.
-        match Self::load_object(TASK_STORAGE, sizes, forced, purpose, &kernel) {
+        match Self::load_object(TASK_STORAGE, loader, sizes, forced, purpose, &kernel) {
             Err(ProbeError::NoSyscalls(_) | ProbeError::Load(_)) => {
-                Self::load_object(TASK_HASH, sizes, forced, purpose, &kernel)
+                let loader = EbpfLoader::new();
+                Self::load_object(TASK_HASH, loader, sizes, forced, purpose, &kernel)
             }
             other => other,
         }
@@ -101,8 +102,9 @@ impl Loaded {
         sizes: &Sizes,
         forced: &[Forced],
     ) -> Result<Self, ProbeError> {
-        let kernel = Running::read()?;
-        Self::load_object(TASK_HASH, sizes, forced, Purpose::Command, &kernel)
+        let (kernel, loader) = Running::read()?;
+        let purpose = Purpose::Command;
+        Self::load_object(TASK_HASH, loader, sizes, forced, purpose, &kernel)
     }
 
     /// Loads the variant that keeps task state in the kernel's task storage, and no other.
@@ -110,25 +112,21 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::load`].
     pub(super) fn load_with_task_storage(sizes: &Sizes) -> Result<Self, ProbeError> {
-        let kernel = Running::read()?;
-        Self::load_object(TASK_STORAGE, sizes, &[], Purpose::Command, &kernel)
+        let (kernel, loader) = Running::read()?;
+        let purpose = Purpose::Command;
+        Self::load_object(TASK_STORAGE, loader, sizes, &[], purpose, &kernel)
     }
 
     fn load_object(
         attribution: &'static str,
+        loader: EbpfLoader<'static>,
         sizes: &Sizes,
         forced: &[Forced],
         purpose: Purpose,
         kernel: &Running,
     ) -> Result<Self, ProbeError> {
         let paths = u32::from(paths_at_exit(forced));
-        // The configuration, which may be packed, only tells of kernels that preempt little: what is
-        // unlikely is noticed when it happens.
-        let preemption = Preemption::of_this_kernel(&match purpose {
-            Purpose::Command => String::new(),
-            // Once its programs are another process's to look after, nothing is attached any more.
-            Purpose::Agent { .. } => preemption::configuration(),
-        });
+        let preemption = Preemption::of_this_kernel();
         let skips = preemption.map(Preemption::skips_programs);
         // What is not known may be.
         let may_skip = skips.unwrap_or(true);
@@ -136,7 +134,8 @@ impl Loaded {
         let agent = u32::from(purpose.is_agent());
         let command = 1 - agent;
         let log = kernel_log::number(purpose.log());
-        let mut loader = EbpfLoader::new();
+        // What it is given lives shorter.
+        let mut loader: EbpfLoader<'_> = loader;
         loader.btf(Some(&kernel.btf));
         // aya 0.14 does not know task storage; only the kernel side uses it.
         loader.allow_unsupported_maps();
@@ -226,8 +225,8 @@ impl Loaded {
         };
         let plan = tiers::plan(forced);
         let wanted = plan.iter().filter(|(fact, _)| is_wanted(*fact));
-        let first = wanted.filter_map(|(_, hooks)| hooks.first());
-        let mut ready = load_side_by_side(&mut self.ebpf, first, btf);
+        let wanted = wanted.map(|(_, hooks)| hooks.as_slice());
+        let mut ready = load_side_by_side(&mut self.ebpf, wanted, btf);
         for (fact, hooks) in plan.iter().rev() {
             let supplied = if is_wanted(*fact) {
                 self.attach_first(hooks, btf, &mut ready)

@@ -1,18 +1,30 @@
 //! When this kernel takes the processor from a task that is in the kernel, and so in one of our
 //! programs.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+};
 
+use flate2::read::GzDecoder;
 use serde::Serialize;
 
 /// The mode in force, in parentheses: `none voluntary (full)`; debugfs has to be mounted.
 const MODE: &str = "/sys/kernel/debug/sched/preempt";
 
-/// The configuration that the running kernel was built with, where it lies beside the kernel; else nothing.
-pub(super) fn configuration() -> String {
+/// The configuration that the running kernel was built with: where distributions leave it, or from the kernel itself if that
+/// has it (`CONFIG_IKCONFIG_PROC`); else nothing.
+fn configuration() -> String {
     let uname = rustix::system::uname();
     let file = format!("/boot/config-{}", uname.release().to_string_lossy());
-    fs::read_to_string(file).unwrap_or_default()
+    fs::read_to_string(file)
+        .or_else(|_| {
+            let mut text = String::new();
+            let packed = File::open("/proc/config.gz")?;
+            GzDecoder::new(packed).read_to_string(&mut text)?;
+            io::Result::Ok(text)
+        })
+        .unwrap_or_default()
 }
 
 /// The kernel's modes (kernel/Kconfig.preempt).
@@ -32,17 +44,23 @@ pub enum Preemption {
 }
 
 impl Preemption {
-    /// The running kernel's, which was built with `configuration`; `None` where nothing tells.
+    /// The running kernel's; `None` where nothing says.
     #[must_use]
-    pub fn of_this_kernel(configuration: &str) -> Option<Self> {
+    pub fn of_this_kernel() -> Option<Self> {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let uname = rustix::system::uname();
+        let mode = read(MODE);
+        let configuration = if mode.is_empty() {
+            configuration()
+        } else {
+            String::new()
+        };
         Self::from(&Told {
-            mode: &read(MODE),
+            mode: &mode,
             command_line: &read("/proc/cmdline"),
             release: &uname.release().to_string_lossy(),
             version: &uname.version().to_string_lossy(),
-            configuration,
+            configuration: &configuration,
         })
     }
 

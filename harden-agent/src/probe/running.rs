@@ -2,7 +2,7 @@
 
 use std::{path::Path, thread};
 
-use aya::Btf as AyaBtf;
+use aya::{Btf as AyaBtf, EbpfLoader};
 
 use super::{btf::Btf, error::ProbeError, kallsyms, offsets};
 
@@ -19,27 +19,31 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Reads all of it, side by side: each is megabytes of text or types.
+    /// Reads all of it, side by side: each is megabytes of text or types. A loader is made beside that, as aya's reads the types
+    /// too, whether it is given them or not.
     ///
     /// # Errors
     /// [`ProbeError`] if there is no type information, or a structure lacks a member.
-    pub(super) fn read() -> Result<Self, ProbeError> {
-        let (callers, btf, offsets) = thread::scope(|scope| {
+    pub(super) fn read() -> Result<(Self, EbpfLoader<'static>), ProbeError> {
+        let (callers, loader, btf, offsets) = thread::scope(|scope| {
             let callers = scope.spawn(kallsyms::noaudit_callers);
+            let loader = scope.spawn(EbpfLoader::new);
             let btf = scope.spawn(AyaBtf::from_sys_fs);
             let offsets = Btf::read(Path::new(VMLINUX))
                 .map_err(ProbeError::from)
                 .and_then(|btf| Ok(offsets::resolve(&btf)?));
-            (callers.join(), btf.join(), offsets)
+            (callers.join(), loader.join(), btf.join(), offsets)
         });
+        let panicked = |_| ProbeError::Load(anyhow::anyhow!("the reader of BTF panicked"));
         let offsets = offsets?;
         let btf = btf
-            .map_err(|_| ProbeError::Load(anyhow::anyhow!("the reader of BTF panicked")))?
+            .map_err(panicked)?
             .map_err(|error| ProbeError::Load(error.into()))?;
-        Ok(Self {
+        let this = Self {
             btf,
             offsets,
             noaudit_callers: callers.unwrap_or_default(),
-        })
+        };
+        Ok((this, loader.map_err(panicked)?))
     }
 }

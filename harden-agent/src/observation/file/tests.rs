@@ -210,7 +210,7 @@ fn errors_name_line_column_and_the_fault() {
             "holds a NUL byte",
         ),
         (
-            "tp_btf:sys_exit",
+            "raw_tp:sys_exit",
             "raw_tp\\nshell none",
             "holds a control character",
         ),
