@@ -7,13 +7,13 @@
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathOperation {
-    /// open and its kin: what exactly is told by the flags.
+    /// open and the like: what exactly is told by the flags.
     Open = 1,
     /// execve, execveat
     Execute = 2,
-    /// stat and its kin
+    /// stat and the like
     Stat = 3,
-    /// access and its kin
+    /// access and the like
     Access = 4,
     /// readlink
     Readlink = 5,
@@ -45,7 +45,7 @@ pub enum PathOperation {
     Chown = 18,
     /// truncate
     Truncate = 19,
-    /// utime and its kin
+    /// utime and the like
     Utime = 20,
     /// getxattr, listxattr
     XattrRead = 21,
@@ -55,7 +55,7 @@ pub enum PathOperation {
     Statfs = 23,
     /// `inotify_add_watch`, `fanotify_mark`
     Watch = 24,
-    /// mount and its kin
+    /// mount and the like
     Mount = 25,
     /// umount
     Unmount = 26,
@@ -241,7 +241,7 @@ pub mod class {
     pub const EXEC: u8 = 8;
     /// Memory calls in which a check for `CAP_SYS_ADMIN` can only be overcommit's.
     pub const MEMORY: u8 = 16;
-    /// access and its kin: run under credentials made from the task's real IDs, and are its own need.
+    /// access and the like: run under credentials made from the task's real IDs, and are its own need.
     pub const ACCESS: u8 = 32;
     /// capset: asks for `CAP_SETPCAP` whether or not the call depends on it.
     pub const CAPSET: u8 = 64;

@@ -60,7 +60,7 @@ pub const SLOT_EXCLUDED: u32 = u32::MAX;
 
 /// The bits of a slot number that are its index in the array of records. Those above count how often
 /// the record was given to a new owner, so that an event or a dedupe key of the former owner is never
-/// taken for the new one's. The count begins anew after 65,536 owners: by then the dedupe table,
+/// taken for the new one's. The count begins again after 65,536 owners: by then the dedupe table,
 /// which forgets what is oldest, has nothing left of the first.
 pub const SLOT_INDEX: u32 = 0xffff;
 /// The most slots that there can be: the last index is in no slot number, as all bits set stand for
@@ -78,7 +78,7 @@ pub const fn next_owner(slot: u32) -> u32 {
 pub const RUN_PASSES: u64 = 1 << 63;
 
 /// How often each native call was entered in one slot on one CPU; and, from [`FAILED`] on, how often each came back
-/// with an errno, those among them that the kernel restarts (`ERESTARTSYS` and its kin), as strace(1) counts them.
+/// with an errno, those among them that the kernel restarts (`ERESTARTSYS` and the like), as strace(1) counts them.
 /// From [`GRANTED`] on, how often each capability was granted.
 pub type Counts = [u64; COUNTS];
 /// How many there are.

@@ -278,7 +278,7 @@ pub fn record_need_of_setpcap(record: *mut SlotRecord, slot: u32, call: Call) {
 
 /// Whether access(2) asks under the credentials that it makes for itself, of the real user (fs/open.c,
 /// `access_override_creds`): that is the task's need. What else is asked meanwhile, overlayfs asks under those of
-/// whoever mounted it, `CAP_SYS_ADMIN` for its extended attributes (`generic_permission` in fs/namei.c asks for
+/// the one that mounted it, `CAP_SYS_ADMIN` for its extended attributes (`generic_permission` in fs/namei.c asks for
 /// these two alone).
 #[inline(always)]
 fn is_asked_by_access(class: u8, capability: u32) -> bool {

@@ -264,7 +264,7 @@ fn names(payer: u64) -> u64 {
 /// Whether `payer` may have one more slot; if not, that is counted.
 ///
 /// It may not have more than are free (dynamic thresholds, as Choudhury and Hahne have them for the buffers of a switch,
-/// 1998): one that takes all it can get leaves half of them, two leave a third, and whoever has none gets one as long as
+/// 1998): one that takes all it can get leaves half of them, two leave a third, and one that has none gets one as long as
 /// there is one. A fixed part would leave nothing once there are enough that take all of theirs.
 #[unsafe(no_mangle)]
 #[inline(never)]

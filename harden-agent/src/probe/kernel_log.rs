@@ -1,4 +1,4 @@
-//! What the kernel programs say of themselves, for whoever looks for a fault in them. No observation needs it.
+//! What the kernel programs say of themselves, for those who look for a fault in them. No observation needs it.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use super::{maps::LAYOUTS, objects::HASH_OBJECT};
 /// Their ring buffer, as aya-log names it.
 pub(super) const MAP: &str = "AYA_LOGS";
 
-/// Passes on what they say, with its level, to whoever listens to this process.
+/// Passes on what they say, with its level, to those who listen to this process.
 pub type KernelLog = EbpfLogger<&'static dyn log::Log>;
 
 /// A level in aya-log's numbers. It is a constant of the programs: those that an earlier process loaded at
-/// another one are loaded anew.
+/// another one are loaded again.
 pub(super) fn number(level: LevelFilter) -> u8 {
     let levels = [
         LevelFilter::OFF,

@@ -81,7 +81,7 @@ struct About {
 
 impl Probe {
     /// Adopts what is pinned in `dir`, if it is of this build, these sizes and these tiers; else removes
-    /// it, and loads and pins anew. The kernel goes on recording when the probe is dropped, and when the
+    /// it, and loads and pins new ones. The kernel goes on recording when the probe is dropped, and when the
     /// process is killed, whenever that is.
     ///
     /// # Errors

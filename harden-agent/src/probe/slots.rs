@@ -2,14 +2,14 @@
 //! serve again.
 //!
 //! Nobody may write to a record that has a new owner, so freeing takes four steps:
-//! 1. [`Probe::retire`]: the keys go, and the generation rises. Whoever finds another generation than
-//!    its own looks for its slot anew, and does not find these.
+//! 1. [`Probe::retire`]: the keys go, and the generation rises. A task that finds another generation than
+//!    its own looks for its slot again, and does not find these.
 //! 2. [`super::grace_period`]: programs that still knew the old generation have ended.
 //! 3. The ring buffer is drained and the records are read ([`Probe::slot`]): they do not change any more.
 //! 4. [`Probe::free`]: the records are zeroed and their next numbers are free.
 //!
 //! A process that ends between two of these leaves records that are in no table and not free either.
-//! Whoever adopts the maps finds them ([`Probe::find_unfinished`]), and the next [`Probe::retire`] hands
+//! A process that adopts the maps finds them ([`Probe::find_unfinished`]), and the next [`Probe::retire`] hands
 //! them out.
 
 use std::{
@@ -141,7 +141,7 @@ impl Probe {
             free.push(next, 0)?;
         }
         self.count_returned()?;
-        // Whoever found no free slot since the last time tries once more.
+        // What found no free slot since the last time tries once more.
         if !slots.is_empty() {
             self.raise_generation()?;
         }

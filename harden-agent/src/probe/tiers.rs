@@ -14,7 +14,7 @@ pub enum Fact {
     SkippedCalls,
     /// Opened files.
     Files,
-    /// What else is done to paths: mkdir, unlink, rename, chmod and their kin.
+    /// What else is done to paths: mkdir, unlink, rename, chmod and the like.
     PathOperations,
     /// Paths as they were asked for: links on them, lookups that fail, `O_PATH`, stat, access.
     Lookups,
