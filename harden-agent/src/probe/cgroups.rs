@@ -48,7 +48,7 @@ impl Probe {
         self.observe_all(&[Observe { cgroup, run, payer }])
     }
 
-    /// The same for several cgroups, each as it says. One that is removed meanwhile stays in the table: one that cannot
+    /// The same for several cgroups, each as it says. One that is removed meanwhile stays in the table: a caller that cannot
     /// rule that out looks whether they are still there afterwards.
     ///
     /// # Errors

@@ -147,7 +147,7 @@ impl Probe {
         self.hooks.clone()
     }
 
-    /// From its next call on each task looks for its slot anew.
+    /// From its next call on each task looks for its slot again.
     pub(super) fn raise_generation(&mut self) -> Result<(), ProbeError> {
         self.generation = self.generation.wrapping_add(1);
         let mut generation: Array<_, u32> = Array::try_from(self.maps.get_mut("GENERATION")?)?;
@@ -155,7 +155,7 @@ impl Probe {
         Ok(())
     }
 
-    /// The ring buffer; can be taken once. It goes on where whoever had it before has stopped: that
+    /// The ring buffer; can be taken once. It goes on where the process that had it before has stopped: that
     /// place is in the kernel's keeping.
     ///
     /// # Errors
