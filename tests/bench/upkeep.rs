@@ -1,16 +1,14 @@
 //! What the agent itself takes: processor time at rest, for calls and for new facts, and memory.
 
 use std::{
-    fs,
-    process::Child,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use harden_tests::{
     Agent, Setup,
-    deeds::{Then, Unit},
+    deeds::{Running, Then, Unit},
     usage,
 };
 
@@ -164,21 +162,6 @@ fn paths(agent: &Agent, name: &str) -> Result<(u64, u64)> {
     let unit = unit.with_context(|| format!("{name} is not observed"))?;
     let lost = unit.losses.values().sum();
     Ok((unit.paths, lost))
-}
-
-/// Units and what runs in them.
-#[derive(Default)]
-struct Running(Vec<(Child, Unit)>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for (child, _) in &mut self.0 {
-            let _ = child.kill();
-        }
-        for (child, _) in &mut self.0 {
-            let _ = child.wait();
-        }
-    }
 }
 
 /// The memory of an agent that knows so many units, which all run.

@@ -177,3 +177,18 @@ impl Drop for Unit {
         }
     }
 }
+
+/// Units and what runs in them: ended when dropped.
+#[derive(Default)]
+pub struct Running(pub Vec<(Child, Unit)>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for (child, _) in &mut self.0 {
+            let _ = child.kill();
+        }
+        for (child, _) in &mut self.0 {
+            let _ = child.wait();
+        }
+    }
+}

@@ -4,7 +4,6 @@
 use std::{
     env, fs,
     io::Read as _,
-    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use harden_tests::{
     Agent, Setup,
-    deeds::{Then, Unit, Workshop},
+    deeds::{Running, Then, Workshop},
     met,
     usage::{processor, status},
 };
@@ -90,19 +89,6 @@ fn load(pid: u32, duration: Duration) -> Result<f64> {
     let (begun, before) = (Instant::now(), processor(pid)?);
     thread::sleep(duration);
     Ok((processor(pid)? - before) / begun.elapsed().as_secs_f64())
-}
-
-/// Processes that are ended with what they are in.
-#[derive(Default)]
-struct Running(Vec<(Child, Unit)>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for (child, _) in &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
 }
 
 /// Takes nothing in what it does not need: what is told is what was asked for last.
