@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let drop_in = fs::read_to_string(files.next().ok_or("which drop-in?")?)?;
     let read = systemd::read(&drop_in);
     for one in &read.unread {
-        println!("line {} is not judged: {}", one.number, one.reason);
+        println!("{} is not judged: {}", one.position, one.reason);
     }
     let judge = Judge::new(&read.rules, &BTreeSet::new());
     for case in Recorded::of(&observation).cases() {

@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod ask;
+pub mod check;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
@@ -50,6 +51,12 @@ pub enum Command {
     /// The exit status is like that of diff(1): 0 if they have the same facts, 1 if not, and 2 if one cannot be
     /// read or no agent knows the unit.
     Diff(diff::Diff),
+    /// Check whether a profile would have broken recorded runs, and show by which line
+    ///
+    /// The exit status is 0 if everything that was recorded is allowed, 1 if something is refused or the sandbox does not
+    /// start with such a profile (with --strict also if a line could not be judged), and 2 if a file cannot be read or no
+    /// agent knows a unit.
+    Check(check::Check),
     /// Explain why a profile contains a rule: which program needed it, in which runs, when, how often, and which
     /// hook saw it
     ///
@@ -110,6 +117,7 @@ impl Cli {
             Command::Render(render) => render.run().map(|()| 0),
             Command::Merge(merge) => merge.run().map(|()| 0),
             Command::Diff(diff) => diff.run(),
+            Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Agent(agent) => agent.run().map(|()| 0),
@@ -129,6 +137,7 @@ impl Cli {
         match &self.command {
             Command::Run(run) => run.json,
             Command::Diff(diff) => diff.json,
+            Command::Check(check) => check.json,
             Command::Doctor(doctor) => doctor.json,
             Command::Units(units) => units.json,
             Command::Status(status) => status.json,
@@ -151,7 +160,7 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Diff(_) | Command::Explain(_) => 2,
+            Command::Diff(_) | Command::Check(_) | Command::Explain(_) => 2,
             Command::Render(_) | Command::Merge(_) | Command::Doctor(_) | Command::Generate(_) => 1,
             _ => ask::failure_status(error),
         }

@@ -75,7 +75,8 @@ impl Request {
     }
 
     /// The Firejail, as those start it who did what `observation` shows.
-    pub(super) fn target(&self, observation: &Observation) -> Target {
+    #[must_use]
+    pub fn target(&self, observation: &Observation) -> Target {
         let logins = &mut self.logins.borrow_mut();
         start::started(&self.target, self.start, observation, logins)
     }

@@ -25,7 +25,7 @@ pub(in crate::policy) fn is_refused(call: &str) -> bool {
 
 /// What Firejail 0.9.72 refuses by itself (`@default` in src/lib/syscall.c, its groups resolved), as far as Linux has
 /// the call on any architecture that harden observes.
-const REFUSED: [&str; 78] = [
+pub(in crate::policy) const REFUSED: [&str; 77] = [
     "_sysctl",
     "acct",
     "add_key",
@@ -62,7 +62,6 @@ const REFUSED: [&str; 78] = [
     "lookup_dcookie",
     "mbind",
     "migrate_pages",
-    "mincore",
     "modify_ldt",
     "mount",
     "move_mount",

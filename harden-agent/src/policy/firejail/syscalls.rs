@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::observation::{Abi, Facet, Observation, Word};
 
 use super::super::basis::Basis;
-use super::super::calls::{spelt, unnumbered};
+use super::super::calls::{Asked, spelt, unnumbered};
 use super::super::equivalents::{Widen, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::mode::{Advice, Mode};
@@ -147,7 +147,7 @@ pub(super) fn decide(
         _ if blind.is_some() => Decision::Withheld(blind.into_iter().collect()),
         _ if asked.has(Abi::X32) => Decision::withheld(X32),
         Mode::Whitelist => keep(native, unasked, basis.observation(), (target, widen)),
-        Mode::Default => Decision::Given(Filter::Default(exceptions(&native, &unasked, target))),
+        Mode::Default => default(&native, &unasked, asked, target),
         Mode::Blacklist => Decision::Given(Filter::Drop(refused(&native, &unasked, target))),
     };
     Syscalls {
@@ -157,6 +157,29 @@ pub(super) fn decide(
         secondary,
         warnings,
     }
+}
+
+/// The default list with its exceptions.
+fn default(
+    native: &BTreeMap<&Word, Evidence>,
+    unasked: &Unasked,
+    asked: &Asked<'_>,
+    target: &Target,
+) -> Decision<Filter> {
+    match beyond_exceptions(asked) {
+        Some(call) => Decision::withheld(format!(
+            "the 32-bit call {call} was made, which the default list refuses whatever its exceptions are"
+        )),
+        None => Decision::Given(Filter::Default(exceptions(native, unasked, target))),
+    }
+}
+
+/// A 32-bit call that the default list refuses: exceptions are for native calls alone (Firejail 0.9.72, tried).
+fn beyond_exceptions<'a>(asked: &Asked<'a>) -> Option<&'a Word> {
+    let mut made = asked.made.keys();
+    let found =
+        made.find(|(abi, name)| *abi == Abi::Ia32 && default_list::is_refused(name.as_str()));
+    found.map(|(_, name)| *name)
 }
 
 /// What can happen beside what was seen, with the reasons.

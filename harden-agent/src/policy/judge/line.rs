@@ -1,8 +1,14 @@
 //! The lines of a file, as typed things: what a judgement names, whatever the file's syntax is.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
-use super::super::evidence::{Decision, Item};
+use super::{
+    super::evidence::{Decision, Item},
+    source::Position,
+};
 
 /// A sandbox that enforces files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,13 +91,27 @@ pub struct Said {
 pub(super) const REFUSED: &str = "~";
 
 /// All lines of one file, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     sandbox: Sandbox,
     lines: Vec<Line>,
-    /// The directories that are hidden but for what `whitelist` names, even when none of these lines is left.
-    tops: BTreeSet<String>,
+    /// What `whitelist` names, or named before a line was taken out: their directories stay hidden.
+    whitelisted: BTreeSet<String>,
+    /// Where the lines stand, as far as they were read.
+    positions: HashMap<Line, Position>,
+    /// Where what is added now stands.
+    here: Option<Position>,
 }
+
+/// Two files are the same if their lines are, wherever these stand.
+impl PartialEq for Rules {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |rules: &Self| (rules.sandbox, rules.whitelisted.clone());
+        self.lines == other.lines && all(self) == all(other)
+    }
+}
+
+impl Eq for Rules {}
 
 impl Rules {
     /// No lines.
@@ -100,8 +120,21 @@ impl Rules {
         Self {
             sandbox,
             lines: Vec::new(),
-            tops: BTreeSet::new(),
+            whitelisted: BTreeSet::new(),
+            positions: HashMap::new(),
+            here: None,
         }
+    }
+
+    /// What is added from now on stands there.
+    pub(super) fn stand_at(&mut self, position: &Position) {
+        self.here = Some(position.clone());
+    }
+
+    /// Where a line stands, if it was read; of a list, where it begins.
+    #[must_use]
+    pub fn position(&self, line: &Line) -> Option<&Position> {
+        self.positions.get(line)
     }
 
     /// The lines of what is said.
@@ -146,9 +179,33 @@ impl Rules {
         }
     }
 
+    /// Adds to a list, which begins here if there is none yet: one of what is refused, or of what is allowed.
+    pub(super) fn extend(
+        &mut self,
+        directive: &'static str,
+        refuses: bool,
+        elements: impl Iterator<Item = String>,
+    ) {
+        if self.line(directive).is_none() {
+            self.push(directive, refuses.then(|| REFUSED.to_owned()));
+        }
+        for one in elements {
+            self.push(directive, Some(one));
+        }
+    }
+
     /// Takes a directive out, as a later line of a file replaces it.
     pub(super) fn clear(&mut self, directive: &str) {
         self.lines.retain(|line| line.directive != directive);
+        self.positions.retain(|line, _| line.directive != directive);
+    }
+
+    /// Takes elements out of a list.
+    pub(super) fn remove(&mut self, directive: &str, is_taken: impl Fn(&str) -> bool) {
+        self.lines.retain(|line| {
+            let element = line.element.as_deref().filter(|one| *one != REFUSED);
+            line.directive != directive || !element.is_some_and(&is_taken)
+        });
     }
 
     fn push(&mut self, directive: &'static str, element: Option<String>) {
@@ -160,7 +217,11 @@ impl Rules {
         if let (Sandbox::Firejail, "whitelist", Some(path)) =
             (self.sandbox, line.directive, &line.element)
         {
-            self.tops.insert(super::firejail::top(path));
+            self.whitelisted.insert(path.clone());
+        }
+        if let Some(here) = &self.here {
+            let here = || here.clone();
+            self.positions.entry(line.clone()).or_insert_with(here);
         }
         self.lines.push(line);
     }
@@ -177,9 +238,9 @@ impl Rules {
         &self.lines
     }
 
-    /// The directories of which `whitelist` shows some things alone.
-    pub(super) fn tops(&self) -> &BTreeSet<String> {
-        &self.tops
+    /// What `whitelist` names, or named before a line was taken out.
+    pub(super) fn whitelisted(&self) -> &BTreeSet<String> {
+        &self.whitelisted
     }
 
     /// The first line of a directive.
@@ -255,12 +316,47 @@ impl Rules {
 /// A line of a file that the reader did not take, and why. None is passed over in silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// Its number, from 1; 0 where the file has none.
-    pub number: usize,
+    /// Where it stands.
+    pub position: Position,
     /// The line.
     pub line: String,
     /// Why.
     pub reason: &'static str,
+    /// Whether the sandbox does not start with such a line.
+    pub is_fatal: bool,
+}
+
+/// Why a reader does not take a line.
+pub(super) struct Fault {
+    pub(super) reason: &'static str,
+    pub(super) is_fatal: bool,
+}
+
+/// The line may refuse something, and what is not said.
+pub(super) fn not_judged<T>(reason: &'static str) -> Result<T, Fault> {
+    Err(Fault {
+        reason,
+        is_fatal: false,
+    })
+}
+
+/// The sandbox does not start with it.
+pub(super) fn fatal<T>(reason: &'static str) -> Result<T, Fault> {
+    Err(Fault {
+        reason,
+        is_fatal: true,
+    })
+}
+
+impl Fault {
+    pub(super) fn at(self, position: &Position, line: &str) -> Unread {
+        Unread {
+            position: position.clone(),
+            line: line.to_owned(),
+            reason: self.reason,
+            is_fatal: self.is_fatal,
+        }
+    }
 }
 
 /// What was read of a file.

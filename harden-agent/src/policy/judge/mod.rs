@@ -26,16 +26,21 @@
 //! mounts, a socket that another process made, or the user whose process lies behind a number in /proc.
 
 mod capability;
+pub mod check;
 pub mod firejail;
+pub mod groups;
 mod judgement;
 mod line;
 mod list;
 pub mod oci;
+mod pattern;
 mod recorded;
+pub mod source;
 mod supports;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
+mod trap;
 mod uses;
 
 use std::collections::BTreeSet;
@@ -47,6 +52,7 @@ pub use self::{
     line::{Line, Read, Rules, Said, Sandbox, Shape, Unread},
     recorded::{Case, Recorded},
     supports::Supports,
+    trap::Trap,
 };
 
 /// A file, ready to judge.

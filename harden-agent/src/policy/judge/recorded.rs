@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::observation::{
-    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Run, Test, Text, Word,
+    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Run, Seen, Test, Text, Word,
 };
 
 use super::super::{
@@ -75,6 +75,8 @@ pub struct Case<'c, 'a> {
     program: &'c Program<'a>,
     /// What one executable did.
     pub fact: Fact<'a>,
+    /// When first, and how often.
+    pub seen: Option<&'a Seen>,
 }
 
 impl<'a> Recorded<'a> {
@@ -112,7 +114,7 @@ impl<'a> Recorded<'a> {
     pub fn cases(&self) -> impl Iterator<Item = Case<'_, 'a>> {
         self.runs.iter().flat_map(move |scene| {
             scene.programs.iter().flat_map(move |program| {
-                program.facts.deeds().map(move |what| Case {
+                program.facts.sightings().map(move |(what, seen)| Case {
                     recorded: self,
                     scene,
                     program,
@@ -121,6 +123,7 @@ impl<'a> Recorded<'a> {
                         executable: program.path,
                         what,
                     },
+                    seen,
                 })
             })
         })
@@ -239,6 +242,17 @@ impl<'a> Case<'_, 'a> {
     /// The machine's architecture, as `uname -m` has it.
     pub(super) fn architecture(&self) -> &'a [u8] {
         self.scene.run.host.architecture.as_bytes()
+    }
+
+    /// The run that showed it.
+    #[must_use]
+    pub fn test(&self) -> Test<'a> {
+        self.scene.test
+    }
+
+    /// Whether the run was root's.
+    pub(super) fn began_as_root(&self) -> bool {
+        self.scene.run.uid == 0
     }
 
     /// Why the fact asks for nothing, whatever the sandbox: in what the main process did, or, with `all`, in what all

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use harden_common::Argument;
+
 use super::*;
 use crate::{
-    observation::{Abi, AddressOperation, CapabilityCheck, Operation},
+    observation::{Abi, AddressOperation, CapabilityCheck, Operation, Text},
     policy::fixture::Fixture,
 };
 
@@ -266,36 +268,252 @@ fn a_container_is_about_calls() {
 fn what_a_reader_does_not_take_it_hands_back() {
     for line in [
         "include x.local",
-        "net none",
-        "seccomp.keep @default",
-        "seccomp.keep read:ENOSYS",
-        "seccomp mount",
+        "net eth0",
+        "noroot",
+        "seccomp.32.keep read",
         "whitelist ${HOME}/x",
-        "blacklist /srv/*",
-        "caps.drop chown",
+        "whitelist ${DOWNLOADS}/x",
         "private /srv",
+        "private-tmp /srv",
+        "private-etc @network",
+        "?HAS_X11: private-dev",
+        "no such directive",
     ] {
         let read = firejail::read(&format!("# comment\n{line}\nprivate-tmp\n"));
         assert_eq!(read.unread.len(), 1, "{line}");
-        assert_eq!(read.unread[0].number, 2);
+        assert_eq!(read.unread[0].position.number, 2);
         assert_eq!(read.rules.lines().len(), 1);
     }
     for line in [
-        "SystemCallFilter=@system-service",
-        "CapabilityBoundingSet=~CAP_CHOWN",
         "BindPaths=/srv",
         "ReadWritePaths=%S/x",
         "PrivateTmp=perhaps",
         "DeviceAllow=char-rtc r",
-        "IPAddressAllow=192.0.2.0/24",
-        "[Unit]\nAfter=x.service",
+        "IPAddressAllow=192.0.2.0/33",
+        "ExecStartPre=+/bin/true",
+        "NoSuchDirective=1",
+        "no assignment",
     ] {
         let read = systemd::read(&format!("[Service]\nPrivateTmp=yes\n{line}\n"));
-        let lines = line.lines().count();
-        assert_eq!(read.unread.len(), lines, "{line}");
-        assert!(lines == 2 || read.unread[0].number == 3);
+        assert_eq!(read.unread.len(), 1, "{line}");
+        assert_eq!(read.unread[0].position.number, 3);
     }
     assert!(oci::read("[]").is_err());
+}
+
+#[test]
+fn lists_of_calls_may_hold_groups_and_errnos() {
+    let calls = || program().syscalls(&["mount", "ptrace", "read", "settimeofday"]);
+    assert_eq!(
+        profile("seccomp ptrace,!@mount", calls()),
+        [
+            "allowed by seccomp !@mount",
+            "refused by seccomp ptrace",
+            FREE,
+            "refused by seccomp"
+        ]
+    );
+    assert_eq!(
+        profile("seccomp.drop @clock,read:ENOSYS,@mount,!mount", calls()),
+        [
+            FREE,
+            FREE,
+            "refused by seccomp.drop read:ENOSYS",
+            "refused by seccomp.drop @clock"
+        ]
+    );
+    assert_eq!(
+        profile("seccomp.keep @mount,read", calls())[..2],
+        ["allowed by seccomp.keep @mount", "refused by seccomp.keep"]
+    );
+    let filter = "SystemCallFilter=@system-service ptrace\nSystemCallFilter=~ptrace @clock\nSystemCallFilter=mount";
+    assert_eq!(
+        drop_in(filter, calls()),
+        [
+            "allowed by SystemCallFilter=mount",
+            "refused by SystemCallFilter=~ptrace",
+            "allowed by SystemCallFilter=@system-service",
+            "refused by SystemCallFilter=~@clock"
+        ]
+    );
+    let filter = "SystemCallFilter=~@clock read:EPERM\nSystemCallFilter=settimeofday";
+    assert_eq!(
+        drop_in(filter, calls()),
+        [FREE, FREE, "refused by SystemCallFilter=~read:EPERM", FREE]
+    );
+    // Of Firejail's own lists the last one holds.
+    assert_eq!(
+        profile("seccomp.drop read\nseccomp.drop mount", calls())[2],
+        FREE
+    );
+}
+
+#[test]
+fn capabilities_are_dropped_kept_or_left_to_a_user() {
+    let chown = || program().capability("chown", CapabilityCheck::Granted);
+    assert_eq!(
+        profile("caps.drop chown,kill", chown()),
+        ["refused by caps.drop chown"]
+    );
+    // The last list holds.
+    assert_eq!(profile("caps.drop chown\ncaps.drop kill", chown()), [FREE]);
+    let admin = program().capability("sys_admin", CapabilityCheck::Granted);
+    assert_eq!(profile("caps", admin), ["refused by caps"]);
+    let reads = || program().capability("dac_override", CapabilityCheck::Granted);
+    assert!(profile("private-tmp", reads())[0].starts_with("refused: Firejail takes it"));
+    let refused = drop_in("CapabilityBoundingSet=~CAP_CHOWN", chown());
+    assert_eq!(refused, ["refused by CapabilityBoundingSet=~CAP_CHOWN"]);
+    let left = drop_in("CapabilityBoundingSet=~CAP_KILL", chown());
+    assert_eq!(left, [FREE]);
+    assert_eq!(drop_in("User=nobody", chown()), ["refused by User=nobody"]);
+    assert_eq!(
+        drop_in("User=nobody\nAmbientCapabilities=CAP_CHOWN", chown()),
+        ["allowed by AmbientCapabilities=CAP_CHOWN"]
+    );
+    let path = program().file("/srv/x", Operation::Read, "ok");
+    assert!(drop_in("DynamicUser=yes", path)[0].starts_with("not judged: "));
+}
+
+#[test]
+fn patterns_macros_and_exceptions_are_those_of_the_sandbox() {
+    let read = |path: &str| program().file(path, Operation::Read, "ok");
+    for (text, path, expected) in [
+        (
+            "blacklist /srv/*.key",
+            "/srv/a.key",
+            "refused by blacklist /srv/*.key",
+        ),
+        ("blacklist /srv/*.key", "/srv/.a", FREE),
+        (
+            "blacklist /srv/*",
+            "/srv/a/b",
+            "refused by blacklist /srv/*",
+        ),
+        ("noblacklist /srv/a\nblacklist /srv/*", "/srv/a/b", FREE),
+        (
+            "blacklist /srv/a\nnoblacklist /srv/a",
+            "/srv/a/b",
+            "refused by blacklist /srv/a",
+        ),
+        ("ignore blacklist /srv\nblacklist /srv", "/srv/a", FREE),
+        (
+            "whitelist /srv/d-*",
+            "/srv/d-1/x",
+            "allowed by whitelist /srv/d-*",
+        ),
+        (
+            "whitelist /srv/d-*",
+            "/srv/e",
+            "refused by whitelist /srv/d-*",
+        ),
+        (
+            "private-etc ssl,d.*",
+            "/etc/d.conf",
+            "allowed by private-etc d.*",
+        ),
+        (
+            "private-etc ssl\nprivate-etc d.conf",
+            "/etc/d.conf",
+            "allowed by private-etc d.conf",
+        ),
+        ("private-opt d", "/opt/e/x", "refused by private-opt"),
+        ("tmpfs /srv", "/srv/x", "refused by tmpfs /srv"),
+        ("disable-mnt", "/mnt/x", "refused by disable-mnt"),
+    ] {
+        assert_eq!(profile(text, read(path)), [expected], "{text}");
+    }
+    let write = program().file("/srv/a/x", Operation::Write, "ok");
+    assert_eq!(
+        profile("read-only /srv/?", write),
+        ["refused by read-only /srv/?"]
+    );
+    let homes = BTreeSet::from([Text::from("/home/d")]);
+    let lines = source::lines("x", "blacklist ${HOME}/.ssh\nwhitelist ~/d");
+    let read_ = firejail::read_lines(&lines, &homes);
+    assert_eq!(read_.unread, []);
+    let observation = read("/home/d/.ssh/id").observation();
+    let recorded = Recorded::of(&observation);
+    let judge = Judge::new(&read_.rules, &homes);
+    let judged: Vec<_> = recorded.cases().map(|case| judge.judge(&case)).collect();
+    assert_eq!(judged[1].to_string(), "refused by blacklist /home/d/.ssh");
+    let place = read_.rules.position(judged[1].lines()[0]).unwrap();
+    assert_eq!(place.to_string(), "x:1");
+}
+
+#[test]
+fn arguments_and_addresses_are_refused_by_their_lines() {
+    let argument = |said| program().argument(said);
+    for (text, name, expected) in [
+        (
+            "memory-deny-write-execute",
+            Argument::MmapWriteExec,
+            "refused by memory-deny-write-execute",
+        ),
+        (
+            "restrict-namespaces",
+            Argument::NamespaceUser,
+            "refused by restrict-namespaces",
+        ),
+        (
+            "restrict-namespaces user,net",
+            Argument::NamespaceUser,
+            "refused by restrict-namespaces user",
+        ),
+        ("restrict-namespaces net", Argument::NamespaceUser, FREE),
+    ] {
+        assert_eq!(profile(text, argument(name)), [expected], "{text}");
+    }
+    for (text, expected) in [
+        (
+            "RestrictNamespaces=user",
+            "allowed by RestrictNamespaces=user",
+        ),
+        ("RestrictNamespaces=net", "refused by RestrictNamespaces="),
+        (
+            "RestrictNamespaces=~user",
+            "refused by RestrictNamespaces=~user",
+        ),
+        (
+            "RestrictNamespaces=yes",
+            "refused by RestrictNamespaces=yes",
+        ),
+    ] {
+        assert_eq!(drop_in(text, argument(Argument::NamespaceUser)), [expected]);
+    }
+    let connect = |address: &str| {
+        let made = program().family("inet");
+        made.address(AddressOperation::Connect, address)
+    };
+    assert_eq!(
+        profile("net none", connect("inet 192.0.2.1:80"))[1],
+        "refused by net none"
+    );
+    let text = "IPAddressDeny=any\nIPAddressAllow=192.0.2.0/24";
+    assert_eq!(
+        drop_in(text, connect("inet 192.0.2.1:80"))[1],
+        "allowed by IPAddressAllow=192.0.2.0/24"
+    );
+    assert_eq!(
+        drop_in(text, connect("inet 198.51.100.1:80"))[1],
+        "refused by IPAddressDeny=any"
+    );
+}
+
+#[test]
+fn a_whole_unit_is_read_with_its_sections_and_long_lines() {
+    let text = "# a\n[Unit]\nAfter=x.service\n[Service]\nExecStart=/usr/sbin/d \\\n# no\n  -f\n\
+        SystemCallFilter=read \\\n write\nLimitNOFILE=1\n[Install]\nWantedBy=y.target\n";
+    let read = systemd::read(text);
+    assert_eq!(read.unread, []);
+    let lines: Vec<String> = read.rules.lines().iter().map(ToString::to_string).collect();
+    let expected = [
+        "SystemCallFilter=",
+        "SystemCallFilter=read",
+        "SystemCallFilter=write",
+    ];
+    assert_eq!(lines, expected);
+    let place = read.rules.position(&read.rules.lines()[2]).unwrap();
+    assert_eq!(place.number, 8);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{
     },
     judgement::{PASS, Refusal, Step, against, any},
     line::Line,
+    pattern::PathPattern,
     recorded::{Case, up},
 };
 
@@ -135,6 +136,7 @@ pub(super) struct Mounts<'r> {
     order: Order,
     count: usize,
     at: HashMap<Vec<u8>, Vec<(usize, Access<'r>)>>,
+    patterns: Vec<(usize, PathPattern, Access<'r>)>,
 }
 
 /// Which of several rules for a path holds.
@@ -160,6 +162,7 @@ impl<'r> Mounts<'r> {
             order,
             count: 0,
             at: HashMap::new(),
+            patterns: Vec::new(),
         }
     }
 
@@ -170,16 +173,32 @@ impl<'r> Mounts<'r> {
         self.count += 1;
     }
 
+    /// The same, of a path that may be a pattern.
+    pub(super) fn add_named(&mut self, path: &str, access: Access<'r>) {
+        let Some(pattern) = PathPattern::of(path) else {
+            return self.add(path.as_bytes(), access);
+        };
+        self.patterns.push((self.count, pattern, access));
+        self.count += 1;
+    }
+
+    /// The rules for a path itself.
+    fn of(&self, path: &[u8]) -> impl Iterator<Item = (usize, &Access<'r>)> {
+        let named = self.at.get(path).into_iter().flatten();
+        let patterns = self.patterns.iter();
+        let patterns = patterns.filter(move |(_, pattern, _)| pattern.matches(path));
+        let patterns = patterns.map(|(at, _, access)| (*at, access));
+        named.map(|(at, access)| (*at, access)).chain(patterns)
+    }
+
     /// What the rules mean for a use.
     pub(super) fn allow(&self, one: &Use<'_, '_>) -> Step<'r> {
         if !one.wrote() {
             return PASS;
         }
         if one.replaces() {
-            let own = self.at.get(&*one.place.path);
-            let line = own
-                .into_iter()
-                .flatten()
+            let line = self
+                .of(&one.place.path)
                 .find_map(|(_, access)| access.line());
             if let Some(line) = line {
                 return against(line);
@@ -189,11 +208,13 @@ impl<'r> Mounts<'r> {
     }
 
     fn writes(&self, path: &[u8]) -> Step<'r> {
-        let root = self.at.get(b"/".as_slice()).into_iter();
-        let above = up(path).filter_map(|at| Some((at.len(), self.at.get(at)?)));
+        let root = Some(b"/".as_slice()).filter(|root| path != *root);
+        let above = up(path).chain(root);
         let mut rules: Vec<_> = above
-            .chain(root.map(|rules| (1, rules)))
-            .flat_map(|(depth, rules)| rules.iter().map(move |(at, access)| (depth, *at, access)))
+            .flat_map(|at| {
+                let rules = self.of(at);
+                rules.map(move |(number, access)| (at.len(), number, access))
+            })
             .collect();
         match self.order {
             Order::Last => rules.sort_by_key(|(_, at, _)| std::cmp::Reverse(*at)),

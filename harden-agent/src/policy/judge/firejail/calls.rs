@@ -1,17 +1,19 @@
-//! System calls under a Firejail profile.
+//! System calls under a Firejail profile (`seccomp_filter_drop` and `seccomp_filter_keep` in src/firejail/seccomp.c).
 //!
 //! The list is one of native calls. A filter refuses x32 calls whatever is on the list (`HANDLE_X32` in
-//! src/include/seccomp.h; that of `protocol` too), and lets all 32-bit calls pass; `seccomp.block-secondary` refuses both.
+//! src/include/seccomp.h; that of `protocol` too), and lets all 32-bit calls pass, but for those that the default list
+//! refuses; `seccomp.block-secondary` refuses both.
 
-use std::str::FromStr as _;
+use std::{collections::HashMap, str::FromStr as _};
 
 use crate::observation::Abi;
 
 use super::super::{
-    super::{calls::unnumbered, firejail::default_list::is_refused},
+    super::calls::unnumbered,
+    groups::FIREJAIL,
     judgement::{Judgement, PASS, Step, against, all, by},
     line::{Line, Rules},
-    list::List,
+    list::{List, call},
 };
 
 /// What Firejail needs itself, after its filter: on every list of what is allowed (`seccomp_filter_keep` in
@@ -23,33 +25,59 @@ pub(super) struct Calls<'r> {
     block_secondary: Option<&'r Line>,
     /// Another filter, which is about the arguments of socket(2).
     protocol: Option<&'r Line>,
+    /// Another filter, which refuses one call whatever its arguments.
+    memory: Option<&'r Line>,
 }
 
 enum Filter<'r> {
     Keep(List<'r>),
-    Default(List<'r>),
-    Drop(List<'r>),
+    Default(Default<'r>),
+    Drop {
+        list: List<'r>,
+        exceptions: HashMap<&'r str, &'r Line>,
+    },
+}
+
+/// The default list, changed.
+struct Default<'r> {
+    line: &'r Line,
+    more: List<'r>,
+    exceptions: HashMap<&'r str, &'r Line>,
 }
 
 impl<'r> Calls<'r> {
     pub(super) fn new(rules: &'r Rules) -> Self {
-        let list = |name| List::of(rules, name);
         // A list of what is allowed beats the others.
-        let filter = list("seccomp.keep").map(Filter::Keep);
-        let filter = filter.or_else(|| list("seccomp.drop").map(Filter::Drop));
+        let keep = || Some(Filter::Keep(List::of_calls(rules, KEEP, &FIREJAIL)?));
+        let drop = || {
+            Some(Filter::Drop {
+                list: refused(rules, DROP)?,
+                exceptions: exceptions(rules, DROP),
+            })
+        };
+        let default = || {
+            Some(Filter::Default(Default {
+                line: rules.line(DEFAULT)?,
+                more: refused(rules, DEFAULT)?,
+                exceptions: exceptions(rules, DEFAULT),
+            }))
+        };
         Self {
-            filter: filter.or_else(|| list("seccomp").map(Filter::Default)),
+            filter: keep().or_else(drop).or_else(default),
             block_secondary: rules.line("seccomp.block-secondary"),
             protocol: rules.line("protocol"),
+            memory: rules.line("memory-deny-write-execute"),
         }
     }
 
     pub(super) fn judge(&self, abi: Abi, name: &str, architecture: &[u8]) -> Judgement<'r> {
         all([match abi {
             Abi::Native => self.native(name, architecture),
-            Abi::Ia32 => self.block_secondary.map_or(PASS, against),
+            Abi::Ia32 => self
+                .block_secondary
+                .map_or_else(|| self.ia32(name), against),
             Abi::X32 => {
-                let filter = self.filter.as_ref().map(|filter| filter.list().line());
+                let filter = self.filter.as_ref().map(Filter::line);
                 let filters = self.block_secondary.or(filter).or(self.protocol);
                 filters.map_or(PASS, against)
             }
@@ -57,29 +85,85 @@ impl<'r> Calls<'r> {
     }
 
     fn native(&self, name: &str, architecture: &[u8]) -> Step<'r> {
+        if let Some(line) = self.memory.filter(|_| name == "memfd_create") {
+            return against(line);
+        }
         match &self.filter {
             Some(Filter::Keep(_)) if ADDED.contains(&name) => PASS,
             Some(Filter::Keep(list)) => {
-                let numbered = || {
-                    let number = number(name, architecture)?;
-                    list.get(&format!("${number}"))
-                };
-                let line = list.get(name).or_else(numbered);
-                line.map_or(against(list.line()), by)
+                let numbered = number(name, architecture).map(|number| format!("${number}"));
+                let numbered = numbered.filter(|number| list.get(number).is_some());
+                list.allows(numbered.as_deref().unwrap_or(name))
             }
-            Some(Filter::Default(list)) if is_refused(name) => list.allows(&format!("!{name}")),
-            Some(Filter::Drop(list)) => list.get(name).map_or(PASS, against),
-            Some(Filter::Default(_)) | None => PASS,
+            Some(Filter::Default(default)) => default.native(name),
+            Some(Filter::Drop { list, exceptions }) => {
+                let line = list.get(name).filter(|_| !exceptions.contains_key(name));
+                line.map_or(PASS, against)
+            }
+            None => PASS,
+        }
+    }
+
+    fn ia32(&self, name: &str) -> Step<'r> {
+        match &self.filter {
+            Some(Filter::Default(default)) if is_default(name) => against(default.line),
+            _ => PASS,
         }
     }
 }
 
 impl<'r> Filter<'r> {
-    fn list(&self) -> &List<'r> {
+    fn line(&self) -> &'r Line {
         match self {
-            Self::Keep(list) | Self::Default(list) | Self::Drop(list) => list,
+            Self::Keep(list) | Self::Drop { list, .. } => list.line(),
+            Self::Default(default) => default.line,
         }
     }
+}
+
+impl<'r> Default<'r> {
+    fn native(&self, name: &str) -> Step<'r> {
+        match (self.exceptions.get(name), self.more.get(name)) {
+            (Some(line), _) if is_default(name) => by(line),
+            (Some(_), _) => PASS,
+            (None, _) if is_default(name) => against(self.line),
+            (None, more) => more.map_or(PASS, against),
+        }
+    }
+}
+
+const KEEP: &str = "seccomp.keep";
+const DROP: &str = "seccomp.drop";
+const DEFAULT: &str = "seccomp";
+
+fn is_default(call: &str) -> bool {
+    let default = FIREJAIL.get("@default");
+    default.is_some_and(|default| default.contains(call))
+}
+
+/// What a list refuses, without its exceptions.
+fn refused<'r>(rules: &'r Rules, directive: &'static str) -> Option<List<'r>> {
+    let elements = rules.elements(directive);
+    let refused = elements.filter(|(element, _)| !is_exception(element));
+    let calls = refused.flat_map(|(element, line)| {
+        let named = FIREJAIL.named(call(element));
+        named.map(move |call| (call, line))
+    });
+    Some(List::new(rules.line(directive)?, calls))
+}
+
+fn exceptions<'r>(rules: &'r Rules, directive: &'static str) -> HashMap<&'r str, &'r Line> {
+    let elements = rules.elements(directive);
+    let exceptions = elements.filter(|(element, _)| is_exception(element));
+    let calls = exceptions.flat_map(|(element, line)| {
+        let named = FIREJAIL.named(call(element));
+        named.map(move |call| (call, line))
+    });
+    calls.collect()
+}
+
+fn is_exception(element: &str) -> bool {
+    element.starts_with('!')
 }
 
 /// The number of a call, by which a list can name it too.

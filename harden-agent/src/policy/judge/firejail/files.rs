@@ -13,9 +13,12 @@ use super::{
         judgement::{Judgement, PASS, Refusal, Step, Unjudged, against, all, any, by, each},
         line::{Line, Rules},
         list::List,
+        pattern::PathPattern,
         recorded::up,
         uses::{Access, Mounts, Order, Use},
     },
+    hidden::Hidden,
+    read::flags,
     top,
 };
 
@@ -54,41 +57,68 @@ const OPTIONAL: [&[u8]; 14] = [
     b"vga_arbiter",
 ];
 
+/// What `disable-mnt` hides (`fs_mnt` in src/firejail/fs.c).
+const MEDIA: [&[u8]; 4] = [b"/media", b"/mnt", b"/run/media", b"/run/mount"];
+
+/// Directories that are replaced by a copy of some of what is in them.
+const COPIED: [(&str, &str); 3] = [
+    ("private-etc", "/etc"),
+    ("private-opt", "/opt"),
+    ("private-srv", "/srv"),
+];
+
 pub(super) struct Files<'r> {
+    /// Of those who start it, with all directories above.
     homes: BTreeSet<Vec<u8>>,
-    hidden: HashMap<Vec<u8>, &'r Line>,
+    own_homes: BTreeSet<Text>,
+    hidden: Hidden<'r>,
     shown: BTreeMap<Vec<u8>, &'r Line>,
+    shown_patterns: Vec<(PathPattern, &'r Line)>,
     tops: HashMap<Vec<u8>, Option<&'r Line>>,
     lifted: HashMap<&'static str, &'r Line>,
     unhidden: HashMap<&'r str, &'r Line>,
     programs: Option<List<'r>>,
-    etc: Option<List<'r>>,
+    copied: Vec<(&'static str, List<'r>)>,
+    no_programs: Hidden<'r>,
+    emptied: Vec<(&'r [u8], &'r Line)>,
     mounts: Mounts<'r>,
 }
 
 impl<'r> Files<'r> {
     pub(super) fn new(rules: &'r Rules, homes: &BTreeSet<Text>) -> Self {
-        let paths = |directive| {
-            let elements = rules.elements(directive);
-            elements.map(|(path, line)| (path.as_bytes().to_vec(), line))
-        };
-        let tops = rules.tops().iter().map(|top| {
+        let own_homes = homes;
+        let tops = rules.whitelisted().iter().map(|path| {
+            let top = top(path, own_homes);
             let mut shown = rules.elements("whitelist");
-            let first = shown.find(|(path, _)| super::top(path) == *top);
-            (top.as_bytes().to_vec(), first.map(|(_, line)| line))
+            let first = shown.find(|(path, _)| super::top(path, own_homes) == top);
+            (top.into_bytes(), first.map(|(_, line)| line))
         });
-        let flags = super::FLAGS.iter();
-        let lifted = flags.filter_map(|flag| Some((*flag, rules.line(flag)?)));
+        let lifted = flags().filter_map(|flag| Some((flag, rules.line(flag)?)));
         let homes = homes.iter().flat_map(|home| up(home.as_bytes()));
+        let shown = || rules.elements("whitelist");
+        let copied = COPIED.into_iter();
         let mut files = Self {
             homes: homes.map(<[u8]>::to_vec).collect(),
-            hidden: paths("blacklist").collect(),
-            shown: paths("whitelist").collect(),
+            own_homes: own_homes.clone(),
+            hidden: Hidden::of(rules, "blacklist"),
+            shown: shown()
+                .map(|(path, line)| (path.as_bytes().to_vec(), line))
+                .collect(),
+            shown_patterns: shown()
+                .filter_map(|(path, line)| Some((PathPattern::of(path)?, line)))
+                .collect(),
             tops: tops.collect(),
             lifted: lifted.collect(),
             unhidden: rules.elements("noblacklist").collect(),
-            programs: List::of(rules, "private-bin"),
-            etc: List::of(rules, "private-etc"),
+            programs: List::of_names(rules, "private-bin"),
+            copied: copied
+                .filter_map(|(directive, top)| Some((top, List::of_names(rules, directive)?)))
+                .collect(),
+            no_programs: Hidden::of(rules, "noexec"),
+            emptied: rules
+                .elements("tmpfs")
+                .map(|(path, line)| (path.as_bytes(), line))
+                .collect(),
             mounts: Mounts::new(Order::Last),
         };
         files.mount(rules);
@@ -123,12 +153,12 @@ impl<'r> Files<'r> {
             match line.directive {
                 "read-only" => {
                     let access = Access::ReadOnly(Refusal::Line(line));
-                    self.mounts.add(path.as_bytes(), access);
+                    self.mounts.add_named(path, access);
                 }
                 "read-write" => {
-                    self.mounts
-                        .add(path.as_bytes(), Access::Writable(Some(line)));
+                    self.mounts.add_named(path, Access::Writable(Some(line)));
                 }
+                "tmpfs" => self.mounts.add_named(path, Access::Writable(None)),
                 _ => {}
             }
         }
@@ -144,14 +174,16 @@ impl<'r> Files<'r> {
         }
         let ways = [
             self.by_default(one),
-            self.blacklist(one),
+            self.hidden.meets(one),
+            self.media(one),
+            self.noexec(one),
             self.homes(one),
             self.programs(one),
             self.dev(one),
-            self.etc(one),
             self.mounts.allow(one),
         ];
-        let ways = ways.into_iter().chain(self.emptied(one));
+        let copied = self.copied.iter().map(|(top, list)| copied(top, list, one));
+        let ways = ways.into_iter().chain(copied).chain(self.emptied(one));
         all(ways.chain(self.whitelist(one)))
     }
 
@@ -208,16 +240,25 @@ impl<'r> Files<'r> {
         ];
         let unless = unless.into_iter().filter(|(path, _)| one.misses(path));
         let unless = unless.map(|(_, flag)| lifted(self.flag(flag)));
-        own.map(against).into_iter().chain(always).chain(unless)
+        let tmpfs = self.emptied.iter().filter(|(path, _)| one.misses(path));
+        let tmpfs = tmpfs.map(|(_, line)| against(line));
+        let own = own.map(against).into_iter().chain(tmpfs);
+        own.chain(always).chain(unless)
     }
 
-    fn blacklist(&self, one: &Use<'_, '_>) -> Step<'r> {
-        // Whatever was looked for there: the answer is EACCES.
-        let line = one.place.all_names().find_map(|name| {
-            let mut above = up(name);
-            above.find_map(|at| self.hidden.get(at).copied())
-        });
+    fn media(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let is_there = MEDIA.iter().any(|path| one.names_in(path).next().is_some());
+        let line = self.flag("disable-mnt").filter(|_| is_there);
         line.map_or(PASS, against)
+    }
+
+    /// That a library is mapped from there is not recorded apart.
+    fn noexec(&self, one: &Use<'_, '_>) -> Step<'r> {
+        if one.operation == Operation::Execute {
+            self.no_programs.meets(one)
+        } else {
+            PASS
+        }
     }
 
     fn homes(&self, one: &Use<'_, '_>) -> Step<'r> {
@@ -288,46 +329,17 @@ impl<'r> Files<'r> {
         PASS
     }
 
-    fn etc(&self, one: &Use<'_, '_>) -> Step<'r> {
-        let Some(list) = &self.etc else { return PASS };
-        if !one.found() {
-            return PASS;
-        }
-        let mut needed = Vec::new();
-        for path in one.names_in(b"/etc") {
-            let is_own = *path == *one.place.path;
-            let Some(name) = below(path, b"/etc") else {
-                if is_own && one.looks_over() {
-                    return against(list.line());
-                }
-                continue;
-            };
-            // The copy is no link.
-            let is_link = one.operation == Operation::Readlink && !name.contains(&b'/');
-            let changes = is_own && (one.wrote() || is_link && one.is_done());
-            let first = components(name).next();
-            let first = first.and_then(|first| std::str::from_utf8(first).ok());
-            match first.and_then(|first| list.get(first)) {
-                Some(line) if !changes => needed.push(line),
-                _ => return against(list.line()),
-            }
-        }
-        each(needed)
-    }
-
     fn whitelist<'u>(&'u self, one: &'u Use<'_, '_>) -> impl Iterator<Item = Step<'r>> + 'u {
         let way = one.way().filter(|_| one.found());
         way.map(move |path| self.shows(path, one))
     }
 
     fn shows(&self, path: &[u8], one: &Use<'_, '_>) -> Step<'r> {
-        let top = top(&String::from_utf8_lossy(path));
+        let top = top(&String::from_utf8_lossy(path), &self.own_homes);
         let Some(first) = self.tops.get(top.as_bytes()) else {
             return PASS;
         };
-        let any_of: Vec<&Line> = up(path)
-            .filter_map(|at| self.shown.get(at).copied())
-            .collect();
+        let any_of: Vec<&Line> = up(path).flat_map(|at| self.shown_at(at)).collect();
         if one.replaces() && *path == *one.place.path {
             // It is mounted there.
             if let Some(line) = self.shown.get(path) {
@@ -359,6 +371,16 @@ impl<'r> Files<'r> {
     }
 }
 
+impl<'r> Files<'r> {
+    /// The lines that show this very path.
+    fn shown_at(&self, path: &[u8]) -> impl Iterator<Item = &'r Line> {
+        let named = self.shown.get(path).copied();
+        let patterns = self.shown_patterns.iter();
+        let patterns = patterns.filter(move |(pattern, _)| pattern.matches(path));
+        named.into_iter().chain(patterns.map(|(_, line)| *line))
+    }
+}
+
 /// What Firejail refuses unless a line lifts that.
 fn lifted(line: Option<&Line>) -> Step<'_> {
     line.map_or(Err(Refusal::Always(UNLESS_LIFTED)), by)
@@ -373,4 +395,31 @@ fn program<'r>(list: &List<'r>, directory: &str, name: &[u8]) -> Option<&'r Line
         paths.find_map(|directory| list.get(&format!("{directory}/{name}")))
     };
     list.get(name).or_else(paths)
+}
+
+/// A directory of which some things are copied when the program starts.
+fn copied<'r>(directory: &str, list: &List<'r>, one: &Use<'_, '_>) -> Step<'r> {
+    if !one.found() {
+        return PASS;
+    }
+    let mut needed = Vec::new();
+    for path in one.names_in(directory.as_bytes()) {
+        let is_own = *path == *one.place.path;
+        let Some(name) = below(path, directory.as_bytes()) else {
+            if is_own && one.looks_over() {
+                return against(list.line());
+            }
+            continue;
+        };
+        // The copy is no link.
+        let is_link = one.operation == Operation::Readlink && !name.contains(&b'/');
+        let changes = is_own && (one.wrote() || is_link && one.is_done());
+        let first = components(name).next();
+        let first = first.and_then(|first| std::str::from_utf8(first).ok());
+        match first.and_then(|first| list.get(first)) {
+            Some(line) if !changes => needed.push(line),
+            _ => return against(list.line()),
+        }
+    }
+    each(needed)
 }

@@ -3,38 +3,44 @@
 //! Firejail wraps the main process alone, so facts of a unit's other commands are not judged. Directives about which
 //! nothing is known here never come this far: the reader hands them back.
 
+mod arguments;
 mod calls;
+mod capabilities;
 mod files;
+mod hidden;
+mod network;
 mod read;
 mod said;
+mod traps;
 
 use std::collections::BTreeSet;
-
-use harden_common::Argument;
 
 use crate::observation::{Deed, Text, argument};
 
 use self::{calls::Calls, files::Files};
 pub use self::{
     files::UNLESS_LIFTED,
-    read::{FLAGS, read},
+    read::{read, read_lines, statement},
     said::said,
+    traps::traps,
 };
 use super::{
     super::places::socket_path,
     capability,
-    judgement::{Judgement, Refusal, Unjudged, against, all},
+    judgement::{Judgement, Unjudged, all},
     line::{Line, Rules},
     list::List,
     recorded::Case,
     uses::Use,
 };
 
-/// The directory that `whitelist PATH` hides but for the path (`whitelist` in firejail(1)).
-pub(super) fn top(path: &str) -> String {
-    for top in ["/usr/share", "/sys/module"] {
+/// The directory that `whitelist PATH` hides but for the path (`extract_topdir` in src/firejail/fs_whitelist.c).
+fn top(path: &str, homes: &BTreeSet<Text>) -> String {
+    let homes = homes.iter().map(ToString::to_string);
+    let tops = ["/usr/share", "/sys/module"].map(str::to_owned);
+    for top in homes.chain(tops) {
         if super::super::paths::is_within(path.as_bytes(), top.as_bytes()) {
-            return top.to_owned();
+            return top;
         }
     }
     let first = path.split('/').find(|name| !name.is_empty());
@@ -44,8 +50,9 @@ pub(super) fn top(path: &str) -> String {
 /// A profile, ready to judge.
 pub struct Firejail<'r> {
     calls: Calls<'r>,
-    no_capability: Option<&'r Line>,
-    capabilities: Option<List<'r>>,
+    capabilities: capabilities::Capabilities<'r>,
+    arguments: arguments::Arguments<'r>,
+    network: network::Network<'r>,
     protocols: Option<List<'r>>,
     files: Files<'r>,
 }
@@ -54,11 +61,11 @@ impl<'r> Firejail<'r> {
     /// Of a profile, for those who start it: `private` empties their home directories too.
     #[must_use]
     pub fn new(rules: &'r Rules, homes: &BTreeSet<Text>) -> Self {
-        let mut drops = rules.elements("caps.drop");
         Self {
             calls: Calls::new(rules),
-            no_capability: drops.find(|(what, _)| *what == "all").map(|(_, line)| line),
-            capabilities: List::of(rules, "caps.keep"),
+            capabilities: capabilities::Capabilities::new(rules),
+            arguments: arguments::Arguments::new(rules),
+            network: network::Network::new(rules),
             protocols: List::of(rules, "protocol"),
             files: Files::new(rules, homes),
         }
@@ -84,9 +91,9 @@ impl<'r> Firejail<'r> {
             Deed::Family(family) => self.family(family.as_str()),
             Deed::Socket(socket, _) => self.family(socket.family.as_str()),
             Deed::SocketType(_) => beyond("Firejail cannot tell socket types apart"),
-            Deed::Argument(name) => about(argument(name)),
+            Deed::Argument(name) => self.arguments.judge(argument(name)),
             Deed::Address(_, address, _) if socket_path(address).is_none() => {
-                beyond("no line that harden writes is about addresses")
+                self.network.judge(address, case)
             }
             Deed::Ran | Deed::InvokedAs(_) | Deed::File(..) | Deed::Address(..) => self.path(case),
         }
@@ -97,10 +104,7 @@ impl<'r> Firejail<'r> {
             Ok(name) => name,
             Err(judgement) => return judgement,
         };
-        if let Some(line) = self.no_capability {
-            return all([against(line)]);
-        }
-        all(self.capabilities.iter().map(|list| list.allows(name)))
+        self.capabilities.judge(name)
     }
 
     fn family(&self, name: &str) -> Judgement<'r> {
@@ -115,13 +119,31 @@ impl<'r> Firejail<'r> {
     }
 }
 
-fn about(argument: Option<Argument>) -> Judgement<'static> {
-    match argument {
-        Some(Argument::SignalOtherCgroup) => Judgement::Refused(Refusal::Always(
-            "Firejail always makes a PID namespace, in which there is no process of another cgroup",
-        )),
-        _ => Judgement::Unjudged(Unjudged::NotExpressible(
-            "no line that harden writes is about arguments",
-        )),
+/// Whether a line allows something that would be refused without it.
+pub(super) fn grants(line: &Line) -> bool {
+    const LISTS: [&str; 10] = [
+        "caps.keep",
+        "noblacklist",
+        "private-bin",
+        "private-etc",
+        "private-opt",
+        "private-srv",
+        "protocol",
+        "read-write",
+        "seccomp.keep",
+        "whitelist",
+    ];
+    const FLAGS: [&str; 6] = [
+        "allow-debuggers",
+        "keep-dev-shm",
+        "keep-var-tmp",
+        "writable-etc",
+        "writable-var",
+        "writable-var-log",
+    ];
+    match &line.element {
+        None => FLAGS.contains(&line.directive),
+        Some(element) if line.directive.starts_with("seccomp") && element.starts_with('!') => true,
+        Some(_) => LISTS.contains(&line.directive),
     }
 }

@@ -12,7 +12,7 @@ use super::{
         oci::Seccomp,
     },
     judgement::{Judgement, PASS, Step, Unjudged, all},
-    line::{Rules, Said, Shape},
+    line::{Line, Rules, Said, Shape},
     list::List,
     recorded::Case,
 };
@@ -108,4 +108,9 @@ impl<'r> Oci<'r> {
         let list = self.architectures.as_ref();
         list.map_or(PASS, |list| list.allows(&scmp(&name)))
     }
+}
+
+/// Whether a line allows something that would be refused without it.
+pub(super) fn grants(line: &Line) -> bool {
+    line.element.is_some() && line.directive == "names"
 }

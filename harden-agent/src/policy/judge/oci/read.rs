@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    super::line::{Read, Rules, Sandbox, Shape, Unread},
+    super::{
+        line::{Read, Rules, Sandbox, Shape, Unread},
+        source::Position,
+    },
     ERRNO,
 };
 
@@ -55,9 +58,13 @@ pub fn read(text: &str) -> Result<Read, serde_json::Error> {
 impl Read {
     fn pass_by(&mut self, value: &Value, reason: &'static str) {
         self.unread.push(Unread {
-            number: 0,
+            position: Position {
+                file: "oci".into(),
+                number: 0,
+            },
             line: value.to_string(),
             reason,
+            is_fatal: false,
         });
     }
 }

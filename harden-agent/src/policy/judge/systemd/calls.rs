@@ -5,12 +5,14 @@ use crate::observation::Abi;
 use super::{
     super::{
         super::systemd::{CLOCK, MODULES, default_list::DEFAULT},
-        judgement::{Judgement, PASS, Step, against, all},
+        groups::SYSTEMD,
+        judgement::{Judgement, PASS, Step, all},
         line::Rules,
         list::List,
         recorded::Case,
     },
     Yes,
+    lists::Lines,
 };
 
 /// Asks for what a raw device gives (`@raw-io`).
@@ -24,16 +26,16 @@ const RAW_IO: [&str; 5] = [
 
 pub(super) struct Calls<'r> {
     architectures: Option<List<'r>>,
-    filter: Option<List<'r>>,
-    refuses: bool,
+    filter: Option<Lines<'r>>,
+    restricts_namespaces: bool,
 }
 
 impl<'r> Calls<'r> {
     pub(super) fn new(rules: &'r Rules) -> Self {
         Self {
             architectures: List::of(rules, "SystemCallArchitectures"),
-            filter: List::of(rules, "SystemCallFilter"),
-            refuses: rules.refuses("SystemCallFilter"),
+            filter: Lines::of_calls(rules, "SystemCallFilter", &SYSTEMD),
+            restricts_namespaces: rules.line("RestrictNamespaces").is_some(),
         }
     }
 
@@ -46,7 +48,7 @@ impl<'r> Calls<'r> {
     ) -> Judgement<'r> {
         // Its flags are out of a filter's sight: it is answered ENOSYS, and clone is called instead.
         let instead = match name {
-            "clone3" if case.called(name) && yes.get("RestrictNamespaces").is_some() => "clone",
+            "clone3" if case.called(name) && self.restricts_namespaces => "clone",
             _ => name,
         };
         let by_name = if case.called(name) {
@@ -71,8 +73,7 @@ impl<'r> Calls<'r> {
 
     fn filter(&self, name: &str) -> Step<'r> {
         match &self.filter {
-            Some(list) if self.refuses => list.get(&format!("~{name}")).map_or(PASS, against),
-            Some(list) if !DEFAULT.contains(&name) => list.allows(name),
+            Some(list) if list.refuses() || !DEFAULT.contains(&name) => list.judge(name),
             Some(_) | None => PASS,
         }
     }

@@ -2,9 +2,11 @@
 
 mod calls;
 mod files;
+mod lists;
 mod network;
 mod read;
 mod said;
+mod traps;
 
 use std::collections::HashMap;
 
@@ -12,14 +14,17 @@ use harden_common::Argument;
 
 use crate::observation::{Deed, argument};
 
-use self::{calls::Calls, files::Files};
-pub use self::{read::read, said::said};
+use self::{calls::Calls, files::Files, lists::Lines};
+pub use self::{
+    read::{read, read_lines},
+    said::said,
+    traps::traps,
+};
 use super::{
     super::places::socket_path,
     capability,
-    judgement::{Judgement, PASS, Step, Unjudged, against, all},
-    line::{Line, Rules},
-    list::List,
+    judgement::{Judgement, PASS, Step, Unjudged, against, all, by},
+    line::{Line, REFUSED, Rules},
     recorded::Case,
     uses::Use,
 };
@@ -28,8 +33,11 @@ use super::{
 pub struct Systemd<'r> {
     yes: Yes<'r>,
     calls: Calls<'r>,
-    capabilities: Option<List<'r>>,
-    families: Option<List<'r>>,
+    capabilities: Option<Lines<'r>>,
+    families: Option<Lines<'r>>,
+    namespaces: Option<Lines<'r>>,
+    user: Option<&'r Line>,
+    ambient: HashMap<String, &'r Line>,
     files: Files<'r>,
     network: network::Network<'r>,
 }
@@ -65,6 +73,23 @@ const TAKEN: [(&str, &[&str]); 6] = [
     ("wake_alarm", &["ProtectClock"]),
 ];
 
+const NAMESPACES: &str = "RestrictNamespaces";
+
+/// The word for a namespace in a list of `RestrictNamespaces=`.
+fn namespace(argument: Argument) -> Option<&'static str> {
+    use Argument as A;
+    Some(match argument {
+        A::NamespaceMount => "mnt",
+        A::NamespaceCgroup => "cgroup",
+        A::NamespaceUts => "uts",
+        A::NamespaceIpc => "ipc",
+        A::NamespaceUser => "user",
+        A::NamespacePid => "pid",
+        A::NamespaceNet => "net",
+        _ => return None,
+    })
+}
+
 /// What refuses each fact about arguments.
 fn against_argument(argument: Argument) -> Option<&'static [&'static str]> {
     use Argument as A;
@@ -92,10 +117,18 @@ impl<'r> Systemd<'r> {
     #[must_use]
     pub fn new(rules: &'r Rules) -> Self {
         let yes = Yes::of(rules);
+        let mut users = rules.elements("User");
+        let user = users.find(|(user, _)| !["root", "0"].contains(user));
+        let ambient = rules.elements("AmbientCapabilities");
         Self {
             calls: Calls::new(rules),
-            capabilities: List::of(rules, "CapabilityBoundingSet"),
-            families: List::of(rules, "RestrictAddressFamilies"),
+            capabilities: Lines::of(rules, "CapabilityBoundingSet"),
+            families: Lines::of(rules, "RestrictAddressFamilies"),
+            namespaces: Lines::of(rules, NAMESPACES).filter(|_| yes.get(NAMESPACES).is_none()),
+            user: user.map(|(_, line)| line).or(yes.get("DynamicUser")),
+            ambient: ambient
+                .map(|(name, line)| (name.to_ascii_uppercase(), line))
+                .collect(),
             files: Files::new(rules, &yes),
             network: network::Network::new(rules, &yes),
             yes,
@@ -131,20 +164,28 @@ impl<'r> Systemd<'r> {
             Err(judgement) => return judgement,
         };
         let word = format!("CAP_{}", name.to_ascii_uppercase());
-        let list = self.capabilities.as_ref();
+        let list = self.capabilities.as_ref().map(|list| list.judge(&word));
         let taken = TAKEN.iter().filter(|(taken, _)| *taken == name);
         let taken = taken.map(|(_, directives)| self.yes.against(directives));
-        let steps = list.map(|list| list.allows(&word)).into_iter().chain(taken);
+        let user = self.user.filter(|_| case.began_as_root()).map(|line| {
+            let ambient = self.ambient.get(&word);
+            ambient.map_or(against(line), |line| by(line))
+        });
+        let steps = list.into_iter().chain(taken).chain(user);
         all(steps.chain([self.yes.against(&["PrivateUsers"])]))
     }
 
     /// It filters socket(2) alone, and whether a fact is of that or of socketpair(2) is not known.
     fn family(&self, name: &str) -> Judgement<'r> {
         let word = format!("AF_{}", name.to_ascii_uppercase());
-        all(self.families.iter().map(|list| list.allows(&word)))
+        all(self.families.iter().map(|list| list.judge(&word)))
     }
 
     fn argument(&self, argument: Option<Argument>) -> Judgement<'r> {
+        let namespace = argument.and_then(namespace);
+        if let (Some(name), Some(list)) = (namespace, &self.namespaces) {
+            return all([list.judge(name)]);
+        }
         match (argument, argument.and_then(against_argument)) {
             (_, Some(directives)) => all([self.yes.against(directives)]),
             (Some(Argument::ExecSetid), None) => Judgement::Unjudged(Unjudged::NotKnown(
@@ -158,8 +199,34 @@ impl<'r> Systemd<'r> {
 
     fn path(&self, case: &Case<'_, '_>) -> Judgement<'r> {
         match Use::of(case, true) {
-            Some(one) => self.files.judge(&one),
+            Some(one) => match self.files.judge(&one) {
+                Judgement::Allowed(_) if self.user.is_some() && case.began_as_root() => {
+                    Judgement::Unjudged(Unjudged::NotKnown(
+                        "root did it, and whether the user in User= may is not known",
+                    ))
+                }
+                judgement => judgement,
+            },
             None => Judgement::Unjudged(Unjudged::NotKnown("the path is of another root")),
         }
     }
+}
+
+/// Whether a line allows something that would be refused without it.
+pub(super) fn grants(line: &Line) -> bool {
+    const LISTS: [&str; 9] = [
+        "AmbientCapabilities",
+        "CapabilityBoundingSet",
+        "DeviceAllow",
+        "IPAddressAllow",
+        "ReadWritePaths",
+        "RestrictAddressFamilies",
+        "RestrictNamespaces",
+        "SystemCallArchitectures",
+        "SystemCallFilter",
+    ];
+    // Of the machine's own convention every call is allowed anyway.
+    let is_own = |element: &str| element == "native" || element == "none" || element == "yes";
+    let element = line.element.as_deref().filter(|element| !is_own(element));
+    element.is_some_and(|element| !element.starts_with(REFUSED) && LISTS.contains(&line.directive))
 }

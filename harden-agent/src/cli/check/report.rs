@@ -1,0 +1,225 @@
+//! What was found, for people and for programs.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::{
+    observation::{Fact, Observation},
+    policy::judge::{
+        Line, Read, Refusal, Trap,
+        check::{Check, Refused},
+    },
+};
+
+/// All that is known.
+pub(super) struct Report<'r, 'a> {
+    /// The profile's name.
+    pub(super) profile: &'r str,
+    pub(super) observation: &'a Observation,
+    pub(super) read: &'r Read,
+    pub(super) traps: &'r [Trap],
+    pub(super) check: &'r Check<'r, 'a>,
+}
+
+impl Report<'_, '_> {
+    /// Whether the work would fail under the profile; or, `strict`, might.
+    pub(super) fn fails(&self, strict: bool) -> bool {
+        let is_doubted = !self.read.unread.is_empty() || !self.traps.is_empty();
+        !self.check.refused.is_empty() || !self.starts() || strict && is_doubted
+    }
+
+    /// Whether the sandbox starts with such a profile.
+    pub(super) fn starts(&self) -> bool {
+        let unread = self.read.unread.iter().map(|one| one.is_fatal);
+        let traps = self.traps.iter().map(|one| one.is_fatal);
+        !unread.chain(traps).any(|is_fatal| is_fatal)
+    }
+
+    /// `caps.keep (d.profile:4)`
+    pub(super) fn by(&self, refusal: &Refusal<'_>) -> String {
+        match refusal {
+            Refusal::Line(line) => self.line(line),
+            Refusal::Always(why) => format!("the sandbox, whatever the profile says: {why}"),
+        }
+    }
+
+    fn line(&self, line: &Line) -> String {
+        match self.read.rules.position(line) {
+            Some(position) => format!("{line} ({position})"),
+            None => line.to_string(),
+        }
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        let check = self.check;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{} for {}, by {}",
+            self.profile,
+            self.observation.name,
+            count(check.runs.len(), "run")
+        );
+        let _ = writeln!(
+            text,
+            "{} allowed, {} refused",
+            count(check.allowed, "fact"),
+            check.refused.len()
+        );
+        for (fact, refused) in &check.refused {
+            let _ = writeln!(text, "\nrefused: {fact}");
+            let _ = writeln!(text, "  by     {}", self.by(&refused.by));
+            text.push_str(&evidence(refused));
+        }
+        self.section(
+            &mut text,
+            "does not start, or does not mean what it seems to mean",
+            self.traps
+                .iter()
+                .map(|trap| format!("{}: {}: {}", trap.position, trap.line.trim(), trap.text)),
+        );
+        self.section(
+            &mut text,
+            "lines that were not judged",
+            self.read
+                .unread
+                .iter()
+                .map(|one| format!("{}: {}: {}", one.position, one.line.trim(), one.reason)),
+        );
+        self.section(
+            &mut text,
+            "facts that were not judged",
+            check
+                .unjudged
+                .iter()
+                .map(|(why, facts)| format!("{}: {why}", count(*facts, "fact"))),
+        );
+        self.section(
+            &mut text,
+            "allowed, and used by nothing that was recorded",
+            check.unused.iter().map(|line| self.line(line)),
+        );
+        text
+    }
+
+    fn section(&self, text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+        let mut lines = lines.peekable();
+        if lines.peek().is_none() {
+            return;
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\n{title}:");
+        for line in lines {
+            let _ = writeln!(text, "  {}", escaped(&line));
+        }
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let check = self.check;
+        let refused = check.refused.iter();
+        let refused: Vec<Value> = refused
+            .map(|(fact, refused)| self.refused(fact, refused))
+            .collect();
+        let traps = self.traps.iter().map(|trap| {
+            json!({
+                "file": &*trap.position.file,
+                "line": trap.position.number,
+                "text": trap.line,
+                "means": trap.text,
+                "fatal": trap.is_fatal,
+            })
+        });
+        let unread = self.read.unread.iter().map(|one| {
+            json!({
+                "file": &*one.position.file,
+                "line": one.position.number,
+                "text": one.line,
+                "reason": one.reason,
+                "fatal": one.is_fatal,
+            })
+        });
+        json!({
+            "profile": self.profile,
+            "observation": self.observation.name,
+            "sandbox": self.read.rules.sandbox().file(),
+            "runs": check.runs.len(),
+            "allowed": check.allowed,
+            "refused": refused,
+            "starts": self.starts(),
+            "traps": traps.collect::<Vec<_>>(),
+            "lines_not_judged": unread.collect::<Vec<_>>(),
+            "facts_not_judged": check.unjudged,
+            "unused": check.unused.iter().map(|line| self.json_line(line)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn refused(&self, fact: &Fact<'_>, refused: &Refused<'_>) -> Value {
+        let by = match &refused.by {
+            Refusal::Line(line) => self.json_line(line),
+            Refusal::Always(why) => json!({ "always": why }),
+        };
+        json!({
+            "command": fact.command,
+            "executable": fact.executable,
+            "kind": fact.what.kind(),
+            "fact": fact.what.to_string(),
+            "by": by,
+            "evidence": refused.evidence,
+        })
+    }
+
+    fn json_line(&self, line: &Line) -> Value {
+        let position = self.read.rules.position(line);
+        json!({
+            "directive": line.directive,
+            "element": line.element,
+            "rule": line.to_string(),
+            "file": position.map(|position| &*position.file),
+            "line": position.map(|position| position.number),
+        })
+    }
+}
+
+fn evidence(refused: &Refused<'_>) -> String {
+    let evidence = &refused.evidence;
+    let mut text = String::new();
+    let listed = |names: Vec<String>| names.join(", ");
+    let runs = listed(evidence.runs.iter().map(ToString::to_string).collect());
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "  runs   {runs}");
+    if !evidence.marks.is_empty() {
+        let marks = listed(evidence.marks.iter().map(ToString::to_string).collect());
+        let _ = writeln!(text, "  marks  {marks}");
+    }
+    if let Some(first) = evidence.first {
+        let _ = writeln!(text, "  first  {first}");
+    }
+    if let Some(count) = evidence.count {
+        let _ = writeln!(text, "  times  {count}");
+    }
+    text
+}
+
+/// A profile may hold anything, and none of it becomes another line or a terminal's command.
+fn escaped(line: &str) -> String {
+    let escape = |one: char| -> String {
+        if one.is_control() {
+            one.escape_default().collect()
+        } else {
+            one.to_string()
+        }
+    };
+    line.chars().map(escape).collect()
+}
+
+/// `1 fact`, `2 facts`
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}

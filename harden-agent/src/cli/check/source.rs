@@ -1,0 +1,185 @@
+//! The text of a profile, with what belongs to it: what it includes, the drop-ins of a unit.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Read as _,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::Kind;
+use crate::{
+    machine,
+    observation::Text,
+    policy::judge::{
+        Sandbox,
+        firejail::statement,
+        source::{self, Position, SourceLine},
+    },
+};
+
+/// A profile, line by line.
+pub(super) struct Source {
+    /// As messages name it.
+    pub(super) name: String,
+    pub(super) sandbox: Sandbox,
+    pub(super) lines: Vec<SourceLine>,
+}
+
+impl Source {
+    /// Reads a file, standard input, or an installed unit.
+    pub(super) fn read(profile: &OsStr, kind: Option<Kind>) -> anyhow::Result<Self> {
+        let shown = Text::from(profile.as_bytes());
+        let path = Path::new(profile);
+        let is_unit = profile.as_bytes().ends_with(b".service") && !path.exists();
+        if is_unit {
+            let text = machine::unit::text(&shown);
+            let text = text.with_context(|| {
+                format!("there is no file {shown}, and systemd has no such unit")
+            })?;
+            return Ok(Self {
+                name: shown.to_string(),
+                sandbox: Sandbox::Systemd,
+                lines: of_unit(&text),
+            });
+        }
+        let (name, text) = if profile == "-" {
+            let mut text = Vec::new();
+            std::io::stdin().read_to_end(&mut text)?;
+            ("standard input".to_owned(), text)
+        } else {
+            let text = fs::read(path).with_context(|| shown.to_string())?;
+            (shown.to_string(), text)
+        };
+        let Ok(text) = String::from_utf8(text) else {
+            bail!("{name} is not UTF-8");
+        };
+        let sandbox = sandbox(path, &text, kind);
+        let mut lines = source::lines(&name, &text);
+        match sandbox {
+            Sandbox::Firejail => lines = included(lines, path.parent(), 0),
+            Sandbox::Systemd => lines.extend(drop_ins(path)?),
+            Sandbox::Oci => {}
+        }
+        Ok(Self {
+            name,
+            sandbox,
+            lines,
+        })
+    }
+
+    /// All lines as one text.
+    pub(super) fn text(&self) -> String {
+        let lines: Vec<&str> = self.lines.iter().map(|line| line.text.as_str()).collect();
+        lines.join("\n")
+    }
+}
+
+fn sandbox(path: &Path, text: &str, kind: Option<Kind>) -> Sandbox {
+    let extension = path.extension().and_then(OsStr::to_str);
+    match (kind, extension) {
+        (Some(Kind::Firejail), _) | (None, Some("profile" | "inc" | "local")) => Sandbox::Firejail,
+        (Some(Kind::Systemd), _) | (None, Some("conf" | "service")) => Sandbox::Systemd,
+        (Some(Kind::Oci), _) | (None, Some("json")) => Sandbox::Oci,
+        (None, _) if text.trim_start().starts_with('{') => Sandbox::Oci,
+        (None, _) if text.lines().any(|line| line.trim() == "[Service]") => Sandbox::Systemd,
+        (None, _) => Sandbox::Firejail,
+    }
+}
+
+/// What `systemctl cat` prints: before each file a comment with its path.
+fn of_unit(text: &str) -> Vec<SourceLine> {
+    let mut position = Position {
+        file: "unit".into(),
+        number: 0,
+    };
+    let mut lines = Vec::new();
+    for text in text.lines() {
+        if let Some(path) = text.strip_prefix("# ").filter(|path| path.starts_with('/')) {
+            position = Position {
+                file: path.into(),
+                number: 0,
+            };
+            continue;
+        }
+        position.number += 1;
+        lines.push(SourceLine {
+            position: position.clone(),
+            text: text.to_owned(),
+        });
+    }
+    lines
+}
+
+/// The lines of `UNIT.service.d/*.conf`, in order.
+fn drop_ins(unit: &Path) -> anyhow::Result<Vec<SourceLine>> {
+    let mut directory = unit.as_os_str().to_owned();
+    directory.push(".d");
+    let Ok(entries) = fs::read_dir(&directory) else {
+        return Ok(Vec::new());
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension() == Some("conf".as_ref()))
+        .collect();
+    paths.sort();
+    let mut lines = Vec::new();
+    for path in paths {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(&path).with_context(|| name.clone())?;
+        lines.extend(source::lines(&name, &text));
+    }
+    Ok(lines)
+}
+
+/// Firejail stops at more (`MAX_INCLUDE_LEVEL` in src/firejail/firejail.h).
+const DEPTH: usize = 16;
+
+/// The lines with those of included files in the place of `include`. One that cannot be read stays; that a `.local` file is
+/// missing means nothing.
+fn included(lines: Vec<SourceLine>, beside: Option<&Path>, depth: usize) -> Vec<SourceLine> {
+    let mut all = Vec::new();
+    for line in lines {
+        let statement = statement(&line.text);
+        let Some(name) = statement.strip_prefix("include ").filter(|_| depth < DEPTH) else {
+            all.push(line);
+            continue;
+        };
+        let found = candidates(name, beside).into_iter().find_map(|path| {
+            let text = fs::read_to_string(&path).ok()?;
+            Some((path, text))
+        });
+        match found {
+            Some((path, text)) => {
+                let lines = source::lines(&path.display().to_string(), &text);
+                all.extend(included(lines, beside, depth + 1));
+            }
+            None if Path::new(name).extension() == Some("local".as_ref()) => {}
+            None => all.push(line),
+        }
+    }
+    all
+}
+
+/// Where Firejail looks for a file (`profile_read` and `profile_find_firejail` in src/firejail/profile.c).
+fn candidates(name: &str, beside: Option<&Path>) -> Vec<PathBuf> {
+    let etc = Path::new("/etc");
+    if let Some(rest) = name.strip_prefix("${CFG}/") {
+        return vec![etc.join(rest)];
+    }
+    let home = std::env::home_dir();
+    let below = name.strip_prefix("${HOME}/").or(name.strip_prefix("~/"));
+    if let Some(rest) = below {
+        return home.into_iter().map(|home| home.join(rest)).collect();
+    }
+    if name.contains('/') {
+        return vec![PathBuf::from(name)];
+    }
+    let own = home.map(|home| home.join(".config/firejail").join(name));
+    let beside = beside.map(|directory| directory.join(name));
+    let installed = etc.join("firejail").join(name);
+    own.into_iter().chain([installed]).chain(beside).collect()
+}
