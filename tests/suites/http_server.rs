@@ -10,7 +10,7 @@ use harden_tests::{
 /// More than any buffer on its way.
 const BIG: usize = 16 << 20;
 
-fn site() -> Result<Scratch> {
+pub(super) fn site() -> Result<Scratch> {
     let site = Scratch::new(Path::new("/srv"))?;
     fs::write(site.path().join("hello.txt"), "good morning\n")?;
     fs::write(site.path().join("big"), vec![b'x'; BIG])?;
@@ -19,7 +19,7 @@ fn site() -> Result<Scratch> {
     Ok(site)
 }
 
-fn server(site: &Scratch, port: &str) -> Vec<String> {
+pub(super) fn server(site: &Scratch, port: &str) -> Vec<String> {
     // By its full path: a wrapper of the user's would be recorded in its place.
     let site = site.path().to_string_lossy();
     [
@@ -34,7 +34,7 @@ fn server(site: &Scratch, port: &str) -> Vec<String> {
     .to_vec()
 }
 
-fn browse(server: &mut Process, port: u16) -> Result<()> {
+pub(super) fn browse(server: &mut Process, port: u16) -> Result<()> {
     let listing = server.until(|| http::get(port, "/"))?.expect(200)?;
     let listing = String::from_utf8_lossy(&listing.body).into_owned();
     for name in ["hello.txt", "big", "below/"] {

@@ -10,6 +10,7 @@ mod boot;
 mod busybox;
 mod capabilities;
 mod cgroups;
+mod check;
 mod daemons;
 mod directives;
 mod doctor;

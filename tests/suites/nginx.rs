@@ -17,14 +17,14 @@ const NGINX: &str = "/usr/sbin/nginx";
 
 /// Where it lives: as on a real system its pages, its state and its logs are in different places,
 /// for which Firejail has different rules.
-struct Site {
+pub(super) struct Site {
     pages: Scratch,
     state: Scratch,
     logs: Scratch,
 }
 
 impl Site {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let site = Self {
             pages: Scratch::new(Path::new("/srv"))?,
             state: Scratch::new(Path::new("/var/lib"))?,
@@ -71,7 +71,7 @@ impl Site {
         )
     }
 
-    fn command(&self) -> Vec<String> {
+    pub(super) fn command(&self) -> Vec<String> {
         let configuration = self.configuration();
         let log = self.log("error.log");
         [
@@ -86,7 +86,7 @@ impl Site {
     }
 
     /// A first start: no logs, no state, the configuration that it was made with.
-    fn empty(&self) -> Result<()> {
+    pub(super) fn empty(&self) -> Result<()> {
         for directory in [&self.state, &self.logs] {
             for entry in fs::read_dir(directory.path())? {
                 let path = entry?.path();
@@ -102,7 +102,7 @@ impl Site {
     }
 
     /// Start, requests, reload, new logs, quit.
-    fn serve(&self, server: &mut Process) -> Result<()> {
+    pub(super) fn serve(&self, server: &mut Process) -> Result<()> {
         server
             .until(|| http::get(80, "/"))?
             .expect(200)?

@@ -31,7 +31,7 @@ fn expect(server: &mut Process, words: &[&str], expected: &str) -> Result<()> {
 }
 
 /// Everything anew: a first start makes files that later ones only read.
-fn empty(data: &Scratch) -> Result<()> {
+pub(super) fn empty(data: &Scratch) -> Result<()> {
     for entry in fs::read_dir(data.path())? {
         let path = entry?.path();
         if path.is_dir() {
@@ -43,7 +43,7 @@ fn empty(data: &Scratch) -> Result<()> {
     Ok(())
 }
 
-fn command(data: &Scratch) -> Vec<String> {
+pub(super) fn command(data: &Scratch) -> Vec<String> {
     let data = data.path().to_string_lossy();
     [
         SERVER,
@@ -58,7 +58,7 @@ fn command(data: &Scratch) -> Vec<String> {
     .to_vec()
 }
 
-fn use_it(server: &mut Process) -> Result<()> {
+pub(super) fn use_it(server: &mut Process) -> Result<()> {
     expect(server, &["PING"], "PONG")?;
     redis(&["SET", "greeting", "good morning"])?;
     expect(server, &["GET", "greeting"], "good morning")?;

@@ -103,6 +103,15 @@ pub(super) fn below<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
         .filter(|rest| !rest.is_empty())
 }
 
+/// The entry of `directory` that leads to `path`: `/tmp/d` for `/tmp/d/f` in `/tmp`. In a directory that is empty at the
+/// start, nothing is there that this is not made for.
+pub(super) fn entry_towards<'a>(path: &'a [u8], directory: &[u8]) -> Option<&'a [u8]> {
+    let rest = below(path, directory)?;
+    let name = components(rest).next()?;
+    // A path has no doubled slashes here.
+    Some(&path[..path.len() - rest.len() + name.len()])
+}
+
 /// The innermost directory that holds all of `paths` (or is one of them); `/` for none.
 pub(super) fn common<'a>(paths: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut paths = paths.into_iter();

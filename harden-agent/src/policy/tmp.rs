@@ -6,7 +6,7 @@ use crate::observation::{Facet, Operation, Text, Word};
 
 use super::basis::Basis;
 use super::evidence::Decision;
-use super::paths::{below, is_within, parent};
+use super::paths::{below, entry_towards, is_within, parent};
 use super::places::{arguments, changes_entry};
 
 /// Decides on one directory for temporary files.
@@ -48,6 +48,11 @@ pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
         let path = Text::from(&place.path);
         let made = made.get(place.run.id).unwrap_or(&empty);
         let removed = removed.get(place.run.id).unwrap_or(&empty);
+        // A directory that was there before is not there any more, nor is what was made in it.
+        let is_of = |made: &BTreeSet<&[u8]>| {
+            let entry = entry_towards(&place.path, directory);
+            entry.is_some_and(|entry| made.contains(entry))
+        };
         if place.path == directory {
             if place.did(Operation::Read) || place.did(Operation::Watch) {
                 reasons.push(format!("{path} was listed or watched"));
@@ -61,9 +66,9 @@ pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
                 "{path} was reached by a link in {}",
                 Text::from(directory)
             ));
-        } else if !within_any(&place.path, made) {
+        } else if !is_of(made) {
             reasons.push(format!("{path} was there before"));
-        } else if place.made() && !within_any(&place.path, removed) {
+        } else if place.made() && !is_within_any(&place.path, removed) {
             reasons.push(format!("{path} was left behind, perhaps for others"));
         }
     }
@@ -71,7 +76,7 @@ pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
 }
 
 /// Whether `path` or a directory above it is one of `paths`.
-fn within_any(path: &[u8], paths: &BTreeSet<&[u8]>) -> bool {
+fn is_within_any(path: &[u8], paths: &BTreeSet<&[u8]>) -> bool {
     let mut path = path;
     while path != b"/" {
         if paths.contains(path) {
@@ -123,6 +128,8 @@ mod tests {
             ("/tmp/x", Operation::Create),
             ("/tmp", Operation::Read),
             ("/tmp/x", Operation::Unlink),
+            // Its directory was there before.
+            ("/tmp/d/x", Operation::Create),
         ] {
             assert!(!given(fixture().file(path, operation, "ok")), "{path}");
         }
@@ -131,6 +138,17 @@ mod tests {
         ));
         assert!(!given(fixture().command(&["/usr/bin/a", "/tmp/conf"])));
         assert!(!given(Fixture::new().executable("/tmp/a")));
+    }
+
+    #[test]
+    fn what_is_made_in_a_directory_that_was_there_before_needs_that() {
+        assert!(!given(
+            fixture().file("/tmp/d/f", Operation::Create, "ok").file(
+                "/tmp/d/f",
+                Operation::Unlink,
+                "ok"
+            )
+        ));
     }
 
     #[test]

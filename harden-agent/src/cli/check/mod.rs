@@ -4,7 +4,7 @@ mod junit;
 mod report;
 mod source;
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -19,7 +19,7 @@ use crate::{
         firejail::{Launch, Target, Version},
         judge::{Judge, Read, Recorded, Sandbox, Trap, check, firejail, oci, systemd},
     },
-    profile::{self, Request},
+    profile::{self, Request, Start},
 };
 
 /// `harden check`
@@ -38,6 +38,9 @@ pub struct Check {
     /// Check for this version of Firejail instead of the installed one
     #[arg(long, value_name = "VERSION")]
     pub firejail_version: Option<Version>,
+    /// How the program is started under Firejail [default: shell if the login shell is bash, else direct]
+    #[arg(long, value_enum)]
+    pub start: Option<Start>,
     /// The directory with your own decisions: what they deny is not asked of the profile
     #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
     pub overrides: PathBuf,
@@ -76,7 +79,7 @@ impl Check {
         let observation = self.observation()?;
         let adapted = profile::adapted(&observation, Paths::Exact, &self.overrides)?;
         let recorded = &adapted.exact.recorded;
-        let machine = Machine::ask(source.sandbox, self.firejail_version, recorded);
+        let machine = self.machine(source.sandbox, recorded);
         let (read, traps) = machine.understand(&source)?;
         let homes = machine.target.homes.given().cloned().unwrap_or_default();
         let judge = Judge::new(&read.rules, &homes);
@@ -101,6 +104,26 @@ impl Check {
         Ok(u8::from(report.fails(self.strict)))
     }
 
+    fn machine(&self, sandbox: Sandbox, observation: &Observation) -> Machine {
+        let target = match sandbox {
+            Sandbox::Firejail => {
+                let asked = machine::firejail::ask(self.firejail_version, Launch::Direct);
+                let request = Request {
+                    target: asked.target,
+                    start: self.start,
+                    ..Request::default()
+                };
+                request.target(observation)
+            }
+            Sandbox::Systemd | Sandbox::Oci => Target::default(),
+        };
+        let calls = (sandbox == Sandbox::Systemd).then(machine::systemd::calls);
+        Machine {
+            target,
+            calls: calls.flatten(),
+        }
+    }
+
     /// All observations as one.
     fn observation(&self) -> anyhow::Result<Observation> {
         let mut all = self.observations.iter();
@@ -116,29 +139,10 @@ impl Check {
 /// What the installed sandboxes say of themselves.
 struct Machine {
     target: Target,
-    calls: Option<std::collections::BTreeSet<String>>,
+    calls: Option<BTreeSet<String>>,
 }
 
 impl Machine {
-    fn ask(sandbox: Sandbox, version: Option<Version>, observation: &Observation) -> Self {
-        let target = match sandbox {
-            Sandbox::Firejail => {
-                let asked = machine::firejail::ask(version, Launch::Direct);
-                Request {
-                    target: asked.target,
-                    ..Request::default()
-                }
-                .target(observation)
-            }
-            Sandbox::Systemd | Sandbox::Oci => Target::default(),
-        };
-        let calls = (sandbox == Sandbox::Systemd).then(machine::systemd::calls);
-        Self {
-            target,
-            calls: calls.flatten(),
-        }
-    }
-
     fn understand(&self, source: &Source) -> anyhow::Result<(Read, Vec<Trap>)> {
         let lines = &source.lines;
         Ok(match source.sandbox {

@@ -1,6 +1,6 @@
 //! What was found, for people and for programs.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 
@@ -74,47 +74,52 @@ impl Report<'_, '_> {
             let _ = writeln!(text, "  by     {}", self.by(&refused.by));
             text.push_str(&evidence(refused));
         }
-        self.section(
-            &mut text,
-            "does not start, or does not mean what it seems to mean",
-            self.traps
-                .iter()
-                .map(|trap| format!("{}: {}: {}", trap.position, trap.line.trim(), trap.text)),
-        );
-        self.section(
-            &mut text,
-            "lines that were not judged",
-            self.read
-                .unread
-                .iter()
-                .map(|one| format!("{}: {}: {}", one.position, one.line.trim(), one.reason)),
-        );
-        self.section(
-            &mut text,
-            "facts that were not judged",
-            check
-                .unjudged
-                .iter()
-                .map(|(why, facts)| format!("{}: {why}", count(*facts, "fact"))),
-        );
-        self.section(
+        for (is_fatal, title) in [
+            (true, "lines with which the sandbox does not start"),
+            (false, "lines that do not mean what they seem to mean"),
+        ] {
+            let traps = self.traps.iter().filter(|trap| trap.is_fatal == is_fatal);
+            let traps =
+                traps.map(|trap| format!("{}: {}: {}", trap.position, trap.line.trim(), trap.text));
+            section(
+                &mut text,
+                title,
+                traps.chain(self.unread(is_fatal).filter(|_| is_fatal)),
+            );
+        }
+        section(&mut text, "lines that were not judged", self.unread(false));
+        let unjudged = check.unjudged.iter();
+        let unjudged = unjudged.map(|(why, facts)| format!("{}: {why}", count(*facts, "fact")));
+        section(&mut text, "facts that were not judged", unjudged);
+        section(
             &mut text,
             "allowed, and used by nothing that was recorded",
-            check.unused.iter().map(|line| self.line(line)),
+            self.unused(),
         );
         text
     }
 
-    fn section(&self, text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
-        let mut lines = lines.peekable();
-        if lines.peek().is_none() {
-            return;
+    fn unread(&self, is_fatal: bool) -> impl Iterator<Item = String> {
+        let unread = self.read.unread.iter();
+        let unread = unread.filter(move |one| one.is_fatal == is_fatal);
+        unread.map(|one| format!("{}: {}: {}", one.position, one.line.trim(), one.reason))
+    }
+
+    /// The elements of each line together: `seccomp.keep (d.profile:9): exit, time`.
+    fn unused(&self) -> impl Iterator<Item = String> {
+        let mut lines: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();
+        for line in &self.check.unused {
+            let position = self.read.rules.position(line);
+            let position = position.map(ToString::to_string).unwrap_or_default();
+            let elements = lines.entry((position, line.directive)).or_default();
+            elements.extend(line.element.as_deref());
         }
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "\n{title}:");
-        for line in lines {
-            let _ = writeln!(text, "  {}", escaped(&line));
-        }
+        lines.into_iter().map(|((position, directive), elements)| {
+            let elements = elements.join(", ");
+            format!("{position}: {directive} {elements}")
+                .trim_end()
+                .to_owned()
+        })
     }
 
     /// For programs.
@@ -181,6 +186,18 @@ impl Report<'_, '_> {
             "file": position.map(|position| &*position.file),
             "line": position.map(|position| position.number),
         })
+    }
+}
+
+fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+    let mut lines = lines.peekable();
+    if lines.peek().is_none() {
+        return;
+    }
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\n{title}:");
+    for line in lines {
+        let _ = writeln!(text, "  {}", escaped(&line));
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) use dev::NODES;
 pub use dev::PrivateDev;
 pub use files::{Files, Rule, Withheld};
 pub use home::HOMES;
+pub(in crate::policy) use syscalls::SHELL;
 pub use syscalls::{Filter, Syscalls};
 pub use target::{Launch, NotAVersion, Target, Version};
 

@@ -65,7 +65,7 @@ impl Syscalls {
 /// glibc 2.36, Firejail 0.9.72); what else it asks for it can do without. But with some of its four
 /// identities and without the others it takes itself for a setuid program, says so, and tries to
 /// become its user; and without getcwd it complains where PWD is not set, as under systemd.
-const SHELL: [&str; 23] = [
+pub(in crate::policy) const SHELL: [&str; 23] = [
     "access",
     "arch_prctl",
     "brk",

@@ -14,7 +14,7 @@ use super::super::{
     basis::joined,
     calls::Asked,
     elsewhere,
-    paths::{Links, parent},
+    paths::{Links, entry_towards, parent},
     places::{self, Place, changes_entry},
     refused, sockets,
 };
@@ -299,13 +299,14 @@ impl<'a> Case<'_, 'a> {
         self.scene.place(self.program, self.fact.what)
     }
 
-    /// Whether `path`, or a directory above it, was made in the same run: by the main process, or, `all` told, by another
-    /// command of the unit.
-    pub(super) fn is_made(&self, path: &[u8], all: bool) -> bool {
+    /// Whether what leads to `path` in `directory` was made in the same run: by the main process, or, `all` told, by another
+    /// command of the unit. A file that was made in a directory that was there before is not there without that.
+    pub(super) fn is_made(&self, path: &[u8], directory: &[u8], all: bool) -> bool {
         let Some(made) = self.recorded.made.get(self.scene.test.id) else {
             return false;
         };
-        up(path).any(|at| made.by_main.contains(at) || all && made.by_others.contains(at))
+        entry_towards(path, directory)
+            .is_some_and(|at| made.by_main.contains(at) || all && made.by_others.contains(at))
     }
 }
 

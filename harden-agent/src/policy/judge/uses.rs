@@ -81,7 +81,7 @@ impl<'c, 'a> Use<'c, 'a> {
                 if name == directory {
                     self.looks_over()
                 } else {
-                    !self.case.is_made(name, self.all)
+                    !self.case.is_made(name, directory, self.all)
                 }
             })
     }

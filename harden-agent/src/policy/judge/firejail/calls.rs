@@ -18,7 +18,7 @@ use super::super::{
 
 /// What Firejail needs itself, after its filter: on every list of what is allowed (`seccomp_filter_keep` in
 /// src/firejail/seccomp.c).
-const ADDED: [&str; 3] = ["execve", "execveat", "prctl"];
+pub(super) const ADDED: [&str; 3] = ["execve", "execveat", "prctl"];
 
 pub(super) struct Calls<'r> {
     filter: Option<Filter<'r>>,

@@ -144,6 +144,9 @@ pub(super) fn grants(line: &Line) -> bool {
     match &line.element {
         None => FLAGS.contains(&line.directive),
         Some(element) if line.directive.starts_with("seccomp") && element.starts_with('!') => true,
+        Some(element) if line.directive == "seccomp.keep" => {
+            !calls::ADDED.contains(&element.as_str())
+        }
         Some(_) => LISTS.contains(&line.directive),
     }
 }

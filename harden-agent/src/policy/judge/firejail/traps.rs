@@ -5,12 +5,13 @@ use std::str::FromStr as _;
 
 use super::{
     super::{
-        super::firejail::{Target, Version},
+        super::firejail::{Launch, SHELL, Target, Version},
         groups::FIREJAIL,
         list::call,
         source::SourceLine,
         trap::{Trap, some},
     },
+    calls::ADDED,
     read::statement,
 };
 
@@ -39,6 +40,7 @@ pub fn traps(lines: &[SourceLine], target: &Target) -> Vec<Trap> {
         traps.extend(of_calls(line, name, argument, target));
         traps.extend(of_secondary_calls(line, name, &all));
         traps.extend(of_names(line, name, argument, target));
+        traps.extend(of_shell(line, name, argument, target));
         traps.extend(of_version(line, text, target.version));
         if text == "noroot" {
             let why = "it does nothing where root starts Firejail, as systemd does without User=";
@@ -192,6 +194,35 @@ fn of_names(line: &SourceLine, name: &str, argument: &str, target: &Target) -> O
         }
         _ => None,
     }
+}
+
+/// What `firejail -- COMMAND` needs beside the command.
+fn of_shell(line: &SourceLine, name: &str, argument: &str, target: &Target) -> Option<Trap> {
+    let Launch::Shell(shell) = &target.launch else {
+        return None;
+    };
+    let mut elements = argument.split(',');
+    let missing: Vec<&str> = match name {
+        "private-bin" => {
+            let base = shell.rsplit('/').next().unwrap_or(shell);
+            let is_there = elements.any(|one| one == base || one == shell || one.contains('*'));
+            (!is_there).then_some(shell.as_str()).into_iter().collect()
+        }
+        "seccomp.keep" => {
+            let kept: Vec<&str> = elements
+                .map(call)
+                .flat_map(|one| FIREJAIL.named(one))
+                .collect();
+            let needed = SHELL.into_iter().filter(|call| !ADDED.contains(call));
+            needed.filter(|call| !kept.contains(call)).collect()
+        }
+        _ => return None,
+    };
+    let why = format!(
+        "`firejail -- COMMAND` starts the command through {shell}, and the list leaves out what that needs: {}",
+        some(&missing)
+    );
+    (!missing.is_empty()).then(|| Trap::fatal(line, why))
 }
 
 fn of_version(line: &SourceLine, text: &str, version: Version) -> Option<Trap> {

@@ -21,7 +21,7 @@ pub use self::{
     traps::traps,
 };
 use super::{
-    super::places::socket_path,
+    super::{places::socket_path, systemd::default_list::DEFAULT},
     capability,
     judgement::{Judgement, PASS, Step, Unjudged, against, all, by},
     line::{Line, REFUSED, Rules},
@@ -225,8 +225,11 @@ pub(super) fn grants(line: &Line) -> bool {
         "SystemCallArchitectures",
         "SystemCallFilter",
     ];
-    // Of the machine's own convention every call is allowed anyway.
+    // What is allowed anyway.
+    let is_filter = line.directive == "SystemCallFilter";
+    let is_default = |element: &str| is_filter && DEFAULT.contains(&element);
     let is_own = |element: &str| element == "native" || element == "none" || element == "yes";
     let element = line.element.as_deref().filter(|element| !is_own(element));
+    let element = element.filter(|element| !is_default(element));
     element.is_some_and(|element| !element.starts_with(REFUSED) && LISTS.contains(&line.directive))
 }

@@ -9,6 +9,11 @@ use super::super::{
     trap::{Trap, some},
 };
 
+/// Directories that every machine with systemd has.
+const ALWAYS: [&str; 10] = [
+    "/", "/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/usr", "/var", "/var/tmp",
+];
+
 /// All of them, in the order of the lines. `known` are the calls that the installed systemd knows, where it was asked.
 #[must_use]
 pub fn traps(lines: &[SourceLine], known: Option<&BTreeSet<String>>) -> Vec<Trap> {
@@ -42,7 +47,9 @@ pub fn traps(lines: &[SourceLine], known: Option<&BTreeSet<String>>) -> Vec<Trap
                 traps.extend((!unknown.is_empty()).then(|| Trap::new(line, why)));
             }
             "ReadWritePaths" | "ReadOnlyPaths" | "InaccessiblePaths" => {
-                let firm: Vec<&str> = words().filter(|path| path.starts_with('/')).collect();
+                let firm: Vec<&str> = words()
+                    .filter(|path| path.starts_with('/') && !ALWAYS.contains(path))
+                    .collect();
                 let why = format!(
                     "the unit does not start where {} is missing; -/PATH is passed over there",
                     some(&firm)
