@@ -27,13 +27,14 @@ pub struct Args {
 
 /// Suites and their tests. That of `agent` is how long a snapshot of a hundred units takes: that is promised of a build
 /// for use alone.
-const SUITES: [(&str, &str); 6] = [
+const SUITES: [(&str, &str); 7] = [
     ("survival", ""),
     ("losses", ""),
     ("neighbours", ""),
     ("soak", ""),
     ("agent", "a_hundred_units"),
     ("instances", ""),
+    ("check", ""),
 ];
 
 /// `cargo xtask soak`
@@ -44,6 +45,7 @@ pub fn main(args: &Args) -> Result<()> {
         ("HARDEN_TEST_KILLS", args.kills.to_string()),
         ("HARDEN_TEST_PATHS", "1000000".to_owned()),
         ("HARDEN_FLOOD_SECONDS", "60".to_owned()),
+        ("HARDEN_CHECKED_PROFILES", "67".to_owned()),
         ("HARDEN_INSTANCES", "20000".to_owned()),
         ("HARDEN_SOAK_MINUTES", args.minutes.to_string()),
     ];

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     observation::{Fact, Observation},
     policy::judge::{
-        Line, Read, Refusal, Trap,
+        Line, Read, Refusal, Trap, Unjudged,
         check::{Check, Refused},
     },
 };
@@ -157,7 +157,7 @@ impl Report<'_, '_> {
             "starts": self.starts(),
             "traps": traps.collect::<Vec<_>>(),
             "lines_not_judged": unread.collect::<Vec<_>>(),
-            "facts_not_judged": check.unjudged,
+            "facts_not_judged": check.unjudged.iter().map(unjudged).collect::<Vec<_>>(),
             "unused": check.unused.iter().map(|line| self.json_line(line)).collect::<Vec<_>>(),
         })
     }
@@ -219,6 +219,15 @@ fn evidence(refused: &Refused<'_>) -> String {
         let _ = writeln!(text, "  times  {count}");
     }
     text
+}
+
+fn unjudged((why, facts): (&Unjudged, &usize)) -> Value {
+    let (kind, reason) = match why {
+        Unjudged::AsksForNothing(reason) => ("asks-for-nothing", &**reason),
+        Unjudged::NotExpressible(reason) => ("not-expressible", *reason),
+        Unjudged::NotKnown(reason) => ("not-known", *reason),
+    };
+    json!({ "kind": kind, "reason": reason, "facts": facts })
 }
 
 /// A profile may hold anything, and none of it becomes another line or a terminal's command.

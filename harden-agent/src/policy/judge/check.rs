@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{Judge, Judgement, Line, Recorded, Refusal, Rules, firejail, oci, systemd};
+use super::{Judge, Judgement, Line, Recorded, Refusal, Rules, Unjudged, firejail, oci, systemd};
 use crate::{
     observation::{Fact, Test, Word},
     policy::Evidence,
@@ -15,9 +15,8 @@ pub struct Check<'r, 'a> {
     pub allowed: usize,
     /// What it refuses, in at least one run.
     pub refused: BTreeMap<Fact<'a>, Refused<'r>>,
-    /// How many facts it was not judged for, by the reason: one that does not depend on the file comes from what is
-    /// recorded.
-    pub unjudged: BTreeMap<String, usize>,
+    /// How many facts are not judged, by the reason.
+    pub unjudged: BTreeMap<Unjudged, usize>,
     /// The runs, each with the facts that were refused in it.
     pub runs: BTreeMap<&'a Word, InRun<'a>>,
     /// The lines that allow something that no fact asks for.
@@ -49,7 +48,7 @@ impl<'r, 'a> Check<'r, 'a> {
         let mut check = Self::default();
         let mut used: HashSet<&Line> = HashSet::new();
         let mut allowed: HashSet<Fact<'_>> = HashSet::new();
-        let mut unjudged: BTreeMap<String, HashSet<Fact<'_>>> = BTreeMap::new();
+        let mut unjudged: BTreeMap<Unjudged, HashSet<Fact<'_>>> = BTreeMap::new();
         for case in recorded.cases() {
             let test = case.test();
             let run = check.runs.entry(test.id).or_insert_with(|| InRun {
@@ -67,10 +66,7 @@ impl<'r, 'a> Check<'r, 'a> {
                     refused.evidence.add(test, case.fact.executable, &seen);
                 }
                 Judgement::Unjudged(why) => {
-                    unjudged
-                        .entry(why.to_string())
-                        .or_default()
-                        .insert(case.fact);
+                    unjudged.entry(why).or_default().insert(case.fact);
                 }
                 judgement @ Judgement::Allowed(_) => {
                     allowed.insert(case.fact);

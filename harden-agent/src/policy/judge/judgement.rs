@@ -32,7 +32,7 @@ pub enum Refusal<'r> {
 }
 
 /// Why nothing can be said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unjudged {
     /// The fact asks for nothing: the program was refused it, or it is no more than a question.
     AsksForNothing(Cow<'static, str>),

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::observation::{
-    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Run, Seen, Test, Text, Word,
+    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Operation, Run, Seen, Test,
+    Text, Word,
 };
 
 use super::super::{
@@ -42,6 +43,8 @@ struct Vain {
 struct Made {
     by_main: HashSet<Vec<u8>>,
     by_others: HashSet<Vec<u8>>,
+    /// What was removed, by whichever command.
+    removed: HashSet<Vec<u8>>,
 }
 
 struct Scene<'a> {
@@ -95,7 +98,8 @@ impl<'a> Recorded<'a> {
                     None => &mut made.by_main,
                     Some(_) => &mut made.by_others,
                 };
-                own.extend(scene.made(program));
+                own.extend(scene.entries(program, is_making));
+                made.removed.extend(scene.entries(program, is_removal));
             }
         }
         let own = Rc::new(Vain::of(observation));
@@ -212,21 +216,16 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The paths that the program made.
-    fn made(&self, program: &Program<'a>) -> Vec<Vec<u8>> {
-        use crate::observation::Operation as O;
+    /// The paths of entries to which the program did something of a kind.
+    fn entries(&self, program: &Program<'a>, is_one: fn(&Operation) -> bool) -> Vec<Vec<u8>> {
         let deeds = program.facts.deeds().filter(|deed| match deed {
-            Deed::File(_, operation, outcome) => {
-                changes_entry(*operation)
-                    && !matches!(operation, O::Unlink | O::Rmdir | O::RenameFrom)
-                    && places::is_done(outcome)
-            }
+            Deed::File(_, operation, outcome) => is_one(operation) && places::is_done(outcome),
             Deed::Address(_, _, outcome) => places::is_done(outcome),
             _ => false,
         });
         let places = deeds.filter_map(|deed| self.place(program, deed));
-        let made = places.filter(|place| place.done().any(changes_entry));
-        made.map(|place| place.path.into_owned()).collect()
+        let found = places.filter(|place| place.done().any(|operation| is_one(&operation)));
+        found.map(|place| place.path.into_owned()).collect()
     }
 
     fn place(&self, program: &Program<'a>, deed: Deed<'a>) -> Option<Place<'a>> {
@@ -308,6 +307,24 @@ impl<'a> Case<'_, 'a> {
         entry_towards(path, directory)
             .is_some_and(|at| made.by_main.contains(at) || all && made.by_others.contains(at))
     }
+
+    /// Whether `path` was made in the same run, and is there at its end.
+    pub(super) fn is_left(&self, path: &[u8]) -> bool {
+        let Some(made) = self.recorded.made.get(self.scene.test.id) else {
+            return false;
+        };
+        let is_made = made.by_main.contains(path) || made.by_others.contains(path);
+        is_made && !up(path).any(|at| made.removed.contains(at))
+    }
+}
+
+fn is_making(operation: &Operation) -> bool {
+    changes_entry(*operation) && !is_removal(operation)
+}
+
+fn is_removal(operation: &Operation) -> bool {
+    use Operation as O;
+    matches!(operation, O::Unlink | O::Rmdir | O::RenameFrom)
 }
 
 /// A path and the directories above it, without the root.

@@ -198,11 +198,18 @@ fn what_the_program_made_itself_is_in_an_empty_directory_too() {
         let made = program().file("/tmp/d", Operation::Mkdir, "ok");
         made.file("/tmp/d/f", Operation::Read, "ok")
     };
-    assert_eq!(profile("private-tmp", made()), [FREE, FREE]);
-    assert_eq!(
-        drop_in("ProtectSystem=strict\nPrivateTmp=yes", made()),
-        ["allowed by PrivateTmp=yes", FREE]
-    );
+    let removed = || made().file("/tmp/d", Operation::Rmdir, "ok");
+    assert_eq!(profile("private-tmp", removed()), [FREE, FREE, FREE]);
+    let strict = "ProtectSystem=strict\nPrivateTmp=yes";
+    let by = "allowed by PrivateTmp=yes";
+    assert_eq!(drop_in(strict, removed()), [by, by, FREE]);
+    for said in [profile("private-tmp", made()), drop_in(strict, made())] {
+        assert!(said[0].starts_with("not judged: it is left"), "{said:?}");
+        assert_eq!(said[1], FREE);
+    }
+    // A directory that was there before is not, and nothing can be made in it.
+    let inside = program().file("/tmp/d/f", Operation::Create, "ok");
+    assert_eq!(profile("private-tmp", inside), ["refused by private-tmp"]);
 }
 
 #[test]

@@ -86,6 +86,12 @@ impl<'c, 'a> Use<'c, 'a> {
             })
     }
 
+    /// Whether it leaves something behind in a directory that is the program's own, where others may look for it.
+    pub(super) fn leaves(&self, directory: &[u8]) -> bool {
+        let path = &*self.place.path;
+        self.wrote() && is_within(path, directory) && self.case.is_left(path)
+    }
+
     /// Whether it lists, watches or changes a directory: what is in it matters.
     pub(super) fn looks_over(&self) -> bool {
         let lists = matches!(self.operation, Operation::Read | Operation::Watch);
@@ -130,6 +136,9 @@ impl<'c, 'a> Use<'c, 'a> {
         self.is_done() && replaces
     }
 }
+
+/// Why nothing can be said of what a use leaves behind in a directory of the program's own.
+pub(super) const LEFT: &str = "it is left in a directory of the program's own, and whether others look for it there is not known";
 
 /// What is read-only, and what is not.
 pub(super) struct Mounts<'r> {

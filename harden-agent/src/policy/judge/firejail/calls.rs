@@ -14,6 +14,7 @@ use super::super::{
     judgement::{Judgement, PASS, Step, against, all, by},
     line::{Line, Rules},
     list::{List, call},
+    recorded::Case,
 };
 
 /// What Firejail needs itself, after its filter: on every list of what is allowed (`seccomp_filter_keep` in
@@ -27,6 +28,9 @@ pub(super) struct Calls<'r> {
     protocol: Option<&'r Line>,
     /// Another filter, which refuses one call whatever its arguments.
     memory: Option<&'r Line>,
+    /// Another filter, which answers clone3 with ENOSYS, as its flags are out of a filter's sight
+    /// (src/fseccomp/namespaces.c): clone is called instead.
+    restricts_namespaces: bool,
 }
 
 enum Filter<'r> {
@@ -67,12 +71,18 @@ impl<'r> Calls<'r> {
             block_secondary: rules.line("seccomp.block-secondary"),
             protocol: rules.line("protocol"),
             memory: rules.line("memory-deny-write-execute"),
+            restricts_namespaces: rules.line("restrict-namespaces").is_some(),
         }
     }
 
-    pub(super) fn judge(&self, abi: Abi, name: &str, architecture: &[u8]) -> Judgement<'r> {
+    pub(super) fn judge(&self, abi: Abi, name: &str, case: &Case<'_, '_>) -> Judgement<'r> {
         all([match abi {
-            Abi::Native => self.native(name, architecture),
+            Abi::Native => match name {
+                "clone3" if self.restricts_namespaces && case.called(name) => {
+                    self.native("clone", case.architecture())
+                }
+                _ => self.native(name, case.architecture()),
+            },
             Abi::Ia32 => self
                 .block_secondary
                 .map_or_else(|| self.ia32(name), against),

@@ -15,7 +15,7 @@ use super::{
         list::List,
         pattern::PathPattern,
         recorded::up,
-        uses::{Access, Mounts, Order, Use},
+        uses::{Access, LEFT, Mounts, Order, Use},
     },
     hidden::Hidden,
     read::flags,
@@ -193,6 +193,11 @@ impl<'r> Files<'r> {
             || one.reaches(b"/sys/kernel/tracing")
         {
             return Some("Firejail mounts a new /sys, and what was mounted there is not in it");
+        }
+        let own = self.flag("private-tmp").map(|_| &b"/tmp"[..]);
+        let mut emptied = self.emptied.iter().map(|(path, _)| *path).chain(own);
+        if emptied.any(|path| one.leaves(path) && !one.misses(path)) {
+            return Some(LEFT);
         }
         let name = below(&one.place.path, b"/dev").filter(|_| self.flag("private-dev").is_some());
         let is_terminal = |name: &[u8]| name.starts_with(b"pts/") && name != b"pts/ptmx";

@@ -84,7 +84,7 @@ impl<'r> Firejail<'r> {
         }
         let beyond = |why| Judgement::Unjudged(Unjudged::NotExpressible(why));
         match case.fact.what {
-            Deed::Syscall(abi, name) => self.calls.judge(abi, name.as_str(), case.architecture()),
+            Deed::Syscall(abi, name) => self.calls.judge(abi, name.as_str(), case),
             Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => {
                 self.capability(case)
             }

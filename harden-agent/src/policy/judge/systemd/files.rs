@@ -11,7 +11,7 @@ use super::{
         },
         judgement::{Judgement, PASS, Refusal, Step, Unjudged, against, all, by},
         line::{Line, Rules},
-        uses::{Access, Mounts, Order, Use},
+        uses::{Access, LEFT, Mounts, Order, Use},
     },
     Yes,
 };
@@ -139,6 +139,10 @@ impl<'r> Files<'r> {
             return Judgement::Unjudged(Unjudged::NotKnown(
                 "processes of other users are hidden, and whose it was is not known",
             ));
+        }
+        let is_left = TMP.iter().any(|path| one.leaves(path) && !one.misses(path));
+        if self.private_tmp.is_some() && is_left {
+            return Judgement::Unjudged(Unjudged::NotKnown(LEFT));
         }
         let rest = self
             .proc_subset
