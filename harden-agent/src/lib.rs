@@ -50,6 +50,7 @@ pub mod doctor;
 pub mod machine;
 pub mod observation;
 pub mod output;
+mod plural;
 pub mod policy;
 pub mod probe;
 pub mod profile;

@@ -73,21 +73,6 @@ fn stem(own: &[u8]) -> Option<&[u8]> {
     Some(&own[..end])
 }
 
-/// The name as [`Text`] shows it, or as it is: `units` prints the one, systemctl the other.
-#[must_use]
-pub fn as_printed(argument: &[u8]) -> Text {
-    let plain = Text::from(argument);
-    let Ok(argument) = str::from_utf8(argument) else {
-        return plain;
-    };
-    let shown: Text = serde_json::from_value(argument.into()).unwrap_or_default();
-    if shown.to_string() == argument {
-        shown
-    } else {
-        plain
-    }
-}
-
 /// A pattern of names, as those of `include` in `harden.toml`.
 #[derive(Clone, Debug)]
 pub struct Names {
@@ -245,7 +230,7 @@ mod tests {
         // Each as it is printed.
         for name in &names {
             let printed = name.to_string();
-            let taken = as_printed(printed.as_bytes());
+            let taken = Text::as_typed(printed.as_bytes());
             assert_eq!(resolve(&taken, &names).as_ref(), Ok(name), "{printed}");
         }
         let candidates = ["/user.slice/u:a.mount", "/user.slice/u:a.scope"];
@@ -263,7 +248,10 @@ mod tests {
         let evil = Text::from(b"evil\n\xff.service");
         let names = BTreeSet::from([evil.clone()]);
         let printed = evil.to_string();
-        assert_eq!(resolve(&as_printed(printed.as_bytes()), &names), Ok(evil));
+        assert_eq!(
+            resolve(&Text::as_typed(printed.as_bytes()), &names),
+            Ok(evil)
+        );
         for asked in [
             &b""[..],
             b"\xff",
@@ -274,7 +262,7 @@ mod tests {
             b"\\x",
             &vec![b'x'; 70_000],
         ] {
-            assert!(resolve(&as_printed(asked), &names).is_err());
+            assert!(resolve(&Text::as_typed(asked), &names).is_err());
             let _ = Names::new(&asked.into()).map(|pattern| pattern.has(&asked.into()));
         }
     }

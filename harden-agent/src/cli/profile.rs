@@ -10,10 +10,10 @@ use clap::{
 
 use crate::{
     machine,
-    observation::{Observation, Text},
+    observation::Text,
     output::Output,
     policy::{
-        Adapted, Id, Mode, Paths, Terms, Widen,
+        Id, Mode, Paths, Terms, Widen,
         firejail::{Launch, Version, service::UnitFile},
     },
     profile::{self, FORMATS, Files, Format, Request, Start},
@@ -38,19 +38,32 @@ pub struct Decisions {
     /// The directory with your own decisions, in NAME.toml for the unit or command NAME
     #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
     pub overrides: PathBuf,
+    /// Decide for this version of Firejail instead of the installed one
+    #[arg(long, value_name = "VERSION")]
+    pub firejail_version: Option<Version>,
+    /// How the program will be started [default: shell if the login shell is bash, else direct]
+    #[arg(long, value_enum)]
+    pub start: Option<Start>,
 }
 
 impl Decisions {
-    /// What is decided over, with what somebody has decided before.
-    ///
-    /// # Errors
-    /// The overrides cannot be read.
-    pub fn adapt<'o>(&self, observation: &'o Observation) -> Result<Adapted<'o>> {
-        profile::adapted(observation, self.paths, &self.overrides)
+    /// What is asked of plans, and warnings about the Firejail that they are for. Asks the installed one, once for however
+    /// many observations.
+    pub fn request(&self) -> (Request, Vec<String>) {
+        let asked = machine::firejail::ask(self.firejail_version, Launch::Direct);
+        let request = Request {
+            target: asked.target,
+            start: self.start,
+            asks_systemd: true,
+            terms: self.terms(),
+            overrides: self.overrides.clone(),
+            ..Request::default()
+        };
+        (request, asked.warnings)
     }
 
     /// For this machine.
-    pub fn terms(&self) -> Terms {
+    fn terms(&self) -> Terms {
         Terms {
             host: Some(machine::host::this()),
             widen: if self.exact { Widen::Exact } else { self.widen },
@@ -69,12 +82,6 @@ pub struct ProfileArgs {
     /// Write the files into this directory
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
-    /// Write for this version of Firejail instead of the installed one
-    #[arg(long, value_name = "VERSION")]
-    pub firejail_version: Option<Version>,
-    /// How the program will be started [default: shell if the login shell is bash, else direct]
-    #[arg(long, value_enum)]
-    pub start: Option<Start>,
     /// What is decided over
     #[command(flatten)]
     pub decisions: Decisions,
@@ -138,16 +145,15 @@ impl ProfileArgs {
         FORMATS.iter().filter(is_asked).collect()
     }
 
-    /// What is asked of plans. Asks the installed Firejail, once for however many observations. Warnings about it go to
-    /// standard error.
+    /// What is asked of plans. Warnings about the installed Firejail go to standard error.
     ///
     /// # Errors
     /// The file with the unit cannot be read.
     pub fn request(&self) -> Result<Request> {
         let formats = self.formats();
-        let asked = machine::firejail::ask(self.firejail_version, Launch::Direct);
+        let (request, warnings) = self.decisions.request();
         if formats.iter().any(|format| format.name == "firejail") {
-            for warning in &asked.warnings {
+            for warning in &warnings {
                 eprintln!("warning: {warning}");
             }
         }
@@ -157,21 +163,16 @@ impl ProfileArgs {
         });
         Ok(Request {
             formats,
-            target: asked.target,
-            asks_systemd: true,
-            terms: self.decisions.terms(),
-            overrides: self.decisions.overrides.clone(),
             unit: unit.transpose()?,
             yocto_syntax: self.yocto_syntax,
             report_syntax: self.report_syntax,
             account_prefix: self.account_prefix.clone(),
-            start: self.start,
             options: Options {
                 bare: self.bare,
                 silenced: self.silence.iter().copied().collect(),
                 remarks: Vec::new(),
             },
-            ..Request::default()
+            ..request
         })
     }
 }

@@ -12,7 +12,7 @@ use super::Commands;
 use crate::observation::{Observation, RunKind};
 
 pub use generalise::Paths;
-pub use overrides::{Overrides, OverridesError};
+pub use overrides::{Overrides, OverridesError, is_call};
 
 /// An observation to decide over.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -44,13 +44,15 @@ mod unchecked;
 mod verdict;
 mod warnings;
 
-pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};
+pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt, is_call};
 pub use basis::{Basis, Commands, UnitBasis};
 pub use completeness::{Completeness, Estimate};
 pub use coverage::Coverage;
 pub use equivalents::Widen;
 pub use evidence::{Decision, Evidence, Item};
 pub use mode::{Advice, Mode};
+pub use paths::leads_to;
+pub use processes::of_any_process;
 pub use verdict::Verdict;
 pub use warnings::{Id, Warning};
 

@@ -1,8 +1,24 @@
 //! Paths as byte strings: symbolic links followed on paper.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::observation::Text;
+use crate::observation::{Observation, Text};
+
+/// `PATH_MAX` of include/uapi/linux/limits.h: no path of the kernel is longer, and one in a file that somebody made up
+/// would take the square of its length, if each directory above it were looked up.
+const LONGEST: usize = 4096;
+
+/// Where a path leads by the symbolic links that the runs knew; itself, where no link is on the way.
+#[must_use]
+pub fn leads_to(observation: &Observation, path: &[u8]) -> BTreeSet<Vec<u8>> {
+    let links = observation
+        .runs
+        .values()
+        .map(|run| Links::new(&run.symlinks));
+    links
+        .filter_map(|links| Some(links.walk(path)?.path))
+        .collect()
+}
 
 /// The symbolic links of a run: link → its text.
 pub(super) struct Links<'a>(HashMap<&'a [u8], &'a [u8]>);
@@ -54,7 +70,8 @@ impl<'a> Links<'a> {
             let before = real.len();
             real.push(b'/');
             real.extend_from_slice(component);
-            if let Some(text) = self.0.get(real.as_slice()) {
+            let link = (real.len() < LONGEST).then(|| self.0.get(real.as_slice()));
+            if let Some(text) = link.flatten() {
                 if links.len() == LIMIT || todo.len() > COMPONENTS {
                     return None;
                 }
@@ -78,6 +95,17 @@ impl<'a> Links<'a> {
 pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/')
         .filter(|component| !component.is_empty())
+}
+
+/// A path and the directories above it, without the root.
+pub(super) fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_below = |path: &[u8]| path.len() > 1;
+    let first = Some(path).filter(|path| is_below(path));
+    let all = std::iter::successors(first, move |path| {
+        let above = parent(path);
+        (above.len() < path.len() && is_below(above)).then_some(above)
+    });
+    all.filter(|at| at.len() < LONGEST || at.len() == path.len())
 }
 
 /// The directory that holds `path`, `/` for one at the top.
@@ -157,6 +185,16 @@ mod tests {
         assert_eq!(walk(&[], "/.."), Some(("/".to_owned(), vec![])));
         assert_eq!(walk(&links, "/loop"), None);
         assert_eq!(walk(&links, "relative"), None);
+    }
+
+    #[test]
+    fn no_directory_is_looked_up_whose_path_is_longer_than_the_kernel_s() {
+        let above = |path: &str| up(path.as_bytes()).count();
+        assert_eq!(above("/"), 0);
+        assert_eq!(above("/etc/ssl/certs"), 3);
+        let long = "/a".repeat(50_000);
+        assert_eq!(above(&long), LONGEST.div_ceil(2));
+        assert_eq!(walk(&[(&long, "/b")], &long), Some((long.clone(), vec![])));
     }
 
     #[test]

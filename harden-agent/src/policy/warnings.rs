@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::collect::unit::OF_ALL;
 use crate::observation::{Host, Observation, Text, Word};
+use crate::plural::{plural, were};
 
 use super::completeness::{ENOUGH, Estimate};
 use super::coverage::{Coverage, hides_files, uses_ring};
@@ -166,15 +167,17 @@ fn loss(kind: &str, lost: u64) -> Warning {
         Some(program) => Warning::new(
             Id::SkippedProgram,
             format!(
-                "the kernel skipped {program} up to {lost} times, on the whole machine: if it was for this \
-             program, something may be missing here"
+                "the kernel skipped {program} up to {}, on the whole machine: if it was for this program, something \
+                 may be missing here",
+                plural(lost, "time")
             ),
         ),
         None => Warning::new(
             Id::LostEvents,
             format!(
-                "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
-             again before you rely on this profile"
+                "INCOMPLETE: {} lost ({kind}), and what they would have shown is missing here; record again before \
+                 you rely on this profile",
+                were(lost, "event")
             ),
         ),
     }
@@ -276,9 +279,9 @@ fn few(completeness: &Estimate) -> Option<Warning> {
         Some(percent) if percent < ENOUGH => Some(Warning::new(
             Id::Incomplete,
             format!(
-                "the {tests} tests still differ: another like them would make about {} calls that are not \
-                 in the list; of paths there is no figure at all",
-                completeness.to_come()
+                "the {tests} tests still differ: another like them would make about {} that the list does not \
+                 have; of paths there is no figure at all",
+                plural(completeness.to_come(), "call")
             ),
         )),
         Some(_) => None,

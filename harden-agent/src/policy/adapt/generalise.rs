@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::observation::{Executable, File, Join as _, Observation, Operation, Text};
+use crate::plural::plural;
 use crate::policy::paths::{is_within, parent};
 use crate::policy::shared::{is_shared, many_owners, own_directory};
 
@@ -55,8 +56,8 @@ pub(super) fn folded(observation: &Observation) -> Vec<String> {
     }
     let more = folded.len().saturating_sub(SHOWN);
     let remarks = folded.into_iter().take(SHOWN).map(|(path, names)| {
-        let plural = if names == 1 { "" } else { "s" };
-        format!("Paths: {path} is in the place of {names} name{plural} in it, for which there was no room")
+        let names = plural(names, "name");
+        format!("Paths: {path} is in the place of {names} in it, for which there was no room")
     });
     let more = (more > 0).then(|| format!("Paths: so are {more} more directories"));
     remarks.chain(more).collect()

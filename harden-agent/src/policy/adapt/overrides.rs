@@ -276,7 +276,9 @@ fn words<'de, D: Deserializer<'de>>(
     }
 }
 
-fn is_call(name: &Word) -> bool {
+/// Whether some kernel has a call of this name, by whatever convention.
+#[must_use]
+pub fn is_call(name: &Word) -> bool {
     let name = name.as_str();
     syscalls::x86_64::Sysno::from_str(name).is_ok()
         || syscalls::x86::Sysno::from_str(name).is_ok()

@@ -7,14 +7,14 @@ use std::{
 };
 
 use crate::observation::{
-    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Run, Test, Text, Word,
+    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Run, Test, Text, Word, argument,
 };
 
 use super::super::{
     basis::joined,
     calls::Asked,
     elsewhere,
-    paths::{Links, parent},
+    paths::{Links, up},
     places::{self, Place, changes_entry},
     refused, sockets,
 };
@@ -254,9 +254,10 @@ impl<'a> Case<'_, 'a> {
             }
             Deed::Socket(_, outcome) if !places::is_done(outcome) => Some("it was refused"),
             Deed::Argument(name)
-                if !self.program.worked[usize::from(all)]
-                    .arguments
-                    .contains(name.as_str()) =>
+                if argument(name).is_some()
+                    && !self.program.worked[usize::from(all)]
+                        .arguments
+                        .contains(name.as_str()) =>
             {
                 Some("the call was refused each time")
             }
@@ -293,14 +294,4 @@ impl<'a> Case<'_, 'a> {
         };
         up(path).any(|at| made.by_main.contains(at) || all && made.by_others.contains(at))
     }
-}
-
-/// A path and the directories above it, without the root.
-pub(super) fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_below = |path: &[u8]| path.len() > 1;
-    let first = Some(path).filter(|path| is_below(path));
-    std::iter::successors(first, move |path| {
-        let above = parent(path);
-        (above.len() < path.len() && is_below(above)).then_some(above)
-    })
 }

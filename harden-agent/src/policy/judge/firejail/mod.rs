@@ -120,7 +120,8 @@ fn about(argument: Option<Argument>) -> Judgement<'static> {
         Some(Argument::SignalOtherCgroup) => Judgement::Refused(Refusal::Always(
             "Firejail always makes a PID namespace, in which there is no process of another cgroup",
         )),
-        _ => Judgement::Unjudged(Unjudged::NotExpressible(
+        None => Judgement::UNKNOWN_ARGUMENT,
+        Some(_) => Judgement::Unjudged(Unjudged::NotExpressible(
             "no line that harden writes is about arguments",
         )),
     }
