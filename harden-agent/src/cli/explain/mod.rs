@@ -38,8 +38,8 @@ pub struct Explain {
     /// The observation: a JSON file, or a unit as `harden units` lists it
     #[arg(value_name = "OBSERVATION|UNIT")]
     pub observation: OsString,
-    /// A word of a profile or drop-in: a directive, a system call, a capability, a socket family, a program, or a
-    /// path with everything below it [default: everything that was seen]
+    /// A word or line of a profile or drop-in, or a fact of the observation: a directive, a system call, a capability, a
+    /// socket family, a program, or a path with everything below it [default: everything that was seen]
     pub word: Option<OsString>,
     /// Print a table of the system calls, the most frequent first, like strace -c
     #[arg(long, conflicts_with = "word")]
@@ -84,6 +84,11 @@ fn answer(plan: &Plan<'_>, word: Option<&[u8]>) -> anyhow::Result<(bool, String)
         }
         return Ok((true, format!("{}{found}", remarks(plan.adapted()))));
     };
+    let said = directive(plan, &String::from_utf8_lossy(typed));
+    let typed = match element(plan, typed) {
+        Some(element) if !said.known => element,
+        _ => typed,
+    };
     let mut word = Word::of(typed, exact);
     let mut found = explained(exact, Some(&word), &judged(plan, &word));
     if found.is_empty()
@@ -92,7 +97,6 @@ fn answer(plan: &Plan<'_>, word: Option<&[u8]>) -> anyhow::Result<(bool, String)
         word = wider;
         found = explained(exact, Some(&word), &judged(plan, &word));
     }
-    let said = directive(plan, &String::from_utf8_lossy(typed));
     let lines = &said.text;
     let names: String = word
         .remarks()
@@ -120,6 +124,14 @@ fn answer(plan: &Plan<'_>, word: Option<&[u8]>) -> anyhow::Result<(bool, String)
         false,
         format!("{names}{absent}{folded}{}", named(plan, &word)),
     ))
+}
+
+/// The element in a whole line: `chown` in `caps.keep chown`, `-/srv` in `ReadWritePaths=-/srv`.
+fn element<'w>(plan: &Plan<'_>, line: &'w [u8]) -> Option<&'w [u8]> {
+    let end = line.iter().position(|byte| b" =".contains(byte))?;
+    let (name, element) = (str::from_utf8(&line[..end]).ok()?, &line[end + 1..]);
+    let is_one = directive(plan, name).known && !element.is_empty();
+    is_one.then(|| element.strip_prefix(b"~").unwrap_or(element))
 }
 
 /// What the files say of one of their directives.
@@ -175,11 +187,23 @@ fn judged<'p>(plan: &'p Plan<'_>, word: &Word) -> Judged<'p> {
             let judgement = judge.judge(&case);
             // A container's file says nothing of paths, and no reader expects it to.
             let is_about = !matches!(judgement, Judgement::Unjudged(Unjudged::NotExpressible(_)));
-            is_about.then(|| format!("{}: {judgement}", sandbox.file()))
+            is_about.then(|| format!("{}: {}", sandbox.file(), shown(&judgement, case.fact)))
         });
         found.entry(case.fact).or_default().extend(lines);
     }
     found
+}
+
+/// The judgement; where the profile has a call by its number, with its name.
+fn shown(judgement: &Judgement<'_>, fact: Fact<'_>) -> String {
+    let lines = judgement.lines();
+    let mut elements = lines.iter().filter_map(|line| line.element.as_deref());
+    match fact.what {
+        Deed::Syscall(_, name) if elements.any(|element| element.starts_with('$')) => {
+            format!("{judgement}, the number of {name}")
+        }
+        _ => judgement.to_string(),
+    }
 }
 
 /// What was changed before anything was decided, as the files say it.

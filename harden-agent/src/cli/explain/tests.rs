@@ -340,3 +340,42 @@ fn a_directory_in_the_place_of_names_may_hold_the_word() {
     );
     assert!(!said(&observation, "/srv/database").contains("in the place of"));
 }
+
+#[test]
+fn a_whole_line_is_asked_for_by_its_element() {
+    let observation = observed();
+    for line in [
+        "seccomp.keep read",
+        "SystemCallFilter=read",
+        "SystemCallFilter=~read",
+    ] {
+        let text = said(&observation, line);
+        assert!(
+            text.starts_with("/usr/sbin/d: native read\n"),
+            "{line}: {text}"
+        );
+    }
+    let text = said(&observation, "ReadWritePaths=-/run/d");
+    assert!(
+        text.starts_with("/usr/sbin/d: create ok /run/d/pid\n"),
+        "{text}"
+    );
+    assert!(asked(&observation, "ReadWritePaths=").unwrap().0);
+}
+
+#[test]
+fn a_call_by_its_number_has_its_name() {
+    let observation = Fixture::new()
+        .executable("/usr/sbin/d")
+        .syscalls(&["read", "cachestat"])
+        .observation();
+    let adapted = unchanged(&observation);
+    let mut request = Request::default();
+    request.target.syscalls = Some(["read".to_owned()].into());
+    let plan = request.plan(&observation, &adapted);
+    let (_, text) = answer(&plan, Some(b"$451")).unwrap();
+    assert!(
+        text.contains("profile: allowed by seccomp.keep $451, the number of cachestat\n"),
+        "{text}"
+    );
+}
