@@ -101,7 +101,7 @@ pub struct ProfileArgs {
     #[arg(long)]
     pub bare: bool,
     /// Leave out these warnings, by name; separate several names by commas
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WARNING")]
+    #[arg(long, value_parser = warning_parser(), value_delimiter = ',', value_name = "WARNING")]
     pub silence: Vec<Id>,
     /// Replace files of the same names even if harden did not write them
     #[arg(long)]
@@ -115,6 +115,12 @@ fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
         .map(|format| PossibleValue::new(format.name).help(format.about));
     // No other name is possible.
     PossibleValuesParser::new(names).map(|name| Format::named(&name).unwrap_or(&FORMATS[0]))
+}
+
+/// The kinds of warnings by their names.
+fn warning_parser() -> impl TypedValueParser<Value = Id> {
+    let names = Id::all().map(|id| PossibleValue::new(id.name()).help(id.about()));
+    PossibleValuesParser::new(names).try_map(|name| Id::named(&name).ok_or("no kind of warning"))
 }
 
 impl ProfileArgs {

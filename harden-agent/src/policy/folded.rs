@@ -46,7 +46,7 @@ pub(super) fn warning(observation: &Observation) -> Option<Warning> {
         count => format!(" and {} more", count - 1),
     };
     Some(Warning::new(
-        Id::FoldedNames,
+        Id::FOLDED_NAMES,
         format!(
             "COARSE: {first}{more} is in the place of names that there was no room for, so rules about what lies there are \
              left out. Raise state.max_per_unit, `harden forget` the unit, and record it again"
@@ -116,7 +116,7 @@ mod tests {
             read.files.whitelist
         );
         assert!(matches!(read.etc, Decision::Withheld(_)), "{:?}", read.etc);
-        assert!(read.warnings.iter().any(|one| one.id == Id::FoldedNames));
+        assert!(read.warnings.iter().any(|one| one.id == Id::FOLDED_NAMES));
         let written = folded("/", Operation::Write);
         let policy = Policy::decide(&Basis::of(&written), Target::default(), &Terms::default());
         assert!(

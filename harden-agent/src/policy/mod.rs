@@ -58,6 +58,20 @@ pub use warnings::{Id, Warning};
 
 use crate::observation::Host;
 
+impl Id {
+    /// Every kind: those that all sandboxes have, and those of each.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let all = [warnings::GENERAL, firejail::WARNINGS, account::WARNINGS];
+        all.into_iter().flatten().copied()
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|id| id.name() == name)
+    }
+}
+
 /// What is asked of a policy, whatever the sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {

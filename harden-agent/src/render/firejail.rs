@@ -428,7 +428,7 @@ mod tests {
             .observation();
         let options = Options {
             bare: true,
-            silenced: [Id::FewTests].into(),
+            silenced: [Id::FEW_TESTS].into(),
             remarks: Vec::new(),
         };
         let terms = Terms {

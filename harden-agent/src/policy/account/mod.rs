@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::observation::{Facet, Text, unit_name};
 
+pub(super) use storage::WARNINGS;
 pub use verdict::{FileCapabilities, Proposal, Verdict};
 
 use super::Terms;

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::super::warnings::{Id, Warning};
+use super::super::warnings::{Id, Warning, kinds};
 use super::{Obstacle, Remedy};
 use crate::observation::{Observation, Text};
+
+kinds! {
+    WARNINGS:
+    NO_FILE_CAPABILITIES = "no-file-capabilities", "A program is on a file system that holds no file capabilities";
+}
 
 /// File systems by their magic number (linux/magic.h, and the file systems' own headers) on whose files setcap(8)
 /// fails, or what it set is gone, and why.
@@ -44,7 +49,7 @@ pub(super) fn warning(observation: &Observation, obstacles: &[Obstacle]) -> Opti
         .collect();
     (!told.is_empty()).then(|| {
         Warning::new(
-            Id::NoFileCapabilities,
+            Id::NO_FILE_CAPABILITIES,
             format!(
                 "setcap cannot give capabilities to {}: have systemd give them, by AmbientCapabilities=",
                 told.join(", ")
@@ -95,7 +100,7 @@ mod tests {
             &terms,
         );
         let mut warnings = account.warnings.into_iter();
-        let found = warnings.find(|one| one.id == Id::NoFileCapabilities);
+        let found = warnings.find(|one| one.id == Id::NO_FILE_CAPABILITIES);
         found.map(|one| one.text)
     }
 

@@ -37,6 +37,7 @@ pub use files::{Files, Rule, Withheld};
 pub use home::HOMES;
 pub use syscalls::{Filter, Syscalls};
 pub use target::{Launch, NotAVersion, Target, Version};
+pub(super) use warnings::WARNINGS;
 
 /// Everything decided for one observation and one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -125,7 +125,7 @@ pub(super) fn decide(
         Decision::Given(())
     } else {
         warnings.push(Warning::new(
-            Id::SecondaryCalls,
+            Id::SECONDARY_CALLS,
             if asked.has(Abi::X32) {
                 "x32 calls were made. Every filter of Firejail refuses those, so the profile has none"
             } else {

@@ -125,7 +125,7 @@ impl DropIn {
         ));
         warnings.extend(mounts::told(observation).map(|told| {
             Warning::new(
-                Id::Mounts,
+                Id::MOUNTS,
                 format!(
                     "{told}: no directive is given that makes a mount namespace, as what is mounted would stay in \
                      there, and what is watched would be watched there alone. See that the unit itself has none"
@@ -448,7 +448,7 @@ mod tests {
         let drop_in = decided(daemon().executable("/usr/sbin/cron"));
         let mut directives = drop_in.directives.iter();
         assert!(directives.all(|one| one.value.given().is_none()));
-        assert!(drop_in.warnings.iter().any(|one| one.id == Id::Launcher));
+        assert!(drop_in.warnings.iter().any(|one| one.id == Id::LAUNCHER));
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn it_tells_what_was_seen_and_what_to_do() {
         let line = line.replace("\\;", ";");
         assert!(markdown.contains(&line), "{line} in\n{markdown}");
     }
-    assert!(markdown.contains(&Id::FewTests.to_string()), "{markdown}");
+    assert!(markdown.contains(&Id::FEW_TESTS.to_string()), "{markdown}");
     let plain = text(&observation, Syntax::Text);
     assert!(
         plain.contains("- file: /var/lib/d/state; how: write"),
