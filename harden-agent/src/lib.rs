@@ -26,12 +26,12 @@
 //!
 //! ```
 //! use harden_agent::observation;
-//! use harden_agent::policy::{Basis, Terms};
+//! use harden_agent::policy::{Basis, DecisionOptions};
 //! use harden_agent::policy::firejail::{Policy, Target};
 //!
 //! # let json = include_bytes!("../tests/fixtures/observation.json");
 //! let observation = observation::from_json(json)?;
-//! let policy = Policy::decide(&Basis::of(&observation), Target::default(), &Terms::default());
+//! let policy = Policy::decide(&Basis::of(&observation), Target::default(), &DecisionOptions::default());
 //! for warning in &policy.warnings {
 //!     println!("{warning}");
 //! }

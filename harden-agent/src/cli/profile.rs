@@ -13,7 +13,7 @@ use crate::{
     observation::Text,
     output::Output,
     policy::{
-        Id, Mode, Paths, Terms, Widen,
+        Compatibility, DecisionOptions, Generalisation, Id, Mode,
         firejail::{Launch, Version, service::UnitFile},
     },
     profile::{self, FORMATS, Files, Format, Request, Start},
@@ -25,7 +25,7 @@ use crate::{
 pub struct Decisions {
     /// Add the system calls that another version of the C library, or another kernel, uses instead of those seen
     #[arg(long, value_enum, default_value_t)]
-    pub widen: Widen,
+    pub widen: Compatibility,
     /// Allow only the system calls that were seen, without the implicit ones that circumstances can cause
     #[arg(long, conflicts_with = "widen")]
     pub exact: bool,
@@ -34,7 +34,7 @@ pub struct Decisions {
     pub mode: Option<Mode>,
     /// How far directories replace the files in them
     #[arg(long, value_enum, default_value_t)]
-    pub paths: Paths,
+    pub paths: Generalisation,
     /// The directory with your own decisions, in NAME.toml for the unit or command NAME
     #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
     pub overrides: PathBuf,
@@ -55,7 +55,7 @@ impl Decisions {
             target: asked.target,
             start: self.start,
             asks_systemd: true,
-            terms: self.terms(),
+            decision_options: self.decision_options(),
             overrides: self.overrides.clone(),
             ..Request::default()
         };
@@ -63,12 +63,16 @@ impl Decisions {
     }
 
     /// For this machine.
-    fn terms(&self) -> Terms {
-        Terms {
+    fn decision_options(&self) -> DecisionOptions {
+        DecisionOptions {
             host: Some(machine::host::this()),
-            widen: if self.exact { Widen::Exact } else { self.widen },
+            compatibility: if self.exact {
+                Compatibility::Exact
+            } else {
+                self.widen
+            },
             mode: self.mode,
-            paths: self.paths,
+            generalisation: self.paths,
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::{ValueEnum, builder::PossibleValue};
 
 use crate::{
-    policy::{Mode, Paths, Widen},
+    policy::{Compatibility, Generalisation, Mode},
     profile::Start,
     render::{report, yocto},
 };
@@ -28,18 +28,18 @@ macro_rules! values {
 }
 
 values!(Mode {
-    Whitelist => "Allow only what was seen (allowlist)",
-    Default => "Refuse what Firejail refuses by default, except what was seen",
-    Blacklist => "Refuse, by name, what Firejail 0.9.72 refuses by default and was not seen (denylist)",
+    Allowlist => "Allow only what was seen (allowlist)",
+    SandboxDefault => "Refuse what Firejail refuses by default, except what was seen",
+    Denylist => "Refuse, by name, what Firejail 0.9.72 refuses by default and was not seen (denylist)",
 });
 
-values!(Widen {
+values!(Compatibility {
     None => "Add only the implicit system calls",
     Libc => "Also add the calls that another version of the C library makes instead",
     Kernel => "Also add the calls that it makes on another kernel or architecture",
 } hidden { Exact });
 
-values!(Paths {
+values!(Generalisation {
     Exact => "Never",
     Normal => "If a name contains a number, an identifier, a version or something similar",
     Broad => "In all of the program's own directories below /etc, /srv, /usr/share, /var and similar ones",

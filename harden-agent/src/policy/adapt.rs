@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use super::Commands;
 use crate::observation::{Observation, RunKind};
 
-pub use generalise::Paths;
+pub use generalise::Generalisation;
 pub use overrides::{Overrides, OverridesError, is_call};
 
 /// An observation to decide over.
@@ -30,7 +30,11 @@ pub struct Adapted<'o> {
 ///
 /// What is not changed is not copied: it may be a million files.
 #[must_use]
-pub fn adapt<'o>(observation: &'o Observation, paths: Paths, overrides: &Overrides) -> Adapted<'o> {
+pub fn adapt<'o>(
+    observation: &'o Observation,
+    paths: Generalisation,
+    overrides: &Overrides,
+) -> Adapted<'o> {
     let mut exact = Cow::Borrowed(observation);
     let mut remarks = if *overrides == Overrides::default() {
         Vec::new()

@@ -200,7 +200,7 @@ pub enum Decision<T> {
 
 impl<T> Decision<T> {
     /// Given if nothing speaks against it.
-    pub fn unless(reasons: Vec<String>, value: T) -> Self {
+    pub fn given_unless(reasons: Vec<String>, value: T) -> Self {
         if reasons.is_empty() {
             Self::Given(value)
         } else {

@@ -72,7 +72,7 @@ mod tests {
     use super::super::firejail::{Policy, Target};
     use super::super::fixture::Fixture;
     use super::super::systemd::DropIn;
-    use super::super::{Basis, Commands, Decision, Terms};
+    use super::super::{Basis, Commands, Decision, DecisionOptions};
     use super::*;
     use crate::observation::Operation;
 
@@ -103,7 +103,7 @@ mod tests {
         let read = Policy::decide(
             &Basis::of(&folded("/", Operation::Read)),
             Target::default(),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(
             read.files.blacklist.is_empty(),
@@ -118,13 +118,21 @@ mod tests {
         assert!(matches!(read.etc, Decision::Withheld(_)), "{:?}", read.etc);
         assert!(read.warnings.iter().any(|one| one.id == Id::FOLDED_NAMES));
         let written = folded("/", Operation::Write);
-        let policy = Policy::decide(&Basis::of(&written), Target::default(), &Terms::default());
+        let policy = Policy::decide(
+            &Basis::of(&written),
+            Target::default(),
+            &DecisionOptions::default(),
+        );
         assert!(
             policy.files.read_only.is_empty(),
             "{:?}",
             policy.files.read_only
         );
-        let drop_in = DropIn::decide(&Commands::of(written).unit_basis(), None, &Terms::default());
+        let drop_in = DropIn::decide(
+            &Commands::of(written).unit_basis(),
+            None,
+            &DecisionOptions::default(),
+        );
         for (name, value) in [
             ("ProtectSystem", "full"),
             ("ProtectSystem", "strict"),
@@ -141,14 +149,14 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(folded("/sys", Operation::Write)).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(!is_given(&drop_in, "ProtectControlGroups", "yes"));
         assert!(is_given(&drop_in, "ProtectHome", "yes"));
         let policy = Policy::decide(
             &Basis::of(&folded("/usr", Operation::Read)),
             Target::default(),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(policy.files.whitelist.is_empty());
         assert!(!policy.files.blacklist.is_empty());
@@ -168,7 +176,7 @@ mod tests {
         let policy = Policy::decide(
             &Basis::of(&observation),
             Target::default(),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(
             policy.files.blacklist.is_empty(),

@@ -44,11 +44,11 @@ mod unchecked;
 mod verdict;
 mod warnings;
 
-pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt, is_call};
+pub use adapt::{Adapted, Generalisation, Overrides, OverridesError, adapt, is_call};
 pub use basis::{Basis, Commands, UnitBasis};
 pub use completeness::{Completeness, Estimate};
 pub use coverage::Coverage;
-pub use equivalents::Widen;
+pub use equivalents::Compatibility;
 pub use evidence::{Decision, Evidence, Item};
 pub use mode::{Advice, Mode};
 pub use paths::leads_to;
@@ -74,13 +74,13 @@ impl Id {
 
 /// What is asked of a policy, whatever the sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
+pub struct DecisionOptions {
     /// The machine that it is for, where that is known.
     pub host: Option<Host>,
     /// How far the calls go beyond what was seen.
-    pub widen: Widen,
+    pub compatibility: Compatibility,
     /// Which kind of list of calls; none: what is recommended.
     pub mode: Option<Mode>,
     /// How far directories stand for what is in them.
-    pub paths: Paths,
+    pub generalisation: Generalisation,
 }

@@ -110,7 +110,7 @@ impl<'r> Plan<'r> {
     pub fn firejail(&self) -> &Policy {
         self.firejail.get_or_init(|| {
             let target = self.request.target(self.general.observation());
-            Policy::decide(&self.general, target, &self.request.terms)
+            Policy::decide(&self.general, target, &self.request.decision_options)
         })
     }
 
@@ -121,7 +121,7 @@ impl<'r> Plan<'r> {
             DropIn::decide(
                 self.general_unit(),
                 self.request.calls(),
-                &self.request.terms,
+                &self.request.decision_options,
             )
         })
     }
@@ -130,7 +130,7 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn oci(&self) -> &Seccomp {
         self.oci
-            .get_or_init(|| Seccomp::decide(&self.general, &self.request.terms))
+            .get_or_init(|| Seccomp::decide(&self.general, &self.request.decision_options))
     }
 
     /// Whether it can do without root.
@@ -141,7 +141,7 @@ impl<'r> Plan<'r> {
                 groups: machine::accounts::groups(&self.adapted.exact.recorded),
                 prefix: self.request.account_prefix.clone(),
             };
-            Account::decide(self.exact_unit(), &accounts, &self.request.terms)
+            Account::decide(self.exact_unit(), &accounts, &self.request.decision_options)
         })
     }
 

@@ -136,7 +136,7 @@ mod tests {
     use crate::observation::{CapabilityCheck, Observation, Operation};
     use crate::policy::account::{Accounts, is_name};
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Commands, Terms};
+    use crate::policy::{Commands, DecisionOptions};
 
     fn rendered(observation: &Observation) -> String {
         let accounts = Accounts {
@@ -146,7 +146,7 @@ mod tests {
         let account = Account::decide(
             &Commands::of(observation.clone()).unit_basis(),
             &accounts,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         sysusers(&account, &Options::default())
     }
@@ -251,7 +251,7 @@ mod tests {
                 groups: (0..1000).map(|gid| (gid, format!("group{gid}"))).collect(),
                 prefix: "ops".to_owned(),
             };
-            let account = Account::decide(&Commands::of(observation.clone()).unit_basis(), &accounts, &Terms::default());
+            let account = Account::decide(&Commands::of(observation.clone()).unit_basis(), &accounts, &DecisionOptions::default());
             let is_proposed = account.users.contains(&0) && account.blind().is_empty() && account.root().next().is_none();
             let name = account.name.given().filter(|_| is_proposed);
             let mut expected: Vec<String> = name.iter().map(|name| format!("u {name} - - - /usr/sbin/nologin")).collect();

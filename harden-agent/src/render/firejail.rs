@@ -217,7 +217,7 @@ mod tests {
     use crate::policy::Item;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Basis, Id, Terms, Widen};
+    use crate::policy::{Basis, Compatibility, DecisionOptions, Id};
 
     fn rendered(observation: &Observation, bare: bool) -> String {
         let options = Options {
@@ -228,7 +228,7 @@ mod tests {
             &Policy::decide(
                 &Basis::of(observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             ),
             &options,
         )
@@ -394,7 +394,7 @@ mod tests {
                     run.hooks.insert(fact.to_owned(), String::new());
                 }
             }
-            let policy = Policy::decide(&Basis::of(&observation), Target::default(), &Terms::default());
+            let policy = Policy::decide(&Basis::of(&observation), Target::default(), &DecisionOptions::default());
             let text = profile(&policy, &Options { bare, ..Options::default() });
             prop_assert_eq!(read(&text), decided(&policy));
         }
@@ -431,12 +431,16 @@ mod tests {
             silenced: [Id::FEW_TESTS].into(),
             remarks: Vec::new(),
         };
-        let terms = Terms {
-            widen: Widen::Exact,
-            ..Terms::default()
+        let decision_options = DecisionOptions {
+            compatibility: Compatibility::Exact,
+            ..DecisionOptions::default()
         };
         let text = profile(
-            &Policy::decide(&Basis::of(&observation), Target::default(), &terms),
+            &Policy::decide(
+                &Basis::of(&observation),
+                Target::default(),
+                &decision_options,
+            ),
             &options,
         );
         let expected = "\

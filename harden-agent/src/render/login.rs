@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Basis, Terms};
+    use crate::policy::{Basis, DecisionOptions};
 
     fn script(words: &[&str], launch: Launch) -> String {
         let fixture = Fixture::new().executable("/usr/bin/vtysh");
@@ -80,7 +80,11 @@ mod tests {
             launch,
             ..Target::default()
         };
-        let policy = Policy::decide(&Basis::of(&observation), target, &Terms::default());
+        let policy = Policy::decide(
+            &Basis::of(&observation),
+            target,
+            &DecisionOptions::default(),
+        );
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         wrapper(&policy, &words, &Options::default())
     }

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::observation::arbitrary::observation;
     use crate::policy::firejail::{Policy, Target, service::UnitFile};
-    use crate::policy::{Basis, Terms};
+    use crate::policy::{Basis, DecisionOptions};
 
     proptest! {
         #[test]
@@ -74,7 +74,7 @@ mod tests {
             );
             let unit = UnitFile::parse(&text);
             let basis = Basis::of(&observation);
-            let policy = Policy::decide(&basis, Target::default(), &Terms::default());
+            let policy = Policy::decide(&basis, Target::default(), &DecisionOptions::default());
             let path = profile(&observation.name);
             let decided = Service::decide(&basis, &unit, &policy, &path);
             let Some(settings) = decided.settings.given() else {

@@ -19,7 +19,7 @@ use crate::observation::{Facet, Text, unit_name};
 pub(super) use storage::WARNINGS;
 pub use verdict::{FileCapabilities, Proposal, Verdict};
 
-use super::Terms;
+use super::DecisionOptions;
 use super::basis::UnitBasis;
 use super::coverage::Coverage;
 use super::evidence::{Decision, Evidence, Item};
@@ -115,7 +115,11 @@ pub enum Remedy {
 impl Account {
     /// Decides: `User=` holds for all commands of a unit.
     #[must_use]
-    pub fn decide(basis: &UnitBasis<'_>, accounts: &Accounts, terms: &Terms) -> Self {
+    pub fn decide(
+        basis: &UnitBasis<'_>,
+        accounts: &Accounts,
+        decision_options: &DecisionOptions,
+    ) -> Self {
         let observation = basis.observation();
         let name = name(&observation.name, &accounts.prefix);
         let mut obstacles = Vec::new();
@@ -130,7 +134,10 @@ impl Account {
         let mut warnings = warnings::of_coverage(basis.coverage());
         warnings.extend(folded::warning(observation));
         warnings.extend(warnings::mixed(observation));
-        warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        warnings.extend(warnings::foreign(
+            observation,
+            decision_options.host.as_ref(),
+        ));
         warnings.extend(storage::warning(observation, &obstacles));
         Self {
             subject: observation.name.clone(),

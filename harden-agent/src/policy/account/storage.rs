@@ -75,7 +75,7 @@ mod tests {
     use super::super::Accounts;
     use super::*;
     use crate::observation::{CapabilityCheck, Inode};
-    use crate::policy::{Commands, Terms, account::Account, fixture::Fixture};
+    use crate::policy::{Commands, DecisionOptions, account::Account, fixture::Fixture};
 
     fn warned(filesystem: u64, capability: &str) -> Option<String> {
         let mut fixture = Fixture::new()
@@ -93,11 +93,11 @@ mod tests {
             filesystem,
             acl: None,
         });
-        let (accounts, terms) = (Accounts::default(), Terms::default());
+        let (accounts, decision_options) = (Accounts::default(), DecisionOptions::default());
         let account = Account::decide(
             &Commands::of(fixture.observation()).unit_basis(),
             &accounts,
-            &terms,
+            &decision_options,
         );
         let mut warnings = account.warnings.into_iter();
         let found = warnings.find(|one| one.id == Id::NO_FILE_CAPABILITIES);

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::{
         observation::{CapabilityCheck, Operation},
-        policy::{Commands, Terms, fixture::Fixture},
+        policy::{Commands, DecisionOptions, fixture::Fixture},
     };
 
     fn decided(mut fixture: Fixture, uid: u32) -> Account {
@@ -163,7 +163,11 @@ mod tests {
             groups: [(42, "db".to_owned())].into(),
             prefix: "ops".to_owned(),
         };
-        Account::decide(&commands.unit_basis(), &accounts, &Terms::default())
+        Account::decide(
+            &commands.unit_basis(),
+            &accounts,
+            &DecisionOptions::default(),
+        )
     }
 
     fn binds(program: &str) -> Fixture {

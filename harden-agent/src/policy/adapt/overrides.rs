@@ -334,11 +334,14 @@ mod tests {
         let on_the_list = |text: &str| {
             let overrides = Overrides::parse(text).unwrap();
             let observation = observation();
-            let adapted =
-                crate::policy::adapt(&observation, crate::policy::Paths::Exact, &overrides);
-            let terms = crate::policy::Terms::default();
+            let adapted = crate::policy::adapt(
+                &observation,
+                crate::policy::Generalisation::Exact,
+                &overrides,
+            );
+            let decision_options = crate::policy::DecisionOptions::default();
             let basis = adapted.general.basis();
-            let list = crate::policy::oci::Seccomp::decide(&basis, &terms).allowed;
+            let list = crate::policy::oci::Seccomp::decide(&basis, &decision_options).allowed;
             let names = list.given().map(|allowed| allowed.unasked.clone());
             names.unwrap_or_default()
         };

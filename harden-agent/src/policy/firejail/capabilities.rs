@@ -41,7 +41,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Capabilities {
         .map(|(name, need)| need.item(name.as_str()))
         .collect();
     Capabilities {
-        keep: Decision::unless(reasons, items),
+        keep: Decision::given_unless(reasons, items),
         noise: noise
             .iter()
             .map(|((name, check), evidence)| Item {

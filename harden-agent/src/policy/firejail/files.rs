@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::observation::{Facet, Observation, Operation, Text};
 
-use super::super::Paths;
+use super::super::Generalisation;
 use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{components, is_within, parent};
@@ -117,7 +117,7 @@ pub(super) struct Context<'a> {
     /// /tmp is the program's own.
     pub private_tmp: bool,
     /// How far directories stand for what is in them.
-    pub paths: Paths,
+    pub generalisation: Generalisation,
 }
 
 /// Decides on files.
@@ -271,7 +271,7 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .collect(),
             emptied,
             private_tmp: context.private_tmp,
-            exact: context.paths == Paths::Exact,
+            exact: context.generalisation == Generalisation::Exact,
         }
     }
 
@@ -592,7 +592,7 @@ mod tests {
         let context = Context {
             defaults: &defaults,
             private_tmp: true,
-            paths: Paths::Normal,
+            generalisation: Generalisation::Normal,
         };
         decide(&basis, &context)
     }

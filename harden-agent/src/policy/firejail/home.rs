@@ -43,7 +43,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target, files: &Files) -> Decis
     reasons.extend(homes::needed(&directories, &there, basis));
     reasons.extend(skeletons(places));
     let items = shown.into_iter().map(|home| looked_for(home, places));
-    Decision::unless(reasons, items.collect())
+    Decision::given_unless(reasons, items.collect())
 }
 
 fn is_at_home(path: &[u8]) -> bool {
@@ -88,7 +88,7 @@ fn looked_for(home: &str, places: &[Place<'_>]) -> Item {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
+    use super::super::super::DecisionOptions;
     use super::super::super::fixture::{Fixture, names};
     use super::super::Policy;
     use super::*;
@@ -105,7 +105,7 @@ mod tests {
         Policy::decide(
             &Basis::of(&fixture.observation()),
             target,
-            &Terms::default(),
+            &DecisionOptions::default(),
         )
         .home
     }

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::observation::Text;
 
-use super::Terms;
+use super::DecisionOptions;
 use super::basis::Basis;
 use super::coverage::Coverage;
 use super::evidence::{Decision, Item};
@@ -79,17 +79,21 @@ pub struct Policy {
 impl Policy {
     /// Decides. Any observation gives a policy; one that holds nothing gives no rule.
     #[must_use]
-    pub fn decide(basis: &Basis<'_>, target: Target, terms: &Terms) -> Self {
+    pub fn decide(basis: &Basis<'_>, target: Target, decision_options: &DecisionOptions) -> Self {
         let subject = &basis.observation().name;
         let tmp = tmp::decide(b"/tmp", basis);
         let defaults = defaults::decide(basis);
         let context = files::Context {
             defaults: &defaults,
             private_tmp: tmp.given().is_some(),
-            paths: terms.paths,
+            generalisation: decision_options.generalisation,
         };
         let files = files::decide(basis, &context);
-        let syscalls = syscalls::decide(basis, &target, (terms.widen, terms.mode));
+        let syscalls = syscalls::decide(
+            basis,
+            &target,
+            (decision_options.compatibility, decision_options.mode),
+        );
         let capabilities = capabilities::decide(basis, &target);
         let mut policy = Self {
             subject: subject.clone(),
@@ -109,7 +113,7 @@ impl Policy {
             files,
             defaults,
         };
-        policy.warnings = warnings::collect(&policy, basis, terms.host.as_ref());
+        policy.warnings = warnings::collect(&policy, basis, decision_options.host.as_ref());
         policy
     }
 }

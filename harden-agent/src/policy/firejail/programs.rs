@@ -112,7 +112,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> 
     if "private-bin ".len() + length > super::syscalls::LINE {
         reasons.push("the list would be longer than a line that Firejail reads".into());
     }
-    Decision::unless(reasons, items)
+    Decision::given_unless(reasons, items)
 }
 
 /// How the list names the program: by its name, or, where Firejail would find another file of that

@@ -86,7 +86,7 @@ impl Service {
         let observation = basis.observation();
         let mut service = Self {
             subject: observation.name.clone(),
-            settings: Decision::unless(refusals(basis, unit, policy), Vec::new()),
+            settings: Decision::given_unless(refusals(basis, unit, policy), Vec::new()),
             left: Vec::new(),
         };
         if service.settings.given().is_none() {

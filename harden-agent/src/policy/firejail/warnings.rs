@@ -340,7 +340,7 @@ fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
+    use super::super::super::DecisionOptions;
     use super::super::super::fixture::Fixture;
     use super::super::target::Target;
     use super::*;
@@ -359,7 +359,7 @@ mod tests {
             let policy = Policy::decide(
                 &Basis::of(&observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             );
             let mut ids = policy.warnings.iter().map(|one| one.id);
             ids.any(|id| id == Id::FILE_CAPABILITIES)
@@ -372,7 +372,7 @@ mod tests {
             let policy = Policy::decide(
                 &Basis::of(&observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             );
             let mut ids = policy.warnings.iter().map(|one| one.id);
             ids.any(|id| id == Id::FILE_CAPABILITIES)
@@ -390,7 +390,7 @@ mod tests {
             let policy = Policy::decide(
                 &Basis::of(&observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             );
             let ids = policy.warnings.into_iter().map(|one| one.id);
             ids.collect::<Vec<_>>()

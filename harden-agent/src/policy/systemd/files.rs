@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::observation::{Facet, Text};
 
-use super::super::Paths;
+use super::super::Generalisation;
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
@@ -13,7 +13,7 @@ use super::super::places::Place;
 use super::super::processes::{self, Subject};
 use super::super::shared::{lasting, outermost, siblings};
 use super::super::tmp;
-use super::kernel::Seen;
+use super::kernel::Usage;
 use super::{Directive, devices};
 
 /// What `ProtectHome=` hides.
@@ -23,13 +23,16 @@ pub(in super::super) const HOMES: [&[u8]; 3] = [b"/home", b"/root", b"/run/user"
 const UNTOUCHED: [&[u8]; 3] = [b"/dev", b"/proc", b"/sys"];
 
 /// The directives, in the order of the manual page.
-pub(super) fn decide(basis: &Basis<'_>, (seen, paths): (&Seen<'_>, Paths)) -> Vec<Directive> {
+pub(super) fn decide(
+    basis: &Basis<'_>,
+    (usage, paths): (&Usage<'_>, Generalisation),
+) -> Vec<Directive> {
     let private_tmp = private_tmp(basis);
     let own_tmp = private_tmp.value.given().is_some();
-    let mut directives = protect_system(basis, (own_tmp, paths == Paths::Exact));
+    let mut directives = protect_system(basis, (own_tmp, paths == Generalisation::Exact));
     directives.push(protect_home(basis));
     directives.push(private_tmp);
-    directives.extend(devices::decide(basis.places(), seen));
+    directives.extend(devices::decide(basis.places(), usage));
     directives.extend(proc(basis));
     directives
 }

@@ -33,7 +33,7 @@ pub(crate) const LISTS: [&str; 4] = [
 
 use crate::observation::Text;
 
-use super::Terms;
+use super::DecisionOptions;
 use super::basis::UnitBasis;
 use super::coverage::Coverage;
 use super::elsewhere;
@@ -80,7 +80,7 @@ impl Directive {
     /// `NAME=WORD`, unless something speaks against it.
     fn word(name: &'static str, word: &str, reasons: Vec<String>) -> Self {
         let item = Item::new(word, super::Evidence::default());
-        Self::list(name, Decision::unless(reasons, vec![item]))
+        Self::list(name, Decision::given_unless(reasons, vec![item]))
     }
 }
 
@@ -91,22 +91,25 @@ impl DropIn {
     pub fn decide(
         basis: &UnitBasis<'_>,
         known: Option<&std::collections::BTreeSet<String>>,
-        terms: &Terms,
+        decision_options: &DecisionOptions,
     ) -> Self {
         let (recorded, observation) = (basis.recorded, basis.observation());
         let (coverage, places) = (basis.coverage(), basis.places());
-        let seen = kernel::Seen::of(basis);
+        let usage = kernel::Usage::of(basis);
         let mut directives = vec![
             kernel::capabilities(basis),
-            kernel::no_new_privileges(recorded, &seen),
+            kernel::no_new_privileges(recorded, &usage),
         ];
         directives.push(users::mask(basis));
-        directives.extend(files::decide(basis, (&seen, terms.paths)));
-        directives.push(users::private(basis, &seen));
-        directives.extend(network::decide(basis, &seen));
-        directives.extend(kernel::decide(&seen, places));
+        directives.extend(files::decide(
+            basis,
+            (&usage, decision_options.generalisation),
+        ));
+        directives.push(users::private(basis, &usage));
+        directives.extend(network::decide(basis, &usage));
+        directives.extend(kernel::decide(&usage, places));
         directives.push(calls::families(basis));
-        directives.extend(calls::decide(basis, &seen, known, terms));
+        directives.extend(calls::decide(basis, &usage, known, decision_options));
         let (own, made) = directories::decide(basis);
         directives.extend(own);
         let unlisted = devices::unlisted(places, &directives);
@@ -139,7 +142,10 @@ impl DropIn {
         warnings.extend(warnings::sessions(observation));
         warnings.extend(made);
         warnings.extend(warnings::pinned(places, &std::collections::BTreeSet::new()));
-        warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        warnings.extend(warnings::foreign(
+            observation,
+            decision_options.host.as_ref(),
+        ));
         Self {
             subject: observation.name.clone(),
             coverage: coverage.clone(),
@@ -173,7 +179,7 @@ mod tests {
         DropIn::decide(
             &Commands::of(fixture.observation()).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         )
     }
 
@@ -265,7 +271,7 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(observation).unit_basis(),
             Some(&known),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(drop_in.given("SystemCallFilter").is_none());
         let mut newer = daemon().syscalls(&["syscall-470"]);
@@ -460,7 +466,7 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(observation).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         for directive in &drop_in.directives {
             assert!(directive.value.given().is_none(), "{directive:?}");

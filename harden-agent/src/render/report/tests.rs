@@ -6,17 +6,17 @@ use crate::observation::arbitrary::observation;
 use crate::policy::account::Accounts;
 use crate::policy::firejail::Target;
 use crate::policy::fixture::Fixture;
-use crate::policy::{Commands, Id, Terms};
+use crate::policy::{Commands, DecisionOptions, Id};
 
 fn text(observation: &Observation, syntax: Syntax) -> String {
-    let terms = Terms::default();
+    let decision_options = DecisionOptions::default();
     let commands = Commands::of(observation.clone());
     let basis = commands.unit_basis();
     let report = Report {
         observation,
-        policy: &Policy::decide(&commands.basis(), Target::default(), &terms),
-        drop_in: &DropIn::decide(&basis, None, &terms),
-        account: &Account::decide(&basis, &Accounts::default(), &terms),
+        policy: &Policy::decide(&commands.basis(), Target::default(), &decision_options),
+        drop_in: &DropIn::decide(&basis, None, &decision_options),
+        account: &Account::decide(&basis, &Accounts::default(), &decision_options),
     };
     report.text(syntax, &Options::default())
 }
