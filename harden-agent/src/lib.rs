@@ -27,15 +27,15 @@
 //! ```
 //! use harden_agent::observation;
 //! use harden_agent::policy::{Basis, DecisionOptions};
-//! use harden_agent::policy::firejail::{Policy, Target};
+//! use harden_agent::policy::firejail::{Profile, Target};
 //!
 //! # let json = include_bytes!("../tests/fixtures/observation.json");
 //! let observation = observation::from_json(json)?;
-//! let policy = Policy::decide(&Basis::of(&observation), Target::default(), &DecisionOptions::default());
-//! for warning in &policy.warnings {
+//! let profile = Profile::decide(&Basis::of(&observation), Target::default(), &DecisionOptions::default());
+//! for warning in &profile.warnings {
 //!     println!("{warning}");
 //! }
-//! # assert!(!policy.coverage.executables.is_empty());
+//! # assert!(!profile.coverage.executables.is_empty());
 //! # Ok::<(), observation::FormatError>(())
 //! ```
 //!

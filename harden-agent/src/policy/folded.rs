@@ -69,7 +69,7 @@ fn is_temporary(path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::firejail::{Policy, Target};
+    use super::super::firejail::{Profile, Target};
     use super::super::fixture::Fixture;
     use super::super::systemd::DropIn;
     use super::super::{Basis, Commands, Decision, DecisionOptions};
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_lies_in_a_folded_directory_is_neither_hidden_nor_copied_nor_frozen() {
-        let read = Policy::decide(
+        let read = Profile::decide(
             &Basis::of(&folded("/", Operation::Read)),
             Target::default(),
             &DecisionOptions::default(),
@@ -118,15 +118,15 @@ mod tests {
         assert!(matches!(read.etc, Decision::Withheld(_)), "{:?}", read.etc);
         assert!(read.warnings.iter().any(|one| one.id == Id::FOLDED_NAMES));
         let written = folded("/", Operation::Write);
-        let policy = Policy::decide(
+        let profile = Profile::decide(
             &Basis::of(&written),
             Target::default(),
             &DecisionOptions::default(),
         );
         assert!(
-            policy.files.read_only.is_empty(),
+            profile.files.read_only.is_empty(),
             "{:?}",
-            policy.files.read_only
+            profile.files.read_only
         );
         let drop_in = DropIn::decide(
             &Commands::of(written).unit_basis(),
@@ -153,13 +153,13 @@ mod tests {
         );
         assert!(!is_given(&drop_in, "ProtectControlGroups", "yes"));
         assert!(is_given(&drop_in, "ProtectHome", "yes"));
-        let policy = Policy::decide(
+        let profile = Profile::decide(
             &Basis::of(&folded("/usr", Operation::Read)),
             Target::default(),
             &DecisionOptions::default(),
         );
-        assert!(policy.files.whitelist.is_empty());
-        assert!(!policy.files.blacklist.is_empty());
+        assert!(profile.files.whitelist.is_empty());
+        assert!(!profile.files.blacklist.is_empty());
     }
 
     /// What was only looked for there was looked for everywhere.
@@ -173,15 +173,15 @@ mod tests {
                 }
             }
         }
-        let policy = Policy::decide(
+        let profile = Profile::decide(
             &Basis::of(&observation),
             Target::default(),
             &DecisionOptions::default(),
         );
         assert!(
-            policy.files.blacklist.is_empty(),
+            profile.files.blacklist.is_empty(),
             "{:?}",
-            policy.files.blacklist
+            profile.files.blacklist
         );
     }
 

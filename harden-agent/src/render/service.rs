@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::firejail::{Policy, Target, service::UnitFile};
+    use crate::policy::firejail::{Profile, Target, service::UnitFile};
     use crate::policy::{Basis, DecisionOptions};
 
     proptest! {
@@ -74,9 +74,9 @@ mod tests {
             );
             let unit = UnitFile::parse(&text);
             let basis = Basis::of(&observation);
-            let policy = Policy::decide(&basis, Target::default(), &DecisionOptions::default());
-            let path = profile(&observation.name);
-            let decided = Service::decide(&basis, &unit, &policy, &path);
+            let profile = Profile::decide(&basis, Target::default(), &DecisionOptions::default());
+            let path = super::profile(&observation.name);
+            let decided = Service::decide(&basis, &unit, &profile, &path);
             let Some(settings) = decided.settings.given() else {
                 prop_assert!(command.trim_end().ends_with('\\'));
                 return Ok(());

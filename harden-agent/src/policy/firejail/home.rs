@@ -90,7 +90,7 @@ fn looked_for(home: &str, places: &[Place<'_>]) -> Item {
 mod tests {
     use super::super::super::DecisionOptions;
     use super::super::super::fixture::{Fixture, names};
-    use super::super::Policy;
+    use super::super::Profile;
     use super::*;
     use crate::observation::Operation;
 
@@ -102,7 +102,7 @@ mod tests {
             },
             ..Target::default()
         };
-        Policy::decide(
+        Profile::decide(
             &Basis::of(&fixture.observation()),
             target,
             &DecisionOptions::default(),

@@ -41,7 +41,7 @@ pub(super) use warnings::WARNINGS;
 
 /// Everything decided for one observation and one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Policy {
+pub struct Profile {
     /// What was observed: a unit or a command.
     pub subject: Text,
     /// For which Firejail, started how.
@@ -76,8 +76,8 @@ pub struct Policy {
     pub warnings: Vec<Warning>,
 }
 
-impl Policy {
-    /// Decides. Any observation gives a policy; one that holds nothing gives no rule.
+impl Profile {
+    /// Decides. Any observation gives a profile; one that holds nothing gives no rule.
     #[must_use]
     pub fn decide(basis: &Basis<'_>, target: Target, decision_options: &DecisionOptions) -> Self {
         let subject = &basis.observation().name;
@@ -95,7 +95,7 @@ impl Policy {
             (decision_options.compatibility, decision_options.mode),
         );
         let capabilities = capabilities::decide(basis, &target);
-        let mut policy = Self {
+        let mut profile = Self {
             subject: subject.clone(),
             name: name::decide(subject),
             protocols: protocols::decide(basis),
@@ -113,8 +113,8 @@ impl Policy {
             files,
             defaults,
         };
-        policy.warnings = warnings::collect(&policy, basis, decision_options.host.as_ref());
-        policy
+        profile.warnings = warnings::collect(&profile, basis, decision_options.host.as_ref());
+        profile
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::warnings::{
     Id, Warning, foreign, io_uring, kinds, made, mixed, of_coverage, pinned, sessions,
 };
 use super::super::{elsewhere, launchers, mounts, processes, set_id};
-use super::Policy;
+use super::Profile;
 use super::line::as_argument;
 use super::target::Launch;
 
@@ -39,27 +39,27 @@ kinds! {
 /// Paths that no line can hold are named one by one up to this many.
 const NAMED: usize = 20;
 
-/// All warnings of a policy.
-pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -> Vec<Warning> {
+/// All warnings of a profile.
+pub(super) fn collect(profile: &Profile, basis: &Basis<'_>, here: Option<&Host>) -> Vec<Warning> {
     let (observation, places) = (basis.observation(), basis.places());
-    let coverage = &policy.coverage;
+    let coverage = &profile.coverage;
     let mut warnings = of_coverage(coverage);
-    warnings.extend(policy.syscalls.warnings.iter().cloned());
-    warnings.extend(policy.defaults.warnings.iter().cloned());
-    warnings.extend(policy.capabilities.keep.reasons().iter().map(|reason| {
+    warnings.extend(profile.syscalls.warnings.iter().cloned());
+    warnings.extend(profile.defaults.warnings.iter().cloned());
+    warnings.extend(profile.capabilities.keep.reasons().iter().map(|reason| {
         Warning::new(
             Id::NO_CAPABILITY_RULE,
             format!("no rule for capabilities: {reason}"),
         )
     }));
-    if policy.capabilities.keep.given().is_none() && !coverage.is_empty() {
+    if profile.capabilities.keep.given().is_none() && !coverage.is_empty() {
         warnings.push(Warning::new(
             Id::ROOT_OVERRIDE,
             "without a caps.keep line Firejail takes dac_override and dac_read_search from root \
              (src/firejail/caps.c)",
         ));
     }
-    if let Some(reason) = policy.syscalls.filter.reasons().first() {
+    if let Some(reason) = profile.syscalls.filter.reasons().first() {
         warnings.push(Warning::new(
             Id::NO_SYSCALL_RULE,
             format!("no rule for system calls: {reason}"),
@@ -69,7 +69,7 @@ pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -
         observation,
         "Every job would be held to this profile, which the sandbox passes on",
     ));
-    warnings.extend(set_id_programs(policy, observation));
+    warnings.extend(set_id_programs(profile, observation));
     warnings.extend(mounts::told(observation).map(|told| {
         Warning::new(
             Id::MOUNTS,
@@ -85,9 +85,9 @@ pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -
     warnings.extend(mixed(observation));
     warnings.extend(io_uring(observation));
     warnings.extend(sessions(observation));
-    warnings.extend(etc_copy(policy));
-    warnings.extend(made_directories(policy, places));
-    let shown = policy
+    warnings.extend(etc_copy(profile));
+    warnings.extend(made_directories(profile, places));
+    let shown = profile
         .files
         .whitelist
         .iter()
@@ -95,22 +95,23 @@ pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -
     warnings.extend(pinned(places, &shown.collect()));
     warnings.extend(foreign(observation, here));
     warnings.extend(nested(observation));
-    warnings.extend(file_capabilities(policy, observation));
-    warnings.extend(launch(policy));
+    warnings.extend(file_capabilities(profile, observation));
+    warnings.extend(launch(profile));
     warnings.extend(inexpressible(places));
     warnings
 }
 
 /// Whether any filter is loaded: then Firejail sets `no_new_privs`, for root too (`seccomp_install_filters` in
 /// src/firejail/seccomp.c, 0.9.72).
-fn is_filtered(policy: &Policy) -> bool {
-    policy.syscalls.filter.given().is_some()
-        || policy.syscalls.block_secondary.given().is_some()
-        || policy.protocols.given().is_some()
+fn is_filtered(profile: &Profile) -> bool {
+    profile.syscalls.filter.given().is_some()
+        || profile.syscalls.block_secondary.given().is_some()
+        || profile.protocols.given().is_some()
 }
 
-fn set_id_programs(policy: &Policy, observation: &Observation) -> Option<Warning> {
-    let names = elsewhere::named(&set_id::programs(observation)).filter(|_| is_filtered(policy))?;
+fn set_id_programs(profile: &Profile, observation: &Observation) -> Option<Warning> {
+    let names =
+        elsewhere::named(&set_id::programs(observation)).filter(|_| is_filtered(profile))?;
     Some(Warning::new(
         Id::SET_ID_PROGRAMS,
         format!(
@@ -138,12 +139,12 @@ fn other_processes(basis: &Basis<'_>) -> Option<Warning> {
 
 /// Every filter of Firejail's sets `no_new_privs` for an ordinary user, and then no exec gives capabilities
 /// (`no_new_privs` in prctl(2)); ambient ones are gone with Firejail's own exec as root. Tried with 0.9.72.
-fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warning> {
-    let kept = policy.capabilities.keep.given()?;
+fn file_capabilities(profile: &Profile, observation: &Observation) -> Option<Warning> {
+    let kept = profile.capabilities.keep.given()?;
     let with = elsewhere::named(&set_id::with_capabilities(observation));
     let is_user = observation.runs.values().any(|run| run.uid != 0);
     let names: Vec<&str> = kept.iter().map(|item| item.value.as_str()).collect();
-    if !is_filtered(policy) {
+    if !is_filtered(profile) {
         return None;
     }
     if is_user && !names.is_empty() {
@@ -190,8 +191,8 @@ const REWRITTEN: [&str; 16] = [
     "timezone",
 ];
 
-fn etc_copy(policy: &Policy) -> Option<Warning> {
-    let copied = policy.etc.given()?;
+fn etc_copy(profile: &Profile) -> Option<Warning> {
+    let copied = profile.etc.given()?;
     let names: Vec<&str> = copied
         .iter()
         .map(|item| item.value.as_str())
@@ -210,8 +211,8 @@ fn etc_copy(policy: &Policy) -> Option<Warning> {
 }
 
 /// Firejail skips a rule on what is not there.
-fn made_directories(policy: &Policy, places: &[Place<'_>]) -> Option<Warning> {
-    let written: BTreeSet<&str> = policy
+fn made_directories(profile: &Profile, places: &[Place<'_>]) -> Option<Warning> {
+    let written: BTreeSet<&str> = profile
         .files
         .read_write
         .iter()
@@ -272,8 +273,8 @@ fn file_name(path: &Text) -> &[u8] {
     parts.next().unwrap_or_default()
 }
 
-fn launch(policy: &Policy) -> Option<Warning> {
-    match &policy.target.launch {
+fn launch(profile: &Profile) -> Option<Warning> {
+    match &profile.target.launch {
         Launch::Direct => Some(Warning::new(
             Id::DIRECT_START,
             "start the program without a double dash (`firejail --profile=FILE PROGRAM`): with \
@@ -356,12 +357,12 @@ mod tests {
             }
             fixture.run().uid = uid;
             let observation = fixture.observation();
-            let policy = Policy::decide(
+            let profile = Profile::decide(
                 &Basis::of(&observation),
                 Target::default(),
                 &DecisionOptions::default(),
             );
-            let mut ids = policy.warnings.iter().map(|one| one.id);
+            let mut ids = profile.warnings.iter().map(|one| one.id);
             ids.any(|id| id == Id::FILE_CAPABILITIES)
         };
         assert!(warned(1000, true));
@@ -369,12 +370,12 @@ mod tests {
             let ping = Fixture::new().executable("/bin/ping");
             let ping = ping.file_capabilities(&["net_raw"]).syscalls(calls);
             let observation = ping.observation();
-            let policy = Policy::decide(
+            let profile = Profile::decide(
                 &Basis::of(&observation),
                 Target::default(),
                 &DecisionOptions::default(),
             );
-            let mut ids = policy.warnings.iter().map(|one| one.id);
+            let mut ids = profile.warnings.iter().map(|one| one.id);
             ids.any(|id| id == Id::FILE_CAPABILITIES)
         };
         assert!(steps_down(&["read", "setuid"]));
@@ -387,12 +388,12 @@ mod tests {
     fn what_a_namespace_or_no_new_privs_breaks_is_told_of() {
         let ids = |fixture: Fixture| {
             let observation = fixture.observation();
-            let policy = Policy::decide(
+            let profile = Profile::decide(
                 &Basis::of(&observation),
                 Target::default(),
                 &DecisionOptions::default(),
             );
-            let ids = policy.warnings.into_iter().map(|one| one.id);
+            let ids = profile.warnings.into_iter().map(|one| one.id);
             ids.collect::<Vec<_>>()
         };
         let program = |path: &str| Fixture::new().executable(path).syscalls(&["read"]);

@@ -9,7 +9,7 @@ use crate::{
     observation::{Fact, Observation, Text},
     policy::{
         Commands, Compatibility, DecisionOptions, Generalisation, Mode,
-        firejail::{Policy, Target},
+        firejail::{Profile, Target},
         judge::{
             Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, firejail, oci, systemd,
         },
@@ -42,7 +42,7 @@ fn decision_options() -> impl Strategy<Value = DecisionOptions> {
 
 /// All that is decided over an observation.
 struct Decided {
-    firejail: Policy,
+    firejail: Profile,
     systemd: DropIn,
     oci: Seccomp,
 }
@@ -52,7 +52,7 @@ impl Decided {
         let commands = Commands::of(observation.clone());
         let basis = commands.basis();
         Self {
-            firejail: Policy::decide(&basis, Target::default(), decision_options),
+            firejail: Profile::decide(&basis, Target::default(), decision_options),
             systemd: DropIn::decide(&commands.unit_basis(), None, decision_options),
             oci: Seccomp::decide(&basis, decision_options),
         }

@@ -14,7 +14,7 @@ fn text(observation: &Observation, syntax: Syntax) -> String {
     let basis = commands.unit_basis();
     let report = Report {
         observation,
-        policy: &Policy::decide(&commands.basis(), Target::default(), &decision_options),
+        profile: &Profile::decide(&commands.basis(), Target::default(), &decision_options),
         drop_in: &DropIn::decide(&basis, None, &decision_options),
         account: &Account::decide(&basis, &Accounts::default(), &decision_options),
     };
