@@ -83,7 +83,7 @@ pub(super) struct Core {
     unwanted: Unwanted,
     questions: Questions,
     summaries: Summaries,
-    rest: Rest,
+    idle: Idle,
     windows: Windows,
     watchers: Vec<Watcher>,
     started: Timestamp,
@@ -100,7 +100,7 @@ impl Core {
         let mut state = State::default();
         state.limit_units(config.state.max_units as usize);
         for unit in store.units() {
-            state.name(unit);
+            state.register_file(unit);
         }
         let mut journal = Journal::open(&config.state.directory, collect::layout())?;
         let replay = journal.replay(|record| state.apply(record))?;
@@ -125,7 +125,7 @@ impl Core {
             unwanted: Unwanted::new(scan::own_cgroup()?),
             questions: Questions::default(),
             summaries: Summaries::default(),
-            rest: Rest::default(),
+            idle: Idle::default(),
             windows: Windows::default(),
             watchers: Vec::new(),
             started: Timestamp::now(),
@@ -222,9 +222,9 @@ impl Core {
     fn born(&mut self, event: &CgroupEvent, path: &[u8]) {
         if self.is_wanted(path) {
             self.cgroup(event.cgroup, event.parent, event.header.time, path);
-            self.unwanted.pass_on(event.cgroup, 0, path);
+            self.unwanted.observe_children_only(event.cgroup, 0, path);
         } else {
-            self.unwanted.pass_by(event.cgroup, Some(0), path);
+            self.unwanted.ignore_cgroup(event.cgroup, Some(0), path);
         }
     }
 
@@ -261,7 +261,7 @@ impl Core {
         self.leave_unwanted()?;
         self.count_losses()?;
         self.questions.repeat(&self.state);
-        self.settle()?;
+        self.forget_gone_cgroups()?;
         self.catch_up()?;
         if self.saving.is_due(self.config.state.compact_every)
             || self.journal.size() > JOURNAL_LIMIT
@@ -269,7 +269,7 @@ impl Core {
             self.compact()?;
         }
         self.cut_window()?;
-        if self.rest.begins(self.events) {
+        if self.idle.begins(self.events) {
             memory::give_back();
         }
         Ok(())
@@ -335,13 +335,13 @@ impl Core {
 
 /// For how long nothing has happened.
 #[derive(Default)]
-struct Rest {
+struct Idle {
     /// The events up to then.
     events: u64,
     rounds: u32,
 }
 
-impl Rest {
+impl Idle {
     /// Says, once, that nothing has happened for a while: no more than these `events`.
     fn begins(&mut self, events: u64) -> bool {
         if events != self.events {

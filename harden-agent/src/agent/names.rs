@@ -18,7 +18,7 @@ pub fn resolve(asked: &Text, names: &BTreeSet<Text>) -> Result<Text, NameError> 
         return Ok(name);
     }
     let own_names = |is_meant: &dyn Fn(&[u8]) -> bool| -> Vec<Text> {
-        let found = names.iter().filter(|name| is_meant(own(name)));
+        let found = names.iter().filter(|name| is_meant(without_manager(name)));
         found.cloned().collect()
     };
     let asked_bytes = asked.as_bytes();
@@ -30,7 +30,7 @@ pub fn resolve(asked: &Text, names: &BTreeSet<Text>) -> Result<Text, NameError> 
     match found.len() {
         0 => Err(NameError::NotFound {
             unit: asked.clone(),
-            near: near(asked, names),
+            near: suggest(asked, names),
         }),
         1 => Ok(found.remove(0)),
         _ => Err(NameError::Ambiguous {
@@ -58,7 +58,7 @@ fn exact(asked: &Text) -> Vec<Text> {
 }
 
 /// The name without the manager that has the unit.
-fn own(name: &Text) -> &[u8] {
+fn without_manager(name: &Text) -> &[u8] {
     let name = name.as_bytes();
     if !name.starts_with(b"/") {
         return name;
@@ -109,7 +109,7 @@ impl Names {
             let name = String::from_utf8_lossy(name);
             self.pattern.matches_with(&name, OPTIONS)
         };
-        let own = own(unit);
+        let own = without_manager(unit);
         matches(unit.as_bytes())
             || matches(own)
             || exact(&self.name).contains(unit)
@@ -122,7 +122,7 @@ const MOST: usize = 5;
 
 /// The names like `asked`, the likeliest first.
 #[must_use]
-pub fn near<'a>(asked: &Text, names: impl IntoIterator<Item = &'a Text>) -> Vec<Text> {
+pub fn suggest<'a>(asked: &Text, names: impl IntoIterator<Item = &'a Text>) -> Vec<Text> {
     // A longer name is no typing error, and to compare two takes the product of their lengths.
     const LONGEST: usize = 256;
     let asked = asked.to_string().to_lowercase();
@@ -176,7 +176,9 @@ mod tests {
     }
 
     fn first(asked: &str) -> Option<String> {
-        near(&asked.into(), &names()).first().map(Text::to_string)
+        suggest(&asked.into(), &names())
+            .first()
+            .map(Text::to_string)
     }
 
     #[test]
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn what_is_like_nothing_gets_no_guess() {
         for asked in ["", "x", "postgresql@17-main", &"n".repeat(100_000)] {
-            let found = near(&asked.into(), &names());
+            let found = suggest(&asked.into(), &names());
             assert!(asked.is_empty() || found.is_empty(), "{found:?}");
         }
     }

@@ -428,7 +428,7 @@ impl Collector {
             ..
         } = *self.slots.remove(&slot).unwrap_or_default();
         let set = (0..).zip(record.facts).filter(|(_, byte)| *byte != 0);
-        know(&mut facts, set.map(|(number, _)| number));
+        add_facts(&mut facts, set.map(|(number, _)| number));
         if let Some(counts) = counts {
             count(&mut facts, counts);
         }
@@ -484,7 +484,7 @@ impl Collector {
     }
 
     /// Says whose `slot` is, before anything of it comes, and how that program is called where another run has told.
-    pub fn own(&mut self, slot: u32, executable: ExecutableId, name: Option<&Text>) {
+    pub fn set_owner(&mut self, slot: u32, executable: ExecutableId, name: Option<&Text>) {
         self.slot(slot).executable = Some(executable);
         if let Some(name) = name
             && !self.programs.contains_key(&executable)
@@ -501,12 +501,12 @@ impl Collector {
     }
 
     /// Adds facts that the record of `slot` has, by their numbers.
-    pub fn know(&mut self, slot: u32, numbers: impl Iterator<Item = u32> + Clone) {
+    pub fn add_known(&mut self, slot: u32, numbers: impl Iterator<Item = u32> + Clone) {
         if let Some(news) = &mut self.news {
             let facts = numbers.clone().filter_map(names::fact);
             news.extend(facts.map(|fact| (slot, (&fact).into())));
         }
-        know(&mut self.slot(slot).facts, numbers);
+        add_facts(&mut self.slot(slot).facts, numbers);
     }
 
     /// Forgets all facts, but not which slot is of which program.
@@ -574,7 +574,7 @@ impl Collector {
     }
 }
 
-fn know(facts: &mut Executable, numbers: impl Iterator<Item = u32>) {
+fn add_facts(facts: &mut Executable, numbers: impl Iterator<Item = u32>) {
     for fact in numbers.filter_map(names::fact) {
         insert(facts, fact, Seen::default());
     }
