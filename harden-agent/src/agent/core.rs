@@ -183,23 +183,23 @@ impl Core {
                     self.questions.gone(&self.state, cgroup);
                 }
             }
-            Some(_) => self.fact(item),
+            Some(event) => self.fact(&event, item),
             None => self.losses.unparsed += 1,
         }
     }
 
-    fn fact(&mut self, item: &[u8]) {
-        let Some(header) = collect::header(item).filter(|header| header.slot != SLOT_EXCLUDED)
-        else {
+    fn fact(&mut self, event: &Event<'_>, item: &[u8]) {
+        let header = *event.header();
+        if header.slot == SLOT_EXCLUDED {
             return;
-        };
+        }
         if !self.state.has_slot(header.slot) && !self.learn_slot(header.slot) {
             return;
         }
         if let Err(error) = self.journal.append_item(item) {
             self.journal_fails(&error);
         }
-        self.state.item(item);
+        self.state.item(event, item);
         if header.kind == kind::EXEC {
             self.questions.executed(&self.state, header.slot);
             self.begins_confined(header.slot, header.pid);

@@ -32,7 +32,7 @@ use super::{
     request::{NewFact, Time},
 };
 use crate::{
-    collect::{self, Clock},
+    collect::{self, Clock, Event},
     observation::{Host, Join as _, Observation, Run, Text, Word},
 };
 
@@ -105,7 +105,12 @@ impl State {
             } => self.cgroup(id, parent, born, path),
             Record::Gone { cgroup, time } => self.gone(cgroup, time),
             Record::Slot { slot, owner } => self.slot(slot, owner),
-            Record::Item(item) => self.item(&item),
+            // What could not be parsed was counted, and is in no journal; one of another layout is not read.
+            Record::Item(item) => {
+                if let Some(event) = collect::parse(&item) {
+                    self.item(&event, &item);
+                }
+            }
             Record::Final { slot, facts } => self.known(slot, &facts),
             Record::Run {
                 number,
@@ -205,11 +210,10 @@ impl State {
         self.instance = Some(instance);
     }
 
-    /// A fact of a slot. Births and ends of cgroups, which have no slot, are records of their own.
-    pub(super) fn item(&mut self, item: &[u8]) {
-        let Some(header) = collect::header(item) else {
-            return;
-        };
+    /// A fact of a slot, and the item that it was parsed from. Births and ends of cgroups, which have no slot, are
+    /// records of their own.
+    pub(super) fn item(&mut self, event: &Event<'_>, item: &[u8]) {
+        let header = event.header();
         let Some(attribution) = self.slots.get_mut(&header.slot) else {
             return;
         };
@@ -227,7 +231,7 @@ impl State {
         let collector = run.collector(attribution.command, self.clock);
         let id = attribution.owner.executable;
         collector.set_owner(header.slot, id, self.programs.get(&id));
-        collector.take(item);
+        collector.take_event(event);
         let program = collector.program(header.slot).cloned().unwrap_or_default();
         if header.kind == kind::EXEC
             && !program.as_bytes().is_empty()

@@ -149,21 +149,31 @@ impl Collector {
 
     /// Takes one item of the ring buffer.
     pub fn take(&mut self, item: &[u8]) {
-        self.last_new = Instant::now();
         match event::parse(item) {
-            Some(Event::Fact(event)) => self.fact(&event),
-            Some(Event::Socket(event)) => self.socket(&event),
-            Some(Event::Path(event, bytes)) => match event.header.kind {
-                kind::EXEC => self.exec(&event, &bytes),
-                kind::ADDRESS => self.address(&event, &bytes),
-                _ => self.path(&event, &bytes),
+            Some(event) => self.take_event(&event),
+            None => {
+                self.last_new = Instant::now();
+                self.unparsed += 1;
+            }
+        }
+    }
+
+    /// Takes one item that was parsed.
+    pub fn take_event(&mut self, event: &Event<'_>) {
+        self.last_new = Instant::now();
+        match event {
+            Event::Fact(event) => self.fact(event),
+            Event::Socket(event) => self.socket(event),
+            Event::Path(event, bytes) => match event.header.kind {
+                kind::EXEC => self.exec(event, bytes),
+                kind::ADDRESS => self.address(event, bytes),
+                _ => self.path(event, bytes),
             },
-            Some(Event::Cgroup(event, _)) if event.header.kind == kind::CGROUP_GONE => {
+            Event::Cgroup(event, _) if event.header.kind == kind::CGROUP_GONE => {
                 self.cgroups_gone += 1;
             }
             // A child of the run's cgroup: its slots carry the run already.
-            Some(Event::Cgroup(..)) => {}
-            None => self.unparsed += 1,
+            Event::Cgroup(..) => {}
         }
     }
 

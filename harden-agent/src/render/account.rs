@@ -2,7 +2,9 @@
 
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::account::{Account, FileCapabilities, Obstacle, Proposal, Remedy, Verdict};
+use crate::policy::account::{
+    Account, FileCapabilities, Obstacle, Proposal, Recommendation, Remedy,
+};
 
 use super::page::{Options, Page};
 
@@ -24,7 +26,7 @@ pub fn sysusers(account: &Account, options: &Options) -> String {
     ));
     out.coverage(&account.coverage);
     out.warnings(&account.warnings);
-    out.section(|out| verdict(account, out));
+    out.section(|out| recommendation(account, out));
     out.section(|out| {
         for obstacle in &account.obstacles {
             out.comment(&told(obstacle));
@@ -34,19 +36,19 @@ pub fn sysusers(account: &Account, options: &Options) -> String {
     out.text()
 }
 
-fn verdict(account: &Account, out: &mut Page) {
-    match account.verdict() {
-        Verdict::Unknown(reasons) => out.reasons("account", &reasons),
-        Verdict::NotRoot => {
+fn recommendation(account: &Account, out: &mut Page) {
+    match account.recommendation() {
+        Recommendation::Unknown(reasons) => out.reasons("account", &reasons),
+        Recommendation::NotRoot => {
             let users: Vec<String> = account.users.iter().map(ToString::to_string).collect();
             out.comment(&format!(
                 "No account is needed: it is not started as root, but as {}",
                 users.join(", ")
             ));
         }
-        Verdict::Nameless(reasons) => out.reasons("account", reasons),
-        Verdict::StaysRoot => out.comment("It has to stay root, for the reasons below"),
-        Verdict::Proposed(proposal) => proposed(&proposal, out),
+        Recommendation::Nameless(reasons) => out.reasons("account", reasons),
+        Recommendation::StaysRoot => out.comment("It has to stay root, for the reasons below"),
+        Recommendation::Proposed(proposal) => proposed(&proposal, out),
     }
 }
 

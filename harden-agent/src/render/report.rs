@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::observation::{Observation, Operation, Outcome, RunKind, Text};
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::account::{Account, Proposal, Verdict};
+use crate::policy::account::{Account, Proposal, Recommendation};
 use crate::policy::firejail::Profile;
 use crate::policy::systemd::DropIn;
 use crate::policy::{Decision, Evidence, Item};
@@ -129,16 +129,16 @@ impl Report<'_> {
     fn account(&self, out: &mut Writer) {
         out.heading("Root or not");
         let account = self.account;
-        let verdict = match account.verdict() {
-            Verdict::Unknown(reasons) => reasons.join("; "),
-            Verdict::NotRoot => "it is not started as root".to_owned(),
-            Verdict::Nameless(reasons) => reasons.join("; "),
-            Verdict::StaysRoot => "it has to stay root, for the reasons below".to_owned(),
-            Verdict::Proposed(Proposal { name, .. }) => {
+        let recommendation = match account.recommendation() {
+            Recommendation::Unknown(reasons) => reasons.join("; "),
+            Recommendation::NotRoot => "it is not started as root".to_owned(),
+            Recommendation::Nameless(reasons) => reasons.join("; "),
+            Recommendation::StaysRoot => "it has to stay root, for the reasons below".to_owned(),
+            Recommendation::Proposed(Proposal { name, .. }) => {
                 format!("it can run as {name}, with the remedies below")
             }
         };
-        out.paragraph(&verdict);
+        out.paragraph(&recommendation);
         out.table(
             &["would be refused", "remedy", "seen by"],
             account.obstacles.iter().map(|one| {

@@ -6,9 +6,9 @@
 
 mod capabilities;
 mod files;
+mod recommendation;
 mod storage;
 mod tmpfiles;
-mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::observation::{Facet, Text, unit_name};
 
+pub use recommendation::{FileCapabilities, Proposal, Recommendation};
 pub(super) use storage::WARNINGS;
-pub use verdict::{FileCapabilities, Proposal, Verdict};
 
 use super::DecisionOptions;
 use super::basis::UnitBasis;

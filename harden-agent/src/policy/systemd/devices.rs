@@ -10,8 +10,8 @@ use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::is_within;
 use super::super::places::Place;
 use super::Directive;
-use super::files::as_word;
 use super::kernel::Usage;
+use super::word::as_word;
 
 /// What a private /dev has (`mount_private_dev` in src/core/namespace.c, systemd 252).
 pub(in super::super) const DEVICES: [&[u8]; 17] = [

@@ -14,6 +14,7 @@ use super::super::processes::{self, Subject};
 use super::super::shared::{lasting, outermost, siblings};
 use super::super::tmp;
 use super::kernel::Usage;
+use super::word::as_word;
 use super::{Directive, devices};
 
 /// What `ProtectHome=` hides.
@@ -117,14 +118,6 @@ fn root<'p>(place: &'p Place<'_>, exact: bool) -> Option<&'p str> {
     };
     let mut up = std::iter::successors(Some(start), |path| (*path != b"/").then(|| parent(path)));
     up.find_map(as_word).filter(|path| *path != "/")
-}
-
-/// The path, if it is a word to systemd, without quotes, escapes or specifiers.
-pub(super) fn as_word(path: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(path).ok()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
-    (text.starts_with('/') && text.len() < 4096 && text.bytes().all(plain) && !text.contains("/.."))
-        .then_some(text)
 }
 
 /// Without those below another. The dash: what a package or an earlier command has not made yet is

@@ -14,6 +14,7 @@ mod kernel;
 mod network;
 mod users;
 mod withhold;
+mod word;
 
 pub(super) use devices::{DEVICE_DIRECTORIES, DEVICES, is_device};
 pub(super) use directories::KINDS;
