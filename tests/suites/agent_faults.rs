@@ -58,7 +58,7 @@ impl Stage {
         self.machine.run(&["sh", "-c", &script]).map(drop)
     }
 
-    /// Waits until the agent tells of these.
+    /// Waits until the agent reports these.
     fn told(&mut self, names: &[&str]) -> Result<()> {
         let key = &self.key;
         self.agent.until(|agent| has(&agent.snapshot(key)?, names))

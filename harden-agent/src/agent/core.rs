@@ -276,7 +276,7 @@ impl Core {
     }
 
     /// Has facts written once many are only in memory, where each takes a kilobyte or two: hundreds of units that
-    /// start at once tell of more than there is room for. Facts that cannot be written stay.
+    /// start at once report more than there is room for. Facts that cannot be written stay.
     ///
     /// # Errors
     /// [`CoreError`] if the kernel side cannot be used any more.

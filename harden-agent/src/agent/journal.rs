@@ -2,7 +2,7 @@
 //!
 //! A journal is a directory of files `journal.N`. Each begins with the tables that were live when it
 //! was begun, so that with the units' files it is whole by itself; after them come records as they
-//! arrive. A record is appended by one write(2): whoever kills the agent leaves whole records, or a
+//! arrive. A record is appended by one write(2): a kill of the agent leaves whole records, or a
 //! torn one at the very end. Files are read as something that anybody may have written.
 //!
 //! What the records mean is not known here.

@@ -1,6 +1,6 @@
 //! The agent: every unit of a running system, for as long as it runs.
 //!
-//! kernel → ring buffer → journal → state → the files of units, and from there to whoever asks.
+//! kernel → ring buffer → journal → state → the files of units, and from there to clients that ask.
 
 pub mod config;
 pub mod control;

@@ -40,7 +40,7 @@ pub fn resolve(asked: &Text, names: &BTreeSet<Text>) -> Result<Text, NameError> 
     }
 }
 
-/// The full names that `asked` may stand for, the likeliest first.
+/// The full names that `asked` may mean, the likeliest first.
 fn exact(asked: &Text) -> Vec<Text> {
     let kind = asked
         .to_string()

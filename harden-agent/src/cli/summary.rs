@@ -31,7 +31,7 @@ struct Summary<'a> {
     paths: usize,
     /// What could not be recorded.
     losses: u64,
-    /// What whoever installs the profile must know.
+    /// What the person who installs the profile must know.
     warnings: &'a [Warning],
     /// The files written.
     files: &'a [PathBuf],

@@ -1,7 +1,7 @@
 //! What is decided over: what was seen, as overrides and generalisation have it.
 //!
 //! Both change facts, not decisions: whatever the sandbox, what somebody allows counts like what was seen, what
-//! somebody denies as if nobody had seen it, and a directory stands for what is in it.
+//! somebody denies as if nobody had seen it, and a directory replaces what is in it.
 
 mod generalise;
 mod overrides;

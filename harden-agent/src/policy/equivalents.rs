@@ -1,4 +1,4 @@
-//! Calls that stand for each other: the next C library, or another kernel, makes the one where this one made the
+//! Calls that replace each other: the next C library, or another kernel, makes the one where this one made the
 //! other.
 //!
 //! A call is an equivalent only if it is the same operation, asks for no capability that the other does not ask
@@ -43,7 +43,7 @@ impl Compatibility {
     }
 }
 
-/// Calls of which each can stand for each.
+/// Calls of which each can replace each.
 struct Group {
     calls: &'static [&'static str],
     /// Who swaps them.
@@ -142,7 +142,7 @@ const STARTUP: [(&str, &str); 2] = [
     ("getrandom", "glibc 2.34 takes a random number for malloc()"),
 ];
 
-/// The calls that stand for those in `seen` and are not among them, each with the reason.
+/// The calls that can replace those in `seen` and are not among them, each with the reason.
 pub(super) fn equivalents(
     seen: &BTreeSet<&str>,
     compatibility: Compatibility,
@@ -158,7 +158,7 @@ pub(super) fn equivalents(
         for call in group.calls.iter().filter(|call| !seen.contains(**call)) {
             found
                 .entry(*call)
-                .or_insert_with(|| format!("widened: stands for {made} ({})", group.source));
+                .or_insert_with(|| format!("widened: can replace {made} ({})", group.source));
         }
     }
     // Every program of a C library makes this call first.
@@ -220,7 +220,7 @@ mod tests {
         ] {
             assert!(!all.contains(&hidden), "{hidden}");
         }
-        // A misspelt name would be passed by in silence, or refused, by whoever reads the list.
+        // A misspelt name would be passed by in silence, or refused, by the program that reads the list.
         for name in all {
             assert!(syscalls::x86_64::Sysno::from_str(name).is_ok(), "{name}");
         }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::observation::{Seen, Test, Text, Word};
 
-/// Where a fact was seen. Without an executable it stands for a need of the sandbox itself.
+/// Where a fact was seen. Without an executable it is a need of the sandbox itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// The executables that showed it.

@@ -81,6 +81,6 @@ pub struct DecisionOptions {
     pub compatibility: Compatibility,
     /// Which kind of list of calls; none: what is recommended.
     pub mode: Option<Mode>,
-    /// How far directories stand for what is in them.
+    /// How far directories replace what is in them.
     pub generalisation: Generalisation,
 }

@@ -78,7 +78,7 @@ pub struct Seccomp {
     /// The calling conventions, as libseccomp names them (`seccomp_arch_add(3)`), and the calls that may be made
     /// in each of them.
     pub allowed: Decision<Allowed>,
-    /// What whoever installs the list must know.
+    /// What the person who installs the list must know.
     pub warnings: Vec<Warning>,
 }
 

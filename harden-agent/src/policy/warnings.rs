@@ -1,4 +1,4 @@
-//! What whoever installs a file must know. Every kind of warning has an identifier, by which it is looked
+//! What the person who installs a file must know. Every kind of warning has an identifier, by which it is looked
 //! up (docs/warnings.md) and silenced.
 
 use std::collections::BTreeSet;

@@ -7,7 +7,7 @@ use crate::policy::firejail::service::{Service, Setting};
 use super::page::{Options, Page};
 use super::{firejail, systemd};
 
-/// The name of the file in the directory of whoever asked.
+/// The name of the file in the user's directory.
 #[must_use]
 pub fn file_name(subject: &Text) -> String {
     format!("{}.firejail.conf", file_stem(subject))

@@ -7,7 +7,7 @@ use crate::policy::systemd::{Directive, DropIn, LISTS};
 
 use super::page::{Options, Page};
 
-/// The name of the file in the directory of whoever asked. The name that it has to have for systemd says
+/// The name of the file in the user's directory. The name that it has to have for systemd says
 /// nothing of the unit.
 #[must_use]
 pub fn file_name(subject: &Text) -> String {

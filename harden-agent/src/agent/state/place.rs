@@ -58,7 +58,7 @@ impl State {
             let unit = Text::from(place.unit.to_string());
             let is_own = place.directory.len() == path.len();
             // A unit's own cgroup is told before what is below it. If it was not, the first that is
-            // stands for it.
+            // takes its place.
             let unit_cgroup = if is_own {
                 id
             } else {

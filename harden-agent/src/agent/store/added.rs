@@ -1,7 +1,7 @@
 //! What was added to a unit's file since that was last written whole: an observation a line.
 //!
 //! To write the file again takes as long as the unit has facts; to append takes as long as there are new ones. A
-//! line is appended by one write(2) and is on the disk before anybody relies on it. Whoever kills the agent leaves
+//! line is appended by one write(2) and is on the disk before anything relies on it. A kill of the agent leaves
 //! whole lines, or a torn one at the very end, which the journal still has.
 
 use std::{

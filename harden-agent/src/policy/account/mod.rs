@@ -50,7 +50,7 @@ pub struct Account {
     pub groups: Vec<Item>,
     /// What would be refused, in the order of the remedies.
     pub obstacles: Vec<Obstacle>,
-    /// What whoever makes the account must know.
+    /// What the person who makes the account must know.
     pub warnings: Vec<Warning>,
 }
 

@@ -1,6 +1,6 @@
 //! Directories in the place of files whose names will be others the next time.
 //!
-//! Cautiously: a directory stands for files only where it belongs to the program, so it lies below those that
+//! Cautiously: a directory replaces files only where it belongs to the program, so it lies below those that
 //! programs share. Files that were run stay what they are, and so do those that were looked for in vain.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,7 @@ pub(super) fn is_changed(observation: &Observation, level: Generalisation, asked
     files.any(|(path, file)| is_movable(file) && directory(path.as_bytes(), level, asked).is_some())
 }
 
-/// Puts directories in the place of files. Returns what stands for what.
+/// Puts directories in the place of files. Returns what replaces what.
 pub(super) fn generalise(
     observation: &mut Observation,
     level: Generalisation,
@@ -105,14 +105,14 @@ pub(super) fn generalise(
         .map(|((directory, why), files)| {
             let example = files.first().map(ToString::to_string).unwrap_or_default();
             format!(
-                "Paths: {directory} stands for {} of its files, as {example}: {why}",
+                "Paths: {directory} replaces {} of its files, as {example}: {why}",
                 files.len()
             )
         })
         .collect()
 }
 
-/// The directory that is to stand for `path`, and why.
+/// The directory that is to replace `path`, and why.
 fn directory<'a>(
     path: &'a [u8],
     level: Generalisation,
@@ -427,7 +427,7 @@ mod tests {
         let remarks = generalise(&mut observation, Generalisation::Normal, &[]);
         assert_eq!(
             remarks,
-            ["Paths: /var/lib/d stands for 2 of its files, as /var/lib/d/1: a number"]
+            ["Paths: /var/lib/d replaces 2 of its files, as /var/lib/d/1: a number"]
         );
         let run = observation.runs.values().next().unwrap();
         let files = &run.executables.values().next().unwrap().files;

@@ -17,13 +17,13 @@ use crate::policy::paths::is_within;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
-    /// Why, for whoever reads the files that are made with it.
+    /// Why, for people who read the files that are made with it.
     pub comment: Option<String>,
     /// What is allowed, seen or not.
     pub allow: Allow,
     /// What is not, seen or not.
     pub deny: Deny,
-    /// Directories that stand for all that is in them.
+    /// Directories that replace all that is in them.
     #[serde(deserialize_with = "paths")]
     pub generalise: Vec<Text>,
 }
@@ -72,7 +72,7 @@ pub struct Deny {
 #[error(transparent)]
 pub struct OverridesError(#[from] toml::de::Error);
 
-/// The name of the run that stands for what is allowed.
+/// The name of the run that has what is allowed.
 const RUN: &str = "override";
 
 impl Overrides {

@@ -11,7 +11,7 @@ use super::super::places::Place;
 use super::files::Files;
 use super::target::Target;
 
-/// What becomes empty, whoever starts Firejail. Where one is missing, it does not start.
+/// What becomes empty, no matter who starts Firejail. Where one is missing, it does not start.
 pub const HOMES: [&str; 2] = ["/home", "/root"];
 
 /// What Firejail puts into the home directory of who starts it, by the login shell (`skel`).

@@ -72,7 +72,7 @@ pub struct Profile {
     pub files: Files,
     /// What Firejail does unasked and the program cannot live with.
     pub defaults: Defaults,
-    /// What whoever installs the profile must know.
+    /// What the person who installs the profile must know.
     pub warnings: Vec<Warning>,
 }
 

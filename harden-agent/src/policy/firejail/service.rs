@@ -442,7 +442,7 @@ fn restrictions(unit: &UnitFile, profile: &Profile) -> Vec<Setting> {
         ("RestrictSUIDSGID", "Firejail sets modes that it refuses"),
         (
             "PrivateUsers",
-            "In a user namespace Firejail's root is nobody's",
+            "In a user namespace Firejail's root is not the system's root",
         ),
     ] {
         if unit.has(name) {

@@ -1,4 +1,4 @@
-//! What whoever installs the profile must know, the gravest first.
+//! What the person who installs the profile must know, the gravest first.
 
 use std::collections::BTreeSet;
 
@@ -320,7 +320,7 @@ fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
             Warning::new(
                 Id::INEXPRESSIBLE_PATH,
                 format!(
-                    "{} was used, which no Firejail line can hold: its directory stands for it, or \
+                    "{} was used, which no Firejail line can hold: its directory is named instead, or \
                  the rule is left out",
                     shortened(path)
                 ),

@@ -39,7 +39,7 @@ pub(super) fn decide(
 }
 
 /// `ProtectSystem`, `ReadWritePaths` and `ReadOnlyPaths`. The last, because with a directive that mounts
-/// /proc, /sys or the control groups anew `strict` leaves /run writable: it becomes one of the kernel's own file systems
+/// /proc, /sys or the control groups again `strict` leaves /run writable: it becomes one of the kernel's own file systems
 /// (`apivfs_table` in src/core/namespace.c; seen with 252).
 fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Directive> {
     let places = basis.places();
@@ -106,8 +106,8 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
 }
 
 /// What has to be writable for what was done there; `None` if that is everything. A file that was
-/// made, removed or replaced stands for its directory: a mounted file cannot be replaced (`EBUSY`).
-/// So does a path that would need quoting: it comes from whoever named the file.
+/// made, removed or replaced counts as its directory: a mounted file cannot be replaced (`EBUSY`).
+/// So does a path that would need quoting: it comes from the user who named the file.
 fn root<'p>(place: &'p Place<'_>, exact: bool) -> Option<&'p str> {
     let path = &*place.path;
     let start = match place.made() {

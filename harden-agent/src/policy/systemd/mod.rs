@@ -54,7 +54,7 @@ pub struct DropIn {
     pub coverage: Coverage,
     /// The directives, in the order of systemd.exec(5).
     pub directives: Vec<Directive>,
-    /// What whoever installs the drop-in must know.
+    /// What the person who installs the drop-in must know.
     pub warnings: Vec<Warning>,
 }
 

@@ -41,7 +41,7 @@ pub(super) fn private(basis: &Basis<'_>, usage: &Usage<'_>) -> Directive {
         .values()
         .map(|run| run.uid)
         .collect();
-    // A program that looks whose a file is, as sshd does, sees nobody's.
+    // A program that looks whose a file is, as sshd does, sees the owner nobody.
     let strangers = basis.places().iter().filter(|place| {
         let mut inodes = place.inodes.iter();
         place.found() && inodes.any(|inode| inode.uid != 0 && !own.contains(&inode.uid))
