@@ -238,7 +238,7 @@ fn a_state_directory_that_is_gone_is_made_again() -> Result<()> {
     stage.written(&["before"])?;
     fs::remove_dir_all(stage.agent.state())?;
     stage.order("after")?;
-    stage.said("nobody but harden may touch it")?;
+    stage.said("only harden may write there")?;
     stage.written(&["after"])?;
     stage.errors(false)?;
     stage.order("killed")?;

@@ -50,7 +50,7 @@ pub enum Error {
     #[error("systemd knows no unit {0}")]
     NoSuchUnit(String),
     /// It answered with an error, or in a way that is not understood.
-    #[error("systemd does not tell about {unit}: {reason}")]
+    #[error("systemd says nothing about {unit}: {reason}")]
     Refused {
         /// About which unit.
         unit: String,

@@ -192,5 +192,5 @@ impl<'de> Deserialize<'de> for Word {
 
 /// The text is no [`Word`].
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a name: 1 to 64 letters, digits, '_' and '-' are")]
+#[error("{0:?} is not a name: a name has 1 to 64 letters, digits, '_' and '-'")]
 pub struct NotAWord(String);

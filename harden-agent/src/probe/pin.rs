@@ -285,7 +285,7 @@ fn adopt(from: &Path, sizes: &Sizes, purpose: Purpose) -> anyhow::Result<Probe> 
         let attached = FdLink::from(link).info()?.program_id();
         ensure!(
             attached == info.id(),
-            "the link {name} is another program's"
+            "the link {name} belongs to another program"
         );
         programs.insert(name, object(&program)?);
     }

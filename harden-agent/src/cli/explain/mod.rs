@@ -56,7 +56,7 @@ impl Explain {
     /// Reads and prints.
     ///
     /// # Errors
-    /// The observation or the overrides cannot be read, no agent knows the unit, or there can be no such word.
+    /// The observation or the overrides cannot be read, no agent knows the unit, or the word is nothing that can be asked for.
     pub fn run(&self) -> anyhow::Result<u8> {
         let observation = ask::observation(&self.observation, &self.ask)?;
         if self.syscalls {

@@ -129,7 +129,7 @@ impl Lines {
         }
     }
 
-    /// What a profile says beside its directives.
+    /// What a profile says in comments of its own.
     fn left_out(&mut self, plan: &Plan<'_>, word: &str) {
         let policy = plan.firejail();
         for withheld in &policy.files.withheld {

@@ -24,7 +24,7 @@ pub(super) struct Word {
     named: BTreeSet<Vec<u8>>,
     /// These, and where they lead.
     paths: BTreeSet<Vec<u8>>,
-    /// Recorded paths that a program asked for by a name at or below such a path, by their own.
+    /// Recorded path → the name, at or below such a path, by which a program asked for it.
     asked: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whether a path of a process is one of any process.
     any_process: bool,
@@ -126,7 +126,7 @@ impl Word {
         paths.any(|path| is_at(path, directory))
     }
 
-    /// Whether there can be such a fact.
+    /// Whether harden knows such a word, seen or not.
     pub(super) fn is_known(&self) -> bool {
         let mut spellings = self.spellings.iter();
         !self.calls.is_empty()
