@@ -51,7 +51,7 @@ pub use coverage::Coverage;
 pub use equivalents::Compatibility;
 pub use evidence::{Decision, Evidence, Item};
 pub use mode::{Advice, Mode};
-pub use paths::leads_to;
+pub use paths::Links;
 pub use processes::of_any_process;
 pub use verdict::Verdict;
 pub use warnings::{Id, Warning};

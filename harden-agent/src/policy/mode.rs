@@ -38,7 +38,7 @@ pub struct Advice {
     pub doubts: Vec<String>,
 }
 
-/// A whitelist of which less than this is seen to be complete, in per cent, breaks in use. Marked cases that each do
+/// An allowlist of which less than this is seen to be complete, in per cent, breaks in use. Marked cases that each do
 /// another part of the work (22 of a Redis: 89 %) do not come below it.
 const ENOUGH: u8 = 80;
 

@@ -1,31 +1,19 @@
 //! Paths as byte strings: symbolic links followed on paper.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::observation::{Observation, Text};
+use crate::observation::Text;
 
 /// `PATH_MAX` of include/uapi/linux/limits.h: no path of the kernel is longer, and one in a file that somebody made up
 /// would take the square of its length, if each directory above it were looked up.
 const LONGEST: usize = 4096;
 
-/// Where a path leads by the symbolic links that the runs knew; itself, where no link is on the way.
-#[must_use]
-pub fn leads_to(observation: &Observation, path: &[u8]) -> BTreeSet<Vec<u8>> {
-    let links = observation
-        .runs
-        .values()
-        .map(|run| Links::new(&run.symlinks));
-    links
-        .filter_map(|links| Some(links.walk(path)?.path))
-        .collect()
-}
-
 /// The symbolic links of a run: link → its text.
-pub(super) struct Links<'a>(HashMap<&'a [u8], &'a [u8]>);
+pub struct Links<'a>(HashMap<&'a [u8], &'a [u8]>);
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Walk {
+pub struct Walk {
     /// The path with no known symbolic link, `.`, `..` or doubled slash in it.
     pub path: Vec<u8>,
     /// The links passed, each by a name that holds no link itself.
@@ -33,7 +21,9 @@ pub(super) struct Walk {
 }
 
 impl<'a> Links<'a> {
-    pub(super) fn new(links: &'a BTreeMap<Text, Text>) -> Self {
+    /// Of a run, as its `symlinks` are.
+    #[must_use]
+    pub fn new(links: &'a BTreeMap<Text, Text>) -> Self {
         Self(
             links
                 .iter()
@@ -43,7 +33,8 @@ impl<'a> Links<'a> {
     }
 
     /// Follows `path`; `None` if it is not absolute, or a loop.
-    pub(super) fn walk(&self, path: &[u8]) -> Option<Walk> {
+    #[must_use]
+    pub fn walk(&self, path: &[u8]) -> Option<Walk> {
         /// As many as the kernel follows (`MAXSYMLINKS`, include/linux/namei.h).
         const LIMIT: usize = 40;
         /// No kernel path is longer (`PATH_MAX`); a hostile file's links could double it 40 times.

@@ -228,6 +228,24 @@ fn a_path_is_looked_up_where_its_links_lead() {
         "{text}"
     );
     assert!(!said(&observation, "/run/d").contains("looked up"));
+    // The other way round: a name that was not found is kept as it was asked for.
+    let mut observation = Fixture::new()
+        .link("/var/run", "/run")
+        .executable("/usr/sbin/d")
+        .file("/var/run/x", Operation::Stat, "ENOENT")
+        .observation();
+    for run in observation.runs.values_mut() {
+        for facts in run.executables.values_mut() {
+            for file in facts.files.values_mut() {
+                file.resolved = false;
+            }
+        }
+    }
+    let text = said(&observation, "/run/x");
+    assert!(
+        text.starts_with("/run/x is recorded as /var/run/x\n/usr/sbin/d: stat ENOENT /var/run/x\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use harden_common::Argument;
 use crate::{
     collect::{is_capability, is_family, is_socket_type},
     observation::{Deed, Executable, Fact, Observation, Text, Word as Name},
-    policy::{is_call, leads_to, of_any_process},
+    policy::{Links, is_call, of_any_process},
 };
 
 /// A word: a call, a capability, a socket family, a path and what lies below it, a name in `private-bin` or
@@ -24,7 +24,7 @@ pub(super) struct Word {
     named: BTreeSet<Vec<u8>>,
     /// These, and where they lead.
     paths: BTreeSet<Vec<u8>>,
-    /// Recorded path → the name, at or below such a path, by which a program asked for it.
+    /// Recorded path → its other name, which is at or below such a path.
     asked: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whether a path of a process is one of any process.
     any_process: bool,
@@ -38,11 +38,22 @@ impl Word {
             spellings.push(shown.as_bytes().to_vec());
         }
         let named: BTreeSet<_> = spellings.iter().filter_map(|one| path(one)).collect();
-        let led = named.iter().flat_map(|path| leads_to(observation, path));
-        let paths: BTreeSet<_> = named.iter().cloned().chain(led).collect();
+        let links: Vec<_> = observation
+            .runs
+            .values()
+            .map(|run| Links::new(&run.symlinks))
+            .collect();
+        let led = named
+            .iter()
+            .flat_map(|path| links.iter().filter_map(|links| links.walk(path)));
+        let paths: BTreeSet<_> = named
+            .iter()
+            .cloned()
+            .chain(led.map(|walk| walk.path))
+            .collect();
         Self {
             calls: numbered(text, observation),
-            asked: asked(&paths, observation),
+            asked: asked(&paths, observation, &links),
             any_process: paths.iter().any(|path| path.starts_with(b"/proc/PID")),
             spellings,
             named,
@@ -173,21 +184,32 @@ fn is_at(path: &[u8], at: &[u8]) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/') || at.ends_with(b"/"))
 }
 
-fn asked(paths: &BTreeSet<Vec<u8>>, observation: &Observation) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let runs = observation.runs.values();
-    let programs = runs.flat_map(|run| {
-        let others = run.control.values().flat_map(|programs| programs.values());
-        run.executables.values().chain(others)
-    });
-    let files = programs.flat_map(|program: &Executable| &program.files);
+/// The recorded paths that are not at or below `paths` themselves, but by a name that a program used, or by where they
+/// lead. `links` are those of the runs.
+fn asked(
+    paths: &BTreeSet<Vec<u8>>,
+    observation: &Observation,
+    links: &[Links<'_>],
+) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let is_meant = |name: &[u8]| paths.iter().any(|at| is_at(name, at));
     let mut found = BTreeMap::new();
-    for (path, file) in files {
-        let mut names = file.asked_as.iter().map(Text::as_bytes);
-        let is_asked = |name: &&[u8]| paths.iter().any(|at| is_at(name, at));
-        if let Some(name) = names.find(is_asked)
-            && !paths.iter().any(|at| is_at(path.as_bytes(), at))
-        {
-            found.insert(path.as_bytes().to_vec(), name.to_vec());
+    for (run, links) in observation.runs.values().zip(links) {
+        let others = run.control.values().flat_map(|programs| programs.values());
+        let programs = run.executables.values().chain(others);
+        for (path, file) in programs.flat_map(|program: &Executable| &program.files) {
+            if is_meant(path.as_bytes()) {
+                continue;
+            }
+            // The kernel walked a resolved one: the links, as they were at the end of the run, cannot be in it.
+            let led = || {
+                let walk = (!file.resolved).then(|| links.walk(path.as_bytes()));
+                Some(walk.flatten()?.path)
+            };
+            let names = file.asked_as.iter().map(|name| name.as_bytes().to_vec());
+            let mut names = names.chain(std::iter::once_with(led).flatten());
+            if let Some(name) = names.find(|name| is_meant(name)) {
+                found.insert(path.as_bytes().to_vec(), name);
+            }
         }
     }
     found
