@@ -149,12 +149,11 @@ impl Collector {
 
     /// Takes one item of the ring buffer.
     pub fn take(&mut self, item: &[u8]) {
-        match event::parse(item) {
-            Some(event) => self.take_event(&event),
-            None => {
-                self.last_new = Instant::now();
-                self.unparsed += 1;
-            }
+        if let Some(event) = event::parse(item) {
+            self.take_event(&event);
+        } else {
+            self.last_new = Instant::now();
+            self.unparsed += 1;
         }
     }
 

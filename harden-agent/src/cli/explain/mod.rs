@@ -98,11 +98,7 @@ fn answer(plan: &Plan<'_>, word: Option<&[u8]>) -> anyhow::Result<(bool, String)
         found = explained(exact, Some(&word), &judged(plan, &word));
     }
     let lines = &said.text;
-    let names: String = word
-        .remarks()
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let names = word.remarks();
     if !found.is_empty() {
         return Ok((true, format!("{lines}{names}{found}")));
     }

@@ -14,7 +14,7 @@ use super::word::Word;
 
 /// What one file says of a directive.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(super) struct Found {
     /// Whether there is such a directive.
     pub known: bool,
     /// Whether it is given.
@@ -23,8 +23,8 @@ pub(super) struct Lines {
     pub lines: Vec<String>,
 }
 
-pub(super) fn about(plan: &Plan<'_>, sandbox: Sandbox, word: &str) -> Lines {
-    let mut found = Lines::default();
+pub(super) fn about(plan: &Plan<'_>, sandbox: Sandbox, word: &str) -> Found {
+    let mut found = Found::default();
     for said in plan.said(sandbox) {
         if is(said.directive, word) {
             found.known = true;
@@ -81,7 +81,7 @@ fn is(directive: &str, word: &str) -> bool {
     directive.eq_ignore_ascii_case(word)
 }
 
-impl Lines {
+impl Found {
     fn directive(&mut self, sandbox: Sandbox, said: Said) {
         let name = match (sandbox, said.directive) {
             (Sandbox::Systemd, name) => format!("{name}="),

@@ -79,7 +79,7 @@ impl Word {
     }
 
     /// Which other names were looked up, a line each.
-    pub(super) fn remarks(&self) -> Vec<String> {
+    pub(super) fn remarks(&self) -> String {
         /// More of them make no reader wiser.
         const NAMED: usize = 5;
         let name = |path: &[u8]| Text::from(path);
@@ -93,7 +93,12 @@ impl Word {
         let asked = asked.map(|(path, by)| format!("{} is recorded as {}", name(by), name(path)));
         let more = self.asked.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("and {more} more"));
-        led.chain(asked).chain(more).collect()
+        let mut text = String::new();
+        for line in led.chain(asked).chain(more) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
     }
 
     /// Whether it is about the fact.
@@ -236,10 +241,8 @@ fn numbered(text: &[u8], observation: &Observation) -> Vec<String> {
 /// Without what systemd puts before the names of capabilities and socket families.
 fn bare(name: &[u8]) -> Vec<u8> {
     let lower = name.to_ascii_lowercase();
-    let prefixes = [&b"cap_"[..], b"af_"].into_iter();
-    let bare = prefixes
-        .filter_map(|prefix| lower.strip_prefix(prefix))
-        .next();
+    let mut prefixes = [&b"cap_"[..], b"af_"].into_iter();
+    let bare = prefixes.find_map(|prefix| lower.strip_prefix(prefix));
     bare.map_or_else(|| lower.clone(), <[u8]>::to_vec)
 }
 
