@@ -26,16 +26,16 @@
 //!
 //! ```
 //! use harden_agent::observation;
-//! use harden_agent::policy::{Basis, Terms};
-//! use harden_agent::policy::firejail::{Policy, Target};
+//! use harden_agent::policy::{Basis, DecisionOptions};
+//! use harden_agent::policy::firejail::{Profile, Target};
 //!
 //! # let json = include_bytes!("../tests/fixtures/observation.json");
 //! let observation = observation::from_json(json)?;
-//! let policy = Policy::decide(&Basis::of(&observation), Target::default(), &Terms::default());
-//! for warning in &policy.warnings {
+//! let profile = Profile::decide(&Basis::of(&observation), Target::default(), &DecisionOptions::default());
+//! for warning in &profile.warnings {
 //!     println!("{warning}");
 //! }
-//! # assert!(!policy.coverage.executables.is_empty());
+//! # assert!(!profile.coverage.executables.is_empty());
 //! # Ok::<(), observation::FormatError>(())
 //! ```
 //!
@@ -50,6 +50,7 @@ pub mod doctor;
 pub mod machine;
 pub mod observation;
 pub mod output;
+mod plural;
 pub mod policy;
 pub mod probe;
 pub mod profile;

@@ -1,7 +1,7 @@
 //! Generated files, written so that nothing is lost and nobody is fooled: each appears whole or
 //! not at all, no symbolic link is followed, and nothing is replaced that harden did not write.
 //!
-//! Every call is relative to one open directory, so whoever can rename a directory on the path
+//! Every call is relative to one open directory, so somebody who can rename a directory on the path
 //! cannot move the files elsewhere. This module decides no content.
 
 mod error;

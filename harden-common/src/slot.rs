@@ -14,7 +14,7 @@ pub struct ExecutableId {
     pub generation: u32,
 }
 
-/// What a slot stands for.
+/// What a slot belongs to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SlotKey {
@@ -39,7 +39,7 @@ pub struct SlotKey {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SlotRecord {
-    /// What the slot stands for.
+    /// What the slot belongs to.
     pub key: SlotKey,
     /// Set when a hint found the ring buffer full: the agent must read `facts`.
     pub rescan: u32,
@@ -63,7 +63,7 @@ pub const SLOT_EXCLUDED: u32 = u32::MAX;
 /// taken for the new one's. The count begins again after 65,536 owners: by then the dedupe table,
 /// which forgets what is oldest, has nothing left of the first.
 pub const SLOT_INDEX: u32 = 0xffff;
-/// The most slots that there can be: the last index is in no slot number, as all bits set stand for
+/// The most slots that there can be: the last index is in no slot number, as all bits set mean
 /// [`SLOT_EXCLUDED`].
 pub const SLOTS_MAX: u32 = SLOT_INDEX;
 

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{Container, as_patient, container, skip};
 
-/// Held by whoever has the machine that all tests share: what one does to its units, a reload of systemd
+/// Held by the test that has the machine that all tests share: what one does to its units, a reload of systemd
 /// among that, is not to be in another's way.
 static TURN: Mutex<()> = Mutex::new(());
 

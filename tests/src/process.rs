@@ -94,7 +94,7 @@ impl Process {
         text(&self.output)
     }
 
-    /// As [`Self::output`], for whoever waits for it meanwhile.
+    /// As [`Self::output`], for a caller that waits for it meanwhile.
     pub fn output_so_far(&self) -> impl Fn() -> String + use<> {
         let output = Arc::clone(&self.output);
         move || text(&output)

@@ -58,7 +58,7 @@ impl Stage {
         self.machine.run(&["sh", "-c", &script]).map(drop)
     }
 
-    /// Waits until the agent tells of these.
+    /// Waits until the agent reports these.
     fn told(&mut self, names: &[&str]) -> Result<()> {
         let key = &self.key;
         self.agent.until(|agent| has(&agent.snapshot(key)?, names))
@@ -238,7 +238,7 @@ fn a_state_directory_that_is_gone_is_made_again() -> Result<()> {
     stage.written(&["before"])?;
     fs::remove_dir_all(stage.agent.state())?;
     stage.order("after")?;
-    stage.said("nobody but harden may touch it")?;
+    stage.said("only harden may write there")?;
     stage.written(&["after"])?;
     stage.errors(false)?;
     stage.order("killed")?;

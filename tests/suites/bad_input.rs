@@ -73,7 +73,7 @@ fn observations_that_are_none() -> Result<()> {
         (
             "objects",
             runs(&nested("{\"a\":", "1}")[..1_000_000]),
-            "mend this place",
+            "correct it",
         ),
         (
             "repeated",

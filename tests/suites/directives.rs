@@ -93,7 +93,7 @@ fn who_finds_nothing_in_a_home_directory_has_empty_ones() -> Result<()> {
         case.lives_under(hidden).is_err(),
         "it lives where they are hidden"
     );
-    // Whoever puts one there does not put it into the unit.
+    // A process that puts one there does not put it into the unit.
     machine.write("/root/.directives", "secret")?;
     case.lives_without(None)?;
     ensure!(

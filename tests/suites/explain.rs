@@ -50,8 +50,12 @@ fn words_of_a_profile_are_traced_to_who_asked_for_them() -> Result<()> {
     let (status, text) = ask(&["explain", file, "mkdir"])?;
     ensure!(status == 0 && text.contains("  hook   "), "{text}");
     for (word, expected) in [
-        ("swapon", "not seen in 1 runs"),
-        ("writable-etc", "not seen in 1 runs"),
+        ("swapon", "not seen in 1 run of explained\n"),
+        ("writable-etc", "# no writable-etc: nothing asks for it\n"),
+        (
+            "/proc/1/nosuch",
+            "/proc/1/nosuch is looked up as /proc/PID/nosuch\n",
+        ),
         ("shell none", "# no shell none: "),
     ] {
         let (status, text) = ask(&["explain", file, word])?;
@@ -60,6 +64,21 @@ fn words_of_a_profile_are_traced_to_who_asked_for_them() -> Result<()> {
             "{word}: {status}\n{text}"
         );
     }
+    for word in ["frobnicate", "CAP_FROB"] {
+        let (status, text) = ask(&["explain", file, word])?;
+        let expected = format!("{word} was not seen, and is nothing that can be asked for");
+        ensure!(
+            status == 2 && text.contains(&expected),
+            "{word}: {status}\n{text}"
+        );
+    }
+    let mut by_version = Vec::new();
+    for version in ["0.9.70", "0.9.74"] {
+        let arguments = ["explain", file, "shell", "--start", "direct"];
+        let version = ["--firejail-version", version];
+        by_version.push(ask(&[&arguments[..], &version].concat())?);
+    }
+    ensure!(by_version[0] != by_version[1], "{by_version:?}");
     let (status, text) = ask(&["explain", file, "--syscalls"])?;
     ensure!(status == 0 && text.contains(" mkdir"), "{text}");
     let (status, text) = ask(&["explain", "/nosuch.json"])?;

@@ -1,5 +1,5 @@
 //! A file has the path at which it was opened, in whatever way: by a name that goes or changes, by a
-//! descriptor, below a directory that stands for the root, by a handle.
+//! descriptor, below a directory that is the root to the call, by a handle.
 
 use std::path::Path;
 

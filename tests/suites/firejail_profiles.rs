@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 use harden_agent::machine::firejail::ask;
 use harden_agent::observation::{Observation, from_json};
 use harden_agent::policy::{
-    Basis, Terms,
-    firejail::{Launch, Policy},
+    Basis, DecisionOptions,
+    firejail::{Launch, Profile},
 };
 use harden_agent::render::{Options, firejail::profile};
 use harden_tests::skip;
@@ -119,10 +119,10 @@ fn jailed(test: &str, observation: &Observation, direct: bool, program: &[&str])
     } else {
         Launch::Shell("/bin/bash".to_owned())
     };
-    let policy = Policy::decide(
+    let policy = Profile::decide(
         &Basis::of(observation),
         ask(None, launch).target,
-        &Terms::default(),
+        &DecisionOptions::default(),
     );
     let directory = tempfile::tempdir_in(Path::new("/run")).unwrap();
     let path = directory.path().join("test.profile");

@@ -38,7 +38,7 @@ fn what_was_looked_for_in_vain_stays_not_found() -> Result<()> {
     known.passes()?;
     let without = profile.without_line("private");
     known.fails(&without.with("blacklist /root"))?;
-    // Whoever puts one there does not put it into the sandbox.
+    // A process that puts one there does not put it into the sandbox.
     fs::write(&secret, "secret\n")?;
     let kept = known.passes();
     let shown = known.fails(&without);

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use harden_agent::{observation, profile};
 use harden_tests::{Profile, Scratch, harden, met};
 
-/// Names that mean something to Firejail, to a shell, to a terminal or to whoever reads a list.
+/// Names that mean something to Firejail, to a shell, to a terminal or to a person who reads a list.
 const HOSTILE: [&[u8]; 24] = [
     b"new\nline",
     b"x\nnoblacklist ${HOME}\nwhitelist \nignore seccomp\n",
@@ -165,7 +165,7 @@ fn safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-, +@:=~".contains(c)
 }
 
-/// Has whoever reads each format read the files in `dir`, which must have nothing to say about them. Returns how many
+/// Has the readers of each format read the files in `dir`, which must have nothing to say about them. Returns how many
 /// there were of each.
 fn read_back(dir: &Path) -> Result<[usize; 5]> {
     let mut read = [0; 5];

@@ -204,7 +204,7 @@ fn a_file_gives_its_capabilities_to_whom_root_has_become() -> Result<()> {
         return Ok(());
     };
     let agent = Agent::start(&Setup::default())?;
-    // It never uses the capability: no check tells of it.
+    // It never uses the capability: no check shows it.
     with_capability(&machine, "/bin/cat", "/opt/cat")?;
     let settings = "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'exec setpriv --reuid games --regid games \
                     --clear-groups /opt/cat /proc/self/status >/run/implied.out/status'\n";

@@ -28,7 +28,7 @@ fn it_is_in_the_agents_log_at_its_level_and_after_a_take_over() -> Result<()> {
     let said = work(&mut agent, "spoken-0.service")?;
     ensure!(!said.contains(SAID), "{said}");
 
-    // Loaded anew at another level; then taken over with it.
+    // Loaded again at another level; then taken over with it.
     let config = fs::read_to_string(agent.config())?;
     let config = config.replace("[kernel]\n", "[kernel]\nlog_level = 'debug'\n");
     fs::write(agent.config(), config)?;

@@ -130,7 +130,7 @@ fn pressure(mode: &str, count: u32, dir: &Scratch, options: &[&str]) -> Result<h
 fn shown(recorded: &harden::Recorded, kind: &str) -> Result<()> {
     let run = run(&recorded.observation)?;
     ensure!(lost(run, kind) > 0, "{:?}", run.losses);
-    let line = format!("events were lost ({kind})");
+    let line = format!(" lost ({kind})");
     let text = recorded.profile.text();
     ensure!(text.contains(&line), "no {line}: {text}");
     Ok(())
@@ -140,7 +140,7 @@ fn shown(recorded: &harden::Recorded, kind: &str) -> Result<()> {
 fn whole(recorded: &harden::Recorded) -> Result<()> {
     let run = run(&recorded.observation)?;
     ensure!(losses(run).is_empty(), "{:?}", run.losses);
-    ensure!(!recorded.profile.text().contains("events were lost"));
+    ensure!(!recorded.profile.text().contains(" lost ("));
     Ok(())
 }
 

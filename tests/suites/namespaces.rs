@@ -179,7 +179,7 @@ mount -t overlay -o lowerdir=lower,upperdir=layers/upper,workdir=layers/work non
         changed,
         BTreeSet::from(["chmod ok over/changed".to_owned()])
     );
-    // Copying up asked for capabilities, under the credentials of whoever mounted.
+    // Copying up asked for capabilities, under the credentials of the user who mounted.
     for facts in [files, chmod] {
         let lent = facts.capabilities.values();
         let lent =

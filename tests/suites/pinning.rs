@@ -166,7 +166,7 @@ impl Events {
         Self(items)
     }
 
-    /// The slots of events of this kind that tell of `name`.
+    /// The slots of events of this kind about `name`.
     fn slots(&self, kind: u32, name: &str) -> Vec<u32> {
         let events = self.0.iter().filter(|item| {
             let mut names = item.windows(name.len());
@@ -340,7 +340,7 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
     until_printed(&mut first, "ready")?;
     cgroup.run(&["/bin/cat", &before])?;
     until_printed(&mut first, "seen-before")?;
-    // Where two hooks tell of an open, it may have the first event alone. It looks again every ten milliseconds.
+    // Where two hooks report an open, it may have the first event alone. It looks again every ten milliseconds.
     thread::sleep(as_patient(Duration::from_millis(100)));
     let programs = pins.programs()?;
     kill(first)?;
@@ -364,7 +364,7 @@ fn killed_it_goes_on_and_the_next_one_takes_over() -> Result<()> {
     let events = Events::take(&mut ring);
     // An opened path comes once for each slot, and what the first agent took does not come again: the
     // second `cat` is another command, and so another slot.
-    // Where a security hook tells of opens, the exit of the call does so too, with the outcome.
+    // Where a security hook reports opens, the exit of the call does so too, with the outcome.
     let is_exit_alone = second.hooks()["files"] == "tp_btf:sys_exit";
     let times = if is_exit_alone { 1 } else { 2 };
     assert_eq!(events.opened("seen-after").len(), 2 * times);

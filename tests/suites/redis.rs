@@ -30,7 +30,7 @@ fn expect(server: &mut Process, words: &[&str], expected: &str) -> Result<()> {
     })
 }
 
-/// Everything anew: a first start makes files that later ones only read.
+/// Everything from the beginning: a first start makes files that later ones only read.
 pub(super) fn empty(data: &Scratch) -> Result<()> {
     for entry in fs::read_dir(data.path())? {
         let path = entry?.path();

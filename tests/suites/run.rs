@@ -221,7 +221,7 @@ fn runs_add_up() -> Result<()> {
     assert_eq!(read(&dir, "x")?.runs.len(), 2);
     assert_eq!(keep(&dir)?, united);
     assert!(united.contains("mkdir") && united.contains("rmdir"));
-    // Without --append, the next run begins anew.
+    // Without --append, the next run begins from nothing.
     ensure!(
         run(&["--quiet", "--name", "x"], &["/bin/true"], &dir)
             .status()?

@@ -18,7 +18,7 @@ use aya::{
     programs::ProgramInfo,
 };
 use harden_agent::{
-    agent::{STEPS, request::KernelSide},
+    agent::{CRASH_POINTS, request::KernelSide},
     observation::Observation,
 };
 use harden_common::{Observed, SLOT_INDEX, SlotKey};
@@ -300,10 +300,10 @@ fn at_any_step_of_the_writer_nothing_is_lost() -> Result<()> {
         return Ok(());
     }
     survive(|survivor| {
-        for step in STEPS {
+        for crash_point in CRASH_POINTS {
             // The first time is while it begins, for most.
             for count in [1, 3] {
-                let place = format!("{step}:{count}");
+                let place = format!("{crash_point}:{count}");
                 let mut process = agent(survivor, &[("HARDEN_CRASH_AT", &place)])?;
                 let status = process
                     .wait()

@@ -74,7 +74,7 @@ fn a_small_program_in_another_hour() -> Result<()> {
             "{word}: {output}"
         );
     }
-    // As a shell tells of a program that a signal ended.
+    // As a shell reports a program that a signal ended.
     let aborted = run(profile, "abort")?;
     ensure!(aborted.0 == Some(128 + 6), "{aborted:?}");
 

@@ -15,7 +15,7 @@ use crate::{
 /// Arguments of `cargo xtask daemons`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The packages, such as nginx; all, where none is named: then docs/daemons.md is written anew
+    /// The packages, such as nginx; all, where none is named: then docs/daemons.md is written again
     names: Vec<String>,
 }
 

@@ -83,7 +83,7 @@ pub(super) struct Core {
     unwanted: Unwanted,
     questions: Questions,
     summaries: Summaries,
-    rest: Rest,
+    idle: Idle,
     windows: Windows,
     watchers: Vec<Watcher>,
     started: Timestamp,
@@ -100,7 +100,7 @@ impl Core {
         let mut state = State::default();
         state.limit_units(config.state.max_units as usize);
         for unit in store.units() {
-            state.name(unit);
+            state.register_file(unit);
         }
         let mut journal = Journal::open(&config.state.directory, collect::layout())?;
         let replay = journal.replay(|record| state.apply(record))?;
@@ -125,7 +125,7 @@ impl Core {
             unwanted: Unwanted::new(scan::own_cgroup()?),
             questions: Questions::default(),
             summaries: Summaries::default(),
-            rest: Rest::default(),
+            idle: Idle::default(),
             windows: Windows::default(),
             watchers: Vec::new(),
             started: Timestamp::now(),
@@ -183,23 +183,23 @@ impl Core {
                     self.questions.gone(&self.state, cgroup);
                 }
             }
-            Some(_) => self.fact(item),
+            Some(event) => self.fact(&event, item),
             None => self.losses.unparsed += 1,
         }
     }
 
-    fn fact(&mut self, item: &[u8]) {
-        let Some(header) = collect::header(item).filter(|header| header.slot != SLOT_EXCLUDED)
-        else {
+    fn fact(&mut self, event: &Event<'_>, item: &[u8]) {
+        let header = *event.header();
+        if header.slot == SLOT_EXCLUDED {
             return;
-        };
+        }
         if !self.state.has_slot(header.slot) && !self.learn_slot(header.slot) {
             return;
         }
         if let Err(error) = self.journal.append_item(item) {
             self.journal_fails(&error);
         }
-        self.state.item(item);
+        self.state.item(event, item);
         if header.kind == kind::EXEC {
             self.questions.executed(&self.state, header.slot);
             self.begins_confined(header.slot, header.pid);
@@ -222,9 +222,9 @@ impl Core {
     fn born(&mut self, event: &CgroupEvent, path: &[u8]) {
         if self.is_wanted(path) {
             self.cgroup(event.cgroup, event.parent, event.header.time, path);
-            self.unwanted.pass_on(event.cgroup, 0, path);
+            self.unwanted.observe_children_only(event.cgroup, 0, path);
         } else {
-            self.unwanted.pass_by(event.cgroup, Some(0), path);
+            self.unwanted.ignore_cgroup(event.cgroup, Some(0), path);
         }
     }
 
@@ -261,7 +261,7 @@ impl Core {
         self.leave_unwanted()?;
         self.count_losses()?;
         self.questions.repeat(&self.state);
-        self.settle()?;
+        self.forget_gone_cgroups()?;
         self.catch_up()?;
         if self.saving.is_due(self.config.state.compact_every)
             || self.journal.size() > JOURNAL_LIMIT
@@ -269,14 +269,14 @@ impl Core {
             self.compact()?;
         }
         self.cut_window()?;
-        if self.rest.begins(self.events) {
+        if self.idle.begins(self.events) {
             memory::give_back();
         }
         Ok(())
     }
 
     /// Has facts written once many are only in memory, where each takes a kilobyte or two: hundreds of units that
-    /// start at once tell of more than there is room for. Facts that cannot be written stay.
+    /// start at once report more than there is room for. Facts that cannot be written stay.
     ///
     /// # Errors
     /// [`CoreError`] if the kernel side cannot be used any more.
@@ -335,13 +335,13 @@ impl Core {
 
 /// For how long nothing has happened.
 #[derive(Default)]
-struct Rest {
+struct Idle {
     /// The events up to then.
     events: u64,
     rounds: u32,
 }
 
-impl Rest {
+impl Idle {
     /// Says, once, that nothing has happened for a while: no more than these `events`.
     fn begins(&mut self, events: u64) -> bool {
         if events != self.events {

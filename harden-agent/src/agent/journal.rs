@@ -2,7 +2,7 @@
 //!
 //! A journal is a directory of files `journal.N`. Each begins with the tables that were live when it
 //! was begun, so that with the units' files it is whole by itself; after them come records as they
-//! arrive. A record is appended by one write(2): whoever kills the agent leaves whole records, or a
+//! arrive. A record is appended by one write(2): a kill of the agent leaves whole records, or a
 //! torn one at the very end. Files are read as something that anybody may have written.
 //!
 //! What the records mean is not known here.
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{aside::move_aside, step::step};
+use super::{crash_point::crash_point, quarantine::move_aside};
 
 pub use error::JournalError;
 pub use read::{Fault, FaultKind, Replay};
@@ -147,7 +147,7 @@ impl Journal {
     /// # Errors
     /// It cannot be written. Then everything is as it was, and what could be appended to still can.
     pub fn rotate(&mut self, tables: impl Iterator<Item = Record>) -> Result<(), JournalError> {
-        step("rotate-begin");
+        crash_point("rotate-begin");
         make(&self.directory).map_err(|error| failed(&self.directory, error))?;
         // Somebody may have put files there, from a backup for instance.
         let found = numbers(&self.directory).map_err(|error| failed(&self.directory, error))?;
@@ -175,7 +175,7 @@ impl Journal {
             | OFlags::NOFOLLOW
             | OFlags::CLOEXEC;
         let file = rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?;
-        step("rotate-created");
+        crash_point("rotate-created");
         let mut writer = BufWriter::with_capacity(1 << 16, File::from(file));
         let mut good = self.head.len() as u64;
         writer.write_all(&self.head)?;
@@ -188,9 +188,9 @@ impl Journal {
         let file = writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
-        step("rotate-written");
+        crash_point("rotate-written");
         file.sync_all()?;
-        step("rotate-synced");
+        crash_point("rotate-synced");
         let path = self.path(number);
         match rustix::fs::renameat_with(
             rustix::fs::CWD,
@@ -203,7 +203,7 @@ impl Journal {
             Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(&temporary, &path)?,
             result => result?,
         }
-        step("rotate-renamed");
+        crash_point("rotate-renamed");
         Ok(Current {
             number,
             file,
@@ -221,7 +221,7 @@ impl Journal {
         if self.current.is_none() {
             return Err(JournalError::NotBegun);
         }
-        step("drop-begin");
+        crash_point("drop-begin");
         // The newest file's name must be on the disk before the others' are not.
         let directory = File::open(&self.directory);
         match directory.and_then(|directory| Ok(rustix::fs::fsync(&directory)?)) {
@@ -245,9 +245,9 @@ impl Journal {
             }
             self.older.remove(0);
             self.corrupt.remove(&number);
-            step("drop-one");
+            crash_point("drop-one");
         }
-        step("drop-end");
+        crash_point("drop-end");
         Ok(())
     }
 
@@ -286,11 +286,11 @@ impl Journal {
         let result = if current.is_torn {
             Err(io::Error::other("its end is torn and cannot be cut off"))
         } else {
-            step("append-begin");
+            crash_point("append-begin");
             current.write(bytes)
         };
         let number = current.number;
-        step("append-end");
+        crash_point("append-end");
         result.map_err(|error| failed(&self.path(number), error))
     }
 

@@ -157,7 +157,7 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
         }
     }
     notify(&[NotifyState::Stopping]);
-    // Whoever comes next would find them, but until then nobody has the use of them.
+    // The next agent would find them, but until then they are of no use.
     if retired.is_some() {
         let slots = Retired::over(&mut retired).await?;
         core.finish(&mut events, &slots)?;

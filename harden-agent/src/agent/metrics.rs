@@ -1,4 +1,4 @@
-//! The figures of the agent as Prometheus text, for whoever has a collector running.
+//! The figures of the agent as Prometheus text, for a collector.
 //!
 //! One short answer to `GET /` or `GET /metrics`, one client after the other, each for at most
 //! two seconds: no more of HTTP than a collector needs.

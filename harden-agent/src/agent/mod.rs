@@ -1,11 +1,11 @@
 //! The agent: every unit of a running system, for as long as it runs.
 //!
-//! kernel → ring buffer → journal → state → the files of units, and from there to whoever asks.
+//! kernel → ring buffer → journal → state → the files of units, and from there to clients that ask.
 
-mod aside;
 pub mod config;
 pub mod control;
 mod core;
+mod crash_point;
 pub mod journal;
 mod lifecycle;
 mod lock;
@@ -13,14 +13,14 @@ pub mod log;
 mod memory;
 pub mod metrics;
 pub mod names;
+mod quarantine;
 pub mod request;
 mod state;
-mod step;
 pub mod store;
 pub mod summary;
 pub mod systemd;
 
-pub use step::STEPS;
+pub use crash_point::CRASH_POINTS;
 
 pub use self::{
     config::Config,

@@ -18,7 +18,7 @@ pub fn resolve(asked: &Text, names: &BTreeSet<Text>) -> Result<Text, NameError> 
         return Ok(name);
     }
     let own_names = |is_meant: &dyn Fn(&[u8]) -> bool| -> Vec<Text> {
-        let found = names.iter().filter(|name| is_meant(own(name)));
+        let found = names.iter().filter(|name| is_meant(without_manager(name)));
         found.cloned().collect()
     };
     let asked_bytes = asked.as_bytes();
@@ -30,7 +30,7 @@ pub fn resolve(asked: &Text, names: &BTreeSet<Text>) -> Result<Text, NameError> 
     match found.len() {
         0 => Err(NameError::NotFound {
             unit: asked.clone(),
-            near: near(asked, names),
+            near: suggest(asked, names),
         }),
         1 => Ok(found.remove(0)),
         _ => Err(NameError::Ambiguous {
@@ -40,7 +40,7 @@ pub fn resolve(asked: &Text, names: &BTreeSet<Text>) -> Result<Text, NameError> 
     }
 }
 
-/// The full names that `asked` may stand for, the likeliest first.
+/// The full names that `asked` may mean, the likeliest first.
 fn exact(asked: &Text) -> Vec<Text> {
     let kind = asked
         .to_string()
@@ -58,7 +58,7 @@ fn exact(asked: &Text) -> Vec<Text> {
 }
 
 /// The name without the manager that has the unit.
-fn own(name: &Text) -> &[u8] {
+fn without_manager(name: &Text) -> &[u8] {
     let name = name.as_bytes();
     if !name.starts_with(b"/") {
         return name;
@@ -71,21 +71,6 @@ fn own(name: &Text) -> &[u8] {
 fn stem(own: &[u8]) -> Option<&[u8]> {
     let end = own.iter().rposition(|byte| *byte == b'.')?;
     Some(&own[..end])
-}
-
-/// The name as [`Text`] shows it, or as it is: `units` prints the one, systemctl the other.
-#[must_use]
-pub fn as_printed(argument: &[u8]) -> Text {
-    let plain = Text::from(argument);
-    let Ok(argument) = str::from_utf8(argument) else {
-        return plain;
-    };
-    let shown: Text = serde_json::from_value(argument.into()).unwrap_or_default();
-    if shown.to_string() == argument {
-        shown
-    } else {
-        plain
-    }
 }
 
 /// A pattern of names, as those of `include` in `harden.toml`.
@@ -124,7 +109,7 @@ impl Names {
             let name = String::from_utf8_lossy(name);
             self.pattern.matches_with(&name, OPTIONS)
         };
-        let own = own(unit);
+        let own = without_manager(unit);
         matches(unit.as_bytes())
             || matches(own)
             || exact(&self.name).contains(unit)
@@ -137,7 +122,7 @@ const MOST: usize = 5;
 
 /// The names like `asked`, the likeliest first.
 #[must_use]
-pub fn near<'a>(asked: &Text, names: impl IntoIterator<Item = &'a Text>) -> Vec<Text> {
+pub fn suggest<'a>(asked: &Text, names: impl IntoIterator<Item = &'a Text>) -> Vec<Text> {
     // A longer name is no typing error, and to compare two takes the product of their lengths.
     const LONGEST: usize = 256;
     let asked = asked.to_string().to_lowercase();
@@ -191,7 +176,9 @@ mod tests {
     }
 
     fn first(asked: &str) -> Option<String> {
-        near(&asked.into(), &names()).first().map(Text::to_string)
+        suggest(&asked.into(), &names())
+            .first()
+            .map(Text::to_string)
     }
 
     #[test]
@@ -245,7 +232,7 @@ mod tests {
         // Each as it is printed.
         for name in &names {
             let printed = name.to_string();
-            let taken = as_printed(printed.as_bytes());
+            let taken = Text::as_typed(printed.as_bytes());
             assert_eq!(resolve(&taken, &names).as_ref(), Ok(name), "{printed}");
         }
         let candidates = ["/user.slice/u:a.mount", "/user.slice/u:a.scope"];
@@ -263,7 +250,10 @@ mod tests {
         let evil = Text::from(b"evil\n\xff.service");
         let names = BTreeSet::from([evil.clone()]);
         let printed = evil.to_string();
-        assert_eq!(resolve(&as_printed(printed.as_bytes()), &names), Ok(evil));
+        assert_eq!(
+            resolve(&Text::as_typed(printed.as_bytes()), &names),
+            Ok(evil)
+        );
         for asked in [
             &b""[..],
             b"\xff",
@@ -274,7 +264,7 @@ mod tests {
             b"\\x",
             &vec![b'x'; 70_000],
         ] {
-            assert!(resolve(&as_printed(asked), &names).is_err());
+            assert!(resolve(&Text::as_typed(asked), &names).is_err());
             let _ = Names::new(&asked.into()).map(|pattern| pattern.has(&asked.into()));
         }
     }
@@ -296,7 +286,7 @@ mod tests {
     #[test]
     fn what_is_like_nothing_gets_no_guess() {
         for asked in ["", "x", "postgresql@17-main", &"n".repeat(100_000)] {
-            let found = near(&asked.into(), &names());
+            let found = suggest(&asked.into(), &names());
             assert!(asked.is_empty() || found.is_empty(), "{found:?}");
         }
     }

@@ -264,7 +264,7 @@ pub enum NameError {
     NotFound {
         /// What was asked for.
         unit: Text,
-        /// Names like it, see [`super::names::near`].
+        /// Names like it, see [`super::names::suggest`].
         near: Vec<Text>,
     },
     /// One of several.

@@ -23,7 +23,7 @@ use self::{
     forget::Forgotten,
     invocation::Invocations,
     losses::Unowned,
-    place::{Cgroup, Home},
+    place::{Attribution, Cgroup},
     run::Mark,
     unit::Unit,
 };
@@ -32,7 +32,7 @@ use super::{
     request::{NewFact, Time},
 };
 use crate::{
-    collect::{self, Clock},
+    collect::{self, Clock, Event},
     observation::{Host, Join as _, Observation, Run, Text, Word},
 };
 
@@ -57,7 +57,7 @@ pub(super) struct State {
     clock: Clock,
     instance: Option<Instance>,
     cgroups: BTreeMap<u64, Cgroup>,
-    slots: HashMap<u32, Home>,
+    slots: HashMap<u32, Attribution>,
     /// Runs that began for more than one invocation, by the kernel side's number.
     marks: BTreeMap<u64, Mark>,
     /// By the id of the unit's own cgroup.
@@ -105,7 +105,12 @@ impl State {
             } => self.cgroup(id, parent, born, path),
             Record::Gone { cgroup, time } => self.gone(cgroup, time),
             Record::Slot { slot, owner } => self.slot(slot, owner),
-            Record::Item(item) => self.item(&item),
+            // What could not be parsed was counted, and is in no journal; one of another layout is not read.
+            Record::Item(item) => {
+                if let Some(event) = collect::parse(&item) {
+                    self.item(&event, &item);
+                }
+            }
             Record::Final { slot, facts } => self.known(slot, &facts),
             Record::Run {
                 number,
@@ -205,29 +210,28 @@ impl State {
         self.instance = Some(instance);
     }
 
-    /// A fact of a slot. Births and ends of cgroups, which have no slot, are records of their own.
-    pub(super) fn item(&mut self, item: &[u8]) {
-        let Some(header) = collect::header(item) else {
-            return;
-        };
-        let Some(home) = self.slots.get_mut(&header.slot) else {
+    /// A fact of a slot, and the item that it was parsed from. Births and ends of cgroups, which have no slot, are
+    /// records of their own.
+    pub(super) fn item(&mut self, event: &Event<'_>, item: &[u8]) {
+        let header = event.header();
+        let Some(attribution) = self.slots.get_mut(&header.slot) else {
             return;
         };
         if header.kind == kind::EXEC {
-            home.exec = Some(item.into());
+            attribution.exec = Some(item.into());
         }
-        let Some(unit) = self.units.get_mut(&home.unit) else {
+        let Some(unit) = self.units.get_mut(&attribution.unit) else {
             return;
         };
-        let Some(run) = unit.open.get_mut(&home.run) else {
+        let Some(run) = unit.open.get_mut(&attribution.run) else {
             return;
         };
         let time = self.clock.at(header.time);
         run.ended = run.ended.max(time);
-        let collector = run.collector(home.command, self.clock);
-        let id = home.owner.executable;
-        collector.own(header.slot, id, self.programs.get(&id));
-        collector.take(item);
+        let collector = run.collector(attribution.command, self.clock);
+        let id = attribution.owner.executable;
+        collector.set_owner(header.slot, id, self.programs.get(&id));
+        collector.take_event(event);
         let program = collector.program(header.slot).cloned().unwrap_or_default();
         if header.kind == kind::EXEC
             && !program.as_bytes().is_empty()
@@ -243,10 +247,10 @@ impl State {
         unit.held += 1;
         self.held += 1;
         for (_, fact) in news {
-            if unit.learn(&program, &fact, time) {
+            if unit.discover(&program, &fact, time) {
                 self.news.push(NewFact {
-                    unit: home.unit.clone(),
-                    run: home.run.clone(),
+                    unit: attribution.unit.clone(),
+                    run: attribution.run.clone(),
                     executable: program.clone(),
                     kind: fact.kind.into(),
                     fact: fact.text.as_str().into(),
@@ -259,27 +263,27 @@ impl State {
 
     /// Facts that the record of a slot has.
     fn known(&mut self, slot: u32, facts: &[u16]) {
-        let Some(home) = self.slots.get_mut(&slot) else {
+        let Some(attribution) = self.slots.get_mut(&slot) else {
             return;
         };
-        home.read = Some(digest(facts));
-        let Some(unit) = self.units.get_mut(&home.unit) else {
+        attribution.read = Some(digest(facts));
+        let Some(unit) = self.units.get_mut(&attribution.unit) else {
             return;
         };
-        let Some(run) = unit.open.get_mut(&home.run) else {
+        let Some(run) = unit.open.get_mut(&attribution.run) else {
             return;
         };
         // Small beside an item's: a call takes no path.
         unit.held += facts.len() / 8;
         self.held += facts.len() / 8;
-        let collector = run.collector(home.command, self.clock);
-        let id = home.owner.executable;
-        collector.own(slot, id, self.programs.get(&id));
-        collector.know(slot, facts.iter().copied().map(u32::from));
+        let collector = run.collector(attribution.command, self.clock);
+        let id = attribution.owner.executable;
+        collector.set_owner(slot, id, self.programs.get(&id));
+        collector.add_known(slot, facts.iter().copied().map(u32::from));
         let program = collector.program(slot).cloned().unwrap_or_default();
         let (news, time) = (collector.take_news(), run.ended);
         for (_, fact) in news {
-            unit.learn(&program, &fact, time);
+            unit.discover(&program, &fact, time);
         }
         unit.dirty = true;
     }
@@ -307,10 +311,10 @@ impl State {
     }
 
     /// Remembers that there is a file of `unit`, whatever goes on in it.
-    pub(super) fn name(&mut self, unit: Text) {
+    pub(super) fn register_file(&mut self, unit: Text) {
         let known = self.units.entry(unit).or_default();
         known.is_kept = true;
-        known.rest();
+        known.unload();
     }
 
     /// Whether nothing goes on in `unit`, and what is known of it is in its file alone.
@@ -325,7 +329,7 @@ impl State {
         unit.is_at_rest = false;
         for run in observation.runs.values() {
             for fact in run.facts() {
-                unit.know(fact.executable, &fact.what.into());
+                unit.add_known(fact.executable, &fact.what.into());
             }
             unit.last_new = unit.last_new.max(Some(run.started));
         }
@@ -346,7 +350,7 @@ impl State {
         let mut runs = known.ended.clone();
         if let Some(instance) = &self.instance {
             let open = known.open.iter().map(|(id, run)| {
-                let invocations = self.invocations.get(&run.top);
+                let invocations = self.invocations.get(&run.unit_cgroup);
                 (id.clone(), run.run(id, instance, invocations))
             });
             runs.join(open.collect());
@@ -382,7 +386,7 @@ impl State {
         known.ended.clear();
         known.open.retain(|_, run| !run.has_ended);
         known.open.values_mut().for_each(|run| run.forget());
-        known.rest();
+        known.unload();
     }
 
     /// Forgets a unit of which nothing is open. Says whether that was so.
@@ -420,15 +424,15 @@ impl State {
         let Record::Final { slot, facts } = finals else {
             return false;
         };
-        let home = self.slots.get(slot);
-        home.is_some_and(|home| home.read == Some(digest(facts)))
+        let attribution = self.slots.get(slot);
+        attribution.is_some_and(|attribution| attribution.read == Some(digest(facts)))
     }
 
     /// What was read of the slots of `unit` may be in no file any more.
     pub(super) fn forget_read(&mut self, unit: &Text) {
         let slots = self.slots.values_mut();
-        for home in slots.filter(|home| home.unit == *unit) {
-            home.read = None;
+        for attribution in slots.filter(|attribution| attribution.unit == *unit) {
+            attribution.read = None;
         }
     }
 
@@ -456,13 +460,18 @@ impl State {
         for (cgroup, invocations) in &self.invocations {
             records.extend(invocations.records(*cgroup));
         }
-        for (slot, home) in &self.slots {
+        for (slot, attribution) in &self.slots {
             records.push(Record::Slot {
                 slot: *slot,
-                owner: home.owner,
+                owner: attribution.owner,
             });
-            records.extend(home.exec.clone().map(|item| Record::Item(item.into_vec())));
-            let losses = home.losses.clone();
+            records.extend(
+                attribution
+                    .exec
+                    .clone()
+                    .map(|item| Record::Item(item.into_vec())),
+            );
+            let losses = attribution.losses.clone();
             records.extend((!losses.is_empty()).then_some(Record::Lost {
                 slot: *slot,
                 losses,
@@ -492,7 +501,7 @@ impl State {
     pub(super) fn slots_of<'a>(&'a self, unit: &'a Text) -> impl Iterator<Item = u32> + 'a {
         let slots = self.slots.iter();
         slots
-            .filter(move |(_, home)| home.unit == *unit)
+            .filter(move |(_, attribution)| attribution.unit == *unit)
             .map(|(slot, _)| *slot)
     }
 
@@ -504,13 +513,19 @@ impl State {
     /// Forgets cgroups that are gone and of which no slot is left: nothing comes of them any more. Returns
     /// their ids. The runs that were open in them have ended.
     ///
-    /// Only those in `bare`, of which the kernel side has no slot either.
-    pub(super) fn settle(&mut self, bare: &BTreeSet<u64>) -> Vec<u64> {
-        let used: BTreeSet<u64> = self.slots.values().map(|home| home.owner.cgroup).collect();
+    /// Only those in `without_slots`, of which the kernel side has no slot either.
+    pub(super) fn forget_gone(&mut self, without_slots: &BTreeSet<u64>) -> Vec<u64> {
+        let used: BTreeSet<u64> = self
+            .slots
+            .values()
+            .map(|attribution| attribution.owner.cgroup)
+            .collect();
         let settled: Vec<u64> = self
             .cgroups
             .iter()
-            .filter(|(id, cgroup)| cgroup.gone.is_some() && bare.contains(id) && !used.contains(id))
+            .filter(|(id, cgroup)| {
+                cgroup.gone.is_some() && without_slots.contains(id) && !used.contains(id)
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in &settled {
@@ -526,15 +541,15 @@ impl State {
         if self.slots.contains_key(&slot) {
             return;
         }
-        let Some(mut home) = self.home(owner) else {
+        let Some(mut attribution) = self.attribution(owner) else {
             return;
         };
-        if self.is_forgotten(&home) {
-            home.run = forget::nowhere();
+        if self.is_forgotten(&attribution) {
+            attribution.run = forget::nowhere();
         } else {
-            self.open_run(&home);
+            self.open_run(&attribution);
         }
-        self.slots.insert(slot, home);
+        self.slots.insert(slot, attribution);
     }
 }
 

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    aside::{self, move_aside},
-    step::step,
+    crash_point::crash_point,
+    quarantine::{self, move_aside},
 };
 use crate::observation::{self, Join as _, Observation, ReadError, Text};
 use crate::output::{self, Ours, Output, WriteError, file_stem};
@@ -263,7 +263,7 @@ impl Store {
         match added.fault {
             Some(fault) if added.lines.is_empty() => self.move_aside(&path, fault)?,
             Some(reason) => {
-                let aside = aside::free(&path).map_err(error)?;
+                let aside = quarantine::free(&path).map_err(error)?;
                 added::replace(&path, &aside, &added.lines).map_err(error)?;
                 self.notices.push(Notice::MovedAside {
                     path: error::text(&path),
@@ -323,7 +323,7 @@ impl Store {
     /// # Errors
     /// It cannot be written, or the unit's file is there and was not loaded. What was there before is still there.
     pub fn save(&mut self, observation: &Observation) -> Result<(), StoreError> {
-        step("save-begin");
+        crash_point("save-begin");
         let stem = file_stem(&observation.name);
         let path = self.path(&stem);
         self.check_read(&stem)?;
@@ -352,14 +352,14 @@ impl Store {
             }
             staged => staged,
         }?;
-        step("save-staged");
+        crash_point("save-staged");
         staged.commit()?;
-        step("save-whole");
+        crash_point("save-whole");
         // If it stays, it is joined once more to what has it already, which changes nothing.
         let added = remove(&self.added_path(&stem));
         self.measure(&stem);
         added?;
-        step("save-end");
+        crash_point("save-end");
         Ok(())
     }
 
@@ -377,7 +377,7 @@ impl Store {
         self.measure(&stem);
         for aside in paths
             .iter()
-            .flat_map(|path| aside::of(path).unwrap_or_default())
+            .flat_map(|path| quarantine::of(path).unwrap_or_default())
         {
             // It may be a directory that an administrator made. Harden never reads it again.
             if let Err(error) = remove(&aside) {
@@ -393,7 +393,7 @@ impl Store {
     pub fn has_aside(&self, unit: &Text) -> bool {
         let stem = file_stem(unit);
         let paths = [self.path(&stem), self.added_path(&stem)];
-        let has_aside = |path: &PathBuf| aside::of(path).is_ok_and(|files| !files.is_empty());
+        let has_aside = |path: &PathBuf| quarantine::of(path).is_ok_and(|files| !files.is_empty());
         paths.iter().any(has_aside)
     }
 
@@ -402,7 +402,8 @@ impl Store {
     pub fn set_aside(&self) -> Vec<Text> {
         let state = self.directory.parent().unwrap_or(&self.directory);
         let directories = [state, &self.directory].into_iter();
-        let found = directories.flat_map(|directory| aside::all(directory).unwrap_or_default());
+        let found =
+            directories.flat_map(|directory| quarantine::all(directory).unwrap_or_default());
         found.map(|path| error::text(&path)).collect()
     }
 

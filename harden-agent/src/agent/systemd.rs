@@ -50,7 +50,7 @@ pub enum Error {
     #[error("systemd knows no unit {0}")]
     NoSuchUnit(String),
     /// It answered with an error, or in a way that is not understood.
-    #[error("systemd does not tell about {unit}: {reason}")]
+    #[error("systemd says nothing about {unit}: {reason}")]
     Refused {
         /// About which unit.
         unit: String,
@@ -120,7 +120,7 @@ impl Systemd {
     /// systemd cannot be reached, does not answer in time, or does not know the unit.
     pub async fn describe(&self, unit: &str) -> Result<Description, Error> {
         let Ok(answer) = timeout(self.patience, self.properties(unit)).await else {
-            // The next question is not to wait for what this one waits for. Whoever holds the lock is about
+            // The next question is not to wait for what this one waits for. The thread that holds the lock is about
             // to make another connection anyway.
             if let Ok(mut kept) = self.connection.try_lock() {
                 kept.take();

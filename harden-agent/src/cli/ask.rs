@@ -12,10 +12,7 @@ use clap::Args;
 
 use super::{snapshot::NoRuns, status::AgentFailed};
 use crate::{
-    agent::{
-        control::{self, AgentError, Client, ClientError, SOCKET},
-        names,
-    },
+    agent::control::{self, AgentError, Client, ClientError, SOCKET},
     observation::{self, Observation, Text},
 };
 
@@ -82,7 +79,7 @@ pub(super) fn failure_status(error: &anyhow::Error) -> u8 {
 
 /// A unit's name from the command line: as `harden units` prints it, or byte for byte.
 pub(super) fn name(argument: &OsStr) -> Text {
-    names::as_printed(argument.as_bytes())
+    Text::as_typed(argument.as_bytes())
 }
 
 /// The observation in a file, where there is one of that name; else what the agent has of the unit.

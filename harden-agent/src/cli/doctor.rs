@@ -47,7 +47,7 @@ impl Doctor {
             report.text(self.verbose)
         };
         match std::io::stdout().write_all(text.as_bytes()) {
-            // Whoever read has read enough: harden doctor | head.
+            // The reader has read enough: harden doctor | head.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             other => other?,
         }

@@ -45,7 +45,7 @@ impl Merge {
             let other = observation::read(path)?;
             ensure!(
                 given.is_some() || other.name == name,
-                "{} is of {}, and {} of {name}: name the sum with --name if they belong together",
+                "{} is of {}, and {} of {name}: if they belong together, name the result with --name",
                 path.display(),
                 other.name,
                 first.display()

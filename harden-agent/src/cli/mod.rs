@@ -60,8 +60,9 @@ pub enum Command {
     /// Explain why a profile contains a rule: which program needed it, in which runs, when, how often, and which
     /// hook saw it
     ///
-    /// The exit status is 0 if the fact was seen, 1 if it was not (explain then says whether it could have been seen),
-    /// and 2 if the observation cannot be read, or no agent knows the unit.
+    /// The exit status is 0 if the fact was seen or a file has the directive. It is 1 if not: explain then says whether
+    /// the fact could have been seen, and which files allow it all the same. It is 2 if the observation cannot be read,
+    /// no agent knows the unit, or the word is nothing that can be asked for.
     Explain(explain::Explain),
     /// Show what this machine lets harden do, and what to do about the rest
     ///

@@ -10,10 +10,10 @@ use clap::{
 
 use crate::{
     machine,
-    observation::{Observation, Text},
+    observation::Text,
     output::Output,
     policy::{
-        Adapted, Id, Mode, Paths, Terms, Widen,
+        Compatibility, DecisionOptions, Generalisation, Id, Mode,
         firejail::{Launch, Version, service::UnitFile},
     },
     profile::{self, FORMATS, Files, Format, Request, Start},
@@ -25,7 +25,7 @@ use crate::{
 pub struct Decisions {
     /// Add the system calls that another version of the C library, or another kernel, uses instead of those seen
     #[arg(long, value_enum, default_value_t)]
-    pub widen: Widen,
+    pub widen: Compatibility,
     /// Allow only the system calls that were seen, without the implicit ones that circumstances can cause
     #[arg(long, conflicts_with = "widen")]
     pub exact: bool,
@@ -34,28 +34,45 @@ pub struct Decisions {
     pub mode: Option<Mode>,
     /// How far directories replace the files in them
     #[arg(long, value_enum, default_value_t)]
-    pub paths: Paths,
+    pub paths: Generalisation,
     /// The directory with your own decisions, in NAME.toml for the unit or command NAME
     #[arg(long, value_name = "DIR", default_value = "/etc/harden/overrides")]
     pub overrides: PathBuf,
+    /// Decide for this version of Firejail instead of the installed one
+    #[arg(long, value_name = "VERSION")]
+    pub firejail_version: Option<Version>,
+    /// How the program will be started [default: shell if the login shell is bash, else direct]
+    #[arg(long, value_enum)]
+    pub start: Option<Start>,
 }
 
 impl Decisions {
-    /// What is decided over, with what somebody has decided before.
-    ///
-    /// # Errors
-    /// The overrides cannot be read.
-    pub fn adapt<'o>(&self, observation: &'o Observation) -> Result<Adapted<'o>> {
-        profile::adapted(observation, self.paths, &self.overrides)
+    /// What is asked of plans, and warnings about the Firejail that they are for. Asks the installed one, once for however
+    /// many observations.
+    pub fn request(&self) -> (Request, Vec<String>) {
+        let asked = machine::firejail::ask(self.firejail_version, Launch::Direct);
+        let request = Request {
+            target: asked.target,
+            start: self.start,
+            asks_systemd: true,
+            decision_options: self.decision_options(),
+            overrides: self.overrides.clone(),
+            ..Request::default()
+        };
+        (request, asked.warnings)
     }
 
     /// For this machine.
-    pub fn terms(&self) -> Terms {
-        Terms {
+    fn decision_options(&self) -> DecisionOptions {
+        DecisionOptions {
             host: Some(machine::host::this()),
-            widen: if self.exact { Widen::Exact } else { self.widen },
+            compatibility: if self.exact {
+                Compatibility::Exact
+            } else {
+                self.widen
+            },
             mode: self.mode,
-            paths: self.paths,
+            generalisation: self.paths,
         }
     }
 }
@@ -69,12 +86,6 @@ pub struct ProfileArgs {
     /// Write the files into this directory
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
-    /// Write for this version of Firejail instead of the installed one
-    #[arg(long, value_name = "VERSION")]
-    pub firejail_version: Option<Version>,
-    /// How the program will be started [default: shell if the login shell is bash, else direct]
-    #[arg(long, value_enum)]
-    pub start: Option<Start>,
     /// What is decided over
     #[command(flatten)]
     pub decisions: Decisions,
@@ -94,7 +105,7 @@ pub struct ProfileArgs {
     #[arg(long)]
     pub bare: bool,
     /// Leave out these warnings, by name; separate several names by commas
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WARNING")]
+    #[arg(long, value_parser = warning_parser(), value_delimiter = ',', value_name = "WARNING")]
     pub silence: Vec<Id>,
     /// Replace files of the same names even if harden did not write them
     #[arg(long)]
@@ -108,6 +119,12 @@ fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
         .map(|format| PossibleValue::new(format.name).help(format.about));
     // No other name is possible.
     PossibleValuesParser::new(names).map(|name| Format::named(&name).unwrap_or(&FORMATS[0]))
+}
+
+/// The kinds of warnings by their names.
+fn warning_parser() -> impl TypedValueParser<Value = Id> {
+    let names = Id::all().map(|id| PossibleValue::new(id.name()).help(id.about()));
+    PossibleValuesParser::new(names).try_map(|name| Id::named(&name).ok_or("no kind of warning"))
 }
 
 impl ProfileArgs {
@@ -138,16 +155,15 @@ impl ProfileArgs {
         FORMATS.iter().filter(is_asked).collect()
     }
 
-    /// What is asked of plans. Asks the installed Firejail, once for however many observations. Warnings about it go to
-    /// standard error.
+    /// What is asked of plans. Warnings about the installed Firejail go to standard error.
     ///
     /// # Errors
     /// The file with the unit cannot be read.
     pub fn request(&self) -> Result<Request> {
         let formats = self.formats();
-        let asked = machine::firejail::ask(self.firejail_version, Launch::Direct);
+        let (request, warnings) = self.decisions.request();
         if formats.iter().any(|format| format.name == "firejail") {
-            for warning in &asked.warnings {
+            for warning in &warnings {
                 eprintln!("warning: {warning}");
             }
         }
@@ -157,21 +173,16 @@ impl ProfileArgs {
         });
         Ok(Request {
             formats,
-            target: asked.target,
-            asks_systemd: true,
-            terms: self.decisions.terms(),
-            overrides: self.decisions.overrides.clone(),
             unit: unit.transpose()?,
             yocto_syntax: self.yocto_syntax,
             report_syntax: self.report_syntax,
             account_prefix: self.account_prefix.clone(),
-            start: self.start,
             options: Options {
                 bare: self.bare,
                 silenced: self.silence.iter().copied().collect(),
                 remarks: Vec::new(),
             },
-            ..Request::default()
+            ..request
         })
     }
 }

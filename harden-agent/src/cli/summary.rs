@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     observation::{Observation, Text},
-    policy::{Decision, Item, Warning, firejail::Policy},
+    policy::{Decision, Item, Warning, firejail::Profile},
 };
 
 /// The figures of a recording, as `--json` prints them.
@@ -31,7 +31,7 @@ struct Summary<'a> {
     paths: usize,
     /// What could not be recorded.
     losses: u64,
-    /// What whoever installs the profile must know.
+    /// What the person who installs the profile must know.
     warnings: &'a [Warning],
     /// The files written.
     files: &'a [PathBuf],
@@ -39,7 +39,7 @@ struct Summary<'a> {
 
 fn summarise<'a>(
     observation: &'a Observation,
-    policy: &'a Policy,
+    profile: &'a Profile,
     files: &'a [PathBuf],
 ) -> Summary<'a> {
     let paths: std::collections::BTreeSet<_> = observation
@@ -53,15 +53,15 @@ fn summarise<'a>(
         .collect();
     Summary {
         name: &observation.name,
-        runs: policy.coverage.runs,
-        programs: policy.coverage.executables.len(),
-        calls: policy.coverage.completeness.calls.seen,
-        allowed: policy.syscalls.kept().map(<[Item]>::len),
-        capabilities: values(&policy.capabilities.keep),
-        protocols: values(&policy.protocols),
+        runs: profile.coverage.runs,
+        programs: profile.coverage.executables.len(),
+        calls: profile.coverage.completeness.calls.seen,
+        allowed: profile.syscalls.kept().map(<[Item]>::len),
+        capabilities: values(&profile.capabilities.keep),
+        protocols: values(&profile.protocols),
         paths: paths.len(),
-        losses: policy.coverage.losses.values().sum(),
-        warnings: &policy.warnings,
+        losses: profile.coverage.losses.values().sum(),
+        warnings: &profile.warnings,
         files,
     }
 }
@@ -77,16 +77,16 @@ fn values(decision: &Decision<Vec<Item>>) -> Vec<&str> {
 
 /// One line of JSON.
 #[must_use]
-pub(super) fn json(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
-    let summary = summarise(observation, policy, files);
+pub(super) fn json(observation: &Observation, profile: &Profile, files: &[PathBuf]) -> String {
+    let summary = summarise(observation, profile, files);
     // Plain strings and numbers always serialise.
     serde_json::to_string(&summary).unwrap_or_default()
 }
 
 /// The table, the warnings and the files.
 #[must_use]
-pub(super) fn text(observation: &Observation, policy: &Policy, files: &[PathBuf]) -> String {
-    let summary = summarise(observation, policy, files);
+pub(super) fn text(observation: &Observation, profile: &Profile, files: &[PathBuf]) -> String {
+    let summary = summarise(observation, profile, files);
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     let list = |names: &[&str]| match names {

@@ -14,6 +14,7 @@ use crate::agent::{
     names,
     request::{NameError, NewFact},
 };
+use crate::plural::were;
 
 /// `harden watch`
 #[derive(Debug, Args)]
@@ -91,7 +92,7 @@ fn is_end(error: &anyhow::Error) -> bool {
 fn text(fact: &NewFact) -> String {
     let missed = match fact.lagged {
         0 => String::new(),
-        lagged => format!("({lagged} facts were left out here)\n"),
+        lagged => format!("({} left out here)\n", were(lagged, "fact")),
     };
     let NewFact {
         unit,

@@ -22,7 +22,7 @@ mod tag {
 ///
 /// Read from the attribute: libacl, which crates for this link to, would have to be there wherever harden is.
 pub(super) fn of(file: &File) -> Option<Acl> {
-    // fgetxattr(2) refuses a descriptor that was opened with O_PATH; its name in /proc stands for the file itself.
+    // fgetxattr(2) refuses a descriptor that was opened with O_PATH; its name in /proc leads to the file itself.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let mut bytes = vec![0; XATTR_SIZE_MAX];
     let length = rustix::fs::getxattr(path, NAME, &mut bytes[..]).ok()?;

@@ -149,21 +149,30 @@ impl Collector {
 
     /// Takes one item of the ring buffer.
     pub fn take(&mut self, item: &[u8]) {
+        if let Some(event) = event::parse(item) {
+            self.take_event(&event);
+        } else {
+            self.last_new = Instant::now();
+            self.unparsed += 1;
+        }
+    }
+
+    /// Takes one item that was parsed.
+    pub fn take_event(&mut self, event: &Event<'_>) {
         self.last_new = Instant::now();
-        match event::parse(item) {
-            Some(Event::Fact(event)) => self.fact(&event),
-            Some(Event::Socket(event)) => self.socket(&event),
-            Some(Event::Path(event, bytes)) => match event.header.kind {
-                kind::EXEC => self.exec(&event, &bytes),
-                kind::ADDRESS => self.address(&event, &bytes),
-                _ => self.path(&event, &bytes),
+        match event {
+            Event::Fact(event) => self.fact(event),
+            Event::Socket(event) => self.socket(event),
+            Event::Path(event, bytes) => match event.header.kind {
+                kind::EXEC => self.exec(event, bytes),
+                kind::ADDRESS => self.address(event, bytes),
+                _ => self.path(event, bytes),
             },
-            Some(Event::Cgroup(event, _)) if event.header.kind == kind::CGROUP_GONE => {
+            Event::Cgroup(event, _) if event.header.kind == kind::CGROUP_GONE => {
                 self.cgroups_gone += 1;
             }
             // A child of the run's cgroup: its slots carry the run already.
-            Some(Event::Cgroup(..)) => {}
-            None => self.unparsed += 1,
+            Event::Cgroup(..) => {}
         }
     }
 
@@ -428,7 +437,7 @@ impl Collector {
             ..
         } = *self.slots.remove(&slot).unwrap_or_default();
         let set = (0..).zip(record.facts).filter(|(_, byte)| *byte != 0);
-        know(&mut facts, set.map(|(number, _)| number));
+        add_facts(&mut facts, set.map(|(number, _)| number));
         if let Some(counts) = counts {
             count(&mut facts, counts);
         }
@@ -484,7 +493,7 @@ impl Collector {
     }
 
     /// Says whose `slot` is, before anything of it comes, and how that program is called where another run has told.
-    pub fn own(&mut self, slot: u32, executable: ExecutableId, name: Option<&Text>) {
+    pub fn set_owner(&mut self, slot: u32, executable: ExecutableId, name: Option<&Text>) {
         self.slot(slot).executable = Some(executable);
         if let Some(name) = name
             && !self.programs.contains_key(&executable)
@@ -501,12 +510,12 @@ impl Collector {
     }
 
     /// Adds facts that the record of `slot` has, by their numbers.
-    pub fn know(&mut self, slot: u32, numbers: impl Iterator<Item = u32> + Clone) {
+    pub fn add_known(&mut self, slot: u32, numbers: impl Iterator<Item = u32> + Clone) {
         if let Some(news) = &mut self.news {
             let facts = numbers.clone().filter_map(names::fact);
             news.extend(facts.map(|fact| (slot, (&fact).into())));
         }
-        know(&mut self.slot(slot).facts, numbers);
+        add_facts(&mut self.slot(slot).facts, numbers);
     }
 
     /// Forgets all facts, but not which slot is of which program.
@@ -574,7 +583,7 @@ impl Collector {
     }
 }
 
-fn know(facts: &mut Executable, numbers: impl Iterator<Item = u32>) {
+fn add_facts(facts: &mut Executable, numbers: impl Iterator<Item = u32>) {
     for fact in numbers.filter_map(names::fact) {
         insert(facts, fact, Seen::default());
     }

@@ -1,7 +1,7 @@
 //! What only the file system knows: interpreters and capabilities of programs, links on the way to files, whose sockets
 //! are, access control lists.
 //!
-//! To be asked by whoever sees the file system as the program did, which the agent in its sandbox does not.
+//! To be asked by a process that sees the file system as the program did, which the agent in its sandbox does not.
 
 use std::{collections::BTreeMap, fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
 

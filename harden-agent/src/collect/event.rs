@@ -20,6 +20,19 @@ pub enum Event<'a> {
     Cgroup(CgroupEvent, &'a [u8]),
 }
 
+impl Event<'_> {
+    /// What all events begin with.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        match self {
+            Self::Fact(event) => &event.header,
+            Self::Path(event, _) => &event.header,
+            Self::Socket(event) => &event.header,
+            Self::Cgroup(event, _) => &event.header,
+        }
+    }
+}
+
 /// The three parts behind a [`PathEvent`].
 pub struct Bytes<'a> {
     /// What the call was given.

@@ -226,20 +226,29 @@ pub fn is_family(name: &Word) -> bool {
     FAMILIES.contains(&name.as_str())
 }
 
-/// The name of socket type `number` (include/linux/net.h).
+/// include/linux/net.h.
+const SOCKET_TYPES: [(u32, &str); 7] = [
+    (1, "stream"),
+    (2, "dgram"),
+    (3, "raw"),
+    (4, "rdm"),
+    (5, "seqpacket"),
+    (6, "dccp"),
+    (10, "packet"),
+];
+
+/// Whether Linux has a socket type of this name.
+#[must_use]
+pub fn is_socket_type(name: &Word) -> bool {
+    SOCKET_TYPES.iter().any(|(_, one)| *one == name.as_str())
+}
+
+/// The name of socket type `number`.
 #[must_use]
 pub(super) fn socket_type(number: u32) -> Word {
-    let name = match number {
-        1 => Some("stream"),
-        2 => Some("dgram"),
-        3 => Some("raw"),
-        4 => Some("rdm"),
-        5 => Some("seqpacket"),
-        6 => Some("dccp"),
-        10 => Some("packet"),
-        _ => None,
-    };
-    numbered(name, "type", number)
+    let mut known = SOCKET_TYPES.iter();
+    let name = known.find(|(one, _)| *one == number);
+    numbered(name.map(|(_, name)| *name), "type", number)
 }
 
 /// `ok`, the errno's name, or `tried` from a hook that stands before the outcome.

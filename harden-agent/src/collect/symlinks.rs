@@ -114,7 +114,7 @@ mod tests {
             passed,
             expected.map(|(link, to)| (text(link), text(to))).into()
         );
-        // Whoever asks again is told again.
+        // A second call gets them again.
         let mut again = BTreeMap::new();
         links.follow(&root, &"/b/x".into(), &mut again);
         assert_eq!(again, [(text("/b"), text("/c/d"))].into());

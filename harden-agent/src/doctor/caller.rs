@@ -1,4 +1,4 @@
-//! What whoever asks may do.
+//! What the calling user may do.
 
 use caps::Capability;
 use serde::Serialize;

@@ -228,7 +228,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
-            // It is empty, nobody's but ours, and there is nobody left to tell.
+            // It is empty and ours alone, and an error could no longer be reported.
             let _ = unlinkat(CWD, name, AtFlags::empty());
         }
     }

@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &str); 10] = [
 pub(super) struct Firejail {
     path: Option<Text>,
     version: Option<String>,
-    /// Runs as root whoever starts it: it can do nothing otherwise, unless root starts it.
+    /// Runs as root, no matter who starts it: it can do nothing otherwise, unless root starts it.
     set_user_id_root: bool,
     /// What it was built with, as it says.
     features: BTreeMap<String, bool>,

@@ -76,7 +76,7 @@ fn read(name: &str) -> Option<String> {
         .or_else(|| unmounted(name).ok())
 }
 
-/// Reads from a securityfs that is in nobody's tree and gone with its descriptor (fsmount(2), 5.2).
+/// Reads from a securityfs that is mounted nowhere and gone with its descriptor (fsmount(2), 5.2).
 fn unmounted(name: &str) -> std::io::Result<String> {
     let context = fsopen("securityfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;

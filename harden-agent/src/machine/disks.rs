@@ -18,7 +18,7 @@ use crate::{
 pub struct Disks(BTreeMap<Text, Option<Disk>>);
 
 impl Disks {
-    /// Adds to each run what only the file system knows. The agent, in its sandbox, does not see it; whoever asks
+    /// Adds to each run what only the file system knows. The agent, in its sandbox, does not see it; a client that asks
     /// it does, on the same machine.
     pub fn look(&mut self, observation: &mut Observation) {
         let Ok(unit) = observation.name.to_string().parse::<Unit>() else {

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
-/// What `/proc/PID/status` tells of a process's confinement (Documentation/filesystems/proc.rst).
+/// What `/proc/PID/status` says of a process's confinement (Documentation/filesystems/proc.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Status {
     /// The process's name; whatever the process likes.

@@ -37,7 +37,7 @@ pub enum ReadError {
     },
     /// A directory, FIFO, socket or device.
     #[error(
-        "{path} is no regular file: name the JSON file of an observation; what comes from a pipe \
+        "{path} is not a regular file: name the JSON file of an observation; what comes from a pipe \
          has to be put into a file first"
     )]
     NotAFile {
@@ -94,7 +94,7 @@ pub enum FormatError {
         column: usize,
     },
     /// Not JSON, or not the shape of an observation.
-    #[error(":{line}:{column}: {message}: mend this place, or record again")]
+    #[error(":{line}:{column}: {message}: correct it, or record again")]
     Content {
         /// Line, from 1.
         line: usize,

@@ -1,6 +1,6 @@
 //! Keeps an observation from growing for ever: runs that tell nothing more are folded into one.
 //!
-//! A folded run names the runs that it stands for, so that folding is lawful: which runs are one is
+//! A folded run names the runs that it replaces, so that folding is lawful: which runs are one is
 //! a partition of their identifiers, partitions join to the finest one that both refine, and the
 //! value of a part is the join of the runs in it. What was folded in one copy and not in another is
 //! folded in both together, under the same identifier, and no run is there twice.
@@ -87,14 +87,14 @@ impl Observation {
         self.settle_by(parts);
     }
 
-    /// Brings runs that others stand for together with them. [`Join::join`] and reading a file do
-    /// this; whoever changes [`Observation::runs`] by hand may have to.
+    /// Brings runs that others replace together with them. [`Join::join`] and reading a file do
+    /// this; code that changes [`Observation::runs`] by hand may have to.
     pub fn settle(&mut self) {
         self.settle_by(Partition::default());
     }
 
     /// The identifier under which what is known of the run `id` is kept: its own, or that of the run
-    /// that stands for it.
+    /// that replaces it.
     #[must_use]
     pub fn holder(&self, id: &Word) -> Option<&Word> {
         if let Some((id, _)) = self.runs.get_key_value(id) {
@@ -242,7 +242,7 @@ impl Partition {
 
     fn root(&mut self, mut number: usize) -> usize {
         while self.parents[number] != number {
-            // Halves the way for whoever comes next.
+            // Halves the way for the next look-up.
             self.parents[number] = self.parents[self.parents[number]];
             number = self.parents[number];
         }

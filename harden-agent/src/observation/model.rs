@@ -207,7 +207,7 @@ pub struct Executable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileCapabilities {
-    /// What whoever runs it gets.
+    /// What a user who runs it gets.
     pub permitted: BTreeSet<Word>,
     /// What it gets of its own inheritable ones.
     pub inheritable: BTreeSet<Word>,
@@ -423,9 +423,9 @@ pub enum Operation {
     Locate,
     /// Run by execve.
     Execute,
-    /// stat and its kin.
+    /// stat and similar calls.
     Stat,
-    /// access(2) and its kin.
+    /// access(2) and similar calls.
     Access,
     /// readlink
     Readlink,

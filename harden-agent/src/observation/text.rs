@@ -11,7 +11,7 @@ use smol_str::{SmolStr, format_smolstr};
 ///
 /// In JSON and on a terminal it is escaped: a backslash is `\\`, a newline `\n`, a byte that is
 /// no UTF-8 `\xFF`, and so is each byte of a character that is invisible, breaks a line or turns
-/// the writing direction; everything else stands for itself. So the text is reversible, never
+/// the writing direction; everything else is shown as it is. So the text is reversible, never
 /// holds a line break and shows what it is.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(BString);
@@ -36,18 +36,27 @@ impl Text {
         std::path::Path::new(std::ffi::OsStr::from_bytes(self.as_bytes()))
     }
 
+    /// What somebody means by a text that was perhaps copied from where one was shown: the bytes that are shown as
+    /// `typed`, if there are any, else `typed` itself.
+    #[must_use]
+    pub fn as_typed(typed: &[u8]) -> Self {
+        let plain = Self::from(typed);
+        let Ok(typed) = std::str::from_utf8(typed) else {
+            return plain;
+        };
+        let meant = Self::from(Vec::unescape_bytes(typed));
+        if meant.to_string() == typed {
+            meant
+        } else {
+            plain
+        }
+    }
+
     /// The text, if nothing in it is escaped for certain: nearly every path is such.
     fn as_shown(&self) -> Option<&str> {
         let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
         let text = std::str::from_utf8(self.as_bytes()).ok()?;
         text.as_bytes().iter().all(plain).then_some(text)
-    }
-
-    /// The text, if it is UTF-8 without control characters: what any sandbox's file could hold.
-    #[must_use]
-    pub fn as_plain_str(&self) -> Option<&str> {
-        let text = std::str::from_utf8(self.as_bytes()).ok()?;
-        (!text.chars().any(char::is_control)).then_some(text)
     }
 }
 
@@ -183,5 +192,5 @@ impl<'de> Deserialize<'de> for Word {
 
 /// The text is no [`Word`].
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a name: 1 to 64 letters, digits, '_' and '-' are")]
+#[error("{0:?} is not a name: a name has 1 to 64 letters, digits, '_' and '-'")]
 pub struct NotAWord(String);

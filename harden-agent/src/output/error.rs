@@ -28,7 +28,7 @@ pub enum WriteError {
         path: Text,
     },
     /// A directory, FIFO, socket or device has the file's name.
-    #[error("{path} is no regular file: remove it, or write into another directory")]
+    #[error("{path} is not a regular file: remove it, or write into another directory")]
     NotAFile {
         /// The file.
         path: Text,

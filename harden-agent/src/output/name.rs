@@ -10,7 +10,7 @@ use crate::observation::Text;
 /// that a file system allows.
 const LIMIT: usize = 200;
 
-/// The stem of the files made from the unit or command `name`, whoever chose it: one path
+/// The stem of the files made from the unit or command `name`, no matter who chose it: one path
 /// component of ASCII letters, digits, `.`, `_`, `-`, `@` and `+`, at most 200 bytes, that is
 /// not empty and begins with neither `-` nor `.`.
 ///

@@ -88,7 +88,7 @@ fn what_is_no_regular_file_is_refused_even_by_force() {
     for name in ["directory", "fifo"] {
         for force in [false, true] {
             let message = refusal(directory.path(), &[profile(name, "")], force);
-            assert!(message.contains("is no regular file"), "{message}");
+            assert!(message.contains("is not a regular file"), "{message}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is decided over: what was seen, as overrides and generalisation have it.
 //!
 //! Both change facts, not decisions: whatever the sandbox, what somebody allows counts like what was seen, what
-//! somebody denies as if nobody had seen it, and a directory stands for what is in it.
+//! somebody denies as if nobody had seen it, and a directory replaces what is in it.
 
 mod generalise;
 mod overrides;
@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use super::Commands;
 use crate::observation::{Observation, RunKind};
 
-pub use generalise::Paths;
-pub use overrides::{Overrides, OverridesError};
+pub use generalise::Generalisation;
+pub use overrides::{Overrides, OverridesError, is_call};
 
 /// An observation to decide over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,11 @@ pub struct Adapted<'o> {
 ///
 /// What is not changed is not copied: it may be a million files.
 #[must_use]
-pub fn adapt<'o>(observation: &'o Observation, paths: Paths, overrides: &Overrides) -> Adapted<'o> {
+pub fn adapt<'o>(
+    observation: &'o Observation,
+    paths: Generalisation,
+    overrides: &Overrides,
+) -> Adapted<'o> {
     let mut exact = Cow::Borrowed(observation);
     let mut remarks = if *overrides == Overrides::default() {
         Vec::new()

@@ -12,7 +12,7 @@ use super::{
     calls::Asked,
     capabilities::{Needs, needs},
     coverage::Coverage,
-    equivalents::Widen,
+    equivalents::Compatibility,
     evidence::Evidence,
     places::{Place, places},
     renames::{Crossing, crossings},
@@ -63,9 +63,9 @@ impl<'a> Basis<'a> {
         &self,
         seen: &BTreeSet<&str>,
         conventions: &BTreeSet<(&Text, Abi)>,
-        widen: Widen,
+        compatibility: Compatibility,
     ) -> BTreeMap<&'static str, String> {
-        let mut unasked = unasked(seen, conventions, widen);
+        let mut unasked = unasked(seen, conventions, compatibility);
         unasked.retain(|name, _| !self.denied.iter().any(|denied| denied.as_str() == *name));
         unasked
     }

@@ -144,7 +144,7 @@ fn always_failed(seen: &Seen) -> bool {
 /// Whether the kernel of a run has no x32 calls: it was watched whether one is answered, and none was. On a kernel
 /// without `CONFIG_X86_X32_ABI` all of them come back with `ENOSYS` (`do_syscall_64`, `arch/x86/entry/syscall_64.c`).
 fn is_without_x32(run: &Run) -> bool {
-    // Whatever hook it supplies, the program there tells of the answers.
+    // Whatever hook it supplies, the program there reports the answers.
     let watched = run.hooks.values().any(|hook| hook.ends_with(":sys_exit"));
     let mut facts = run.executables.values().flat_map(Executable::said);
     // An exit that was skipped may have been an answer.
@@ -171,7 +171,7 @@ pub(super) fn is_nameless(call: &str) -> bool {
     call.starts_with("syscall-") || call.starts_with("syscall_")
 }
 
-/// The number in the name that stands for a call without one: `syscall-470`, `syscall_470`.
+/// The number in the name that a call without a name has: `syscall-470`, `syscall_470`.
 pub(super) fn unnumbered(name: &str) -> Option<u32> {
     let digits = name.strip_prefix("syscall")?.strip_prefix(['-', '_'])?;
     let number: u32 = digits.parse().ok()?;

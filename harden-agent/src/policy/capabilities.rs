@@ -14,6 +14,12 @@ use crate::observation::{CapabilityCheck, Observation, Seen, Text, Word};
 use super::evidence::{Evidence, Item};
 use super::{given_away, refused, set_id, unchecked};
 
+/// Whether this build has a name for it: one of a newer kernel has a number in it.
+pub(super) fn is_known(name: &Word) -> bool {
+    let word = format!("CAP_{}", name.as_str().to_ascii_uppercase());
+    word.parse::<caps::Capability>().is_ok()
+}
+
 /// What was asked for, whatever sandbox is to be written.
 pub(super) struct Needs<'a> {
     /// Granted to the task itself, asked to be kept, or looked for without a check.

@@ -153,7 +153,7 @@ fn filtered(observation: &Observation) -> Option<(BTreeSet<Word>, usize)> {
     (!names.is_empty()).then(|| (names, count(under)))
 }
 
-/// How many runs `runs` are, those counted that others stand for.
+/// How many runs `runs` are, counting those that others replace.
 fn count<'a>(runs: impl Iterator<Item = &'a Run>) -> usize {
     runs.map(|run| 1 + run.stands_for.len()).sum()
 }
@@ -177,8 +177,8 @@ pub(super) fn uses_ring(run: &Run) -> bool {
     })
 }
 
-/// Whether `status` tells of a failure. A daemon that is asked to end, at a terminal or by
-/// whoever recorded it, ends by SIGINT or SIGTERM: that is no failure.
+/// Whether `status` means a failure. A daemon that is asked to end, at a terminal or by
+/// the person who recorded it, ends by SIGINT or SIGTERM: that is no failure.
 fn failed(status: i32) -> bool {
     const SIGINT: i32 = 128 + 2;
     const SIGTERM: i32 = 128 + 15;

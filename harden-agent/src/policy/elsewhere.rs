@@ -46,7 +46,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let Some(names) = named(&programs(observation)) {
         warnings.push(Warning::new(
-            Id::OtherRoot,
+            Id::OTHER_ROOT,
             format!(
                 "{names} ran in a root directory of another mount namespace, as in a container: paths there are not \
                  this machine's, and there is no rule for files here, as what of this machine was behind them is not \
@@ -60,7 +60,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     });
     if let Some(names) = named(&followed) {
         warnings.push(Warning::new(
-            Id::LeftCgroup,
+            Id::LEFT_CGROUP,
             format!(
                 "a process of {names} was moved to another cgroup, and followed there until it had ended, or until the \
                  run was told to end: what it did later is missing here"
@@ -72,7 +72,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     });
     if let Some(names) = named(&left) {
         warnings.push(Warning::new(
-            Id::LeftCgroup,
+            Id::LEFT_CGROUP,
             format!(
                 "INCOMPLETE: a process of {names} was moved to another cgroup, where it was not recorded: what it did \
                  there is missing here, and would be refused, as it inherits the sandbox. Record that cgroup too, and \
@@ -86,7 +86,7 @@ pub(super) fn warnings(observation: &Observation) -> Vec<Warning> {
     });
     if let Some(names) = named(&clients) {
         warnings.push(Warning::new(
-            Id::StartedElsewhere,
+            Id::STARTED_ELSEWHERE,
             format!(
                 "{names} has a service start programs: what these did was not recorded, and no sandbox of this one holds \
                  them. Record their own units (systemd-run --scope is no such case: it runs the program itself)"
@@ -161,7 +161,7 @@ mod tests {
                 .blind(Facet::Files)
                 .is_some()
         );
-        assert_eq!(warnings(&observation)[0].id, Id::OtherRoot);
+        assert_eq!(warnings(&observation)[0].id, Id::OTHER_ROOT);
         // Who went there began here.
         let observation = container(&["pivot_root"]);
         assert!(paths(&observation).contains(&b"/etc/inside".to_vec()));
@@ -176,7 +176,7 @@ mod tests {
             run.kind = RunKind::Invocation;
         }
         let told = warnings(&left);
-        assert_eq!(told[0].id, Id::LeftCgroup);
+        assert_eq!(told[0].id, Id::LEFT_CGROUP);
         assert!(
             told[0]
                 .text
@@ -189,7 +189,7 @@ mod tests {
     fn what_a_service_starts_is_told() {
         let client = Fixture::new().executable("/usr/bin/systemd-run");
         let told = warnings(&client.observation());
-        assert_eq!(told[0].id, Id::StartedElsewhere);
+        assert_eq!(told[0].id, Id::STARTED_ELSEWHERE);
         assert!(warnings(&Fixture::new().executable("/usr/bin/cat").observation()).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that stand for each other: the next C library, or another kernel, makes the one where this one made the
+//! Calls that replace each other: the next C library, or another kernel, makes the one where this one made the
 //! other.
 //!
 //! A call is an equivalent only if it is the same operation, asks for no capability that the other does not ask
@@ -18,7 +18,7 @@ use serde::Serialize;
 /// How far a list of calls goes beyond what was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Widen {
+pub enum Compatibility {
     /// Not at all.
     Exact,
     /// Add only the implicit system calls.
@@ -30,7 +30,7 @@ pub enum Widen {
     Kernel,
 }
 
-impl Widen {
+impl Compatibility {
     /// Its name on the command line and in files.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -43,11 +43,11 @@ impl Widen {
     }
 }
 
-/// Calls of which each can stand for each.
+/// Calls of which each can replace each.
 struct Group {
     calls: &'static [&'static str],
     /// Who swaps them.
-    by: Widen,
+    by: Compatibility,
     /// Since when, and where that is written.
     source: &'static str,
 }
@@ -55,7 +55,7 @@ struct Group {
 const fn libc(calls: &'static [&'static str], source: &'static str) -> Group {
     Group {
         calls,
-        by: Widen::Libc,
+        by: Compatibility::Libc,
         source,
     }
 }
@@ -63,7 +63,7 @@ const fn libc(calls: &'static [&'static str], source: &'static str) -> Group {
 const fn kernel(calls: &'static [&'static str], source: &'static str) -> Group {
     Group {
         calls,
-        by: Widen::Kernel,
+        by: Compatibility::Kernel,
         source,
     }
 }
@@ -142,20 +142,23 @@ const STARTUP: [(&str, &str); 2] = [
     ("getrandom", "glibc 2.34 takes a random number for malloc()"),
 ];
 
-/// The calls that stand for those in `seen` and are not among them, each with the reason.
-pub(super) fn equivalents(seen: &BTreeSet<&str>, widen: Widen) -> BTreeMap<&'static str, String> {
+/// The calls that can replace those in `seen` and are not among them, each with the reason.
+pub(super) fn equivalents(
+    seen: &BTreeSet<&str>,
+    compatibility: Compatibility,
+) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
-    if widen <= Widen::None {
+    if compatibility <= Compatibility::None {
         return found;
     }
-    for group in GROUPS.iter().filter(|group| group.by <= widen) {
+    for group in GROUPS.iter().filter(|group| group.by <= compatibility) {
         let Some(made) = group.calls.iter().find(|call| seen.contains(**call)) else {
             continue;
         };
         for call in group.calls.iter().filter(|call| !seen.contains(**call)) {
             found
                 .entry(*call)
-                .or_insert_with(|| format!("widened: stands for {made} ({})", group.source));
+                .or_insert_with(|| format!("widened: can replace {made} ({})", group.source));
         }
     }
     // Every program of a C library makes this call first.
@@ -175,25 +178,28 @@ mod tests {
 
     use super::*;
 
-    fn of(seen: &[&str], widen: Widen) -> Vec<&'static str> {
+    fn of(seen: &[&str], compatibility: Compatibility) -> Vec<&'static str> {
         let seen = seen.iter().copied().collect();
-        equivalents(&seen, widen).into_keys().collect()
+        equivalents(&seen, compatibility).into_keys().collect()
     }
 
     #[test]
     fn nothing_is_added_unasked() {
         assert_eq!(
-            of(&["open", "poll", "set_tid_address"], Widen::None),
+            of(&["open", "poll", "set_tid_address"], Compatibility::None),
             [""; 0]
         );
     }
 
     #[test]
     fn a_library_swaps_calls_and_a_kernel_more() {
-        assert_eq!(of(&["openat"], Widen::Libc), ["open"]);
-        assert_eq!(of(&["poll"], Widen::Libc), [""; 0]);
-        assert_eq!(of(&["poll"], Widen::Kernel), ["ppoll"]);
-        assert_eq!(of(&["set_tid_address"], Widen::Libc), ["getrandom", "rseq"]);
+        assert_eq!(of(&["openat"], Compatibility::Libc), ["open"]);
+        assert_eq!(of(&["poll"], Compatibility::Libc), [""; 0]);
+        assert_eq!(of(&["poll"], Compatibility::Kernel), ["ppoll"]);
+        assert_eq!(
+            of(&["set_tid_address"], Compatibility::Libc),
+            ["getrandom", "rseq"]
+        );
     }
 
     #[test]
@@ -214,7 +220,7 @@ mod tests {
         ] {
             assert!(!all.contains(&hidden), "{hidden}");
         }
-        // A misspelt name would be passed by in silence, or refused, by whoever reads the list.
+        // A misspelt name would be passed by in silence, or refused, by the program that reads the list.
         for name in all {
             assert!(syscalls::x86_64::Sysno::from_str(name).is_ok(), "{name}");
         }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::observation::{Seen, Test, Text, Word};
 
-/// Where a fact was seen. Without an executable it stands for a need of the sandbox itself.
+/// Where a fact was seen. Without an executable it is a need of the sandbox itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// The executables that showed it.
@@ -200,7 +200,7 @@ pub enum Decision<T> {
 
 impl<T> Decision<T> {
     /// Given if nothing speaks against it.
-    pub fn unless(reasons: Vec<String>, value: T) -> Self {
+    pub fn given_unless(reasons: Vec<String>, value: T) -> Self {
         if reasons.is_empty() {
             Self::Given(value)
         } else {

@@ -46,7 +46,7 @@ pub(super) fn warning(observation: &Observation) -> Option<Warning> {
         count => format!(" and {} more", count - 1),
     };
     Some(Warning::new(
-        Id::FoldedNames,
+        Id::FOLDED_NAMES,
         format!(
             "COARSE: {first}{more} is in the place of names that there was no room for, so rules about what lies there are \
              left out. Raise state.max_per_unit, `harden forget` the unit, and record it again"
@@ -69,10 +69,10 @@ fn is_temporary(path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::firejail::{Policy, Target};
+    use super::super::firejail::{Profile, Target};
     use super::super::fixture::Fixture;
     use super::super::systemd::DropIn;
-    use super::super::{Basis, Commands, Decision, Terms};
+    use super::super::{Basis, Commands, Decision, DecisionOptions};
     use super::*;
     use crate::observation::Operation;
 
@@ -100,10 +100,10 @@ mod tests {
 
     #[test]
     fn what_lies_in_a_folded_directory_is_neither_hidden_nor_copied_nor_frozen() {
-        let read = Policy::decide(
+        let read = Profile::decide(
             &Basis::of(&folded("/", Operation::Read)),
             Target::default(),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(
             read.files.blacklist.is_empty(),
@@ -116,15 +116,23 @@ mod tests {
             read.files.whitelist
         );
         assert!(matches!(read.etc, Decision::Withheld(_)), "{:?}", read.etc);
-        assert!(read.warnings.iter().any(|one| one.id == Id::FoldedNames));
+        assert!(read.warnings.iter().any(|one| one.id == Id::FOLDED_NAMES));
         let written = folded("/", Operation::Write);
-        let policy = Policy::decide(&Basis::of(&written), Target::default(), &Terms::default());
-        assert!(
-            policy.files.read_only.is_empty(),
-            "{:?}",
-            policy.files.read_only
+        let profile = Profile::decide(
+            &Basis::of(&written),
+            Target::default(),
+            &DecisionOptions::default(),
         );
-        let drop_in = DropIn::decide(&Commands::of(written).unit_basis(), None, &Terms::default());
+        assert!(
+            profile.files.read_only.is_empty(),
+            "{:?}",
+            profile.files.read_only
+        );
+        let drop_in = DropIn::decide(
+            &Commands::of(written).unit_basis(),
+            None,
+            &DecisionOptions::default(),
+        );
         for (name, value) in [
             ("ProtectSystem", "full"),
             ("ProtectSystem", "strict"),
@@ -141,17 +149,17 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(folded("/sys", Operation::Write)).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(!is_given(&drop_in, "ProtectControlGroups", "yes"));
         assert!(is_given(&drop_in, "ProtectHome", "yes"));
-        let policy = Policy::decide(
+        let profile = Profile::decide(
             &Basis::of(&folded("/usr", Operation::Read)),
             Target::default(),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
-        assert!(policy.files.whitelist.is_empty());
-        assert!(!policy.files.blacklist.is_empty());
+        assert!(profile.files.whitelist.is_empty());
+        assert!(!profile.files.blacklist.is_empty());
     }
 
     /// What was only looked for there was looked for everywhere.
@@ -165,15 +173,15 @@ mod tests {
                 }
             }
         }
-        let policy = Policy::decide(
+        let profile = Profile::decide(
             &Basis::of(&observation),
             Target::default(),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(
-            policy.files.blacklist.is_empty(),
+            profile.files.blacklist.is_empty(),
             "{:?}",
-            policy.files.blacklist
+            profile.files.blacklist
         );
     }
 

@@ -157,7 +157,7 @@ pub(super) fn against(observation: &Observation) -> Vec<String> {
 pub(super) fn warning(observation: &Observation, bound: &str) -> Option<Warning> {
     let (path, how) = found(observation)?;
     Some(Warning::new(
-        Id::Launcher,
+        Id::LAUNCHER,
         format!(
             "{path} {how} runs jobs that others ask for: what was recorded is what those of that time did, and others \
              do something else. {bound}. Confine each job instead, in a unit of its own"

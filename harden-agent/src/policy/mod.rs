@@ -44,27 +44,43 @@ mod unchecked;
 mod verdict;
 mod warnings;
 
-pub use adapt::{Adapted, Overrides, OverridesError, Paths, adapt};
+pub use adapt::{Adapted, Generalisation, Overrides, OverridesError, adapt, is_call};
 pub use basis::{Basis, Commands, UnitBasis};
 pub use completeness::{Completeness, Estimate};
 pub use coverage::Coverage;
-pub use equivalents::Widen;
+pub use equivalents::Compatibility;
 pub use evidence::{Decision, Evidence, Item};
 pub use mode::{Advice, Mode};
+pub use paths::Links;
+pub use processes::of_any_process;
 pub use verdict::Verdict;
 pub use warnings::{Id, Warning};
 
 use crate::observation::Host;
 
+impl Id {
+    /// Every kind: those that all sandboxes have, and those of each.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let all = [warnings::GENERAL, firejail::WARNINGS, account::WARNINGS];
+        all.into_iter().flatten().copied()
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|id| id.name() == name)
+    }
+}
+
 /// What is asked of a policy, whatever the sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
+pub struct DecisionOptions {
     /// The machine that it is for, where that is known.
     pub host: Option<Host>,
     /// How far the calls go beyond what was seen.
-    pub widen: Widen,
+    pub compatibility: Compatibility,
     /// Which kind of list of calls; none: what is recommended.
     pub mode: Option<Mode>,
-    /// How far directories stand for what is in them.
-    pub paths: Paths,
+    /// How far directories replace what is in them.
+    pub generalisation: Generalisation,
 }

@@ -12,15 +12,17 @@ use super::paths::parent;
 
 /// The kind of system call list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Allow only what was seen.
     #[default]
-    Whitelist,
+    #[serde(rename = "whitelist")]
+    Allowlist,
     /// Refuse what the sandbox refuses by itself, but for what was seen.
-    Default,
+    #[serde(rename = "default")]
+    SandboxDefault,
     /// Refuse, by name, what is dangerous and was not seen.
-    Blacklist,
+    #[serde(rename = "blacklist")]
+    Denylist,
 }
 
 /// Which kind is used, and why.
@@ -36,7 +38,7 @@ pub struct Advice {
     pub doubts: Vec<String>,
 }
 
-/// A whitelist of which less than this is seen to be complete, in per cent, breaks in use. Marked cases that each do
+/// An allowlist of which less than this is seen to be complete, in per cent, breaks in use. Marked cases that each do
 /// another part of the work (22 of a Redis: 89 %) do not come below it.
 const ENOUGH: u8 = 80;
 
@@ -56,9 +58,9 @@ impl Advice {
             ));
         }
         let recommended = if reasons.is_empty() {
-            Mode::Whitelist
+            Mode::Allowlist
         } else {
-            Mode::Default
+            Mode::SandboxDefault
         };
         if reasons.is_empty() {
             reasons.push(match coverage.completeness.calls.percent() {
@@ -97,9 +99,9 @@ impl Mode {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Whitelist => "whitelist",
-            Self::Default => "default",
-            Self::Blacklist => "blacklist",
+            Self::Allowlist => "whitelist",
+            Self::SandboxDefault => "default",
+            Self::Denylist => "blacklist",
         }
     }
 }
@@ -221,7 +223,7 @@ mod tests {
         let one = Fixture::new()
             .executable("/usr/sbin/d")
             .syscalls(&["read", "write"]);
-        assert_eq!(advice(&one.observation(), None).mode, Mode::Whitelist);
+        assert_eq!(advice(&one.observation(), None).mode, Mode::Allowlist);
         let two = Fixture::new()
             .executable("/usr/sbin/d")
             .syscalls(&["read", "openat"])
@@ -231,12 +233,12 @@ mod tests {
             .syscalls(&["read", "bind", "listen"])
             .observation();
         let decided = advice(&two, None);
-        assert_eq!(decided.mode, Mode::Default);
+        assert_eq!(decided.mode, Mode::SandboxDefault);
         assert!(decided.shown()[0].contains("less than 80 %"), "{decided:?}");
-        let asked = advice(&two, Some(Mode::Whitelist));
+        let asked = advice(&two, Some(Mode::Allowlist));
         assert_eq!(
             (asked.mode, asked.recommended),
-            (Mode::Whitelist, Mode::Default)
+            (Mode::Allowlist, Mode::SandboxDefault)
         );
         assert!(
             asked.shown()[0].contains("default is recommended"),

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::observation::{Abi, Facet, Text};
 
-use super::Terms;
+use super::DecisionOptions;
 use super::basis::Basis;
 use super::calls::is_nameless;
 use super::coverage::Coverage;
 use super::elsewhere;
-use super::equivalents::{Widen, equivalents};
+use super::equivalents::{Compatibility, equivalents};
 use super::evidence::{Decision, Item};
 use super::launchers;
 use super::warnings::{self, Warning};
@@ -78,7 +78,7 @@ pub struct Seccomp {
     /// The calling conventions, as libseccomp names them (`seccomp_arch_add(3)`), and the calls that may be made
     /// in each of them.
     pub allowed: Decision<Allowed>,
-    /// What whoever installs the list must know.
+    /// What the person who installs the list must know.
     pub warnings: Vec<Warning>,
 }
 
@@ -100,7 +100,7 @@ pub struct Allowed {
 impl Seccomp {
     /// Decides.
     #[must_use]
-    pub fn decide(basis: &Basis<'_>, terms: &Terms) -> Self {
+    pub fn decide(basis: &Basis<'_>, decision_options: &DecisionOptions) -> Self {
         let observation = basis.observation();
         let mut warnings = warnings::of_coverage(basis.coverage());
         warnings.extend(launchers::warning(
@@ -110,17 +110,20 @@ impl Seccomp {
         warnings.extend(elsewhere::warnings(observation));
         warnings.extend(warnings::mixed(observation));
         warnings.extend(warnings::io_uring(observation));
-        warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        warnings.extend(warnings::foreign(
+            observation,
+            decision_options.host.as_ref(),
+        ));
         Self {
             subject: observation.name.clone(),
-            allowed: allowed(basis, terms.widen),
+            allowed: allowed(basis, decision_options.compatibility),
             coverage: basis.coverage().clone(),
             warnings,
         }
     }
 }
 
-fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
+fn allowed(basis: &Basis<'_>, compatibility: Compatibility) -> Decision<Allowed> {
     if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
         return Decision::Withheld(vec![reason]);
     }
@@ -148,7 +151,7 @@ fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
     }
     reasons.dedup();
     let names: BTreeSet<&str> = calls.keys().map(|name| name.as_str()).collect();
-    let others = equivalents(&names, widen);
+    let others = equivalents(&names, compatibility);
     let runtime = RUNTIME
         .into_iter()
         .filter(|name| !names.contains(name) && !others.contains_key(name))
@@ -156,7 +159,7 @@ fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
         .collect();
     // What is on the runtime's list need not be on this one.
     let unasked = basis
-        .unasked(&names, &asked.conventions, widen)
+        .unasked(&names, &asked.conventions, compatibility)
         .into_iter()
         .filter(|(name, _)| !others.contains_key(name) && !RUNTIME.contains(name))
         .map(|(name, why)| Item::noted(name, why))
@@ -167,7 +170,7 @@ fn allowed(basis: &Basis<'_>, widen: Widen) -> Decision<Allowed> {
         .collect();
     program.extend(others.into_iter().map(|(name, why)| Item::noted(name, why)));
     program.sort_by(|one, other| one.value.cmp(&other.value));
-    Decision::unless(
+    Decision::given_unless(
         reasons,
         Allowed {
             architectures,
@@ -195,7 +198,11 @@ mod tests {
     use super::*;
 
     fn decided(fixture: Fixture) -> Decision<Allowed> {
-        Seccomp::decide(&Basis::of(&fixture.observation()), &Terms::default()).allowed
+        Seccomp::decide(
+            &Basis::of(&fixture.observation()),
+            &DecisionOptions::default(),
+        )
+        .allowed
     }
 
     #[test]

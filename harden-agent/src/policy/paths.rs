@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::observation::Text;
 
+/// `PATH_MAX` of include/uapi/linux/limits.h: no path of the kernel is longer, and one in a file that somebody made up
+/// would take the square of its length, if each directory above it were looked up.
+const LONGEST: usize = 4096;
+
 /// The symbolic links of a run: link → its text.
-pub(super) struct Links<'a>(HashMap<&'a [u8], &'a [u8]>);
+pub struct Links<'a>(HashMap<&'a [u8], &'a [u8]>);
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Walk {
+pub struct Walk {
     /// The path with no known symbolic link, `.`, `..` or doubled slash in it.
     pub path: Vec<u8>,
     /// The links passed, each by a name that holds no link itself.
@@ -17,7 +21,9 @@ pub(super) struct Walk {
 }
 
 impl<'a> Links<'a> {
-    pub(super) fn new(links: &'a BTreeMap<Text, Text>) -> Self {
+    /// Of a run, as its `symlinks` are.
+    #[must_use]
+    pub fn new(links: &'a BTreeMap<Text, Text>) -> Self {
         Self(
             links
                 .iter()
@@ -27,7 +33,8 @@ impl<'a> Links<'a> {
     }
 
     /// Follows `path`; `None` if it is not absolute, or a loop.
-    pub(super) fn walk(&self, path: &[u8]) -> Option<Walk> {
+    #[must_use]
+    pub fn walk(&self, path: &[u8]) -> Option<Walk> {
         /// As many as the kernel follows (`MAXSYMLINKS`, include/linux/namei.h).
         const LIMIT: usize = 40;
         /// No kernel path is longer (`PATH_MAX`); a hostile file's links could double it 40 times.
@@ -54,7 +61,8 @@ impl<'a> Links<'a> {
             let before = real.len();
             real.push(b'/');
             real.extend_from_slice(component);
-            if let Some(text) = self.0.get(real.as_slice()) {
+            let link = (real.len() < LONGEST).then(|| self.0.get(real.as_slice()));
+            if let Some(text) = link.flatten() {
                 if links.len() == LIMIT || todo.len() > COMPONENTS {
                     return None;
                 }
@@ -78,6 +86,17 @@ impl<'a> Links<'a> {
 pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/')
         .filter(|component| !component.is_empty())
+}
+
+/// A path and the directories above it, without the root.
+pub(super) fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_below = |path: &[u8]| path.len() > 1;
+    let first = Some(path).filter(|path| is_below(path));
+    let all = std::iter::successors(first, move |path| {
+        let above = parent(path);
+        (above.len() < path.len() && is_below(above)).then_some(above)
+    });
+    all.filter(|at| at.len() < LONGEST || at.len() == path.len())
 }
 
 /// The directory that holds `path`, `/` for one at the top.
@@ -166,6 +185,16 @@ mod tests {
         assert_eq!(walk(&[], "/.."), Some(("/".to_owned(), vec![])));
         assert_eq!(walk(&links, "/loop"), None);
         assert_eq!(walk(&links, "relative"), None);
+    }
+
+    #[test]
+    fn no_directory_is_looked_up_whose_path_is_longer_than_the_kernel_s() {
+        let above = |path: &str| up(path.as_bytes()).count();
+        assert_eq!(above("/"), 0);
+        assert_eq!(above("/etc/ssl/certs"), 3);
+        let long = "/a".repeat(50_000);
+        assert_eq!(above(&long), LONGEST.div_ceil(2));
+        assert_eq!(walk(&[(&long, "/b")], &long), Some((long.clone(), vec![])));
     }
 
     #[test]

@@ -56,6 +56,17 @@ pub(super) fn subject(place: &Place<'_>) -> Option<Subject> {
     })
 }
 
+/// A path in the directory of a process, whichever: `/proc/PID/fd` of `/proc/1234/fd`. The next recording has another
+/// number.
+#[must_use]
+pub fn of_any_process(path: &[u8]) -> Option<Vec<u8>> {
+    let inside = path.strip_prefix(b"/proc/")?;
+    let end = inside.iter().position(|byte| *byte == b'/');
+    let (process, rest) = inside.split_at(end.unwrap_or(inside.len()));
+    let is_number = !process.is_empty() && process.iter().all(u8::is_ascii_digit);
+    (is_number || process == b"PID").then(|| [b"/proc/PID", rest].concat())
+}
+
 /// Calls that name a process by its number, to signal it or to ask whether it lives.
 const BY_NUMBER: [&str; 6] = [
     "kill",
@@ -107,12 +118,8 @@ pub(super) fn others(basis: &Basis<'_>) -> Vec<String> {
         .iter()
         .find(|place| matches!(subject(place), Some(Subject::All | Subject::Process)));
     let looked = looked.map(|place| {
-        // Without the number: the next recording has another.
-        let mut parts = place.path.splitn(4, |byte| *byte == b'/').skip(2);
-        let process = parts.next().map_or("", |_| "/PID");
-        let rest = parts.next().map(|rest| format!("/{}", Text::from(rest)));
-        let rest = rest.unwrap_or_default();
-        format!("{} looks at /proc{process}{rest}", place.executable)
+        let path = of_any_process(&place.path).unwrap_or_else(|| place.path.to_vec());
+        format!("{} looks at {}", place.executable, Text::from(path))
     });
     let senders = senders(observation).executables;
     let sent = named(&senders.iter().collect());

@@ -75,7 +75,7 @@ const NAMED: [(&str, Operation); 24] = [
     ("umount2", Operation::Unmount),
 ];
 
-/// The errors of a refusal. Others tell of what was there: after `EEXIST` and `ENOENT` another day is another answer, and
+/// The errors of a refusal. Others say what was there: after `EEXIST` and `ENOENT` another day is another answer, and
 /// a program takes the first for success.
 const REFUSALS: [&str; 5] = ["EACCES", "ENOSYS", "EOPNOTSUPP", "EPERM", "EROFS"];
 

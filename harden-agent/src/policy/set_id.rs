@@ -29,7 +29,7 @@ pub(super) fn is_set_id(facts: &Executable) -> bool {
     facts.said().any(|one| one == Argument::ExecSetid)
 }
 
-/// The capabilities that the program's file gives whoever runs it, before it asks: without one of them in the bounding set
+/// The capabilities that the program's file gives a user who runs it, before it asks: without one of them in the bounding set
 /// the kernel does not run it (`bprm_caps_from_vfs_caps` in security/commoncap.c).
 pub(super) fn at_once(facts: &Executable) -> impl Iterator<Item = &Word> {
     let files = facts.file_capabilities.iter();

@@ -75,7 +75,7 @@ const MANY_OWNERS: [&str; 5] = [
 /// Where a web server's sites lie side by side: to who serves several of them, the next is one more.
 pub(super) const SITES: &[u8] = b"/var/www";
 
-/// Where siblings that are written stand for more to come. Below others, such as /opt and /etc, one directory of a program
+/// Where siblings that are written make more of them likely. Below others, such as /opt and /etc, one directory of a program
 /// is its data and the next one its code.
 const DATA: [&[u8]; 3] = [b"/run", b"/srv", b"/var"];
 

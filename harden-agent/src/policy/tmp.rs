@@ -72,7 +72,7 @@ pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
             reasons.push(format!("{path} was left behind, perhaps for others"));
         }
     }
-    Decision::unless(reasons, ())
+    Decision::given_unless(reasons, ())
 }
 
 /// Whether `path` or a directory above it is one of `paths`.

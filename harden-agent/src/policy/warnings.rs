@@ -1,4 +1,4 @@
-//! What whoever installs a file must know. Every kind of warning has an identifier, by which it is looked
+//! What the person who installs a file must know. Every kind of warning has an identifier, by which it is looked
 //! up (docs/warnings.md) and silenced.
 
 use std::collections::BTreeSet;
@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::collect::unit::OF_ALL;
 use crate::observation::{Host, Observation, Text, Word};
+use crate::plural::{plural, were};
 
 use super::completeness::{ENOUGH, Estimate};
 use super::coverage::{Coverage, hides_files, uses_ring};
@@ -15,111 +16,70 @@ use super::paths::is_within;
 use super::places::Place;
 use super::shared::lasting;
 
-/// The kinds with their names.
-macro_rules! ids {
-    ($($(#[$doc:meta])+ $id:ident => $name:literal,)+) => {
-        /// The kinds of warnings.
-        ///
-        /// Their names are part of the interface: scripts silence by them.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Id {
-            $($(#[$doc])+ $id,)+
-        }
-
-        impl Id {
-            /// Every kind.
-            pub const ALL: &[Self] = &[$(Self::$id),+];
-
-            /// Its name on the command line and in files.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$id => $name,)+
-                }
-            }
-        }
-    };
+/// A kind of warning. What is about one sandbox alone is declared where its warnings are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id {
+    name: &'static str,
+    about: &'static str,
 }
 
-ids! {
-    /// The observation contains no runs.
-    NoRun => "no-run",
-    /// Events were lost.
-    LostEvents => "lost-events",
-    /// The kernel skipped one of harden's BPF programs.
-    SkippedProgram => "skipped-program",
-    /// Some run had no hook for a kind of fact.
-    NoHook => "no-hook",
-    /// Runs ended with an error.
-    FailedRun => "failed-run",
-    /// The runs are from different machines.
-    SeveralMachines => "several-machines",
-    /// Requests submitted to `io_uring` pass no filter.
-    IoUring => "io-uring",
-    /// 32-bit or x32 calls were made.
-    SecondaryCalls => "secondary-calls",
-    /// Something mounted below /sys was used.
-    SysMounts => "sys-mounts",
-    /// A directory that Firejail always empties was used.
-    EmptiedDirectory => "emptied-directory",
-    /// A path that Firejail always hides was used.
-    HiddenPath => "hidden-path",
-    /// A kernel setting was written.
-    Tunable => "tunable",
-    /// There is no rule for capabilities.
-    NoCapabilityRule => "no-capability-rule",
-    /// Firejail takes capabilities away from root by default.
-    RootOverride => "root-override",
-    /// There is no rule for system calls.
-    NoSyscallRule => "no-syscall-rule",
-    /// The program must be started without a double dash.
-    DirectStart => "direct-start",
-    /// Firejail would start the program through an unknown shell.
-    LoginShell => "login-shell",
-    /// A path that was used cannot be written in a line.
-    InexpressiblePath => "inexpressible-path",
-    /// There are too few tests for an allowlist.
-    FewTests => "few-tests",
-    /// Another such test would still make new calls.
-    Incomplete => "incomplete",
-    /// The recording is from another architecture, kernel or C library.
-    ForeignMachine => "foreign-machine",
-    /// The program makes sandboxes of its own.
-    NestedSandbox => "nested-sandbox",
-    /// Firejail hides /etc/firejail from a Firejail inside it.
-    EtcFirejail => "etc-firejail",
-    /// Firejail takes file capabilities away from an ordinary user whose calls it filters.
-    FileCapabilities => "file-capabilities",
-    /// The program was already confined during the recording.
-    AlreadyFiltered => "already-filtered",
-    /// A program is on a file system that holds no file capabilities.
-    NoFileCapabilities => "no-file-capabilities",
-    /// The program's login sessions are other units.
-    LoginSessions => "login-sessions",
-    /// A rule keeps a file that another program may replace.
-    PinnedFile => "pinned-file",
-    /// Files in /etc are copies that never change.
-    EtcCopy => "etc-copy",
-    /// The program makes a directory that a rule needs at the start.
-    MadeDirectory => "made-directory",
-    /// The program runs jobs on behalf of others.
-    Launcher => "launcher",
-    /// The program mounts for others, or watches mounts.
-    Mounts => "mounts",
-    /// Some programs ran in another root directory.
-    OtherRoot => "other-root",
-    /// Some processes left the recorded cgroup.
-    LeftCgroup => "left-cgroup",
-    /// The program makes a service start programs.
-    StartedElsewhere => "started-elsewhere",
-    /// Set-id programs that it runs do not get their privileges.
-    SetIdPrograms => "set-id-programs",
-    /// A directory that programs share is in the place of names in it.
-    FoldedNames => "folded-names",
-    /// Several units share the record.
-    MixedUnits => "mixed-units",
-    /// The program looks at other processes, signals them, or takes their numbers from PID files.
-    OtherProcesses => "other-processes",
+/// Declares kinds, and a list of them.
+macro_rules! kinds {
+    ($list:ident: $($id:ident = $name:literal, $about:literal;)+) => {
+        impl $crate::policy::Id {
+            $(
+                #[doc = $about]
+                pub const $id: Self = Self::new($name, $about);
+            )+
+        }
+
+        /// The kinds that are declared here.
+        pub(in crate::policy) const $list: &[$crate::policy::Id] = &[$($crate::policy::Id::$id),+];
+    };
+}
+pub(super) use kinds;
+
+kinds! {
+    GENERAL:
+    NO_RUN = "no-run", "The observation contains no runs";
+    LOST_EVENTS = "lost-events", "Events were lost";
+    SKIPPED_PROGRAM = "skipped-program", "The kernel skipped one of harden's BPF programs";
+    NO_HOOK = "no-hook", "Some run had no hook for a kind of fact";
+    FAILED_RUN = "failed-run", "Runs ended with an error";
+    SEVERAL_MACHINES = "several-machines", "The runs are from different machines";
+    IO_URING = "io-uring", "Requests submitted to `io_uring` pass no filter";
+    FEW_TESTS = "few-tests", "There are too few tests for an allowlist";
+    INCOMPLETE = "incomplete", "Another such test would still make new calls";
+    FOREIGN_MACHINE = "foreign-machine", "The recording is from another architecture, kernel or C library";
+    ALREADY_FILTERED = "already-filtered", "The program was already confined during the recording";
+    LOGIN_SESSIONS = "login-sessions", "The program's login sessions are other units";
+    PINNED_FILE = "pinned-file", "A rule keeps a file that another program may replace";
+    MADE_DIRECTORY = "made-directory", "The program makes a directory that a rule needs at the start";
+    LAUNCHER = "launcher", "The program runs jobs on behalf of others";
+    MOUNTS = "mounts", "The program mounts for others, or watches mounts";
+    OTHER_ROOT = "other-root", "Some programs ran in another root directory";
+    LEFT_CGROUP = "left-cgroup", "Some processes left the recorded cgroup";
+    STARTED_ELSEWHERE = "started-elsewhere", "The program makes a service start programs";
+    FOLDED_NAMES = "folded-names", "A directory that programs share is in the place of names in it";
+    MIXED_UNITS = "mixed-units", "Several units share the record";
+}
+
+impl Id {
+    pub(super) const fn new(name: &'static str, about: &'static str) -> Self {
+        Self { name, about }
+    }
+
+    /// Its name on the command line and in files. It is part of the interface: scripts silence by it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// What is the matter, in a few words.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        self.about
+    }
 }
 
 impl fmt::Display for Id {
@@ -164,17 +124,19 @@ impl fmt::Display for Warning {
 fn loss(kind: &str, lost: u64) -> Warning {
     match skipped(kind) {
         Some(program) => Warning::new(
-            Id::SkippedProgram,
+            Id::SKIPPED_PROGRAM,
             format!(
-                "the kernel skipped {program} up to {lost} times, on the whole machine: if it was for this \
-             program, something may be missing here"
+                "the kernel skipped {program} up to {}, on the whole machine: if it was for this program, something \
+                 may be missing here",
+                plural(lost, "time")
             ),
         ),
         None => Warning::new(
-            Id::LostEvents,
+            Id::LOST_EVENTS,
             format!(
-                "INCOMPLETE: {lost} events were lost ({kind}). What they told is missing here; record \
-             again before you rely on this profile"
+                "INCOMPLETE: {} lost ({kind}), and what they would have shown is missing here; record again before \
+                 you rely on this profile",
+                were(lost, "event")
             ),
         ),
     }
@@ -196,7 +158,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if coverage.is_empty() {
         warnings.push(Warning::new(
-            Id::NoRun,
+            Id::NO_RUN,
             "the observation holds no run: this profile rests on nothing",
         ));
     }
@@ -205,7 +167,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
     }
     for (fact, runs) in &coverage.blind {
         warnings.push(Warning::new(
-            Id::NoHook,
+            Id::NO_HOOK,
             format!(
                 "INCOMPLETE: {runs} of {} had no hook for {fact}; no rule rests on them",
                 coverage.all()
@@ -215,7 +177,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
     if let Some((names, runs)) = &coverage.filtered {
         let names: Vec<&str> = names.iter().map(Word::as_str).collect();
         warnings.push(Warning::new(
-            Id::AlreadyFiltered,
+            Id::ALREADY_FILTERED,
             format!(
                 "{runs} of {} were under filters already ({}): what those refused was not seen, and is refused here \
                  too. Record once without them to see all that it asks for",
@@ -226,7 +188,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
     }
     if coverage.failed > 0 {
         warnings.push(Warning::new(
-            Id::FailedRun,
+            Id::FAILED_RUN,
             format!(
                 "{} of {} ended with an error: what comes after it was not seen",
                 coverage.failed,
@@ -240,7 +202,7 @@ pub(super) fn of_coverage(coverage: &Coverage) -> Vec<Warning> {
     if coverage.machines.len() > 1 {
         let machines: Vec<&str> = coverage.machines.iter().map(String::as_str).collect();
         warnings.push(Warning::new(
-            Id::SeveralMachines,
+            Id::SEVERAL_MACHINES,
             format!(
                 "the runs are from different machines ({})",
                 machines.join(", ")
@@ -255,7 +217,7 @@ pub(super) fn mixed(observation: &Observation) -> Option<Warning> {
     let name = observation.name.as_bytes();
     name.ends_with(OF_ALL.as_bytes()).then(|| {
         Warning::new(
-            Id::MixedUnits,
+            Id::MIXED_UNITS,
             "this is the record of several units, as there were more than state.max_units: a profile of it fits none of them. \
              `harden forget` units that you do not need, and record the one that you do",
         )
@@ -269,16 +231,16 @@ fn few(completeness: &Estimate) -> Option<Warning> {
         // Without any call there is no list.
         None if tests > 1 => None,
         None => Some(Warning::new(
-            Id::FewTests,
+            Id::FEW_TESTS,
             "only one test was recorded, so completeness is unknown, and anything that the test did not do is \
              refused. Record more tests, each as a run or mark of its own",
         )),
         Some(percent) if percent < ENOUGH => Some(Warning::new(
-            Id::Incomplete,
+            Id::INCOMPLETE,
             format!(
-                "the {tests} tests still differ: another like them would make about {} calls that are not \
-                 in the list; of paths there is no figure at all",
-                completeness.to_come()
+                "the {tests} tests still differ: another like them would make about {} that the list does not \
+                 have; of paths there is no figure at all",
+                plural(completeness.to_come(), "call")
             ),
         )),
         Some(_) => None,
@@ -299,7 +261,7 @@ pub(super) fn foreign(observation: &Observation, here: Option<&Host>) -> Option<
     strangers.dedup();
     let differ = (!strangers.is_empty()).then(|| strangers.join("; "))?;
     Some(Warning::new(
-        Id::ForeignMachine,
+        Id::FOREIGN_MACHINE,
         format!(
             "recorded on {differ}, and this is {}: which calls are made depends on the kernel and the C \
              library, so record on the kind of machine that the file is for",
@@ -339,7 +301,7 @@ pub(super) fn io_uring(observation: &Observation) -> Option<Warning> {
     let used = "io_uring was used: what is submitted to it passes no system call filter";
     if blind.next().is_some() {
         return Some(Warning::new(
-            Id::IoUring,
+            Id::IO_URING,
             format!(
                 "INCOMPLETE: {used}, and the files opened through it were not seen, as the hook for \
              files was tp_btf:sys_exit. Firejail has /usr read-only in any case"
@@ -348,7 +310,7 @@ pub(super) fn io_uring(observation: &Observation) -> Option<Warning> {
     }
     rings.next().map(|_| {
         Warning::new(
-            Id::IoUring,
+            Id::IO_URING,
             format!("{used}, and of what it did with files only opening them was seen"),
         )
     })
@@ -366,7 +328,7 @@ pub(super) fn sessions(observation: &Observation) -> Option<Warning> {
     });
     let (program, _) = programs.next()?;
     Some(Warning::new(
-        Id::LoginSessions,
+        Id::LOGIN_SESSIONS,
         format!(
             "{program} opens login sessions (pam_systemd.so): what is done in them was recorded as units of their own, \
              session-*.scope, and would be confined all the same, as processes inherit this sandbox. Merge what those \
@@ -383,7 +345,7 @@ pub(super) fn made(directories: &[&[u8]]) -> Option<Warning> {
         .collect();
     (!names.is_empty()).then(|| {
         Warning::new(
-            Id::MadeDirectory,
+            Id::MADE_DIRECTORY,
             format!(
                 "the program made {} at its first start: a rule lets it change what is in there, not make it. Have the \
                  package or tmpfiles.d(5) make it",
@@ -409,7 +371,7 @@ pub(super) fn pinned(places: &[Place<'_>], shown: &BTreeSet<&str>) -> Option<War
     let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     (!names.is_empty()).then(|| {
         Warning::new(
-            Id::PinnedFile,
+            Id::PINNED_FILE,
             format!(
                 "{} of a directory that other programs use too: a rule on it holds on to the file that is there at the \
                  start, and not to one that replaces it. Restart the program after that",
@@ -448,7 +410,7 @@ mod tests {
             .collect();
         let mut sorted = described.clone();
         sorted.sort_unstable();
-        let mut all: Vec<String> = Id::ALL.iter().map(Id::to_string).collect();
+        let mut all: Vec<String> = Id::all().map(|id| id.to_string()).collect();
         all.sort_unstable();
         assert_eq!(sorted, all);
     }
@@ -480,7 +442,7 @@ mod tests {
             let warnings = of_coverage(Basis::of(&fixture.observation()).coverage());
             let told = warnings
                 .into_iter()
-                .find(|one| one.id == Id::AlreadyFiltered);
+                .find(|one| one.id == Id::ALREADY_FILTERED);
             told.map(|one| one.text)
         };
         for (filters, told) in [
@@ -537,11 +499,11 @@ mod tests {
         assert_eq!(two(&["read"], &["read"]), []);
         assert_eq!(
             two(&["read", "openat"], &["read", "write"]),
-            [Id::Incomplete]
+            [Id::INCOMPLETE]
         );
         let one = Fixture::new().executable("/bin/d").syscalls(&["read"]);
         let warnings = of_coverage(Basis::of(&one.observation()).coverage());
-        assert_eq!(warnings[0].id, Id::FewTests);
+        assert_eq!(warnings[0].id, Id::FEW_TESTS);
     }
 
     #[test]

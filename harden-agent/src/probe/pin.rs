@@ -1,7 +1,7 @@
 //! A recording that outlives its process: maps, programs and links pinned in a BPF file system, and
 //! adopted by the next process, which loads nothing.
 //!
-//! All of it lies in `DIR/VERSION/`, where the version stands for the very programs and sizes: what
+//! All of it lies in `DIR/VERSION/`, where the version identifies the very programs and sizes: what
 //! another build or configuration has left is never adopted. The directory gets its name when everything
 //! is in it, and loses it before anything is taken out: one that has it is whole.
 
@@ -285,7 +285,7 @@ fn adopt(from: &Path, sizes: &Sizes, purpose: Purpose) -> anyhow::Result<Probe> 
         let attached = FdLink::from(link).info()?.program_id();
         ensure!(
             attached == info.id(),
-            "the link {name} is another program's"
+            "the link {name} belongs to another program"
         );
         programs.insert(name, object(&program)?);
     }

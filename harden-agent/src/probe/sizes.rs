@@ -47,7 +47,7 @@ impl Default for Sizes {
             cgroups: 4096,
             cgroup_paths: 8192,
             once: 65_536,
-            // As much as two processors tell of in half a second: who takes it may have to wait that long for
+            // As much as two processors report in half a second: who takes it may have to wait that long for
             // its turn.
             ring: 32 << 20,
             counted_slots: 256,

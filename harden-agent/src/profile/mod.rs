@@ -20,7 +20,7 @@ pub use self::{
 use crate::{
     observation::{Observation, Text},
     output::file_stem,
-    policy::{Adapted, Overrides, Paths, adapt},
+    policy::{Adapted, Generalisation, Overrides, adapt},
 };
 
 /// What is decided over: `observation` with what somebody has decided about it in a file of `directory`, and with
@@ -30,7 +30,7 @@ use crate::{
 /// The overrides cannot be read.
 pub fn adapted<'o>(
     observation: &'o Observation,
-    paths: Paths,
+    paths: Generalisation,
     directory: &Path,
 ) -> Result<Adapted<'o>> {
     let overrides = overrides(directory, &observation.name)?;

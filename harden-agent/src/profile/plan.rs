@@ -11,7 +11,7 @@ use crate::{
         Adapted, Basis, Decision, UnitBasis,
         account::{Account, Accounts},
         firejail::{
-            Launch, Policy,
+            Launch, Profile,
             service::{Service, UnitFile},
         },
         login,
@@ -29,7 +29,7 @@ pub struct Plan<'r> {
     general: Rc<Basis<'r>>,
     general_unit: OnceCell<UnitBasis<'r>>,
     exact_unit: OnceCell<UnitBasis<'r>>,
-    firejail: OnceCell<Policy>,
+    firejail: OnceCell<Profile>,
     systemd: OnceCell<DropIn>,
     oci: OnceCell<Seccomp>,
     account: OnceCell<Account>,
@@ -107,10 +107,10 @@ impl<'r> Plan<'r> {
 
     /// What a Firejail profile says.
     #[must_use]
-    pub fn firejail(&self) -> &Policy {
+    pub fn firejail(&self) -> &Profile {
         self.firejail.get_or_init(|| {
             let target = self.request.target(self.general.observation());
-            Policy::decide(&self.general, target, &self.request.terms)
+            Profile::decide(&self.general, target, &self.request.decision_options)
         })
     }
 
@@ -121,7 +121,7 @@ impl<'r> Plan<'r> {
             DropIn::decide(
                 self.general_unit(),
                 self.request.calls(),
-                &self.request.terms,
+                &self.request.decision_options,
             )
         })
     }
@@ -130,7 +130,7 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn oci(&self) -> &Seccomp {
         self.oci
-            .get_or_init(|| Seccomp::decide(&self.general, &self.request.terms))
+            .get_or_init(|| Seccomp::decide(&self.general, &self.request.decision_options))
     }
 
     /// Whether it can do without root.
@@ -141,7 +141,7 @@ impl<'r> Plan<'r> {
                 groups: machine::accounts::groups(&self.adapted.exact.recorded),
                 prefix: self.request.account_prefix.clone(),
             };
-            Account::decide(self.exact_unit(), &accounts, &self.request.terms)
+            Account::decide(self.exact_unit(), &accounts, &self.request.decision_options)
         })
     }
 
@@ -171,13 +171,13 @@ impl<'r> Plan<'r> {
                     self.subject()
                 )
             })?;
-            let mut policy = self.firejail().clone();
+            let mut profile = self.firejail().clone();
             // A service's account has no shell that Firejail could start it through.
             if self.request.start.is_none() && unit.account().is_some() {
-                policy.target.launch = Launch::Direct;
+                profile.target.launch = Launch::Direct;
             }
-            let profile = service::profile(self.subject());
-            Ok(Service::decide(&self.general, unit, &policy, &profile))
+            let path = service::profile(self.subject());
+            Ok(Service::decide(&self.general, unit, &profile, &path))
         });
         service.as_ref().map_err(String::as_str)
     }

@@ -16,7 +16,7 @@ use crate::{
     machine,
     observation::Observation,
     policy::{
-        Adapted, Terms,
+        Adapted, DecisionOptions,
         firejail::{Target, service::UnitFile},
     },
     render::{Options, report, yocto},
@@ -32,7 +32,7 @@ pub struct Request {
     /// How the program will be started under it; none: as fits who starts it.
     pub start: Option<Start>,
     /// What is asked of decisions.
-    pub terms: Terms,
+    pub decision_options: DecisionOptions,
     /// The directory with what somebody has decided.
     pub overrides: PathBuf,
     /// Whether this machine's systemd will read a drop-in: then it is asked which calls it knows.
@@ -59,7 +59,11 @@ impl Request {
     /// # Errors
     /// The overrides cannot be read.
     pub fn adapt<'o>(&self, observation: &'o Observation) -> Result<Adapted<'o>> {
-        adapted(observation, self.terms.paths, &self.overrides)
+        adapted(
+            observation,
+            self.decision_options.generalisation,
+            &self.overrides,
+        )
     }
 
     /// The plan for an observation, and what is decided over for it.

@@ -2,7 +2,9 @@
 
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::account::{Account, FileCapabilities, Obstacle, Proposal, Remedy, Verdict};
+use crate::policy::account::{
+    Account, FileCapabilities, Obstacle, Proposal, Recommendation, Remedy,
+};
 
 use super::page::{Options, Page};
 
@@ -24,7 +26,7 @@ pub fn sysusers(account: &Account, options: &Options) -> String {
     ));
     out.coverage(&account.coverage);
     out.warnings(&account.warnings);
-    out.section(|out| verdict(account, out));
+    out.section(|out| recommendation(account, out));
     out.section(|out| {
         for obstacle in &account.obstacles {
             out.comment(&told(obstacle));
@@ -34,19 +36,19 @@ pub fn sysusers(account: &Account, options: &Options) -> String {
     out.text()
 }
 
-fn verdict(account: &Account, out: &mut Page) {
-    match account.verdict() {
-        Verdict::Unknown(reasons) => out.reasons("account", &reasons),
-        Verdict::NotRoot => {
+fn recommendation(account: &Account, out: &mut Page) {
+    match account.recommendation() {
+        Recommendation::Unknown(reasons) => out.reasons("account", &reasons),
+        Recommendation::NotRoot => {
             let users: Vec<String> = account.users.iter().map(ToString::to_string).collect();
             out.comment(&format!(
                 "No account is needed: it is not started as root, but as {}",
                 users.join(", ")
             ));
         }
-        Verdict::Nameless(reasons) => out.reasons("account", reasons),
-        Verdict::StaysRoot => out.comment("It has to stay root, for the reasons below"),
-        Verdict::Proposed(proposal) => proposed(&proposal, out),
+        Recommendation::Nameless(reasons) => out.reasons("account", reasons),
+        Recommendation::StaysRoot => out.comment("It has to stay root, for the reasons below"),
+        Recommendation::Proposed(proposal) => proposed(&proposal, out),
     }
 }
 
@@ -136,7 +138,7 @@ mod tests {
     use crate::observation::{CapabilityCheck, Observation, Operation};
     use crate::policy::account::{Accounts, is_name};
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Commands, Terms};
+    use crate::policy::{Commands, DecisionOptions};
 
     fn rendered(observation: &Observation) -> String {
         let accounts = Accounts {
@@ -146,7 +148,7 @@ mod tests {
         let account = Account::decide(
             &Commands::of(observation.clone()).unit_basis(),
             &accounts,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         sysusers(&account, &Options::default())
     }
@@ -251,7 +253,7 @@ mod tests {
                 groups: (0..1000).map(|gid| (gid, format!("group{gid}"))).collect(),
                 prefix: "ops".to_owned(),
             };
-            let account = Account::decide(&Commands::of(observation.clone()).unit_basis(), &accounts, &Terms::default());
+            let account = Account::decide(&Commands::of(observation.clone()).unit_basis(), &accounts, &DecisionOptions::default());
             let is_proposed = account.users.contains(&0) && account.blind().is_empty() && account.root().next().is_none();
             let name = account.name.given().filter(|_| is_proposed);
             let mut expected: Vec<String> = name.iter().map(|name| format!("u {name} - - - /usr/sbin/nologin")).collect();

@@ -1,11 +1,11 @@
-//! A policy as a Firejail profile, in the order of Firejail's own template
+//! A Firejail profile, in the order of Firejail's own template
 //! (`etc/templates/profile.template`): header, includes, noblacklist, blacklist, whitelist,
 //! options, private options, special options; one blank line between sections.
 
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::Decision;
-use crate::policy::firejail::{Filter, Launch, Policy, Rule};
+use crate::policy::firejail::{Filter, Launch, Profile, Rule};
 
 use super::page::{Options, Page};
 
@@ -17,41 +17,41 @@ pub fn file_name(subject: &Text) -> String {
 
 /// The text of the profile.
 #[must_use]
-pub fn profile(policy: &Policy, options: &Options) -> String {
+pub fn profile(profile: &Profile, options: &Options) -> String {
     let mut out = Page::new(options.clone());
-    header(policy, &mut out);
+    header(profile, &mut out);
     out.section(|out| {
-        for item in &policy.defaults.noblacklist {
+        for item in &profile.defaults.noblacklist {
             out.item("noblacklist", item);
         }
     });
     out.section(|out| {
-        for item in &policy.files.blacklist {
+        for item in &profile.files.blacklist {
             out.item("blacklist", item);
         }
     });
     out.section(|out| {
-        for item in &policy.files.whitelist {
+        for item in &profile.files.whitelist {
             out.item("whitelist", item);
         }
         let of_whitelist = |rule: &Rule| matches!(rule, Rule::All | Rule::Whitelist(_));
-        withheld_files(policy, of_whitelist, out);
+        withheld_files(profile, of_whitelist, out);
     });
-    out.section(|out| filters(policy, out));
-    out.section(|out| private(policy, out));
-    out.section(|out| special(policy, out));
+    out.section(|out| filters(profile, out));
+    out.section(|out| private(profile, out));
+    out.section(|out| special(profile, out));
     out.text()
 }
 
-fn header(policy: &Policy, out: &mut Page) {
-    let stem = file_stem(&policy.subject);
-    out.comment(&format!("Firejail profile for {}", policy.subject));
+fn header(profile: &Profile, out: &mut Page) {
+    let stem = file_stem(&profile.subject);
+    out.comment(&format!("Firejail profile for {}", profile.subject));
     // The marker stands at the beginning of its line, whatever the name above.
     out.line(&format!(
         "{MARKER_PREFIX} for Firejail {}; changes belong in {stem}.local",
-        policy.target.version
+        profile.target.version
     ));
-    let coverage = &policy.coverage;
+    let coverage = &profile.coverage;
     out.coverage(coverage);
     if !coverage.control.is_empty() {
         out.remark(
@@ -59,14 +59,14 @@ fn header(policy: &Policy, out: &mut Page) {
              seen too. They are not in this profile: Firejail wraps ExecStart= alone",
         );
     }
-    for line in policy.syscalls.advice.shown() {
+    for line in profile.syscalls.advice.shown() {
         out.remark(&line);
     }
-    out.remark(match policy.target.launch {
+    out.remark(match profile.target.launch {
         Launch::Direct => "Start it with: firejail --profile=FILE PROGRAM",
         Launch::Shell(_) => "Start it with: firejail --profile=FILE -- PROGRAM",
     });
-    out.warnings(&policy.warnings);
+    out.warnings(&profile.warnings);
     out.remark("Persistent local customizations");
     out.line(&format!("include {stem}.local"));
     out.remark("Persistent global definitions");
@@ -74,36 +74,36 @@ fn header(policy: &Policy, out: &mut Page) {
 }
 
 /// The options section, sorted by directive.
-fn filters(policy: &Policy, out: &mut Page) {
-    if let Some(evidence) = &policy.defaults.allow_debuggers {
+fn filters(profile: &Profile, out: &mut Page) {
+    if let Some(evidence) = &profile.defaults.allow_debuggers {
         out.evidence("", evidence);
         out.line("allow-debuggers");
     }
-    match &policy.capabilities.keep {
+    match &profile.capabilities.keep {
         Decision::Given(kept) if kept.is_empty() => out.line("caps.drop all"),
         Decision::Given(kept) => out.list("caps.keep", kept),
         Decision::Withheld(reasons) => out.reasons("caps.keep", reasons),
     }
-    for item in &policy.capabilities.noise {
+    for item in &profile.capabilities.noise {
         let why = item.note.as_deref().unwrap_or_default();
         out.remark(&format!("not kept: {}: {why}", item.value));
     }
-    match &policy.protocols {
+    match &profile.protocols {
         Decision::Given(families) => out.list("protocol", families),
         Decision::Withheld(reasons) => out.reasons("protocol", reasons),
     }
-    match &policy.syscalls.block_secondary {
+    match &profile.syscalls.block_secondary {
         Decision::Given(()) => out.line("seccomp.block-secondary"),
         Decision::Withheld(reasons) => out.reasons("seccomp.block-secondary", reasons),
     }
-    match &policy.syscalls.filter {
+    match &profile.syscalls.filter {
         Decision::Given(filter) => calls(filter, out),
         Decision::Withheld(reasons) => out.reasons("seccomp.keep", reasons),
     }
-    for item in &policy.syscalls.secondary {
+    for item in &profile.syscalls.secondary {
         out.evidence(&format!("not confined: {}", item.value), &item.evidence);
     }
-    match &policy.shell_none {
+    match &profile.shell_none {
         Decision::Given(()) => out.line("shell none"),
         Decision::Withheld(reasons) => out.reasons("shell none", reasons),
     }
@@ -128,16 +128,16 @@ fn calls(filter: &Filter, out: &mut Page) {
 }
 
 /// The private options, sorted by directive.
-fn private(policy: &Policy, out: &mut Page) {
-    if let Some(evidence) = policy.dev.given().and_then(|dev| dev.keep_shm.as_ref()) {
+fn private(profile: &Profile, out: &mut Page) {
+    if let Some(evidence) = profile.dev.given().and_then(|dev| dev.keep_shm.as_ref()) {
         out.evidence("/dev/shm", evidence);
         out.line("keep-dev-shm");
     }
-    if let Some(evidence) = &policy.defaults.keep_var_tmp {
+    if let Some(evidence) = &profile.defaults.keep_var_tmp {
         out.evidence("/var/tmp", evidence);
         out.line("keep-var-tmp");
     }
-    match &policy.home {
+    match &profile.home {
         Decision::Given(homes) => {
             for item in homes {
                 out.explain(item);
@@ -146,11 +146,11 @@ fn private(policy: &Policy, out: &mut Page) {
         }
         Decision::Withheld(reasons) => out.reasons("private", reasons),
     }
-    match &policy.programs {
+    match &profile.programs {
         Decision::Given(programs) => out.list("private-bin", programs),
         Decision::Withheld(reasons) => out.reasons("private-bin", reasons),
     }
-    match &policy.dev {
+    match &profile.dev {
         Decision::Given(dev) => {
             for item in &dev.used {
                 out.evidence(&item.value, &item.evidence);
@@ -159,18 +159,18 @@ fn private(policy: &Policy, out: &mut Page) {
         }
         Decision::Withheld(reasons) => out.reasons("private-dev", reasons),
     }
-    match &policy.etc {
+    match &profile.etc {
         Decision::Given(names) => out.list("private-etc", names),
         Decision::Withheld(reasons) => out.reasons("private-etc", reasons),
     }
-    match &policy.tmp {
+    match &profile.tmp {
         Decision::Given(()) => out.line("private-tmp"),
         Decision::Withheld(reasons) => out.reasons("private-tmp", reasons),
     }
     let writable = [
-        ("writable-etc", &policy.files.writable_etc),
-        ("writable-var", &policy.files.writable_var),
-        ("writable-var-log", &policy.defaults.writable_var_log),
+        ("writable-etc", &profile.files.writable_etc),
+        ("writable-var", &profile.files.writable_var),
+        ("writable-var-log", &profile.defaults.writable_var_log),
     ];
     for (directive, evidence) in writable {
         if let Some(evidence) = evidence {
@@ -181,24 +181,24 @@ fn private(policy: &Policy, out: &mut Page) {
 }
 
 /// The special options. Firejail applies `read-only` and `read-write` in this order.
-fn special(policy: &Policy, out: &mut Page) {
-    match &policy.name {
+fn special(profile: &Profile, out: &mut Page) {
+    match &profile.name {
         Decision::Given(name) => out.line(&format!("name {name}")),
         Decision::Withheld(reasons) => out.reasons("name", reasons),
     }
-    for item in &policy.files.read_only {
+    for item in &profile.files.read_only {
         out.item("read-only", item);
     }
     let of_read_only = |rule: &Rule| matches!(rule, Rule::All | Rule::ReadOnly(_));
-    withheld_files(policy, of_read_only, out);
-    for item in &policy.files.read_write {
+    withheld_files(profile, of_read_only, out);
+    for item in &profile.files.read_write {
         out.item("read-write", item);
     }
 }
 
-/// What the files' part of the policy leaves out, where such a rule would stand.
-fn withheld_files(policy: &Policy, belongs: fn(&Rule) -> bool, out: &mut Page) {
-    for withheld in &policy.files.withheld {
+/// What the files' part of the profile leaves out, where such a rule would stand.
+fn withheld_files(profile: &Profile, belongs: fn(&Rule) -> bool, out: &mut Page) {
+    for withheld in &profile.files.withheld {
         if belongs(&withheld.rule) {
             out.remark(&format!("no {}: {}", withheld.rule, withheld.reason));
         }
@@ -217,7 +217,7 @@ mod tests {
     use crate::policy::Item;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Basis, Id, Terms, Widen};
+    use crate::policy::{Basis, Compatibility, DecisionOptions, Id};
 
     fn rendered(observation: &Observation, bare: bool) -> String {
         let options = Options {
@@ -225,10 +225,10 @@ mod tests {
             ..Options::default()
         };
         profile(
-            &Policy::decide(
+            &Profile::decide(
                 &Basis::of(observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             ),
             &options,
         )
@@ -302,14 +302,14 @@ mod tests {
         rules
     }
 
-    /// The same of a policy.
-    fn decided(policy: &Policy) -> BTreeMap<String, Vec<String>> {
+    /// The same of a profile.
+    fn decided(profile: &Profile) -> BTreeMap<String, Vec<String>> {
         fn values(items: &[Item]) -> Vec<String> {
             items.iter().map(|item| item.value.clone()).collect()
         }
-        let stem = file_stem(&policy.subject);
+        let stem = file_stem(&profile.subject);
         let local = vec![format!("{stem}.local"), "globals.local".to_owned()];
-        let (files, defaults) = (&policy.files, &policy.defaults);
+        let (files, defaults) = (&profile.files, &profile.defaults);
         let mut rules: Vec<(&str, Vec<String>)> = vec![
             ("include", local),
             ("noblacklist", values(&defaults.noblacklist)),
@@ -317,17 +317,17 @@ mod tests {
             ("whitelist", values(&files.whitelist)),
             ("read-only", values(&files.read_only)),
             ("read-write", values(&files.read_write)),
-            ("name", policy.name.given().cloned().into_iter().collect()),
+            ("name", profile.name.given().cloned().into_iter().collect()),
         ];
         for (directive, list) in [
-            ("caps.keep", policy.capabilities.keep.given()),
-            ("protocol", policy.protocols.given()),
-            ("private-bin", policy.programs.given()),
-            ("private-etc", policy.etc.given()),
+            ("caps.keep", profile.capabilities.keep.given()),
+            ("protocol", profile.protocols.given()),
+            ("private-bin", profile.programs.given()),
+            ("private-etc", profile.etc.given()),
         ] {
             rules.push((directive, list.map(|list| values(list)).unwrap_or_default()));
         }
-        match policy.syscalls.filter.given() {
+        match profile.syscalls.filter.given() {
             Some(Filter::Keep(calls)) => rules.push(("seccomp.keep", values(calls))),
             Some(Filter::Drop(calls)) => rules.push(("seccomp.drop", values(calls))),
             Some(Filter::Default(calls)) => {
@@ -336,25 +336,25 @@ mod tests {
             }
             None => {}
         }
-        let no_capabilities = policy.capabilities.keep.given().is_some_and(Vec::is_empty);
+        let no_capabilities = profile.capabilities.keep.given().is_some_and(Vec::is_empty);
         let is_kept = |evidence: &Option<_>| evidence.is_some();
-        let dev = policy.dev.given();
+        let dev = profile.dev.given();
         for (directive, argument, is_given) in [
             ("caps.drop", "all", no_capabilities),
             (
                 "seccomp.block-secondary",
                 "",
-                policy.syscalls.block_secondary.given().is_some(),
+                profile.syscalls.block_secondary.given().is_some(),
             ),
-            ("shell", "none", policy.shell_none.given().is_some()),
-            ("private", "", policy.home.given().is_some()),
+            ("shell", "none", profile.shell_none.given().is_some()),
+            ("private", "", profile.home.given().is_some()),
             ("private-dev", "", dev.is_some()),
             (
                 "keep-dev-shm",
                 "",
                 dev.is_some_and(|dev| is_kept(&dev.keep_shm)),
             ),
-            ("private-tmp", "", policy.tmp.given().is_some()),
+            ("private-tmp", "", profile.tmp.given().is_some()),
             ("allow-debuggers", "", is_kept(&defaults.allow_debuggers)),
             ("keep-var-tmp", "", is_kept(&defaults.keep_var_tmp)),
             ("writable-var-log", "", is_kept(&defaults.writable_var_log)),
@@ -394,9 +394,9 @@ mod tests {
                     run.hooks.insert(fact.to_owned(), String::new());
                 }
             }
-            let policy = Policy::decide(&Basis::of(&observation), Target::default(), &Terms::default());
-            let text = profile(&policy, &Options { bare, ..Options::default() });
-            prop_assert_eq!(read(&text), decided(&policy));
+            let profile = Profile::decide(&Basis::of(&observation), Target::default(), &DecisionOptions::default());
+            let text = super::profile(&profile, &Options { bare, ..Options::default() });
+            prop_assert_eq!(read(&text), decided(&profile));
         }
 
         #[test]
@@ -428,15 +428,19 @@ mod tests {
             .observation();
         let options = Options {
             bare: true,
-            silenced: [Id::FewTests].into(),
+            silenced: [Id::FEW_TESTS].into(),
             remarks: Vec::new(),
         };
-        let terms = Terms {
-            widen: Widen::Exact,
-            ..Terms::default()
+        let decision_options = DecisionOptions {
+            compatibility: Compatibility::Exact,
+            ..DecisionOptions::default()
         };
         let text = profile(
-            &Policy::decide(&Basis::of(&observation), Target::default(), &terms),
+            &Profile::decide(
+                &Basis::of(&observation),
+                Target::default(),
+                &decision_options,
+            ),
             &options,
         );
         let expected = "\

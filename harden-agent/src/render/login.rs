@@ -2,7 +2,7 @@
 
 use crate::observation::Text;
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::firejail::{Launch, Policy};
+use crate::policy::firejail::{Launch, Profile};
 
 use super::page::{Options, Page};
 use super::service;
@@ -15,19 +15,19 @@ pub fn file_name(subject: &Text) -> String {
 
 /// The text of the script, which starts `command`.
 #[must_use]
-pub fn wrapper(policy: &Policy, command: &[String], options: &Options) -> String {
+pub fn wrapper(profile: &Profile, command: &[String], options: &Options) -> String {
     let command = quoted(command);
     let mut out = Page::new(options.clone());
-    let file = file_name(&policy.subject);
-    let installed = format!("/usr/local/libexec/{}-login", file_stem(&policy.subject));
-    let profile = service::profile(&policy.subject);
+    let file = file_name(&profile.subject);
+    let installed = format!("/usr/local/libexec/{}-login", file_stem(&profile.subject));
+    let path = service::profile(&profile.subject);
     out.line("#!/bin/sh");
     out.comment(&format!(
         "Logs a user in to {} under Firejail",
-        policy.subject
+        profile.subject
     ));
     out.line(&format!(
-        "{MARKER_PREFIX}; it belongs at {installed}, and the profile at {profile}"
+        "{MARKER_PREFIX}; it belongs at {installed}, and the profile at {path}"
     ));
     // In the user's home, where the user could write another one in its place, it would confine nobody.
     for line in [
@@ -37,7 +37,7 @@ pub fn wrapper(policy: &Policy, command: &[String], options: &Options) -> String
         out.comment(&line);
     }
     out.remark("What is asked for as `ssh HOST COMMAND` comes as -c COMMAND");
-    let dashes = match policy.target.launch {
+    let dashes = match profile.target.launch {
         Launch::Direct => "",
         // Firejail starts it through $SHELL, which is this script.
         Launch::Shell(_) => {
@@ -47,7 +47,7 @@ pub fn wrapper(policy: &Policy, command: &[String], options: &Options) -> String
         }
     };
     out.line(&format!(
-        "exec /usr/bin/firejail --quiet --profile={profile} {dashes}{command} \"$@\""
+        "exec /usr/bin/firejail --quiet --profile={path} {dashes}{command} \"$@\""
     ));
     out.text()
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::policy::firejail::Target;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Basis, Terms};
+    use crate::policy::{Basis, DecisionOptions};
 
     fn script(words: &[&str], launch: Launch) -> String {
         let fixture = Fixture::new().executable("/usr/bin/vtysh");
@@ -80,9 +80,13 @@ mod tests {
             launch,
             ..Target::default()
         };
-        let policy = Policy::decide(&Basis::of(&observation), target, &Terms::default());
+        let profile = Profile::decide(
+            &Basis::of(&observation),
+            target,
+            &DecisionOptions::default(),
+        );
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        wrapper(&policy, &words, &Options::default())
+        wrapper(&profile, &words, &Options::default())
     }
 
     #[test]

@@ -110,17 +110,17 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::{Basis, Terms, Widen};
+    use crate::policy::{Basis, Compatibility, DecisionOptions};
 
     proptest! {
         #[test]
         fn what_is_written_reads_as_what_was_decided(mut observation in observation(), bare: bool, far: bool) {
-            let widen = if far { Widen::Kernel } else { Widen::None };
+            let compatibility = if far { Compatibility::Kernel } else { Compatibility::None };
             for run in observation.runs.values_mut() {
                 run.host.architecture = "x86_64".into();
                 run.hooks.insert("syscalls".to_owned(), String::new());
             }
-            let policy = Seccomp::decide(&Basis::of(&observation), &Terms { widen, ..Terms::default() });
+            let policy = Seccomp::decide(&Basis::of(&observation), &DecisionOptions { compatibility, ..DecisionOptions::default() });
             let options = Options { bare, ..Options::default() };
             let Some(allowed) = policy.allowed.given() else {
                 prop_assert!(!policy.allowed.reasons().is_empty());

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use crate::plural::plural;
 use crate::policy::{Coverage, Evidence, Id, Item, Warning};
 
 /// How much is written beside the rules.
@@ -16,11 +17,6 @@ pub struct Options {
     /// What was changed in what was seen (overrides, directories in the place of files), and what else there is to say
     /// at the top.
     pub remarks: Vec<String>,
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
 }
 
 /// `Over 2 runs and 1 window of 3 executables`
@@ -42,7 +38,7 @@ pub(super) fn head(coverage: &Coverage) -> Vec<String> {
     lines.extend(coverage.completeness.shown());
     lines.extend(coverage.unanswered.iter().map(|(call, evidence)| {
         let evidence = match evidence.count {
-            Some(count) if evidence.executables.is_empty() => format!("{count} times"),
+            Some(count) if evidence.executables.is_empty() => plural(count, "time"),
             _ => evidence.to_string(),
         };
         format!("Asks for nothing: {call}: not a call of this kernel: answered ENOSYS; {evidence}")

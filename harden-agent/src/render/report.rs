@@ -7,8 +7,8 @@ use std::fmt;
 
 use crate::observation::{Observation, Operation, Outcome, RunKind, Text};
 use crate::output::{MARKER_PREFIX, file_stem};
-use crate::policy::account::{Account, Proposal, Verdict};
-use crate::policy::firejail::Policy;
+use crate::policy::account::{Account, Proposal, Recommendation};
+use crate::policy::firejail::Profile;
 use crate::policy::systemd::DropIn;
 use crate::policy::{Decision, Evidence, Item};
 
@@ -58,7 +58,7 @@ pub struct Report<'a> {
     /// What was seen.
     pub observation: &'a Observation,
     /// What the Firejail profile says.
-    pub policy: &'a Policy,
+    pub profile: &'a Profile,
     /// What the drop-in says.
     pub drop_in: &'a DropIn,
     /// Whether it can do without root.
@@ -88,11 +88,11 @@ impl Report<'_> {
     }
 
     fn coverage(&self, out: &mut Writer, options: &Options) {
-        let coverage = &self.policy.coverage;
+        let coverage = &self.profile.coverage;
         let machines: Vec<&str> = coverage.machines.iter().map(String::as_str).collect();
         let mut lines = head(coverage);
         lines.insert(1, format!("On {}", machines.join(", ")));
-        lines.extend(self.policy.syscalls.advice.shown());
+        lines.extend(self.profile.syscalls.advice.shown());
         lines.extend(options.remarks.iter().cloned());
         let lost = coverage
             .losses
@@ -111,7 +111,7 @@ impl Report<'_> {
     fn warnings(&self, out: &mut Writer, options: &Options) {
         let mut all = Vec::new();
         for warning in [
-            &self.policy.warnings,
+            &self.profile.warnings,
             &self.drop_in.warnings,
             &self.account.warnings,
         ]
@@ -129,16 +129,16 @@ impl Report<'_> {
     fn account(&self, out: &mut Writer) {
         out.heading("Root or not");
         let account = self.account;
-        let verdict = match account.verdict() {
-            Verdict::Unknown(reasons) => reasons.join("; "),
-            Verdict::NotRoot => "it is not started as root".to_owned(),
-            Verdict::Nameless(reasons) => reasons.join("; "),
-            Verdict::StaysRoot => "it has to stay root, for the reasons below".to_owned(),
-            Verdict::Proposed(Proposal { name, .. }) => {
+        let recommendation = match account.recommendation() {
+            Recommendation::Unknown(reasons) => reasons.join("; "),
+            Recommendation::NotRoot => "it is not started as root".to_owned(),
+            Recommendation::Nameless(reasons) => reasons.join("; "),
+            Recommendation::StaysRoot => "it has to stay root, for the reasons below".to_owned(),
+            Recommendation::Proposed(Proposal { name, .. }) => {
                 format!("it can run as {name}, with the remedies below")
             }
         };
-        out.paragraph(&verdict);
+        out.paragraph(&recommendation);
         out.table(
             &["would be refused", "remedy", "seen by"],
             account.obstacles.iter().map(|one| {
@@ -154,14 +154,14 @@ impl Report<'_> {
 
     fn capabilities(&self, out: &mut Writer) {
         out.heading("Capabilities");
-        match &self.policy.capabilities.keep {
+        match &self.profile.capabilities.keep {
             Decision::Withheld(reasons) => out.paragraph(&reasons.join("; ")),
             Decision::Given(kept) if kept.is_empty() => out.paragraph("none"),
             Decision::Given(kept) => out.table(&["kept", "seen by"], kept.iter().map(row)),
         }
         out.table(
             &["not kept", "because"],
-            self.policy.capabilities.noise.iter().map(|item| {
+            self.profile.capabilities.noise.iter().map(|item| {
                 vec![
                     code(&item.value),
                     plain(item.note.as_deref().unwrap_or_default()),
@@ -211,7 +211,7 @@ impl Report<'_> {
 
     fn sockets(&self, out: &mut Writer) {
         out.heading("Socket families");
-        match &self.policy.protocols {
+        match &self.profile.protocols {
             Decision::Withheld(reasons) => out.paragraph(&reasons.join("; ")),
             Decision::Given(families) => {
                 out.table(&["family", "seen by"], families.iter().map(row));
@@ -241,15 +241,15 @@ impl Report<'_> {
 
     fn programs(&self, out: &mut Writer) {
         out.heading("Programs");
-        let programs = &self.policy.coverage.executables;
+        let programs = &self.profile.coverage.executables;
         out.list(
             programs
                 .iter()
                 .map(|program| vec![code(&program.to_string())]),
         );
-        if !self.policy.coverage.control.is_empty() {
+        if !self.profile.coverage.control.is_empty() {
             let names: Vec<String> = self
-                .policy
+                .profile
                 .coverage
                 .control
                 .iter()

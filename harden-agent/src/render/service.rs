@@ -7,7 +7,7 @@ use crate::policy::firejail::service::{Service, Setting};
 use super::page::{Options, Page};
 use super::{firejail, systemd};
 
-/// The name of the file in the directory of whoever asked.
+/// The name of the file in the user's directory.
 #[must_use]
 pub fn file_name(subject: &Text) -> String {
     format!("{}.firejail.conf", file_stem(subject))
@@ -58,8 +58,8 @@ mod tests {
 
     use super::*;
     use crate::observation::arbitrary::observation;
-    use crate::policy::firejail::{Policy, Target, service::UnitFile};
-    use crate::policy::{Basis, Terms};
+    use crate::policy::firejail::{Profile, Target, service::UnitFile};
+    use crate::policy::{Basis, DecisionOptions};
 
     proptest! {
         #[test]
@@ -74,9 +74,9 @@ mod tests {
             );
             let unit = UnitFile::parse(&text);
             let basis = Basis::of(&observation);
-            let policy = Policy::decide(&basis, Target::default(), &Terms::default());
-            let path = profile(&observation.name);
-            let decided = Service::decide(&basis, &unit, &policy, &path);
+            let profile = Profile::decide(&basis, Target::default(), &DecisionOptions::default());
+            let path = super::profile(&observation.name);
+            let decided = Service::decide(&basis, &unit, &profile, &path);
             let Some(settings) = decided.settings.given() else {
                 prop_assert!(command.trim_end().ends_with('\\'));
                 return Ok(());

@@ -7,7 +7,7 @@ use crate::policy::systemd::{Directive, DropIn, LISTS};
 
 use super::page::{Options, Page};
 
-/// The name of the file in the directory of whoever asked. The name that it has to have for systemd says
+/// The name of the file in the user's directory. The name that it has to have for systemd says
 /// nothing of the unit.
 #[must_use]
 pub fn file_name(subject: &Text) -> String {
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::observation::arbitrary::observation;
     use crate::policy::fixture::Fixture;
-    use crate::policy::{Commands, Terms};
+    use crate::policy::{Commands, DecisionOptions};
 
     /// Whether systemd reads the line as what it says, and as nothing else: a comment, a section, or a
     /// directive of ours whose words need no quotes, escapes or specifiers.
@@ -114,7 +114,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_was_observed_every_line_is_sound(observation in observation()) {
-            let decided = DropIn::decide(&Commands::of(observation.clone()).unit_basis(), None, &Terms::default());
+            let decided = DropIn::decide(&Commands::of(observation.clone()).unit_basis(), None, &DecisionOptions::default());
             for bare in [false, true] {
                 for line in drop_in(&decided, &options(bare)).lines() {
                     prop_assert!(is_sound(line), "{}", line);
@@ -124,7 +124,7 @@ mod tests {
 
         #[test]
         fn what_is_written_reads_as_what_was_decided(observation in observation()) {
-            let decided = DropIn::decide(&Commands::of(observation.clone()).unit_basis(), None, &Terms::default());
+            let decided = DropIn::decide(&Commands::of(observation.clone()).unit_basis(), None, &DecisionOptions::default());
             let text = drop_in(&decided, &options(true));
             // A line for each device.
             let listed = |one: &&Directive| one.name != "DeviceAllow";
@@ -153,7 +153,7 @@ mod tests {
             let decided = DropIn::decide(
                 &Commands::of(observation.clone()).unit_basis(),
                 None,
-                &Terms::default(),
+                &DecisionOptions::default(),
             );
             let text = drop_in(&decided, &options(true));
             let line = text.lines().nth(1).unwrap().to_owned();

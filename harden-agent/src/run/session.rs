@@ -94,7 +94,7 @@ pub enum RunError {
     Command {
         /// The program as it was given.
         command: Text,
-        /// Why. Not called `source`: whoever prints the chain of causes would print it twice.
+        /// Why. Not called `source`: a caller that prints the chain of causes would print it twice.
         error: io::Error,
     },
     /// No cgroup for the command.
@@ -105,7 +105,7 @@ pub enum RunError {
     System(&'static str, io::Error),
 }
 
-/// Runs the command and records it; tells how far it is, four times a second, to whoever wants to know.
+/// Runs the command and records it; reports how far it is four times a second, if asked to.
 /// Must be called while the process has one thread.
 ///
 /// # Errors
@@ -207,7 +207,7 @@ pub async fn record(
     })
 }
 
-/// What is left to the command is left to whoever starts it.
+/// What is left to the command is left to the user who starts it.
 fn confined() -> Option<Word> {
     proc::is_filtered(std::process::id()).then(|| Word::new("seccomp").ok())?
 }

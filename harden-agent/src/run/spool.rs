@@ -2,7 +2,7 @@
 //! says is taken in, and takes a fifth of the memory: so who opens a million files at full speed does not find
 //! the buffer full.
 
-/// Bytes that wait at most. Whoever fills the buffer faster for longer than that is recorded with losses.
+/// Bytes that wait at most. A program that fills the buffer faster for longer than that is recorded with losses.
 const LIMIT: usize = 512 << 20;
 /// Room that is kept when all is taken.
 const KEPT: usize = 1 << 20;

@@ -47,7 +47,7 @@ fn a_new_fact_is_told_within_a_second_and_once() -> Result<()> {
     })?;
     let mut watch = Process::start(&mut agent.command(&["watch", &key, "--json"]))?;
     let said = watch.output_so_far();
-    // It asks for the unit first: it is there once it tells of something.
+    // It asks for the unit first: it is there once it reports something.
     let mut tries = 0;
     watch.until(|| {
         tries += 1;

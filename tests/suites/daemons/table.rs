@@ -4,7 +4,7 @@
 pub(super) struct Daemon {
     /// As its package is called.
     pub package: &'static str,
-    /// `*` stands for the version of the package's only instance.
+    /// `*` is the version of the package's only instance.
     pub unit: &'static str,
     /// The program that has to be in the sandbox.
     pub program: &'static str,

@@ -1,5 +1,5 @@
 //! Writes a cpio archive as the kernel unpacks it into its first root file system: everything in it
-//! belongs to root, whoever made it.
+//! belongs to root, no matter who made it.
 
 use std::{
     collections::BTreeSet,
@@ -85,7 +85,7 @@ impl Archive {
                 self.host_at(&entry?.path())?;
             }
         } else if metadata.is_file() {
-            // Python compiles anew what does not have the time that it knows.
+            // Python compiles again what does not have the time that it knows.
             let mode = FILE | (metadata.permissions().mode() & 0o7777);
             if self.take(&path) {
                 self.entry(&path, mode, metadata.mtime(), &fs::read(&path)?);

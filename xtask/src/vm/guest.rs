@@ -167,7 +167,7 @@ pub const GUESTS: &[Guest] = &[
     // What it asks, it asks systemd.
     debian("units", &["6.12"]),
     debian("systemd", &["6.12"]),
-    // What the kernel side tells of units; the rest is the agent's own, and takes minutes emulated.
+    // What the kernel side reports of units; the rest is the agent's own, and takes minutes emulated.
     Guest {
         tests: "units::",
         seconds: 1800,

@@ -37,7 +37,7 @@ const HOST: &str = "host";
 /// More than this is a footnote.
 const SHORT: usize = 24;
 
-/// Writes the tables anew, from what is known of every kernel; a kernel that was not booted this time
+/// Writes the tables again, from what is known of every kernel; a kernel that was not booted this time
 /// stays as it was last seen.
 pub fn update() -> Result<()> {
     ask_host()?;

@@ -15,13 +15,13 @@ use crate::observation::Text;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody answers there.
-    #[error("{path}: another agent answers there; `harden status` tells which")]
+    #[error("{path}: another agent answers there; `harden status` shows which")]
     InUse {
         /// The socket.
         path: Text,
     },
     /// Something else has the name.
-    #[error("{path} is no socket; remove it, or name another with `socket`")]
+    #[error("{path} is not a socket; remove it, or name another with `socket`")]
     NotASocket {
         /// The socket.
         path: Text,
@@ -98,7 +98,7 @@ mod tests {
         let file = directory.path().join("file");
         std::fs::write(&file, "mine").unwrap();
         let error = bind(&file).unwrap_err().to_string();
-        assert!(error.contains("is no socket"), "{error}");
+        assert!(error.contains("is not a socket"), "{error}");
         assert_eq!(std::fs::read(&file).unwrap(), b"mine");
         let error = bind(&directory.path().join("none/s"))
             .unwrap_err()

@@ -2,7 +2,7 @@
 //!
 //! zlink supplies the interface, its description and the dispatch of calls; the accept loop and
 //! the reading and writing of messages are here. zlink 0.8's own server serves all connections
-//! from one task, which waits for whoever does not read, ends when accept(2) fails, takes messages
+//! from one task, which waits for a client that does not read, ends when accept(2) fails, takes messages
 //! of up to 100 MB, and grows its buffer by 256 bytes and begins again, so that an observation of
 //! 1 MB would be serialised 4,000 times.
 //!
@@ -74,7 +74,7 @@ impl Default for Limits {
     }
 }
 
-/// Serves whoever connects, for ever: drop the future to stop, and every connection is closed.
+/// Serves every client, for ever: drop the future to stop, and every connection is closed.
 /// `group` is the group whose members may read. It needs tokio's I/O and time, and may share a
 /// thread with the core: nothing in it waits without giving way, but an observation of 10 MB
 /// takes some 50 ms to write as JSON. A thread with a runtime of its own keeps those from the core.
@@ -98,7 +98,7 @@ async fn accept(listener: UnixListener, group: u32, core: mpsc::Sender<Request>,
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // EMFILE and its kin last until a descriptor is free; the connection waits.
+                // EMFILE and similar errors last until a descriptor is free; the connection waits.
                 tracing::warn!("no connection can be accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{
     agent::{
-        names::near,
+        names::suggest,
         request::{
             FactKind, Forgotten, KernelSide, MarkError, Marked, NameError, NewFact, Status, Time,
             UnitState, UnitSummary, Verdict, Watcher,
@@ -162,7 +162,7 @@ pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Rec
         .map(|observation| (observation.name.clone(), observation))
         .collect();
     let not_found = |unit: Text| NameError::NotFound {
-        near: near(&unit, all.keys()),
+        near: suggest(&unit, all.keys()),
         unit,
     };
     let mut watchers: Vec<Watcher> = Vec::new();

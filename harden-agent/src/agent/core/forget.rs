@@ -43,7 +43,7 @@ impl Core {
             self.health.forget_limits();
             if let Err(error) = removed {
                 // The next start tries again, and until then its file is there.
-                self.state.name(unit.clone());
+                self.state.register_file(unit.clone());
                 tracing::error!("{unit}: {error}");
                 refused.push(format!("{unit} is not forgotten as a whole: {error}"));
                 continue;

@@ -9,6 +9,7 @@ use super::{Core, CoreError, monotonic};
 use crate::{
     agent::journal::Record,
     observation::{Text, Word},
+    plural::were,
     probe::Losses,
 };
 
@@ -67,7 +68,8 @@ impl Core {
         for (kind, new) in due {
             let units = self.whose(&kind);
             tracing::warn!(
-                "{new} events were lost ({kind}), {units}; `harden status` goes on counting"
+                "{} lost ({kind}), {units}; `harden status` goes on counting",
+                were(new, "event")
             );
         }
         Ok(())

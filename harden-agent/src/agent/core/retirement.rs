@@ -9,7 +9,7 @@ use std::{
 const BATCH: u32 = 8;
 /// How long the slots of a run that is over are kept for calls in progress, and a little longer.
 const SETTLED: Duration = Duration::from_millis(1100);
-/// How often all is gone through without a cause: what was to tell of one may have been lost.
+/// How often all is gone through without a cause: the event that reports one may have been lost.
 const SWEEP: Duration = Duration::from_mins(1);
 
 /// The timers of retirement, and what they wait for.

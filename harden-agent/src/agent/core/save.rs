@@ -31,7 +31,7 @@ impl Core {
     }
 
     /// Reads what the file of `unit` has, so that none of it is taken for new.
-    pub(super) fn wake(&mut self, unit: &Text) {
+    pub(super) fn load_known(&mut self, unit: &Text) {
         match self.stored(unit) {
             Ok(observation) => self.state.remember(&observation),
             // It says so again when it cannot be written either.
@@ -83,9 +83,9 @@ impl Core {
             }
         }
         if is_at_rest && units.contains(key) {
-            self.wake(key);
+            self.load_known(key);
         }
-        self.state.name(key.clone());
+        self.state.register_file(key.clone());
         Ok(())
     }
 

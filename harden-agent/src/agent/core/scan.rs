@@ -64,8 +64,11 @@ impl Core {
         let (mut begin, mut unnamed) = (Vec::new(), Vec::new());
         for found in tree {
             if !self.is_wanted(&found.path) {
-                self.unwanted
-                    .pass_by(found.id, observed.get(&found.id).copied(), &found.path);
+                self.unwanted.ignore_cgroup(
+                    found.id,
+                    observed.get(&found.id).copied(),
+                    &found.path,
+                );
                 continue;
             }
             let born = known.get(&found.id).map_or(0, |path| path.born);
@@ -75,7 +78,9 @@ impl Core {
             }
             match observed.get(&found.id) {
                 // An agent that was killed may have learnt of its birth, and no more.
-                Some(run) => self.unwanted.pass_on(found.id, *run, &found.path),
+                Some(run) => self
+                    .unwanted
+                    .observe_children_only(found.id, *run, &found.path),
                 None if unit::unit(&found.path).is_none() => {
                     begin.push(found.observe(run | RUN_PASSES));
                 }
@@ -132,9 +137,9 @@ impl Core {
             };
             if self.is_wanted(&found.path) {
                 self.cgroup(id, found.parent, found.born, &found.path);
-                self.unwanted.pass_on(id, *run, &found.path);
+                self.unwanted.observe_children_only(id, *run, &found.path);
             } else {
-                self.unwanted.pass_by(id, Some(*run), &found.path);
+                self.unwanted.ignore_cgroup(id, Some(*run), &found.path);
             }
         }
         self.leave_removed()?;
@@ -156,7 +161,7 @@ impl Core {
         if let Some(unit) = self.state.invoked(id).cloned()
             && self.state.is_at_rest(&unit)
         {
-            self.wake(&unit);
+            self.load_known(&unit);
         }
         self.questions.born(&self.state, id);
     }

@@ -155,7 +155,7 @@ impl Core {
     fn missing(&self, unit: &Text) -> NameError {
         NameError::NotFound {
             unit: unit.clone(),
-            near: names::near(unit, self.state.units()),
+            near: names::suggest(unit, self.state.units()),
         }
     }
 

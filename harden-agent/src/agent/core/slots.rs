@@ -164,13 +164,13 @@ impl Core {
     }
 
     /// Forgets cgroups of which nothing can come any more, and has runs written that have ended.
-    pub(super) fn settle(&mut self) -> Result<(), CoreError> {
+    pub(super) fn forget_gone_cgroups(&mut self) -> Result<(), CoreError> {
         let retirement = &mut self.retirement;
         if !retirement.is_unsettled && retirement.without_slots.is_empty() {
             return Ok(());
         }
         retirement.is_unsettled = false;
-        for cgroup in self.state.settle(&retirement.without_slots) {
+        for cgroup in self.state.forget_gone(&retirement.without_slots) {
             self.probe.forget_cgroup(cgroup)?;
             retirement.without_slots.remove(&cgroup);
         }

@@ -34,7 +34,7 @@ impl Unwanted {
 
     /// What is not wanted may hold another systemd whose units are: births are told of there, and nothing else.
     /// `run` is the number that it has, if any.
-    pub(super) fn pass_by(&mut self, id: u64, run: Option<u64>, path: &[u8]) {
+    pub(super) fn ignore_cgroup(&mut self, id: u64, run: Option<u64>, path: &[u8]) {
         if self.is_own(path) {
             self.of_agent.extend(run.map(|_| id));
         } else if run.is_none_or(|run| run & RUN_PASSES == 0) {
@@ -44,7 +44,7 @@ impl Unwanted {
 
     /// What is no unit's, as the root of a container, is observed for the sake of what is below: a slot of its own
     /// would tell nobody anything, and stay. `run` is the number that it has.
-    pub(super) fn pass_on(&mut self, id: u64, run: u64, path: &[u8]) {
+    pub(super) fn observe_children_only(&mut self, id: u64, run: u64, path: &[u8]) {
         if unit::unit(path).is_none() && run & RUN_PASSES == 0 {
             self.passing.push(id);
         }
@@ -65,11 +65,11 @@ mod tests {
         let mut unwanted = Unwanted::new(b"/system.slice/harden.service".to_vec());
         assert!(unwanted.is_own(b"/system.slice/harden.service/below"));
         assert!(!unwanted.is_own(b"/system.slice/harden.service2"));
-        unwanted.pass_by(1, Some(7), b"/system.slice/harden.service");
+        unwanted.ignore_cgroup(1, Some(7), b"/system.slice/harden.service");
         // The agent's, but not observed: nothing is to be done.
-        unwanted.pass_by(2, None, b"/system.slice/harden.service");
-        unwanted.pass_by(3, None, b"/system.slice/other.service");
-        unwanted.pass_by(4, Some(7 | RUN_PASSES), b"/system.slice/another.service");
+        unwanted.ignore_cgroup(2, None, b"/system.slice/harden.service");
+        unwanted.ignore_cgroup(3, None, b"/system.slice/other.service");
+        unwanted.ignore_cgroup(4, Some(7 | RUN_PASSES), b"/system.slice/another.service");
         assert_eq!(unwanted.take(), (vec![3], vec![1]));
         assert_eq!(unwanted.take(), (vec![], vec![]));
     }

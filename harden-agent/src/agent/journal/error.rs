@@ -18,7 +18,7 @@ pub enum JournalError {
         error: io::Error,
     },
     /// Somebody removed or replaced the file that is being written.
-    #[error("{path} was removed while it was being written: nobody but harden may touch it")]
+    #[error("{path} was removed while it was being written: only harden may write there")]
     Gone {
         /// The file.
         path: Text,

@@ -1,4 +1,4 @@
-//! Reads a file of the journal, whoever wrote it.
+//! Reads a file of the journal, no matter which process wrote it.
 
 use std::fmt;
 use std::fs::File;
@@ -34,7 +34,7 @@ pub struct Fault {
 /// What is wrong with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// It ends in the middle of a record: whoever wrote it was killed, or the power failed.
+    /// It ends in the middle of a record: its writer was killed, or the power failed.
     Torn,
     /// What is there was never written by harden so.
     Corrupt,

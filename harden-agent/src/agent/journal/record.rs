@@ -55,7 +55,7 @@ pub enum Record {
     Slot {
         /// The slot's number, the count of its owners included.
         slot: u32,
-        /// What it stands for.
+        /// What it belongs to.
         owner: Owner,
     },
     /// An item of the ring buffer, as it is.
@@ -171,7 +171,7 @@ pub enum Record {
     },
 }
 
-/// What a slot stands for: [`SlotKey`] in a form that does not change with the kernel side's.
+/// What a slot belongs to: [`SlotKey`] in a form that does not change with the kernel side's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The cgroup.
@@ -185,7 +185,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner that `key` tells of, entered by `command`.
+    /// The owner in `key`, entered by `command`.
     #[must_use]
     pub fn new(key: &SlotKey, command: u32) -> Self {
         Self {

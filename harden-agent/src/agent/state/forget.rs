@@ -1,6 +1,6 @@
 //! Units whose record somebody wanted dropped: what goes on in them goes on from zero.
 
-use super::{State, place::Home, run::Mark};
+use super::{State, place::Attribution, run::Mark};
 use crate::{
     collect::unit::{self, OF_ALL},
     observation::{RunKind, Text, Word},
@@ -63,8 +63,12 @@ impl State {
     }
 
     fn drop_facts(&mut self, unit: &Text) {
-        for home in self.slots.values_mut().filter(|home| home.unit == *unit) {
-            home.run = nowhere();
+        for attribution in self
+            .slots
+            .values_mut()
+            .filter(|attribution| attribution.unit == *unit)
+        {
+            attribution.run = nowhere();
         }
         let Some(known) = self.units.get_mut(unit) else {
             return;
@@ -77,14 +81,14 @@ impl State {
         }
     }
 
-    /// Whether what `home` has is forgotten.
-    pub(super) fn is_forgotten(&self, home: &Home) -> bool {
-        let Some(forgotten) = self.forgotten.get(&home.unit) else {
+    /// Whether what `attribution` has is forgotten.
+    pub(super) fn is_forgotten(&self, attribution: &Attribution) -> bool {
+        let Some(forgotten) = self.forgotten.get(&attribution.unit) else {
             return false;
         };
-        let invocations = self.invocations.get(&home.top);
-        let born = invocations.map_or(0, |known| known.of_command(home.command).born);
-        home.owner.run < forgotten.run && born <= forgotten.time
+        let invocations = self.invocations.get(&attribution.unit_cgroup);
+        let born = invocations.map_or(0, |known| known.of_command(attribution.command).born);
+        attribution.owner.run < forgotten.run && born <= forgotten.time
     }
 
     /// When the unit was forgotten, nanoseconds of `CLOCK_MONOTONIC`: no run of it began earlier.

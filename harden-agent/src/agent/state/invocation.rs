@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     super::journal::{Owner, Record},
     State,
-    place::Home,
+    place::Attribution,
 };
 use crate::observation::{ControlCommand, Text, Word};
 
@@ -251,24 +251,26 @@ impl State {
         let unit = self.units.get_mut(&known.present.unit);
         let run = unit.and_then(|unit| unit.open.get_mut(&last));
         let facts = run.and_then(|run| Some((run.give(command)?, run.ended)));
-        let of_command = |home: &Home| home.top == cgroup && home.command == command;
+        let of_command = |attribution: &Attribution| {
+            attribution.unit_cgroup == cgroup && attribution.command == command
+        };
         let moved: Vec<u32> = self
             .slots
             .iter()
-            .filter(|(_, home)| of_command(home) && home.run == last)
+            .filter(|(_, attribution)| of_command(attribution) && attribution.run == last)
             .map(|(slot, _)| *slot)
             .collect();
         for slot in moved {
-            let Some(home) = self.slots.remove(&slot) else {
+            let Some(attribution) = self.slots.remove(&slot) else {
                 continue;
             };
             // What its record has counts for another run.
-            if let Some(home) = self.home(home.owner).map(|new| Home {
-                exec: home.exec,
+            if let Some(attribution) = self.attribution(attribution.owner).map(|new| Attribution {
+                exec: attribution.exec,
                 ..new
             }) {
-                self.open_run(&home);
-                self.slots.insert(slot, home);
+                self.open_run(&attribution);
+                self.slots.insert(slot, attribution);
             }
         }
         let owner = Owner {
@@ -276,12 +278,12 @@ impl State {
             command,
             ..Owner::default()
         };
-        let Some(((facts, time), home)) = facts.zip(self.home(owner)) else {
+        let Some(((facts, time), attribution)) = facts.zip(self.attribution(owner)) else {
             return;
         };
-        self.open_run(&home);
-        let unit = self.units.get_mut(&home.unit);
-        if let Some(run) = unit.and_then(|unit| unit.open.get_mut(&home.run)) {
+        self.open_run(&attribution);
+        let unit = self.units.get_mut(&attribution.unit);
+        if let Some(run) = unit.and_then(|unit| unit.open.get_mut(&attribution.run)) {
             run.receive(command, facts);
             run.ended = run.ended.max(time);
         }
@@ -298,14 +300,16 @@ impl State {
     /// Invocations of which no cgroup is left have ended, and so have their runs.
     pub(super) fn end_invocations(&mut self) {
         let over = self.invocations.keys().copied();
-        let over: Vec<u64> = over.filter(|top| self.is_over(*top)).collect();
-        for top in over {
-            let Some(known) = self.invocations.get(&top) else {
+        let over: Vec<u64> = over
+            .filter(|unit_cgroup| self.is_over(*unit_cgroup))
+            .collect();
+        for unit_cgroup in over {
+            let Some(known) = self.invocations.get(&unit_cgroup) else {
                 continue;
             };
             let unit = known.present.unit.clone();
             if let Some(known) = self.units.get_mut(&unit) {
-                known.end(top);
+                known.end(unit_cgroup);
             }
         }
     }
@@ -314,15 +318,15 @@ impl State {
     pub(crate) fn forget_ended(&mut self) {
         let over = self.invocations.iter();
         let over: Vec<u64> = over
-            .filter(|(top, invocation)| {
+            .filter(|(unit_cgroup, invocation)| {
                 let unit = self.units.get(&invocation.present.unit);
                 let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
-                self.is_over(**top) && !runs.any(|run| run.top == **top)
+                self.is_over(**unit_cgroup) && !runs.any(|run| run.unit_cgroup == **unit_cgroup)
             })
-            .map(|(top, _)| *top)
+            .map(|(unit_cgroup, _)| *unit_cgroup)
             .collect();
-        for top in over {
-            self.invocations.remove(&top);
+        for unit_cgroup in over {
+            self.invocations.remove(&unit_cgroup);
         }
         for known in self.invocations.values_mut() {
             let unit = self.units.get(&known.present.unit);
@@ -379,7 +383,7 @@ impl State {
         };
         let unit = self.units.get(&invocation.present.unit);
         let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
-        runs.any(|run| run.top == cgroup && run.has_command(process))
+        runs.any(|run| run.unit_cgroup == cgroup && run.has_command(process))
     }
 
     /// Whether it is known already that all of `filters` confine the unit whose own cgroup this is.
@@ -392,7 +396,7 @@ impl State {
     /// The own cgroup of the unit of `slot`.
     #[must_use]
     pub(crate) fn cgroup_of(&self, slot: u32) -> Option<u64> {
-        Some(self.slots.get(&slot)?.top)
+        Some(self.slots.get(&slot)?.unit_cgroup)
     }
 
     /// The identifier of the invocation that systemd calls `invocation`.
@@ -407,14 +411,15 @@ impl State {
         let known = self.invocations.get(&cgroup);
         let unit = known.and_then(|known| self.units.get(&known.present.unit));
         let runs = unit.into_iter().flat_map(|unit| unit.open.values());
-        let runs = runs.filter(|run| run.top == cgroup);
+        let runs = runs.filter(|run| run.unit_cgroup == cgroup);
         runs.flat_map(|run| run.commands()).collect()
     }
 
     /// The own cgroup of the unit of `slot`, if it is not known which command the slot's is.
     #[must_use]
     pub(crate) fn unexplained(&self, slot: u32) -> Option<u64> {
-        let home = self.slots.get(&slot)?;
-        (!self.is_explained(home.top, home.command)).then_some(home.top)
+        let attribution = self.slots.get(&slot)?;
+        (!self.is_explained(attribution.unit_cgroup, attribution.command))
+            .then_some(attribution.unit_cgroup)
     }
 }

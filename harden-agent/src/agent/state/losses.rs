@@ -61,7 +61,7 @@ impl State {
     pub(super) fn lost_by(&mut self, payer: u64, losses: BTreeMap<Word, u64>, time: u64) {
         let more = self.payers.entry(payer).or_default().count(losses, time);
         let below: BTreeSet<u64> = self.below(payer).collect();
-        self.mark_runs(&more, |top| below.contains(&top));
+        self.mark_runs(&more, |unit_cgroup| below.contains(&unit_cgroup));
     }
 
     /// Adds `more` to the open runs that are in these units' own cgroups.
@@ -70,18 +70,22 @@ impl State {
             return;
         }
         for unit in self.units.values_mut() {
-            for run in unit.open.values_mut().filter(|run| is_meant(run.top)) {
+            for run in unit
+                .open
+                .values_mut()
+                .filter(|run| is_meant(run.unit_cgroup))
+            {
                 add(&mut run.losses, more);
                 unit.dirty = true;
             }
         }
     }
 
-    /// What was lost after `time` of all runs, and of those that `top`'s payer pays for.
-    pub(super) fn lost_since(&self, time: u64, top: u64) -> BTreeMap<Word, u64> {
+    /// What was lost after `time` of all runs, and of those that `unit_cgroup`'s payer pays for.
+    pub(super) fn lost_since(&self, time: u64, unit_cgroup: u64) -> BTreeMap<Word, u64> {
         let mut losses = self.unowned.since(time);
         let payers = self.payers.iter();
-        for (_, lost) in payers.filter(|(payer, _)| self.is_below(top, **payer)) {
+        for (_, lost) in payers.filter(|(payer, _)| self.is_below(unit_cgroup, **payer)) {
             add(&mut losses, &lost.since(time));
         }
         losses
@@ -89,15 +93,15 @@ impl State {
 
     /// What was lost of a slot was of its run.
     pub(super) fn lost_in(&mut self, slot: u32, losses: BTreeMap<Word, u64>) {
-        let Some(home) = self.slots.get_mut(&slot) else {
+        let Some(attribution) = self.slots.get_mut(&slot) else {
             return;
         };
-        let more = increase(&home.losses, &losses);
-        home.losses = losses;
-        let Some(unit) = self.units.get_mut(&home.unit) else {
+        let more = increase(&attribution.losses, &losses);
+        attribution.losses = losses;
+        let Some(unit) = self.units.get_mut(&attribution.unit) else {
             return;
         };
-        if let Some(run) = unit.open.get_mut(&home.run) {
+        if let Some(run) = unit.open.get_mut(&attribution.run) {
             add(&mut run.losses, &more);
             unit.dirty = true;
         }
@@ -125,8 +129,8 @@ impl State {
     #[must_use]
     pub(crate) fn losers(&self, kind: &Word) -> Vec<Text> {
         let homes = self.slots.values();
-        let of_slots = homes.filter(|home| home.losses.contains_key(kind));
-        let of_slots = of_slots.map(|home| &home.unit);
+        let of_slots = homes.filter(|attribution| attribution.losses.contains_key(kind));
+        let of_slots = of_slots.map(|attribution| &attribution.unit);
         let payers = self.payers.keys().copied();
         let payers = payers.filter(|payer| {
             let lost = self.lost_of_payer(*payer);

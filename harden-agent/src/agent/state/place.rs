@@ -34,10 +34,10 @@ impl Cgroup {
 }
 
 /// Where the facts of a slot go.
-pub(super) struct Home {
+pub(super) struct Attribution {
     pub owner: Owner,
     pub unit: Text,
-    pub top: u64,
+    pub unit_cgroup: u64,
     pub run: Word,
     pub command: u32,
     /// The exec event by which its program is known.
@@ -58,16 +58,16 @@ impl State {
             let unit = Text::from(place.unit.to_string());
             let is_own = place.directory.len() == path.len();
             // A unit's own cgroup is told before what is below it. If it was not, the first that is
-            // stands for it.
-            let top = if is_own {
+            // takes its place.
+            let unit_cgroup = if is_own {
                 id
             } else {
-                self.top_of(parent, &unit).unwrap_or(id)
+                self.unit_cgroup_of(parent, &unit).unwrap_or(id)
             };
-            (unit, top)
+            (unit, unit_cgroup)
         });
-        if let Some((unit, top)) = &place
-            && *top == id
+        if let Some((unit, unit_cgroup)) = &place
+            && *unit_cgroup == id
         {
             self.invoke(id, unit, born);
         }
@@ -83,9 +83,9 @@ impl State {
         );
     }
 
-    fn top_of(&self, cgroup: u64, unit: &Text) -> Option<u64> {
-        let (known, top) = self.cgroups.get(&cgroup)?.place.as_ref()?;
-        (known == unit).then_some(*top)
+    fn unit_cgroup_of(&self, cgroup: u64, unit: &Text) -> Option<u64> {
+        let (known, unit_cgroup) = self.cgroups.get(&cgroup)?.place.as_ref()?;
+        (known == unit).then_some(*unit_cgroup)
     }
 
     /// Whether `cgroup` is `above`, or lies below it.
@@ -159,19 +159,24 @@ impl State {
     }
 
     /// Whether the unit's own cgroup is gone for good, with all that was below it.
-    pub(super) fn is_over(&self, top: u64) -> bool {
+    pub(super) fn is_over(&self, unit_cgroup: u64) -> bool {
         let mut cgroups = self.cgroups.values();
-        !cgroups.any(|cgroup| cgroup.place.as_ref().is_some_and(|(_, of)| *of == top))
+        !cgroups.any(|cgroup| {
+            cgroup
+                .place
+                .as_ref()
+                .is_some_and(|(_, of)| *of == unit_cgroup)
+        })
     }
 
     /// Where the facts of `owner` go. `None` for what belongs to no unit.
-    pub(super) fn home(&self, owner: Owner) -> Option<Home> {
-        let (unit, top) = self.cgroups.get(&owner.cgroup)?.place.clone()?;
-        let run = self.run_of(top, owner.run, owner.command)?;
-        Some(Home {
+    pub(super) fn attribution(&self, owner: Owner) -> Option<Attribution> {
+        let (unit, unit_cgroup) = self.cgroups.get(&owner.cgroup)?.place.clone()?;
+        let run = self.run_of(unit_cgroup, owner.run, owner.command)?;
+        Some(Attribution {
             owner,
             unit,
-            top,
+            unit_cgroup,
             run,
             command: owner.command,
             exec: None,

@@ -13,7 +13,7 @@ use super::{
     Instance, State,
     invocation::{Invocation, Invocations},
     losses::add,
-    place::Home,
+    place::Attribution,
     unit::Unit,
 };
 use crate::{
@@ -55,7 +55,7 @@ pub(super) struct OpenRun {
     pub kind: RunKind,
     pub label: Option<Text>,
     /// The own cgroup of the unit's invocation that it began in.
-    pub top: u64,
+    pub unit_cgroup: u64,
     pub started: Timestamp,
     pub ended: Timestamp,
     pub has_ended: bool,
@@ -169,7 +169,7 @@ impl State {
         let used: HashSet<(&Text, &Word)> = self
             .slots
             .values()
-            .map(|home| (&home.unit, &home.run))
+            .map(|attribution| (&attribution.unit, &attribution.run))
             .collect();
         for (name, unit) in &mut self.units {
             for (id, run) in &mut unit.open {
@@ -185,7 +185,11 @@ impl State {
     /// last few stay, for slots that are not known yet.
     pub(crate) fn forget_windows(&mut self, present: &BTreeSet<u64>) {
         const KEPT: usize = 4;
-        let used: HashSet<u64> = self.slots.values().map(|home| home.owner.run).collect();
+        let used: HashSet<u64> = self
+            .slots
+            .values()
+            .map(|attribution| attribution.owner.run)
+            .collect();
         let windows = self.marks.iter();
         let windows = windows.filter(|(_, mark)| mark.kind == RunKind::Window);
         let last: Vec<u64> = windows
@@ -242,12 +246,14 @@ impl State {
         Word::new(uuid.to_string()).unwrap_or_else(|_| Word::numbered("run", 0))
     }
 
-    /// The run for `number` and `command` in the cgroup `top` of a unit.
-    pub(super) fn run_of(&self, top: u64, number: u64, command: u32) -> Option<Word> {
-        let invocation = self.invocations.get(&top)?.of_command(command);
+    /// The run for `number` and `command` in the cgroup `unit_cgroup` of a unit.
+    pub(super) fn run_of(&self, unit_cgroup: u64, number: u64, command: u32) -> Option<Word> {
+        let invocation = self.invocations.get(&unit_cgroup)?.of_command(command);
         Some(match self.begun(invocation, number) {
             Some((_, mark)) if mark.kind == RunKind::Mark => mark.id.clone(),
-            Some((number, mark)) if mark.kind == RunKind::Window => self.identifier(top, number),
+            Some((number, mark)) if mark.kind == RunKind::Window => {
+                self.identifier(unit_cgroup, number)
+            }
             _ => invocation.id.clone(),
         })
     }
@@ -262,13 +268,13 @@ impl State {
         }
     }
 
-    /// Makes the run that `home` leads to, unless it is there.
-    pub(super) fn open_run(&mut self, home: &Home) {
-        let Some(invocations) = self.invocations.get(&home.top) else {
+    /// Makes the run that `attribution` leads to, unless it is there.
+    pub(super) fn open_run(&mut self, attribution: &Attribution) {
+        let Some(invocations) = self.invocations.get(&attribution.unit_cgroup) else {
             return;
         };
-        let invocation = invocations.of_command(home.command);
-        let begun = self.begun(invocation, home.owner.run);
+        let invocation = invocations.of_command(attribution.command);
+        let begun = self.begun(invocation, attribution.owner.run);
         let (kind, label, time) = match begun {
             Some((_, mark)) if mark.kind != RunKind::Invocation => (
                 mark.kind,
@@ -277,22 +283,22 @@ impl State {
             ),
             _ => (RunKind::Invocation, None, invocation.born),
         };
-        let time = time.max(self.forgotten_at(&home.unit));
+        let time = time.max(self.forgotten_at(&attribution.unit));
         let started = self.clock.at(time);
-        let is_known = |unit: &Unit| unit.open.contains_key(&home.run);
-        let lost = match self.units.get(&home.unit) {
+        let is_known = |unit: &Unit| unit.open.contains_key(&attribution.run);
+        let lost = match self.units.get(&attribution.unit) {
             Some(unit) if is_known(unit) => BTreeMap::new(),
-            Some(_) => self.lost_since(time, home.top),
+            Some(_) => self.lost_since(time, attribution.unit_cgroup),
             None => return,
         };
-        let Some(unit) = self.units.get_mut(&home.unit) else {
+        let Some(unit) = self.units.get_mut(&attribution.unit) else {
             return;
         };
-        let run = unit.open.entry(home.run.clone()).or_insert_with(|| {
+        let run = unit.open.entry(attribution.run.clone()).or_insert_with(|| {
             Box::new(OpenRun {
                 kind,
                 label,
-                top: home.top,
+                unit_cgroup: attribution.unit_cgroup,
                 started,
                 ended: started,
                 has_ended: false,
@@ -302,7 +308,7 @@ impl State {
             })
         });
         // A marked run goes on in the next invocation.
-        run.top = home.top;
+        run.unit_cgroup = attribution.unit_cgroup;
         run.has_ended = false;
     }
 }

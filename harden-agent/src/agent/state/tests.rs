@@ -194,9 +194,9 @@ fn a_cgroup_is_forgotten_once_it_is_known_to_have_no_slot() {
     }
     state.apply(Record::Gone { cgroup: 7, time: 1 });
     state.free(3);
-    assert_eq!(state.settle(&BTreeSet::new()), [0; 0]);
+    assert_eq!(state.forget_gone(&BTreeSet::new()), [0; 0]);
     assert_eq!(state.gone_cgroups(), [7]);
-    assert_eq!(state.settle(&BTreeSet::from([7])), [7]);
+    assert_eq!(state.forget_gone(&BTreeSet::from([7])), [7]);
     let unit = Text::from(UNIT);
     assert_eq!(state.ended(), std::slice::from_ref(&unit));
     state.saved(&unit);
@@ -344,7 +344,7 @@ fn a_unit_that_is_started_again_in_its_cgroup_has_another_run() {
     for slot in 1..7 {
         state.free(slot);
     }
-    state.settle(&BTreeSet::from([7]));
+    state.forget_gone(&BTreeSet::from([7]));
     let unit = Text::from(UNIT);
     state.saved(&unit);
     state.forget_ended();
@@ -461,10 +461,10 @@ fn instances_beyond_a_hundred_are_kept_under_their_template() {
         text("backup@a.service")
     );
     for number in 0..100 {
-        state.name(text(&format!("backup@{number}.service")));
-        state.name(text(&format!("/c/payload:backup@{number}.service")));
+        state.register_file(text(&format!("backup@{number}.service")));
+        state.register_file(text(&format!("/c/payload:backup@{number}.service")));
     }
-    state.name(text("backup@.service"));
+    state.register_file(text("backup@.service"));
     for (unit, key) in [
         ("backup@a.service", "backup@.service"),
         ("/c/payload:backup@a.service", "/c/payload:backup@.service"),
@@ -486,7 +486,7 @@ fn units_beyond_the_limit_are_kept_together() {
     for number in 0..20 {
         let unit = format!("/u/user@1.service:a{number}.service");
         assert_eq!(key(&state, &unit), unit);
-        state.name(Text::from(unit));
+        state.register_file(Text::from(unit));
     }
     let of_user = "/u/user@1.service:others.slice";
     assert_eq!(key(&state, "/u/user@1.service:new.service"), of_user);
@@ -494,11 +494,11 @@ fn units_beyond_the_limit_are_kept_together() {
         key(&state, "/u/user@2.service:new.service"),
         "/u/user@2.service:new.service"
     );
-    state.name(Text::from(of_user));
+    state.register_file(Text::from(of_user));
     for number in 0..20 {
         let unit = format!("a{number}.service");
         assert_eq!(key(&state, &unit), unit);
-        state.name(Text::from(unit));
+        state.register_file(Text::from(unit));
     }
     for (unit, kept_as) in [
         ("new.service", "others.slice"),

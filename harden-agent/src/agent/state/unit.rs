@@ -36,8 +36,8 @@ const KNOWN: usize = 100_000;
 
 impl Unit {
     /// Whether the fact, of this time, is new.
-    pub(super) fn learn(&mut self, program: &Text, fact: &Told, time: Timestamp) -> bool {
-        let is_new = self.know(program, fact);
+    pub(super) fn discover(&mut self, program: &Text, fact: &Told, time: Timestamp) -> bool {
+        let is_new = self.add_known(program, fact);
         if is_new {
             self.last_new = self.last_new.max(Some(time));
         }
@@ -45,15 +45,15 @@ impl Unit {
     }
 
     /// Gives up what its file has too, if nothing goes on in it.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn unload(&mut self) {
         if self.open.is_empty() && self.ended.is_empty() {
             self.known = HashSet::new();
             self.is_at_rest = true;
         }
     }
 
-    /// As [`Self::learn`], for a fact of old.
-    pub(super) fn know(&mut self, program: &Text, fact: &Told) -> bool {
+    /// As [`Self::discover`], for a fact of old.
+    pub(super) fn add_known(&mut self, program: &Text, fact: &Told) -> bool {
         // The same for every process of this build: only kept in memory.
         let mut hasher = DefaultHasher::new();
         (program, fact).hash(&mut hasher);
@@ -63,9 +63,13 @@ impl Unit {
         self.known.insert(hasher.finish())
     }
 
-    /// The invocation in the cgroup `top` has ended.
-    pub(super) fn end(&mut self, top: u64) {
-        for run in self.open.values_mut().filter(|run| run.top == top) {
+    /// The invocation in the cgroup `unit_cgroup` has ended.
+    pub(super) fn end(&mut self, unit_cgroup: u64) {
+        for run in self
+            .open
+            .values_mut()
+            .filter(|run| run.unit_cgroup == unit_cgroup)
+        {
             run.has_ended = true;
             self.dirty = true;
         }

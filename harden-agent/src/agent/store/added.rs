@@ -1,7 +1,7 @@
 //! What was added to a unit's file since that was last written whole: an observation a line.
 //!
 //! To write the file again takes as long as the unit has facts; to append takes as long as there are new ones. A
-//! line is appended by one write(2) and is on the disk before anybody relies on it. Whoever kills the agent leaves
+//! line is appended by one write(2) and is on the disk before anything relies on it. A kill of the agent leaves
 //! whole lines, or a torn one at the very end, which the journal still has.
 
 use std::{
@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use crate::{
-    agent::step::step,
+    agent::crash_point::crash_point,
     observation::{self, Observation, Text},
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Added {
 /// # Errors
 /// It cannot be written. Then nothing was added.
 pub(super) fn append(path: &Path, size: u64, line: &[u8]) -> io::Result<bool> {
-    step("add-begin");
+    crash_point("add-begin");
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = match size {
         0 => flags | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC,
@@ -54,7 +54,7 @@ pub(super) fn append(path: &Path, size: u64, line: &[u8]) -> io::Result<bool> {
         }
         Err(error) => return Err(error.into()),
     };
-    step("add-made");
+    crash_point("add-made");
     if !is_ours(&file)? || file.metadata()?.len() != size {
         return Ok(false);
     }
@@ -67,13 +67,13 @@ pub(super) fn append(path: &Path, size: u64, line: &[u8]) -> io::Result<bool> {
         }
         return Err(error);
     }
-    step("add-written");
+    crash_point("add-written");
     if size == 0
         && let Some(directory) = path.parent()
     {
         File::open(directory)?.sync_all()?;
     }
-    step("add-end");
+    crash_point("add-end");
     Ok(true)
 }
 

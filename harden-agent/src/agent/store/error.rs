@@ -23,7 +23,7 @@ pub enum StoreError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The file that is there has not been read.
-    #[error("{path} is not written, as what it holds could not be read, and would be lost")]
+    #[error("{path} is not written: what it holds could not be read, and would be lost")]
     Unread {
         /// The file.
         path: Text,
@@ -72,7 +72,7 @@ impl fmt::Display for Notice {
             Self::Unusable { reason } => write!(out, "a file cannot be used, nor moved: {reason}"),
             Self::MadeAgain { path } => write!(
                 out,
-                "{path} was gone and has been made again: nobody but harden may touch it"
+                "{path} was gone and has been made again: only harden may write there"
             ),
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     machine,
     observation::{Join as _, Observation},
     policy::{
-        Paths,
+        Generalisation,
         firejail::{Launch, Target, Version},
         judge::{Judge, Read, Recorded, Sandbox, Trap, check, firejail, oci, systemd},
     },
@@ -77,7 +77,7 @@ impl Check {
     pub fn run(&self) -> anyhow::Result<u8> {
         let source = Source::read(&self.profile, self.format)?;
         let observation = self.observation()?;
-        let adapted = profile::adapted(&observation, Paths::Exact, &self.overrides)?;
+        let adapted = profile::adapted(&observation, Generalisation::Exact, &self.overrides)?;
         let recorded = &adapted.exact.recorded;
         let machine = self.machine(source.sandbox, recorded);
         let (read, traps) = machine.understand(&source)?;

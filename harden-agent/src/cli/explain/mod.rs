@@ -1,6 +1,9 @@
 //! `harden explain`: where a word of a rendered file comes from.
 
+mod calls;
 mod said;
+#[cfg(test)]
+mod tests;
 mod word;
 
 use std::{
@@ -10,20 +13,21 @@ use std::{
     os::unix::ffi::OsStrExt as _,
 };
 
+use anyhow::bail;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
     ask::{self, Ask},
     profile::Decisions,
 };
 use crate::{
-    observation::{Abi, Deed, Facet, Fact, Observation, Operation, Outcome, Run, RunKind},
+    observation::{Deed, Facet, Fact, Observation, Operation, Outcome, Run, RunKind, Text},
+    plural::{plural, were},
     policy::{
-        Adapted, Evidence, Terms,
+        Adapted, Evidence,
         judge::{Judgement, Recorded, Sandbox, Unjudged},
     },
-    profile::{Plan, Request},
+    profile::Plan,
 };
 
 use word::Word;
@@ -34,8 +38,8 @@ pub struct Explain {
     /// The observation: a JSON file, or a unit as `harden units` lists it
     #[arg(value_name = "OBSERVATION|UNIT")]
     pub observation: OsString,
-    /// A word of a profile or drop-in: a directive, a system call, a capability, a socket family, a program, or a
-    /// path with everything below it [default: everything that was seen]
+    /// A word or line of a profile or drop-in, or a fact of the observation: a directive, a system call, a capability, a
+    /// socket family, a program, or a path with everything below it [default: everything that was seen]
     pub word: Option<OsString>,
     /// Print a table of the system calls, the most frequent first, like strace -c
     #[arg(long, conflicts_with = "word")]
@@ -52,60 +56,114 @@ impl Explain {
     /// Reads and prints.
     ///
     /// # Errors
-    /// The observation or the overrides cannot be read, or no agent knows the unit.
+    /// The observation or the overrides cannot be read, no agent knows the unit, or the word is nothing that can be asked for.
     pub fn run(&self) -> anyhow::Result<u8> {
         let observation = ask::observation(&self.observation, &self.ask)?;
         if self.syscalls {
-            ask::print(&calls(&observation))?;
+            ask::print(&calls::table(&observation))?;
             return Ok(0);
         }
-        let adapted = self.decisions.adapt(&observation)?;
-        let word = self.word.as_ref().map(|word| word.as_bytes());
-        let request = for_no_machine(self.decisions.terms());
+        // A warning about the installed Firejail is for somebody who writes a profile.
+        let (request, _) = self.decisions.request();
+        let adapted = request.adapt(&observation)?;
         let plan = request.plan(&observation, &adapted);
-        let exact = &adapted.exact.recorded;
-        let judged = word.map(|word| judged(&plan, &Word::of(word, exact)));
-        let found = explained(exact, word, &judged.unwrap_or_default());
-        let (given, lines) = match word {
-            Some(word) => directive(&plan, &String::from_utf8_lossy(word)),
-            None => (false, remarks(&adapted)),
-        };
-        let denied = if found.is_empty() {
-            denied(&observation, word, &adapted)
-        } else {
-            String::new()
-        };
-        if found.is_empty() && lines.is_empty() && denied.is_empty() {
-            let folded = folded(&observation, word);
-            ask::print(&format!("{}{folded}", absent(&observation)))?;
-        } else {
-            ask::print(&format!("{lines}{found}{denied}"))?;
+        let word = self.word.as_ref().map(|word| word.as_bytes());
+        let (is_there, text) = answer(&plan, word)?;
+        ask::print(&text)?;
+        Ok(u8::from(!is_there))
+    }
+}
+
+/// What there is to say, and whether the fact was seen or the directive is given.
+fn answer(plan: &Plan<'_>, word: Option<&[u8]>) -> anyhow::Result<(bool, String)> {
+    let exact = &plan.adapted().exact.recorded;
+    let Some(typed) = word else {
+        let found = explained(exact, None, &Judged::new());
+        if found.is_empty() {
+            return Ok((false, absent(plan.observation())));
         }
-        Ok(u8::from(found.is_empty() && !given))
+        return Ok((true, format!("{}{found}", remarks(plan.adapted()))));
+    };
+    let said = directive(plan, &String::from_utf8_lossy(typed));
+    let typed = match element(plan, typed) {
+        Some(element) if !said.known => element,
+        _ => typed,
+    };
+    let mut word = Word::of(typed, exact);
+    let mut found = explained(exact, Some(&word), &judged(plan, &word));
+    if found.is_empty()
+        && let Some(wider) = word.of_any_process()
+    {
+        word = wider;
+        found = explained(exact, Some(&word), &judged(plan, &word));
     }
+    let lines = &said.text;
+    let names = word.remarks();
+    if !found.is_empty() {
+        return Ok((true, format!("{lines}{names}{found}")));
+    }
+    let denied = denied(plan, &word);
+    if !lines.is_empty() || !denied.is_empty() {
+        return Ok((said.given, format!("{lines}{denied}")));
+    }
+    if !word.is_known() && !said.known {
+        bail!(
+            "{} was not seen, and is nothing that can be asked for: a directive of the files, a system call or its \
+             $NUMBER, a capability, a socket family or type, a fact about arguments, an address as the observation has \
+             it, or a path; programs and files in /etc that were seen also by their names",
+            Text::from(typed)
+        );
+    }
+    let absent = absent(plan.observation());
+    let folded = folded(exact, &word);
+    Ok((
+        false,
+        format!("{names}{absent}{folded}{}", named(plan, &word)),
+    ))
 }
 
-/// For a Firejail and a systemd that are not asked: what was decided does not depend on who reads it here.
-fn for_no_machine(terms: Terms) -> Request {
-    Request {
-        terms,
-        ..Request::default()
-    }
+/// The element in a whole line: `chown` in `caps.keep chown`, `-/srv` in `ReadWritePaths=-/srv`.
+fn element<'w>(plan: &Plan<'_>, line: &'w [u8]) -> Option<&'w [u8]> {
+    let end = line.iter().position(|byte| b" =".contains(byte))?;
+    let (name, element) = (str::from_utf8(&line[..end]).ok()?, &line[end + 1..]);
+    let is_one = directive(plan, name).known && !element.is_empty();
+    is_one.then(|| element.strip_prefix(b"~").unwrap_or(element))
 }
 
-/// What the files say of one of their directives, and whether it is given.
-fn directive(plan: &Plan<'_>, word: &str) -> (bool, String) {
-    let mut text = String::new();
-    let mut given = false;
+/// What the files say of one of their directives.
+struct Directive {
+    /// Whether one of them can have it.
+    known: bool,
+    /// Whether one of them has it.
+    given: bool,
+    text: String,
+}
+
+fn directive(plan: &Plan<'_>, word: &str) -> Directive {
+    let mut all = Directive {
+        known: false,
+        given: false,
+        text: String::new(),
+    };
     for sandbox in [Sandbox::Firejail, Sandbox::Systemd] {
         let found = said::about(plan, sandbox, word);
-        given |= found.given;
+        all.known |= found.known;
+        all.given |= found.given;
         for line in found.lines {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}: {line}", sandbox.file());
+            let _ = writeln!(all.text, "{}: {line}", sandbox.file());
         }
     }
-    (given, text)
+    all
+}
+
+/// The lines of the files that name what was not seen.
+fn named(plan: &Plan<'_>, word: &Word) -> String {
+    let lines = Sandbox::ALL.into_iter().flat_map(|sandbox| {
+        let lines = said::named(plan, sandbox, word).into_iter();
+        lines.map(move |line| format!("but {}: {line}\n", sandbox.file()))
+    });
+    lines.collect()
 }
 
 /// What the files mean for facts, a line each.
@@ -125,11 +183,23 @@ fn judged<'p>(plan: &'p Plan<'_>, word: &Word) -> Judged<'p> {
             let judgement = judge.judge(&case);
             // A container's file says nothing of paths, and no reader expects it to.
             let is_about = !matches!(judgement, Judgement::Unjudged(Unjudged::NotExpressible(_)));
-            is_about.then(|| format!("{}: {judgement}", sandbox.file()))
+            is_about.then(|| format!("{}: {}", sandbox.file(), shown(&judgement, case.fact)))
         });
         found.entry(case.fact).or_default().extend(lines);
     }
     found
+}
+
+/// The judgement; where the profile has a call by its number, with its name.
+fn shown(judgement: &Judgement<'_>, fact: Fact<'_>) -> String {
+    let lines = judgement.lines();
+    let mut elements = lines.iter().filter_map(|line| line.element.as_deref());
+    match fact.what {
+        Deed::Syscall(_, name) if elements.any(|element| element.starts_with('$')) => {
+            format!("{judgement}, the number of {name}")
+        }
+        _ => judgement.to_string(),
+    }
 }
 
 /// What was changed before anything was decided, as the files say it.
@@ -139,14 +209,14 @@ fn remarks(adapted: &Adapted<'_>) -> String {
 }
 
 /// What was seen of a word, and an override has taken away.
-fn denied(observation: &Observation, word: Option<&[u8]>, adapted: &Adapted<'_>) -> String {
-    let seen = explained(observation, word, &Judged::new());
+fn denied(plan: &Plan<'_>, word: &Word) -> String {
+    let seen = explained(plan.observation(), Some(word), &Judged::new());
     if seen.is_empty() {
         return seen;
     }
     format!(
         "{}denied by an override, but seen:\n{seen}",
-        remarks(adapted)
+        remarks(plan.adapted())
     )
 }
 
@@ -157,12 +227,11 @@ struct Known<'a> {
     hooks: BTreeSet<&'a str>,
 }
 
-fn explained(observation: &Observation, word: Option<&[u8]>, judged: &Judged<'_>) -> String {
+fn explained(observation: &Observation, word: Option<&Word>, judged: &Judged<'_>) -> String {
     let mut known: BTreeMap<Fact<'_>, Known<'_>> = BTreeMap::new();
-    let word = word.map(|word| Word::of(word, observation));
     for (test, run) in observation.tests() {
         for (fact, seen) in run.sightings() {
-            if word.as_ref().is_some_and(|word| !word.is_about(&fact)) {
+            if word.is_some_and(|word| !word.is_about(&fact)) {
                 continue;
             }
             let entry = known.entry(fact).or_default();
@@ -227,22 +296,18 @@ fn file_hook(operation: Operation, outcome: &Outcome) -> Facet {
 }
 
 /// The directories that represent names in them, among which the path in `word` may be.
-fn folded(observation: &Observation, word: Option<&[u8]>) -> String {
-    let Some(word) = word.filter(|word| word.starts_with(b"/")) else {
-        return String::new();
-    };
-    let programs = observation
-        .runs
-        .values()
-        .flat_map(|run| run.executables.values());
+fn folded(observation: &Observation, word: &Word) -> String {
+    let runs = observation.runs.values();
+    let programs = runs.flat_map(|run| {
+        let others = run.control.values().flat_map(|programs| programs.values());
+        run.executables.values().chain(others)
+    });
     let folded = programs.flat_map(|program| &program.files);
-    let folded = folded.filter(|(_, file)| file.names > 0);
-    let above: BTreeMap<_, _> = folded
-        .filter(|(path, _)| word.starts_with(path.as_bytes()))
-        .map(|(path, file)| (path, file.names))
-        .collect();
+    let folded = folded.filter(|(path, file)| file.names > 0 && word.is_in(path.as_bytes()));
+    let above: BTreeMap<_, _> = folded.map(|(path, file)| (path, file.names)).collect();
     let lines = above.into_iter().map(|(path, names)| {
-        format!("but {path} is in the place of {names} names in it, and this may be one of them\n")
+        let names = plural(names, "name");
+        format!("but {path} is in the place of {names} in it, and this may be one of them\n")
     });
     lines.collect()
 }
@@ -276,259 +341,23 @@ fn absent(observation: &Observation) -> String {
             };
         }
     }
-    let runs = observation.runs.len();
+    let (windows, runs): (Vec<&Run>, Vec<&Run>) = observation
+        .runs
+        .values()
+        .partition(|run| run.kind == RunKind::Window);
+    let counts = [(runs.len(), "run"), (windows.len(), "window")];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, noun)| plural(count, noun)).collect();
     let mut text = format!(
-        "not seen in {runs} runs and windows of {}\n",
+        "not seen in {} of {}\n",
+        counts.join(" and "),
         observation.name
     );
     for reason in blind {
         let _ = writeln!(text, "but some could not have seen it: {reason}");
     }
     if lost > 0 {
-        let _ = writeln!(text, "but {lost} events were lost");
+        let _ = writeln!(text, "but {} lost", were(lost, "event"));
     }
     text
-}
-
-/// The calls of all programs together, the most frequent first.
-fn calls(observation: &Observation) -> String {
-    #[derive(Default)]
-    struct Row<'a> {
-        count: Option<u64>,
-        errors: u64,
-        runs: BTreeSet<&'a str>,
-        programs: BTreeSet<String>,
-    }
-    let mut rows: BTreeMap<(Abi, &str), Row<'_>> = BTreeMap::new();
-    for (test, run) in observation.tests() {
-        for (fact, seen) in run.sightings() {
-            let Deed::Syscall(abi, name) = fact.what else {
-                continue;
-            };
-            let row = rows.entry((abi, name.as_str())).or_default();
-            if let Some(count) = seen.and_then(|seen| seen.count) {
-                row.count = Some(row.count.unwrap_or(0).saturating_add(count));
-            }
-            let errors = seen.and_then(|seen| seen.errors).unwrap_or(0);
-            row.errors = row.errors.saturating_add(errors);
-            row.runs.insert(test.id.as_str());
-            row.programs.insert(fact.executable.to_string());
-        }
-    }
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    rows.sort_by_key(|(name, row)| (std::cmp::Reverse(row.count), *name));
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["calls", "errors", "runs", "syscall", "programs"]);
-    for ((abi, name), row) in rows {
-        let name = match abi {
-            Abi::Native => name.to_owned(),
-            Abi::Ia32 => format!("ia32 {name}"),
-            Abi::X32 => format!("x32 {name}"),
-        };
-        let count = row
-            .count
-            .map_or_else(|| "-".to_owned(), |count| count.to_string());
-        let errors = if row.errors > 0 {
-            row.errors.to_string()
-        } else {
-            String::new()
-        };
-        let runs = row.runs.len().to_string();
-        let programs: Vec<String> = row.programs.into_iter().collect();
-        table.add_row([count, errors, runs, name, programs.join(", ")]);
-    }
-    for column in 0..3 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let lines: Vec<String> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    lines.join("\n") + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        observation::CapabilityCheck,
-        policy::{Commands, fixture::Fixture},
-    };
-
-    fn observed() -> Observation {
-        Fixture::new()
-            .executable("/usr/sbin/d")
-            .syscalls(&["read", "openat"])
-            .capability("net_bind_service", CapabilityCheck::Granted)
-            .family("inet6")
-            .file("/run/d/pid", Operation::Create, "ok")
-            .file("/running", Operation::Read, "ok")
-            .file("/etc/d.conf", Operation::Read, "ok")
-            .next_run()
-            .executable("/usr/sbin/d")
-            .syscalls(&["read"])
-            .observation()
-    }
-
-    fn first_lines(word: &str) -> Vec<String> {
-        let text = explained(&observed(), Some(word.as_bytes()), &Judged::new());
-        let lines = text.lines().filter(|line| !line.starts_with(' '));
-        lines.map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn words_as_the_files_have_them_are_understood() {
-        for (word, expected) in [
-            ("read", "/usr/sbin/d: native read"),
-            (
-                "CAP_NET_BIND_SERVICE",
-                "/usr/sbin/d: net_bind_service granted",
-            ),
-            ("net_bind_service", "/usr/sbin/d: net_bind_service granted"),
-            ("AF_INET6", "/usr/sbin/d: inet6"),
-            ("-/run", "/usr/sbin/d: create ok /run/d/pid"),
-            // read(2) is call 0 there, and `d` a name of private-bin.
-            ("$0", "/usr/sbin/d: native read"),
-            ("d", "/usr/sbin/d: ran"),
-            ("d.conf", "/usr/sbin/d: read ok /etc/d.conf"),
-        ] {
-            assert_eq!(first_lines(word), [expected], "{word}");
-        }
-        assert!(first_lines("write").is_empty());
-        assert!(first_lines("/ru").is_empty());
-    }
-
-    #[test]
-    fn a_directive_is_explained_given_or_not() {
-        let observation = observed();
-        let adapted = unchanged(&observation);
-        let request = for_no_machine(Terms::default());
-        let plan = request.plan(&observation, &adapted);
-        let directive = |word| directive(&plan, word);
-        let (given, text) = directive("private-etc");
-        assert!(
-            given && text.contains("profile: private-etc d.conf\n"),
-            "{text}"
-        );
-        let (given, text) = directive("PrivateNetwork");
-        assert!(
-            !given && text.contains("drop-in: # no PrivateNetwork=: inet6 sockets were made\n"),
-            "{text}"
-        );
-        let (given, text) = directive("DynamicUser");
-        assert!(!given && text.is_empty(), "{text}");
-        let (given, text) = directive("shell none");
-        assert!(
-            !given && text.starts_with("profile: # no shell none: "),
-            "{text}"
-        );
-    }
-
-    fn unchanged(observation: &Observation) -> Adapted<'_> {
-        Adapted {
-            exact: Commands::of(observation.clone()),
-            general: Commands::of(observation.clone()),
-            remarks: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_directive_comes_with_its_evidence() {
-        let observation = observed();
-        let request = for_no_machine(Terms::default());
-        let adapted = unchanged(&observation);
-        let plan = request.plan(&observation, &adapted);
-        let text = |word| directive(&plan, word).1;
-        let caps = text("caps.keep");
-        assert_eq!(
-            caps,
-            "profile: # net_bind_service: /usr/sbin/d; 1 run\nprofile: caps.keep net_bind_service\n"
-        );
-        // On the list, and nothing asked for it.
-        let calls = plan.firejail().syscalls.kept().unwrap().iter();
-        let mut unasked = calls.filter(|item| item.evidence.executables.is_empty());
-        let unasked = unasked.next().unwrap();
-        let (given, why) = directive(&plan, &unasked.value);
-        let note = unasked.note.as_ref().unwrap();
-        let expected = format!("profile: # {}: {note}\n", unasked.value);
-        assert!(given && why.contains(&expected), "{why}");
-        assert!(text("read").is_empty());
-        assert!(text("private").contains("profile: # no private: "));
-        assert!(text("read-only").contains("profile: # no read-only /run: "));
-        let paths = text("ReadWritePaths");
-        assert!(
-            paths.ends_with("drop-in: ReadWritePaths=-/run/d\n"),
-            "{paths}"
-        );
-    }
-
-    #[test]
-    fn a_fact_has_the_lines_that_allow_it() {
-        let observation = observed();
-        let request = for_no_machine(Terms::default());
-        let adapted = unchanged(&observation);
-        let plan = request.plan(&observation, &adapted);
-        let judged = |word: &str| {
-            let judged = judged(&plan, &Word::of(word.as_bytes(), &observation));
-            judged.into_values().flatten().collect::<Vec<_>>()
-        };
-        assert_eq!(
-            judged("openat"),
-            [
-                "drop-in: allowed by SystemCallFilter=openat",
-                "oci: allowed by \"names\": \"openat\"",
-                "profile: allowed by seccomp.keep openat",
-            ]
-        );
-        assert!(judged("net_bind_service").contains(
-            &"drop-in: allowed by CapabilityBoundingSet=CAP_NET_BIND_SERVICE".to_owned()
-        ));
-        assert!(
-            judged("/run/d/pid").contains(&"drop-in: allowed by ReadWritePaths=-/run/d".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_fact_has_its_runs_and_its_hook() {
-        let text = explained(&observed(), Some(b"read"), &Judged::new());
-        assert_eq!(
-            text,
-            "/usr/sbin/d: native read\n  runs   run-0, run-1\n  hook   raw_tp\n"
-        );
-    }
-
-    #[test]
-    fn what_was_not_seen_may_have_been_out_of_sight() {
-        let mut observation = observed();
-        for run in observation.runs.values_mut() {
-            run.hooks
-                .insert("files".to_owned(), "none (refused)".to_owned());
-        }
-        let text = absent(&observation);
-        assert!(text.contains("files: none (refused)"), "{text}");
-    }
-
-    #[test]
-    fn the_most_frequent_call_stands_first() {
-        let mut observation = observed();
-        for run in observation.runs.values_mut() {
-            for facts in run.executables.values_mut() {
-                for (name, seen) in facts.syscalls.values_mut().flatten() {
-                    let is_read = name.as_str() == "read";
-                    seen.count = Some(if is_read { 5 } else { 2 });
-                    seen.errors = is_read.then_some(1);
-                }
-            }
-        }
-        let text = calls(&observation);
-        let rows: Vec<Vec<&str>> = text
-            .lines()
-            .map(|line| line.split_whitespace().collect())
-            .collect();
-        assert_eq!(rows[1], ["10", "2", "2", "read", "/usr/sbin/d"]);
-        assert_eq!(rows[2], ["2", "1", "openat", "/usr/sbin/d"]);
-    }
 }

@@ -10,28 +10,66 @@ use crate::{
     profile::Plan,
 };
 
-/// What one file says of a directive or an element of a list.
+use super::word::Word;
+
+/// What one file says of a directive.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(super) struct Found {
+    /// Whether there is such a directive.
+    pub known: bool,
     /// Whether it is given.
     pub given: bool,
     /// Where it is given, with the evidence above it; where it is left out, why.
     pub lines: Vec<String>,
 }
 
-pub(super) fn about(plan: &Plan<'_>, sandbox: Sandbox, word: &str) -> Lines {
-    let mut found = Lines::default();
+pub(super) fn about(plan: &Plan<'_>, sandbox: Sandbox, word: &str) -> Found {
+    let mut found = Found::default();
     for said in plan.said(sandbox) {
         if is(said.directive, word) {
+            found.known = true;
             found.directive(sandbox, said);
-        } else {
-            found.element(&said, word);
         }
     }
     if sandbox == Sandbox::Firejail {
         found.left_out(plan, word);
     }
     found
+}
+
+/// Where a file names what was not seen, and why.
+pub(super) fn named(plan: &Plan<'_>, sandbox: Sandbox, word: &Word) -> Vec<String> {
+    let notes = |line: &Line| {
+        let said = plan.said(sandbox).into_iter();
+        let of_directive = said.filter(|said| said.directive == line.directive);
+        let items = of_directive.flat_map(|said| said.value.given().cloned().unwrap_or_default());
+        let mut notes = items.filter(|item| Some(item.value.as_str()) == line.element.as_deref());
+        notes.find_map(|item| item.note)
+    };
+    let rules = plan.rules(sandbox);
+    let lines = rules.lines().iter().filter(|line| {
+        let element = line.element.as_deref();
+        element.is_some_and(|element| word.is_element(element))
+    });
+    let named = lines.map(|line| {
+        let note = notes(line).map(|note| format!(": {note}"));
+        format!("{} {line}{}", verb(line), note.unwrap_or_default())
+    });
+    named.collect()
+}
+
+/// What a line does to what it names.
+fn verb(line: &Line) -> &'static str {
+    let is_refused = line
+        .element
+        .as_deref()
+        .is_some_and(|one| one.starts_with('~'));
+    match line.directive {
+        "read-only" | "ReadOnlyPaths" => "read-only by",
+        "blacklist" | "seccomp.drop" | "caps.drop" | "IPAddressDeny" => "refused by",
+        _ if is_refused => "refused by",
+        _ => "allowed by",
+    }
 }
 
 /// `shell` is always followed by `none`.
@@ -43,7 +81,7 @@ fn is(directive: &str, word: &str) -> bool {
     directive.eq_ignore_ascii_case(word)
 }
 
-impl Lines {
+impl Found {
     fn directive(&mut self, sandbox: Sandbox, said: Said) {
         let name = match (sandbox, said.directive) {
             (Sandbox::Systemd, name) => format!("{name}="),
@@ -51,6 +89,9 @@ impl Lines {
             (_, name) => name.to_owned(),
         };
         match &said.value {
+            Decision::Withheld(reasons) if reasons.is_empty() => {
+                self.lines.push(format!("# no {name}: nothing asks for it"));
+            }
             Decision::Withheld(reasons) => self.reasons(&name, reasons),
             Decision::Given(items) => {
                 let items = items.clone();
@@ -88,19 +129,7 @@ impl Lines {
         }
     }
 
-    /// Why an element is on a list although nothing asked for it: there is nothing else to say of it.
-    fn element(&mut self, said: &Said, word: &str) {
-        let items = said.value.given().into_iter().flatten();
-        let unasked = items.filter(|item| item.evidence.executables.is_empty());
-        for item in unasked.filter(|item| item.value.eq_ignore_ascii_case(word)) {
-            if let Some(line) = explained(item) {
-                self.given = true;
-                self.lines.push(line);
-            }
-        }
-    }
-
-    /// What a profile says beside its directives.
+    /// What a profile says in comments of its own.
     fn left_out(&mut self, plan: &Plan<'_>, word: &str) {
         let policy = plan.firejail();
         for withheld in &policy.files.withheld {

@@ -6,7 +6,7 @@ use super::super::basis::Basis;
 use super::super::processes;
 use super::{Obstacle, Remedy};
 
-/// Whoever has one of these can have the others, or the machine: an account with it is root by another name
+/// A process with one of these can get the others, or the machine: an account with it is root by another name
 /// (capabilities(7), "Notes to kernel developers"; `CAP_SYS_ADMIN` is "the new root").
 const AS_GOOD_AS_ROOT: [&str; 9] = [
     "bpf",

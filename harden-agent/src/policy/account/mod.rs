@@ -6,9 +6,9 @@
 
 mod capabilities;
 mod files;
+mod recommendation;
 mod storage;
 mod tmpfiles;
-mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,10 @@ use serde::Serialize;
 
 use crate::observation::{Facet, Text, unit_name};
 
-pub use verdict::{FileCapabilities, Proposal, Verdict};
+pub use recommendation::{FileCapabilities, Proposal, Recommendation};
+pub(super) use storage::WARNINGS;
 
-use super::Terms;
+use super::DecisionOptions;
 use super::basis::UnitBasis;
 use super::coverage::Coverage;
 use super::evidence::{Decision, Evidence, Item};
@@ -49,7 +50,7 @@ pub struct Account {
     pub groups: Vec<Item>,
     /// What would be refused, in the order of the remedies.
     pub obstacles: Vec<Obstacle>,
-    /// What whoever makes the account must know.
+    /// What the person who makes the account must know.
     pub warnings: Vec<Warning>,
 }
 
@@ -114,7 +115,11 @@ pub enum Remedy {
 impl Account {
     /// Decides: `User=` holds for all commands of a unit.
     #[must_use]
-    pub fn decide(basis: &UnitBasis<'_>, accounts: &Accounts, terms: &Terms) -> Self {
+    pub fn decide(
+        basis: &UnitBasis<'_>,
+        accounts: &Accounts,
+        decision_options: &DecisionOptions,
+    ) -> Self {
         let observation = basis.observation();
         let name = name(&observation.name, &accounts.prefix);
         let mut obstacles = Vec::new();
@@ -129,7 +134,10 @@ impl Account {
         let mut warnings = warnings::of_coverage(basis.coverage());
         warnings.extend(folded::warning(observation));
         warnings.extend(warnings::mixed(observation));
-        warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        warnings.extend(warnings::foreign(
+            observation,
+            decision_options.host.as_ref(),
+        ));
         warnings.extend(storage::warning(observation, &obstacles));
         Self {
             subject: observation.name.clone(),

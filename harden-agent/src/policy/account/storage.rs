@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::super::warnings::{Id, Warning};
+use super::super::warnings::{Id, Warning, kinds};
 use super::{Obstacle, Remedy};
 use crate::observation::{Observation, Text};
+
+kinds! {
+    WARNINGS:
+    NO_FILE_CAPABILITIES = "no-file-capabilities", "A program is on a file system that holds no file capabilities";
+}
 
 /// File systems by their magic number (linux/magic.h, and the file systems' own headers) on whose files setcap(8)
 /// fails, or what it set is gone, and why.
@@ -44,7 +49,7 @@ pub(super) fn warning(observation: &Observation, obstacles: &[Obstacle]) -> Opti
         .collect();
     (!told.is_empty()).then(|| {
         Warning::new(
-            Id::NoFileCapabilities,
+            Id::NO_FILE_CAPABILITIES,
             format!(
                 "setcap cannot give capabilities to {}: have systemd give them, by AmbientCapabilities=",
                 told.join(", ")
@@ -70,7 +75,7 @@ mod tests {
     use super::super::Accounts;
     use super::*;
     use crate::observation::{CapabilityCheck, Inode};
-    use crate::policy::{Commands, Terms, account::Account, fixture::Fixture};
+    use crate::policy::{Commands, DecisionOptions, account::Account, fixture::Fixture};
 
     fn warned(filesystem: u64, capability: &str) -> Option<String> {
         let mut fixture = Fixture::new()
@@ -88,14 +93,14 @@ mod tests {
             filesystem,
             acl: None,
         });
-        let (accounts, terms) = (Accounts::default(), Terms::default());
+        let (accounts, decision_options) = (Accounts::default(), DecisionOptions::default());
         let account = Account::decide(
             &Commands::of(fixture.observation()).unit_basis(),
             &accounts,
-            &terms,
+            &decision_options,
         );
         let mut warnings = account.warnings.into_iter();
-        let found = warnings.find(|one| one.id == Id::NoFileCapabilities);
+        let found = warnings.find(|one| one.id == Id::NO_FILE_CAPABILITIES);
         found.map(|one| one.text)
     }
 

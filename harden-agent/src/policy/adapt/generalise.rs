@@ -1,6 +1,6 @@
 //! Directories in the place of files whose names will be others the next time.
 //!
-//! Cautiously: a directory stands for files only where it belongs to the program, so it lies below those that
+//! Cautiously: a directory replaces files only where it belongs to the program, so it lies below those that
 //! programs share. Files that were run stay what they are, and so do those that were looked for in vain.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::observation::{Executable, File, Join as _, Observation, Operation, Text};
+use crate::plural::plural;
 use crate::policy::paths::{is_within, parent};
 use crate::policy::shared::{is_shared, many_owners, own_directory};
 
 /// How far paths go beyond those that were seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Paths {
+pub enum Generalisation {
     /// Never.
     Exact,
     /// If a name contains a number, an identifier, a version or something similar.
@@ -24,7 +25,7 @@ pub enum Paths {
     Broad,
 }
 
-impl Paths {
+impl Generalisation {
     /// Its name on the command line and in files.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -55,15 +56,15 @@ pub(super) fn folded(observation: &Observation) -> Vec<String> {
     }
     let more = folded.len().saturating_sub(SHOWN);
     let remarks = folded.into_iter().take(SHOWN).map(|(path, names)| {
-        let plural = if names == 1 { "" } else { "s" };
-        format!("Paths: {path} is in the place of {names} name{plural} in it, for which there was no room")
+        let names = plural(names, "name");
+        format!("Paths: {path} is in the place of {names} in it, for which there was no room")
     });
     let more = (more > 0).then(|| format!("Paths: so are {more} more directories"));
     remarks.chain(more).collect()
 }
 
 /// Whether [`generalise`] may change anything.
-pub(super) fn is_changed(observation: &Observation, level: Paths, asked: &[Text]) -> bool {
+pub(super) fn is_changed(observation: &Observation, level: Generalisation, asked: &[Text]) -> bool {
     let programs = observation.runs.values().flat_map(|run| {
         let others = run.control.values().flat_map(|one| one.values());
         run.executables.values().chain(others)
@@ -72,17 +73,17 @@ pub(super) fn is_changed(observation: &Observation, level: Paths, asked: &[Text]
     files.any(|(path, file)| is_movable(file) && directory(path.as_bytes(), level, asked).is_some())
 }
 
-/// Puts directories in the place of files. Returns what stands for what.
+/// Puts directories in the place of files. Returns what replaces what.
 pub(super) fn generalise(
     observation: &mut Observation,
-    level: Paths,
+    level: Generalisation,
     asked: &[Text],
 ) -> Vec<String> {
     let mut told: BTreeMap<(Text, &'static str), BTreeSet<Text>> = BTreeMap::new();
     for executable in super::executables(observation) {
         let mut moved: BTreeMap<Text, File> = BTreeMap::new();
         let mut kept = crossing(executable, level, asked);
-        if level != Paths::Broad && asked.is_empty() {
+        if level != Generalisation::Broad && asked.is_empty() {
             kept.extend(read_in_etc(executable));
         }
         let paths: Vec<Text> = executable.files.keys().cloned().collect();
@@ -104,25 +105,29 @@ pub(super) fn generalise(
         .map(|((directory, why), files)| {
             let example = files.first().map(ToString::to_string).unwrap_or_default();
             format!(
-                "Paths: {directory} stands for {} of its files, as {example}: {why}",
+                "Paths: {directory} replaces {} of its files, as {example}: {why}",
                 files.len()
             )
         })
         .collect()
 }
 
-/// The directory that is to stand for `path`, and why.
-fn directory<'a>(path: &'a [u8], level: Paths, asked: &[Text]) -> Option<(&'a [u8], &'static str)> {
+/// The directory that is to replace `path`, and why.
+fn directory<'a>(
+    path: &'a [u8],
+    level: Generalisation,
+    asked: &[Text],
+) -> Option<(&'a [u8], &'static str)> {
     let mut owners = asked
         .iter()
         .filter(|one| is_within(path, one.as_bytes()) && path.len() > one.as_bytes().len());
     if let Some(directory) = owners.next() {
         return Some((&path[..directory.as_bytes().len()], "an override"));
     }
-    if level == Paths::Exact || FOREIGN.iter().any(|top| is_within(path, top)) {
+    if level == Generalisation::Exact || FOREIGN.iter().any(|top| is_within(path, top)) {
         return None;
     }
-    if level == Paths::Broad {
+    if level == Generalisation::Broad {
         return broad(path);
     }
     // From the top: what lies below a name that changes changes with it.
@@ -241,7 +246,7 @@ fn is_version(word: &str) -> bool {
 
 /// What was moved or linked from one directory to another: as those two must stay on one mount, it has to be seen that it
 /// was. Within one, nothing depends on it.
-fn crossing(executable: &Executable, level: Paths, asked: &[Text]) -> BTreeSet<Text> {
+fn crossing(executable: &Executable, level: Generalisation, asked: &[Text]) -> BTreeSet<Text> {
     let pairs = [
         (Operation::RenameFrom, Operation::RenameTo),
         (Operation::LinkFrom, Operation::LinkTo),
@@ -304,7 +309,7 @@ mod tests {
         let fixture = Fixture::new().executable("/bin/d");
         let fixture = fixture.file_of("/var/lib/d/15/base", Operation::Write, 0o100_600, 0);
         let mut observation = fixture.observation();
-        generalise(&mut observation, Paths::Normal, &[]);
+        generalise(&mut observation, Generalisation::Normal, &[]);
         let places = crate::policy::places::places(&observation);
         let place = places.iter().find(|place| *place.path == *b"/var/lib/d");
         assert!(place.is_some_and(|place| place.is_directory() && place.wrote()));
@@ -316,7 +321,7 @@ mod tests {
             let fixture = Fixture::new().executable("/bin/d");
             let fixture = fixture.file("/etc/d/keys/1234", operation, "ok");
             let mut observation = fixture.observation();
-            generalise(&mut observation, Paths::Normal, &[]);
+            generalise(&mut observation, Generalisation::Normal, &[]);
             let places = crate::policy::places::places(&observation);
             places
                 .iter()
@@ -332,7 +337,7 @@ mod tests {
             let fixture = Fixture::new().executable("/bin/d");
             let fixture = fixture.file(from, Operation::RenameFrom, "ok");
             let mut observation = fixture.file(to, Operation::RenameTo, "ok").observation();
-            generalise(&mut observation, Paths::Normal, &[]);
+            generalise(&mut observation, Generalisation::Normal, &[]);
             let places = crate::policy::places::places(&observation);
             crate::policy::renames::crossings(&places).len()
         };
@@ -340,7 +345,7 @@ mod tests {
         assert_eq!(moved("/var/lib/d/temp-17", "/var/lib/d/dump-18"), 0);
     }
 
-    fn of(path: &str, level: Paths) -> Option<String> {
+    fn of(path: &str, level: Generalisation) -> Option<String> {
         let found = directory(path.as_bytes(), level, &[]);
         found.map(|(directory, _)| String::from_utf8(directory.to_vec()).unwrap())
     }
@@ -365,11 +370,11 @@ mod tests {
             ("/var/log/d/access.log-20260101.gz", "/var/log/d"),
         ] {
             assert_eq!(
-                of(path, Paths::Normal).as_deref(),
+                of(path, Generalisation::Normal).as_deref(),
                 Some(directory),
                 "{path}"
             );
-            assert_eq!(of(path, Paths::Exact), None);
+            assert_eq!(of(path, Generalisation::Exact), None);
         }
     }
 
@@ -386,7 +391,7 @@ mod tests {
             "/var/log/syslog",
             "/home/a/1234",
         ] {
-            assert_eq!(of(path, Paths::Normal), None, "{path}");
+            assert_eq!(of(path, Generalisation::Normal), None, "{path}");
         }
     }
 
@@ -402,7 +407,11 @@ mod tests {
             ("/srv/www/x/y", Some("/srv/www")),
             ("/proc/1/stat", None),
         ] {
-            assert_eq!(of(path, Paths::Broad).as_deref(), directory, "{path}");
+            assert_eq!(
+                of(path, Generalisation::Broad).as_deref(),
+                directory,
+                "{path}"
+            );
         }
     }
 
@@ -415,10 +424,10 @@ mod tests {
             .file("/var/lib/d/3", Operation::Read, "ENOENT")
             .file("/var/lib/d/4", Operation::Execute, "ok")
             .observation();
-        let remarks = generalise(&mut observation, Paths::Normal, &[]);
+        let remarks = generalise(&mut observation, Generalisation::Normal, &[]);
         assert_eq!(
             remarks,
-            ["Paths: /var/lib/d stands for 2 of its files, as /var/lib/d/1: a number"]
+            ["Paths: /var/lib/d replaces 2 of its files, as /var/lib/d/1: a number"]
         );
         let run = observation.runs.values().next().unwrap();
         let files = &run.executables.values().next().unwrap().files;
@@ -431,9 +440,12 @@ mod tests {
     #[test]
     fn what_an_override_asks_for_is_done_whatever_the_level() {
         let asked = [Text::from("/srv/data")];
-        let found = directory(b"/srv/data/x/y", Paths::Exact, &asked);
+        let found = directory(b"/srv/data/x/y", Generalisation::Exact, &asked);
         assert_eq!(found.unwrap().0, b"/srv/data");
-        assert_eq!(directory(b"/srv/data", Paths::Exact, &asked), None);
-        assert_eq!(directory(b"/srv/database", Paths::Exact, &asked), None);
+        assert_eq!(directory(b"/srv/data", Generalisation::Exact, &asked), None);
+        assert_eq!(
+            directory(b"/srv/database", Generalisation::Exact, &asked),
+            None
+        );
     }
 }

@@ -17,13 +17,13 @@ use crate::policy::paths::is_within;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
-    /// Why, for whoever reads the files that are made with it.
+    /// Why, for people who read the files that are made with it.
     pub comment: Option<String>,
     /// What is allowed, seen or not.
     pub allow: Allow,
     /// What is not, seen or not.
     pub deny: Deny,
-    /// Directories that stand for all that is in them.
+    /// Directories that replace all that is in them.
     #[serde(deserialize_with = "paths")]
     pub generalise: Vec<Text>,
 }
@@ -72,7 +72,7 @@ pub struct Deny {
 #[error(transparent)]
 pub struct OverridesError(#[from] toml::de::Error);
 
-/// The name of the run that stands for what is allowed.
+/// The name of the run that has what is allowed.
 const RUN: &str = "override";
 
 impl Overrides {
@@ -276,7 +276,9 @@ fn words<'de, D: Deserializer<'de>>(
     }
 }
 
-fn is_call(name: &Word) -> bool {
+/// Whether some kernel has a call of this name, by whatever convention.
+#[must_use]
+pub fn is_call(name: &Word) -> bool {
     let name = name.as_str();
     syscalls::x86_64::Sysno::from_str(name).is_ok()
         || syscalls::x86::Sysno::from_str(name).is_ok()
@@ -332,11 +334,14 @@ mod tests {
         let on_the_list = |text: &str| {
             let overrides = Overrides::parse(text).unwrap();
             let observation = observation();
-            let adapted =
-                crate::policy::adapt(&observation, crate::policy::Paths::Exact, &overrides);
-            let terms = crate::policy::Terms::default();
+            let adapted = crate::policy::adapt(
+                &observation,
+                crate::policy::Generalisation::Exact,
+                &overrides,
+            );
+            let decision_options = crate::policy::DecisionOptions::default();
             let basis = adapted.general.basis();
-            let list = crate::policy::oci::Seccomp::decide(&basis, &terms).allowed;
+            let list = crate::policy::oci::Seccomp::decide(&basis, &decision_options).allowed;
             let names = list.given().map(|allowed| allowed.unasked.clone());
             names.unwrap_or_default()
         };

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::observation::Facet;
+use crate::observation::{Facet, Word};
 
 use super::super::basis::Basis;
-use super::super::capabilities::{Needs, why_not};
+use super::super::capabilities::{Needs, is_known, why_not};
 use super::super::evidence::{Decision, Item};
 use super::target::Target;
 
@@ -26,20 +26,22 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Capabilities {
         .blind(Facet::Capabilities)
         .into_iter()
         .collect();
-    if let Some(known) = &target.capabilities {
-        for name in needed.keys().filter(|name| !known.contains(name.as_str())) {
-            reasons.push(format!(
-                "this Firejail does not know the capability {name} that was used, and refuses \
-                 unknown names"
-            ));
-        }
+    let is_taken = |name: &Word| match &target.capabilities {
+        Some(known) => known.contains(name.as_str()),
+        // Firejail could not be asked: a name that this build knows is the best guess.
+        None => is_known(name),
+    };
+    for name in needed.keys().filter(|name| !is_taken(name)) {
+        reasons.push(format!(
+            "this Firejail does not know the capability {name} that was used, and refuses unknown names"
+        ));
     }
     let items = needed
         .iter()
         .map(|(name, need)| need.item(name.as_str()))
         .collect();
     Capabilities {
-        keep: Decision::unless(reasons, items),
+        keep: Decision::given_unless(reasons, items),
         noise: noise
             .iter()
             .map(|((name, check), evidence)| Item {
@@ -56,6 +58,21 @@ mod tests {
     use super::super::super::fixture::Fixture;
     use super::*;
     use crate::observation::{CapabilityCheck, Observation};
+
+    #[test]
+    fn a_name_that_neither_firejail_nor_harden_knows_is_on_no_list() {
+        let observation = Fixture::new()
+            .executable("/usr/sbin/d")
+            .capability("capability-41", CapabilityCheck::Granted)
+            .observation();
+        let of = |target: &Target| decide(&Basis::of(&observation), target).keep;
+        assert!(of(&Target::default()).given().is_none());
+        let known = Target {
+            capabilities: Some(["capability-41".to_owned()].into()),
+            ..Target::default()
+        };
+        assert!(of(&known).given().is_some());
+    }
 
     #[test]
     fn only_what_was_granted_to_the_task_itself_is_kept() {

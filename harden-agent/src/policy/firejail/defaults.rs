@@ -94,7 +94,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Defaults {
         }
     }
     if let Some(evidence) = used(&[b"/sys/fs", b"/sys/kernel/tracing"], places) {
-        defaults.warnings.push(Warning::new(Id::SysMounts, format!(
+        defaults.warnings.push(Warning::new(Id::SYS_MOUNTS, format!(
             "what is mounted below /sys was used ({evidence}): Firejail mounts a new /sys, without \
              the control groups, bpf and tracing file systems"
         )));
@@ -102,7 +102,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Defaults {
     for directory in EMPTIED {
         let lived_with = tmp::decide(directory, basis);
         if let (Some(evidence), None) = (used(&[directory], places), lived_with.given()) {
-            defaults.warnings.push(Warning::new(Id::EmptiedDirectory, format!(
+            defaults.warnings.push(Warning::new(Id::EMPTIED_DIRECTORY, format!(
                 "Firejail always puts an empty directory over {}, whose content was used or left \
                  behind ({evidence}): what is kept there will be gone after each run",
                 Text::from(directory)
@@ -112,7 +112,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Defaults {
     for path in HIDDEN {
         if let Some(evidence) = used(&[path], places) {
             defaults.warnings.push(Warning::new(
-                Id::HiddenPath,
+                Id::HIDDEN_PATH,
                 format!(
                     "{} was used ({evidence}), which Firejail hides under every profile",
                     Text::from(path)
@@ -133,7 +133,7 @@ fn tunables(warnings: &mut Vec<Warning>, places: &[Place<'_>]) {
         .filter(|place| tunable(&place.path) && place.wrote());
     for place in written.by_ref().take(NAMED) {
         warnings.push(Warning::new(
-            Id::Tunable,
+            Id::TUNABLE,
             format!(
                 "{} was written ({}), and /sys and /proc/sys are read-only under every Firejail \
              profile",
@@ -145,7 +145,7 @@ fn tunables(warnings: &mut Vec<Warning>, places: &[Place<'_>]) {
     match written.count() {
         0 => {}
         more => warnings.push(Warning::new(
-            Id::Tunable,
+            Id::TUNABLE,
             format!("so were {more} more paths below /sys and /proc/sys"),
         )),
     }

@@ -64,7 +64,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<PrivateDev> {
     let used = used
         .map(|(node, evidence)| Item::new(node, evidence))
         .collect();
-    Decision::unless(
+    Decision::given_unless(
         reasons,
         PrivateDev {
             used,

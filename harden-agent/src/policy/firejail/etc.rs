@@ -86,7 +86,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
     if "private-etc ".len() + length > super::syscalls::LINE {
         reasons.push("the list would be longer than a line that Firejail reads".into());
     }
-    Decision::unless(reasons, items)
+    Decision::given_unless(reasons, items)
 }
 
 /// Why the program will look at its files again, if it will.

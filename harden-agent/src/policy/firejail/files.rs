@@ -3,9 +3,9 @@
 //!
 //! Each rule covers one top-level directory and is given only if every use below it survives:
 //! - a path named in a rule must be there when the program starts, or Firejail skips the rule: a
-//!   file that the program makes stands for the directory that holds it;
+//!   file that the program makes counts as the directory that holds it;
 //! - a named path becomes a mount point, which rename(2) cannot replace (`EBUSY`): a file that was
-//!   replaced stands for its directory too;
+//!   replaced counts as its directory too;
 //! - two named paths become two mounts: see [`super::super::renames`].
 //!
 //! Firejail applies `read-only` and `read-write` in the order of the profile.
@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::observation::{Facet, Observation, Operation, Text};
 
-use super::super::Paths;
+use super::super::Generalisation;
 use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{components, is_within, parent};
@@ -116,8 +116,8 @@ pub(super) struct Context<'a> {
     pub defaults: &'a Defaults,
     /// /tmp is the program's own.
     pub private_tmp: bool,
-    /// How far directories stand for what is in them.
-    pub paths: Paths,
+    /// How far directories replace what is in them.
+    pub generalisation: Generalisation,
 }
 
 /// Decides on files.
@@ -271,7 +271,7 @@ impl<'p, 'a> Facts<'p, 'a> {
                 .collect(),
             emptied,
             private_tmp: context.private_tmp,
-            exact: context.paths == Paths::Exact,
+            exact: context.generalisation == Generalisation::Exact,
         }
     }
 
@@ -592,7 +592,7 @@ mod tests {
         let context = Context {
             defaults: &defaults,
             private_tmp: true,
-            paths: Paths::Normal,
+            generalisation: Generalisation::Normal,
         };
         decide(&basis, &context)
     }

@@ -11,7 +11,7 @@ use super::super::places::Place;
 use super::files::Files;
 use super::target::Target;
 
-/// What becomes empty, whoever starts Firejail. Where one is missing, it does not start.
+/// What becomes empty, no matter who starts Firejail. Where one is missing, it does not start.
 pub const HOMES: [&str; 2] = ["/home", "/root"];
 
 /// What Firejail puts into the home directory of who starts it, by the login shell (`skel`).
@@ -43,7 +43,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target, files: &Files) -> Decis
     reasons.extend(homes::needed(&directories, &there, basis));
     reasons.extend(skeletons(places));
     let items = shown.into_iter().map(|home| looked_for(home, places));
-    Decision::unless(reasons, items.collect())
+    Decision::given_unless(reasons, items.collect())
 }
 
 fn is_at_home(path: &[u8]) -> bool {
@@ -88,9 +88,9 @@ fn looked_for(home: &str, places: &[Place<'_>]) -> Item {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
+    use super::super::super::DecisionOptions;
     use super::super::super::fixture::{Fixture, names};
-    use super::super::Policy;
+    use super::super::Profile;
     use super::*;
     use crate::observation::Operation;
 
@@ -102,10 +102,10 @@ mod tests {
             },
             ..Target::default()
         };
-        Policy::decide(
+        Profile::decide(
             &Basis::of(&fixture.observation()),
             target,
-            &Terms::default(),
+            &DecisionOptions::default(),
         )
         .home
     }

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::observation::Text;
 
-use super::Terms;
+use super::DecisionOptions;
 use super::basis::Basis;
 use super::coverage::Coverage;
 use super::evidence::{Decision, Item};
@@ -38,10 +38,11 @@ pub use home::HOMES;
 pub(in crate::policy) use syscalls::SHELL;
 pub use syscalls::{Filter, Syscalls};
 pub use target::{Launch, NotAVersion, Target, Version};
+pub(super) use warnings::WARNINGS;
 
 /// Everything decided for one observation and one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Policy {
+pub struct Profile {
     /// What was observed: a unit or a command.
     pub subject: Text,
     /// For which Firejail, started how.
@@ -72,26 +73,30 @@ pub struct Policy {
     pub files: Files,
     /// What Firejail does unasked and the program cannot live with.
     pub defaults: Defaults,
-    /// What whoever installs the profile must know.
+    /// What the person who installs the profile must know.
     pub warnings: Vec<Warning>,
 }
 
-impl Policy {
-    /// Decides. Any observation gives a policy; one that holds nothing gives no rule.
+impl Profile {
+    /// Decides. Any observation gives a profile; one that holds nothing gives no rule.
     #[must_use]
-    pub fn decide(basis: &Basis<'_>, target: Target, terms: &Terms) -> Self {
+    pub fn decide(basis: &Basis<'_>, target: Target, decision_options: &DecisionOptions) -> Self {
         let subject = &basis.observation().name;
         let tmp = tmp::decide(b"/tmp", basis);
         let defaults = defaults::decide(basis);
         let context = files::Context {
             defaults: &defaults,
             private_tmp: tmp.given().is_some(),
-            paths: terms.paths,
+            generalisation: decision_options.generalisation,
         };
         let files = files::decide(basis, &context);
-        let syscalls = syscalls::decide(basis, &target, (terms.widen, terms.mode));
+        let syscalls = syscalls::decide(
+            basis,
+            &target,
+            (decision_options.compatibility, decision_options.mode),
+        );
         let capabilities = capabilities::decide(basis, &target);
-        let mut policy = Self {
+        let mut profile = Self {
             subject: subject.clone(),
             name: name::decide(subject),
             protocols: protocols::decide(basis),
@@ -109,8 +114,8 @@ impl Policy {
             files,
             defaults,
         };
-        policy.warnings = warnings::collect(&policy, basis, terms.host.as_ref());
-        policy
+        profile.warnings = warnings::collect(&profile, basis, decision_options.host.as_ref());
+        profile
     }
 }
 

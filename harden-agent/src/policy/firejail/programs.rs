@@ -20,7 +20,7 @@ use super::target::{Launch, Target};
 pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> {
     let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
-    // The files that a name stands for: two of them cannot share the one directory.
+    // The files that a name means: two of them cannot share the one directory.
     let mut files: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
     // By what paths each name was used.
     let mut used: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
@@ -83,7 +83,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> 
             .collect();
         // The same file under /bin and /usr/bin, where no link was recorded.
         if !same_after_merge(&paths) {
-            reasons.push(format!("{name} stands for {}", paths.join(" and ")));
+            reasons.push(format!("{name} means {}", paths.join(" and ")));
         }
     }
     let mut items: Vec<Item> = items
@@ -112,7 +112,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> 
     if "private-bin ".len() + length > super::syscalls::LINE {
         reasons.push("the list would be longer than a line that Firejail reads".into());
     }
-    Decision::unless(reasons, items)
+    Decision::given_unless(reasons, items)
 }
 
 /// How the list names the program: by its name, or, where Firejail would find another file of that

@@ -45,7 +45,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
     if items.is_empty() && reasons.is_empty() {
         reasons.push("every socket asked for was refused, and Firejail has no empty list".into());
     }
-    Decision::unless(reasons, items.into_values().collect())
+    Decision::given_unless(reasons, items.into_values().collect())
 }
 
 #[cfg(test)]

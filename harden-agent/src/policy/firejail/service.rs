@@ -13,7 +13,7 @@ use crate::observation::{Abi, ControlCommand, Executable, Observation, Text, Wor
 
 use super::super::basis::Basis;
 use super::super::evidence::Decision;
-use super::{Launch, Policy};
+use super::{Launch, Profile};
 use command::Command;
 
 pub use unit::UnitFile;
@@ -80,19 +80,19 @@ const SIGNALS: [&str; 6] = [
 ];
 
 impl Service {
-    /// Decides for a unit whose daemon has this `policy`, in the file `profile`.
+    /// Decides for a unit whose daemon has this `profile`, in the file `path`.
     #[must_use]
-    pub fn decide(basis: &Basis<'_>, unit: &UnitFile, policy: &Policy, profile: &str) -> Self {
+    pub fn decide(basis: &Basis<'_>, unit: &UnitFile, profile: &Profile, path: &str) -> Self {
         let observation = basis.observation();
         let mut service = Self {
             subject: observation.name.clone(),
-            settings: Decision::unless(refusals(basis, unit, policy), Vec::new()),
+            settings: Decision::given_unless(refusals(basis, unit, profile), Vec::new()),
             left: Vec::new(),
         };
         if service.settings.given().is_none() {
             return service;
         }
-        let mut settings = vec![start(unit, policy, profile)];
+        let mut settings = vec![start(unit, profile, path)];
         settings.extend(readiness(unit));
         if matches!(unit.last("Type"), Some("notify" | "notify-reload")) {
             service.left.push(
@@ -103,14 +103,14 @@ impl Service {
         }
         settings.extend(signalling(observation, unit, &mut service.left));
         service.left.extend(filtered(unit));
-        settings.extend(restrictions(unit, policy));
+        settings.extend(restrictions(unit, profile));
         service.settings = Decision::Given(settings);
         service
     }
 }
 
 /// Why it cannot be done at all.
-fn refusals(basis: &Basis<'_>, unit: &UnitFile, policy: &Policy) -> Vec<String> {
+fn refusals(basis: &Basis<'_>, unit: &UnitFile, profile: &Profile) -> Vec<String> {
     let mut reasons = Vec::new();
     if unit.list("ExecStart").is_empty() {
         reasons.push("the unit starts no program: it has no ExecStart=".to_owned());
@@ -162,13 +162,13 @@ fn refusals(basis: &Basis<'_>, unit: &UnitFile, policy: &Policy) -> Vec<String> 
         ));
     }
     let was_root = basis.observation().runs.values().all(|run| run.uid == 0);
-    if let (Some(user), Some(_), true) = (unit.account(), policy.home.given(), was_root) {
+    if let (Some(user), Some(_), true) = (unit.account(), profile.home.given(), was_root) {
         reasons.push(format!(
             "private would empty the home directory of {user} too, and what was recorded ran as root. Record it with \
              User={user}, and write this again"
         ));
     }
-    let capabilities = ambient(unit, policy);
+    let capabilities = ambient(unit, profile);
     if let (Some(user), false) = (unit.account(), capabilities.is_empty()) {
         let group = unit.last("Group").unwrap_or(user);
         reasons.push(format!(
@@ -181,14 +181,14 @@ fn refusals(basis: &Basis<'_>, unit: &UnitFile, policy: &Policy) -> Vec<String> 
 }
 
 /// The capabilities that the unit gives its user, and that were used.
-fn ambient<'a>(unit: &UnitFile, policy: &'a Policy) -> Vec<&'a str> {
+fn ambient<'a>(unit: &UnitFile, profile: &'a Profile) -> Vec<&'a str> {
     let given: Vec<String> = unit
         .list("AmbientCapabilities")
         .iter()
         .flat_map(|value| value.split_whitespace())
         .map(str::to_ascii_lowercase)
         .collect();
-    let used = policy.capabilities.keep.given().into_iter().flatten();
+    let used = profile.capabilities.keep.given().into_iter().flatten();
     let used = used.map(|item| item.value.as_str());
     used.filter(|name| {
         given
@@ -240,12 +240,12 @@ fn names(settings: &[&str]) -> String {
 }
 
 /// `ExecStart=`, and what goes with its process being another.
-fn start(unit: &UnitFile, policy: &Policy, profile: &str) -> Setting {
-    let dashes = match policy.target.launch {
+fn start(unit: &UnitFile, profile: &Profile, path: &str) -> Setting {
+    let dashes = match profile.target.launch {
         Launch::Direct => "",
         Launch::Shell(_) => "-- ",
     };
-    let firejail = format!("{FIREJAIL} --quiet --profile={profile} {dashes}");
+    let firejail = format!("{FIREJAIL} --quiet --profile={path} {dashes}");
     let values = unit.list("ExecStart");
     let values = values
         .iter()
@@ -427,7 +427,7 @@ fn signals(
 }
 
 /// What of the unit's own sandbox Firejail cannot work in.
-fn restrictions(unit: &UnitFile, policy: &Policy) -> Vec<Setting> {
+fn restrictions(unit: &UnitFile, profile: &Profile) -> Vec<Setting> {
     let mut settings = Vec::new();
     if unit.is_set("NoExecPaths") {
         settings.push(Setting {
@@ -442,7 +442,7 @@ fn restrictions(unit: &UnitFile, policy: &Policy) -> Vec<Setting> {
         ("RestrictSUIDSGID", "Firejail sets modes that it refuses"),
         (
             "PrivateUsers",
-            "In a user namespace Firejail's root is nobody's",
+            "In a user namespace Firejail's root is not the system's root",
         ),
     ] {
         if unit.has(name) {
@@ -454,7 +454,7 @@ fn restrictions(unit: &UnitFile, policy: &Policy) -> Vec<Setting> {
             });
         }
     }
-    if unit.has("PrivateDevices") && policy.dev.given().is_some() {
+    if unit.has("PrivateDevices") && profile.dev.given().is_some() {
         settings.push(Setting {
             name: "PrivateDevices",
             values: vec!["no".to_owned()],
@@ -486,7 +486,7 @@ fn restrictions(unit: &UnitFile, policy: &Policy) -> Vec<Setting> {
         });
     }
     if !unit.list("SystemCallFilter").is_empty() {
-        let has_own = policy.syscalls.filter.given().is_some();
+        let has_own = profile.syscalls.filter.given().is_some();
         settings.push(Setting {
             name: "SystemCallFilter",
             values: if has_own {

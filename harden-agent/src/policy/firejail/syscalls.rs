@@ -12,7 +12,7 @@ use crate::observation::{Abi, Facet, Observation, Word};
 
 use super::super::basis::Basis;
 use super::super::calls::{Asked, spelt, unnumbered};
-use super::super::equivalents::{Widen, equivalents};
+use super::super::equivalents::{Compatibility, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::mode::{Advice, Mode};
 use super::super::warnings::{Id, Warning};
@@ -98,7 +98,7 @@ pub(super) const X32: &str = "x32 calls were made, and every filter of Firejail 
 pub(super) fn decide(
     basis: &Basis<'_>,
     target: &Target,
-    (widen, mode): (Widen, Option<Mode>),
+    (compatibility, mode): (Compatibility, Option<Mode>),
 ) -> Syscalls {
     let blind = basis.coverage().blind(Facet::Syscalls);
     let asked = basis.asked();
@@ -116,7 +116,7 @@ pub(super) fn decide(
     let conventions = asked.conventions.iter().copied();
     let conventions = conventions.filter(|(_, abi)| *abi == Abi::Native).collect();
     let seen = native.keys().map(|name| name.as_str()).collect();
-    let unasked = basis.unasked(&seen, &conventions, widen);
+    let unasked = basis.unasked(&seen, &conventions, compatibility);
 
     let mut warnings = Vec::new();
     let block_secondary = if let Some(reason) = &blind {
@@ -125,7 +125,7 @@ pub(super) fn decide(
         Decision::Given(())
     } else {
         warnings.push(Warning::new(
-            Id::SecondaryCalls,
+            Id::SECONDARY_CALLS,
             if asked.has(Abi::X32) {
                 "x32 calls were made. Every filter of Firejail refuses those, so the profile has none"
             } else {
@@ -136,7 +136,7 @@ pub(super) fn decide(
         Decision::withheld("32-bit or x32 calls were made, and it would refuse them all")
     };
     let mut advice = Advice::of(basis, mode);
-    if widen == Widen::Exact {
+    if compatibility == Compatibility::Exact {
         advice.doubts.push(
             "an exact list has none of the calls that come without being asked for: a stop and continue, a lock that \
              another holds, or more data can end the program"
@@ -146,9 +146,14 @@ pub(super) fn decide(
     let filter = match advice.mode {
         _ if blind.is_some() => Decision::Withheld(blind.into_iter().collect()),
         _ if asked.has(Abi::X32) => Decision::withheld(X32),
-        Mode::Whitelist => keep(native, unasked, basis.observation(), (target, widen)),
-        Mode::Default => default(&native, &unasked, asked, target),
-        Mode::Blacklist => Decision::Given(Filter::Drop(refused(&native, &unasked, target))),
+        Mode::Allowlist => keep(
+            native,
+            unasked,
+            basis.observation(),
+            (target, compatibility),
+        ),
+        Mode::SandboxDefault => default(&native, &unasked, asked, target),
+        Mode::Denylist => Decision::Given(Filter::Drop(refused(&native, &unasked, target))),
     };
     Syscalls {
         advice,
@@ -216,7 +221,7 @@ fn keep(
     native: BTreeMap<&Word, Evidence>,
     unasked: Unasked,
     observation: &Observation,
-    (target, widen): (&Target, Widen),
+    (target, compatibility): (&Target, Compatibility),
 ) -> Decision<Filter> {
     if native.is_empty() {
         return Decision::withheld("no native system call was seen, and an empty list is an error");
@@ -229,7 +234,7 @@ fn keep(
     let mut reasons = Vec::new();
     let mut items: BTreeMap<String, Item> = BTreeMap::new();
     let seen: BTreeSet<&str> = native.keys().map(|name| name.as_str()).collect();
-    for (name, why) in unasked.into_iter().chain(equivalents(&seen, widen)) {
+    for (name, why) in unasked.into_iter().chain(equivalents(&seen, compatibility)) {
         // What this Firejail cannot be told of by name was not asked for by the program.
         if let Ok(Spelling::Name) = spell(name, &architectures, target) {
             items.insert(name.to_owned(), Item::noted(name, why));
@@ -269,7 +274,7 @@ fn keep(
              takes only one list"
         ));
     }
-    Decision::unless(reasons, Filter::Keep(items))
+    Decision::given_unless(reasons, Filter::Keep(items))
 }
 
 enum Spelling {
@@ -330,9 +335,13 @@ mod tests {
     }
 
     /// A whitelist, whatever is recommended.
-    fn decide(observation: &Observation, target: &Target, widen: Widen) -> Syscalls {
+    fn decide(
+        observation: &Observation,
+        target: &Target,
+        compatibility: Compatibility,
+    ) -> Syscalls {
         let basis = Basis::of(observation);
-        super::decide(&basis, target, (widen, Some(Mode::Whitelist)))
+        super::decide(&basis, target, (compatibility, Some(Mode::Allowlist)))
     }
 
     fn direct() -> Target {
@@ -348,10 +357,10 @@ mod tests {
             let fixture = Fixture::new().executable("/usr/bin/a").syscalls(&["read"]);
             fixture.syscalls_of(abi, &["getpid"]).observation()
         };
-        let syscalls = decide(&fixture(Abi::X32), &direct(), Widen::Exact);
+        let syscalls = decide(&fixture(Abi::X32), &direct(), Compatibility::Exact);
         assert_eq!(syscalls.filter, Decision::withheld(X32));
         assert!(syscalls.warnings[0].text.contains("the profile has none"));
-        let syscalls = decide(&fixture(Abi::Ia32), &direct(), Widen::Exact);
+        let syscalls = decide(&fixture(Abi::Ia32), &direct(), Compatibility::Exact);
         assert!(syscalls.kept().is_some());
         assert!(syscalls.warnings[0].text.contains("stays allowed"));
     }
@@ -367,7 +376,7 @@ mod tests {
             .executable("/usr/bin/a")
             .syscalls(&["mkdir", "read"])
             .observation();
-        let syscalls = decide(&observation, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Compatibility::Exact);
         assert_eq!(values(&syscalls), ["exit_group", "mkdir", "read", "write"]);
         assert_eq!(syscalls.block_secondary, Decision::Given(()));
         let read = &syscalls.kept().unwrap()[2];
@@ -380,7 +389,7 @@ mod tests {
             .executable("/a")
             .syscalls(&["read"])
             .observation();
-        let syscalls = decide(&observation, &Target::default(), Widen::Exact);
+        let syscalls = decide(&observation, &Target::default(), Compatibility::Exact);
         assert!(values(&syscalls).contains(&"getpgrp"));
     }
 
@@ -390,7 +399,7 @@ mod tests {
             .executable("/a")
             .syscalls(&["getuid"])
             .observation();
-        let kept = decide(&observation, &Target::default(), Widen::Exact);
+        let kept = decide(&observation, &Target::default(), Compatibility::Exact);
         for call in ["getuid", "geteuid", "getgid", "getegid"] {
             assert!(values(&kept).contains(&call), "{call}");
         }
@@ -403,7 +412,7 @@ mod tests {
             .syscalls(&["read"])
             .syscalls_of(Abi::Ia32, &["mkdir"])
             .observation();
-        let syscalls = decide(&observation, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Compatibility::Exact);
         assert_eq!(values(&syscalls), ["read"]);
         assert_eq!(syscalls.secondary[0].value, "ia32 mkdir");
         assert!(syscalls.block_secondary.given().is_none());
@@ -422,7 +431,7 @@ mod tests {
             syscalls: Some(["read".to_owned()].into()),
             ..direct()
         };
-        let syscalls = decide(&observation, &target, Widen::Exact);
+        let syscalls = decide(&observation, &target, Compatibility::Exact);
         assert_eq!(values(&syscalls), ["$449", "read", "$470"]);
     }
 
@@ -432,7 +441,7 @@ mod tests {
             .executable("/a")
             .syscalls(&["read", "frobnicate"])
             .observation();
-        let syscalls = decide(&observation, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Compatibility::Exact);
         assert_eq!(syscalls.filter.reasons().len(), 1);
     }
 
@@ -445,7 +454,7 @@ mod tests {
         for run in observation.runs.values_mut() {
             run.hooks.remove("syscalls");
         }
-        let syscalls = decide(&observation, &direct(), Widen::Exact);
+        let syscalls = decide(&observation, &direct(), Compatibility::Exact);
         assert!(syscalls.filter.given().is_none());
         assert!(syscalls.block_secondary.given().is_none());
     }
@@ -460,15 +469,15 @@ mod tests {
             syscalls: Some(["open", "openat", "poll"].map(str::to_owned).into()),
             ..direct()
         };
-        let kept = |widen| {
-            let syscalls = decide(&observation, &target, widen);
+        let kept = |compatibility| {
+            let syscalls = decide(&observation, &target, compatibility);
             let items = syscalls.kept().unwrap().iter();
             items.map(|item| item.value.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(kept(Widen::Exact), ["open", "poll"]);
-        assert_eq!(kept(Widen::Libc), ["open", "openat", "poll"]);
+        assert_eq!(kept(Compatibility::Exact), ["open", "poll"]);
+        assert_eq!(kept(Compatibility::Libc), ["open", "openat", "poll"]);
         // Firejail would drop ppoll in silence.
-        assert_eq!(kept(Widen::Kernel), ["open", "openat", "poll"]);
+        assert_eq!(kept(Compatibility::Kernel), ["open", "openat", "poll"]);
     }
 
     #[test]
@@ -478,17 +487,17 @@ mod tests {
             .syscalls(&["read", "mount", "chroot"])
             .observation();
         let filter = |mode| {
-            let terms = (Widen::Exact, Some(mode));
-            super::decide(&Basis::of(&observation), &direct(), terms).filter
+            let decision_options = (Compatibility::Exact, Some(mode));
+            super::decide(&Basis::of(&observation), &direct(), decision_options).filter
         };
         let names = |items: &[Item]| -> Vec<String> {
             items.iter().map(|item| item.value.clone()).collect()
         };
-        let Decision::Given(Filter::Default(exceptions)) = filter(Mode::Default) else {
+        let Decision::Given(Filter::Default(exceptions)) = filter(Mode::SandboxDefault) else {
             panic!("another kind of list");
         };
         assert_eq!(names(&exceptions), ["chroot", "mount"]);
-        let Decision::Given(Filter::Drop(refused)) = filter(Mode::Blacklist) else {
+        let Decision::Given(Filter::Drop(refused)) = filter(Mode::Denylist) else {
             panic!("another kind of list");
         };
         let refused = names(&refused);

@@ -1,4 +1,4 @@
-//! What whoever installs the profile must know, the gravest first.
+//! What the person who installs the profile must know, the gravest first.
 
 use std::collections::BTreeSet;
 
@@ -8,39 +8,60 @@ use super::super::basis::Basis;
 use super::super::folded;
 use super::super::places::Place;
 use super::super::warnings::{
-    Id, Warning, foreign, io_uring, made, mixed, of_coverage, pinned, sessions,
+    Id, Warning, foreign, io_uring, kinds, made, mixed, of_coverage, pinned, sessions,
 };
 use super::super::{elsewhere, launchers, mounts, processes, set_id};
-use super::Policy;
+use super::Profile;
 use super::line::as_argument;
 use super::target::Launch;
+
+kinds! {
+    WARNINGS:
+    SECONDARY_CALLS = "secondary-calls", "32-bit or x32 calls were made";
+    SYS_MOUNTS = "sys-mounts", "Something mounted below /sys was used";
+    EMPTIED_DIRECTORY = "emptied-directory", "A directory that Firejail always empties was used";
+    HIDDEN_PATH = "hidden-path", "A path that Firejail always hides was used";
+    TUNABLE = "tunable", "A kernel setting was written";
+    NO_CAPABILITY_RULE = "no-capability-rule", "There is no rule for capabilities";
+    ROOT_OVERRIDE = "root-override", "Firejail takes capabilities away from root by default";
+    NO_SYSCALL_RULE = "no-syscall-rule", "There is no rule for system calls";
+    DIRECT_START = "direct-start", "The program must be started without a double dash";
+    LOGIN_SHELL = "login-shell", "Firejail would start the program through an unknown shell";
+    INEXPRESSIBLE_PATH = "inexpressible-path", "A path that was used cannot be written in a line";
+    NESTED_SANDBOX = "nested-sandbox", "The program makes sandboxes of its own";
+    ETC_FIREJAIL = "etc-firejail", "Firejail hides /etc/firejail from a Firejail inside it";
+    FILE_CAPABILITIES = "file-capabilities", "Firejail takes file capabilities away from an ordinary user whose calls it filters";
+    ETC_COPY = "etc-copy", "Files in /etc are copies that never change";
+    SET_ID_PROGRAMS = "set-id-programs", "Set-id programs that it runs do not get their privileges";
+    OTHER_PROCESSES = "other-processes", "The program looks at other processes, signals them, or takes their numbers from PID files";
+}
 
 /// Paths that no line can hold are named one by one up to this many.
 const NAMED: usize = 20;
 
-/// All warnings of a policy.
-pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -> Vec<Warning> {
+/// All warnings of a profile.
+pub(super) fn collect(profile: &Profile, basis: &Basis<'_>, here: Option<&Host>) -> Vec<Warning> {
     let (observation, places) = (basis.observation(), basis.places());
-    let coverage = &policy.coverage;
+    let coverage = &profile.coverage;
     let mut warnings = of_coverage(coverage);
-    warnings.extend(policy.syscalls.warnings.iter().cloned());
-    warnings.extend(policy.defaults.warnings.iter().cloned());
-    warnings.extend(policy.capabilities.keep.reasons().iter().map(|reason| {
+    warnings.extend(profile.syscalls.warnings.iter().cloned());
+    warnings.extend(profile.defaults.warnings.iter().cloned());
+    warnings.extend(profile.capabilities.keep.reasons().iter().map(|reason| {
         Warning::new(
-            Id::NoCapabilityRule,
+            Id::NO_CAPABILITY_RULE,
             format!("no rule for capabilities: {reason}"),
         )
     }));
-    if policy.capabilities.keep.given().is_none() && !coverage.is_empty() {
+    if profile.capabilities.keep.given().is_none() && !coverage.is_empty() {
         warnings.push(Warning::new(
-            Id::RootOverride,
+            Id::ROOT_OVERRIDE,
             "without a caps.keep line Firejail takes dac_override and dac_read_search from root \
              (src/firejail/caps.c)",
         ));
     }
-    if let Some(reason) = policy.syscalls.filter.reasons().first() {
+    if let Some(reason) = profile.syscalls.filter.reasons().first() {
         warnings.push(Warning::new(
-            Id::NoSyscallRule,
+            Id::NO_SYSCALL_RULE,
             format!("no rule for system calls: {reason}"),
         ));
     }
@@ -48,10 +69,10 @@ pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -
         observation,
         "Every job would be held to this profile, which the sandbox passes on",
     ));
-    warnings.extend(set_id_programs(policy, observation));
+    warnings.extend(set_id_programs(profile, observation));
     warnings.extend(mounts::told(observation).map(|told| {
         Warning::new(
-            Id::Mounts,
+            Id::MOUNTS,
             format!(
                 "{told}: what is mounted stays in the sandbox, which always has a mount namespace of its own, and what \
                  is watched is watched there alone. Confine it by systemd alone (--format systemd)"
@@ -64,9 +85,9 @@ pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -
     warnings.extend(mixed(observation));
     warnings.extend(io_uring(observation));
     warnings.extend(sessions(observation));
-    warnings.extend(etc_copy(policy));
-    warnings.extend(made_directories(policy, places));
-    let shown = policy
+    warnings.extend(etc_copy(profile));
+    warnings.extend(made_directories(profile, places));
+    let shown = profile
         .files
         .whitelist
         .iter()
@@ -74,24 +95,25 @@ pub(super) fn collect(policy: &Policy, basis: &Basis<'_>, here: Option<&Host>) -
     warnings.extend(pinned(places, &shown.collect()));
     warnings.extend(foreign(observation, here));
     warnings.extend(nested(observation));
-    warnings.extend(file_capabilities(policy, observation));
-    warnings.extend(launch(policy));
+    warnings.extend(file_capabilities(profile, observation));
+    warnings.extend(launch(profile));
     warnings.extend(inexpressible(places));
     warnings
 }
 
 /// Whether any filter is loaded: then Firejail sets `no_new_privs`, for root too (`seccomp_install_filters` in
 /// src/firejail/seccomp.c, 0.9.72).
-fn is_filtered(policy: &Policy) -> bool {
-    policy.syscalls.filter.given().is_some()
-        || policy.syscalls.block_secondary.given().is_some()
-        || policy.protocols.given().is_some()
+fn is_filtered(profile: &Profile) -> bool {
+    profile.syscalls.filter.given().is_some()
+        || profile.syscalls.block_secondary.given().is_some()
+        || profile.protocols.given().is_some()
 }
 
-fn set_id_programs(policy: &Policy, observation: &Observation) -> Option<Warning> {
-    let names = elsewhere::named(&set_id::programs(observation)).filter(|_| is_filtered(policy))?;
+fn set_id_programs(profile: &Profile, observation: &Observation) -> Option<Warning> {
+    let names =
+        elsewhere::named(&set_id::programs(observation)).filter(|_| is_filtered(profile))?;
     Some(Warning::new(
-        Id::SetIdPrograms,
+        Id::SET_ID_PROGRAMS,
         format!(
             "{names}: with a filter Firejail sets no_new_privs, under which a setuid or setgid program stays what who \
              runs it is; run by root it misses nothing but the group. Confine it by systemd alone (--format systemd), or \
@@ -105,7 +127,7 @@ fn other_processes(basis: &Basis<'_>) -> Option<Warning> {
     let others = processes::others(basis);
     (!others.is_empty()).then(|| {
         Warning::new(
-            Id::OtherProcesses,
+            Id::OTHER_PROCESSES,
             format!(
                 "{}: Firejail always makes a PID namespace, in which there are only the sandbox's own processes, by \
                  other numbers. If they are others', confine it by systemd alone (--format systemd)",
@@ -117,17 +139,17 @@ fn other_processes(basis: &Basis<'_>) -> Option<Warning> {
 
 /// Every filter of Firejail's sets `no_new_privs` for an ordinary user, and then no exec gives capabilities
 /// (`no_new_privs` in prctl(2)); ambient ones are gone with Firejail's own exec as root. Tried with 0.9.72.
-fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warning> {
-    let kept = policy.capabilities.keep.given()?;
+fn file_capabilities(profile: &Profile, observation: &Observation) -> Option<Warning> {
+    let kept = profile.capabilities.keep.given()?;
     let with = elsewhere::named(&set_id::with_capabilities(observation));
     let is_user = observation.runs.values().any(|run| run.uid != 0);
     let names: Vec<&str> = kept.iter().map(|item| item.value.as_str()).collect();
-    if !is_filtered(policy) {
+    if !is_filtered(profile) {
         return None;
     }
     if is_user && !names.is_empty() {
         return Some(Warning::new(
-            Id::FileCapabilities,
+            Id::FILE_CAPABILITIES,
             format!(
                 "an ordinary user loses {} under this profile: with a filter Firejail sets no_new_privs, and file \
                  capabilities and ambient ones are void. Use the systemd drop-in with AmbientCapabilities=, have the \
@@ -138,7 +160,7 @@ fn file_capabilities(policy: &Policy, observation: &Observation) -> Option<Warni
     }
     with.map(|with| {
         Warning::new(
-            Id::FileCapabilities,
+            Id::FILE_CAPABILITIES,
             format!(
                 "{with}: with a filter Firejail sets no_new_privs, under which the capabilities of a file are void. Run by \
                  root it misses nothing; not all was run as root. Confine it by systemd alone (--format systemd), or leave \
@@ -169,8 +191,8 @@ const REWRITTEN: [&str; 16] = [
     "timezone",
 ];
 
-fn etc_copy(policy: &Policy) -> Option<Warning> {
-    let copied = policy.etc.given()?;
+fn etc_copy(profile: &Profile) -> Option<Warning> {
+    let copied = profile.etc.given()?;
     let names: Vec<&str> = copied
         .iter()
         .map(|item| item.value.as_str())
@@ -178,7 +200,7 @@ fn etc_copy(policy: &Policy) -> Option<Warning> {
         .collect();
     (!names.is_empty()).then(|| {
         Warning::new(
-            Id::EtcCopy,
+            Id::ETC_COPY,
             format!(
                 "private-etc makes copies, and later changes of /etc/{{{}}} are not seen: restart the program after \
                  them, or leave the line out",
@@ -189,8 +211,8 @@ fn etc_copy(policy: &Policy) -> Option<Warning> {
 }
 
 /// Firejail skips a rule on what is not there.
-fn made_directories(policy: &Policy, places: &[Place<'_>]) -> Option<Warning> {
-    let written: BTreeSet<&str> = policy
+fn made_directories(profile: &Profile, places: &[Place<'_>]) -> Option<Warning> {
+    let written: BTreeSet<&str> = profile
         .files
         .read_write
         .iter()
@@ -228,7 +250,7 @@ fn nested(observation: &Observation) -> Vec<Warning> {
         .into_iter()
         .map(|path| {
             Warning::new(
-                Id::NestedSandbox,
+                Id::NESTED_SANDBOX,
                 format!(
                     "{path} makes sandboxes: inside this one it is left what the profile leaves it, and a \
                      Firejail there does nothing without --force"
@@ -238,7 +260,7 @@ fn nested(observation: &Observation) -> Vec<Warning> {
         .collect();
     if firejail {
         warnings.push(Warning::new(
-            Id::EtcFirejail,
+            Id::ETC_FIREJAIL,
             "Firejail hides /etc/firejail in its sandboxes: keep the profiles of a Firejail that is started \
              inside in another directory, and name them with --profile",
         ));
@@ -251,15 +273,15 @@ fn file_name(path: &Text) -> &[u8] {
     parts.next().unwrap_or_default()
 }
 
-fn launch(policy: &Policy) -> Option<Warning> {
-    match &policy.target.launch {
+fn launch(profile: &Profile) -> Option<Warning> {
+    match &profile.target.launch {
         Launch::Direct => Some(Warning::new(
-            Id::DirectStart,
+            Id::DIRECT_START,
             "start the program without a double dash (`firejail --profile=FILE PROGRAM`): with \
              one, Firejail runs a shell first, for which nothing is allowed here",
         )),
         Launch::Shell(shell) if !shell.ends_with("/bash") => Some(Warning::new(
-            Id::LoginShell,
+            Id::LOGIN_SHELL,
             format!(
                 "`firejail -- PROGRAM` starts the program through {}, and what that needs is not \
              known here: start it without the double dash",
@@ -296,9 +318,9 @@ fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
         .take(NAMED)
         .map(|path| {
             Warning::new(
-                Id::InexpressiblePath,
+                Id::INEXPRESSIBLE_PATH,
                 format!(
-                    "{} was used, which no Firejail line can hold: its directory stands for it, or \
+                    "{} was used, which no Firejail line can hold: its directory is named instead, or \
                  the rule is left out",
                     shortened(path)
                 ),
@@ -307,7 +329,7 @@ fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
         .collect();
     if paths.len() > NAMED {
         warnings.push(Warning::new(
-            Id::InexpressiblePath,
+            Id::INEXPRESSIBLE_PATH,
             format!(
                 "so were {} more paths that no line can hold",
                 paths.len() - NAMED
@@ -319,7 +341,7 @@ fn inexpressible(places: &[Place<'_>]) -> Vec<Warning> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Terms;
+    use super::super::super::DecisionOptions;
     use super::super::super::fixture::Fixture;
     use super::super::target::Target;
     use super::*;
@@ -335,26 +357,26 @@ mod tests {
             }
             fixture.run().uid = uid;
             let observation = fixture.observation();
-            let policy = Policy::decide(
+            let profile = Profile::decide(
                 &Basis::of(&observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             );
-            let mut ids = policy.warnings.iter().map(|one| one.id);
-            ids.any(|id| id == Id::FileCapabilities)
+            let mut ids = profile.warnings.iter().map(|one| one.id);
+            ids.any(|id| id == Id::FILE_CAPABILITIES)
         };
         assert!(warned(1000, true));
         let steps_down = |calls: &[&str]| {
             let ping = Fixture::new().executable("/bin/ping");
             let ping = ping.file_capabilities(&["net_raw"]).syscalls(calls);
             let observation = ping.observation();
-            let policy = Policy::decide(
+            let profile = Profile::decide(
                 &Basis::of(&observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             );
-            let mut ids = policy.warnings.iter().map(|one| one.id);
-            ids.any(|id| id == Id::FileCapabilities)
+            let mut ids = profile.warnings.iter().map(|one| one.id);
+            ids.any(|id| id == Id::FILE_CAPABILITIES)
         };
         assert!(steps_down(&["read", "setuid"]));
         assert!(!steps_down(&["read"]));
@@ -366,26 +388,26 @@ mod tests {
     fn what_a_namespace_or_no_new_privs_breaks_is_told_of() {
         let ids = |fixture: Fixture| {
             let observation = fixture.observation();
-            let policy = Policy::decide(
+            let profile = Profile::decide(
                 &Basis::of(&observation),
                 Target::default(),
-                &Terms::default(),
+                &DecisionOptions::default(),
             );
-            let ids = policy.warnings.into_iter().map(|one| one.id);
+            let ids = profile.warnings.into_iter().map(|one| one.id);
             ids.collect::<Vec<_>>()
         };
         let program = |path: &str| Fixture::new().executable(path).syscalls(&["read"]);
         let set_id = program("/usr/sbin/postdrop").argument(Argument::ExecSetid);
-        assert!(ids(set_id).contains(&Id::SetIdPrograms));
-        assert!(ids(program("/bin/d").syscalls(&["mount"])).contains(&Id::Mounts));
-        assert!(ids(program("/bin/ps").listing("/proc")).contains(&Id::OtherProcesses));
-        assert!(ids(program("/usr/sbin/atd")).contains(&Id::Launcher));
+        assert!(ids(set_id).contains(&Id::SET_ID_PROGRAMS));
+        assert!(ids(program("/bin/d").syscalls(&["mount"])).contains(&Id::MOUNTS));
+        assert!(ids(program("/bin/ps").listing("/proc")).contains(&Id::OTHER_PROCESSES));
+        assert!(ids(program("/usr/sbin/atd")).contains(&Id::LAUNCHER));
         let none = ids(program("/bin/d"));
         for id in [
-            Id::SetIdPrograms,
-            Id::Mounts,
-            Id::OtherProcesses,
-            Id::Launcher,
+            Id::SET_ID_PROGRAMS,
+            Id::MOUNTS,
+            Id::OTHER_PROCESSES,
+            Id::LAUNCHER,
         ] {
             assert!(!none.contains(&id), "{id}");
         }
@@ -400,9 +422,9 @@ mod tests {
         };
         assert_eq!(
             ids("/usr/bin/firejail"),
-            [Id::NestedSandbox, Id::EtcFirejail]
+            [Id::NESTED_SANDBOX, Id::ETC_FIREJAIL]
         );
-        assert_eq!(ids("/usr/sbin/runc"), [Id::NestedSandbox]);
+        assert_eq!(ids("/usr/sbin/runc"), [Id::NESTED_SANDBOX]);
         assert_eq!(ids("/usr/sbin/nginx"), []);
     }
 }

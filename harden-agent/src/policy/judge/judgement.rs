@@ -82,6 +82,11 @@ impl<'r> Judgement<'r> {
         }
     }
 
+    /// A fact about arguments that a later harden recorded.
+    pub(super) const UNKNOWN_ARGUMENT: Self = Self::Unjudged(Unjudged::NotKnown(
+        "this version of harden does not know this fact about arguments",
+    ));
+
     pub(super) fn asks_for_nothing(why: impl Into<Cow<'static, str>>) -> Self {
         Self::Unjudged(Unjudged::AsksForNothing(why.into()))
     }

@@ -8,14 +8,14 @@ use std::{
 
 use crate::observation::{
     Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Operation, Run, Seen, Test,
-    Text, Word,
+    Text, Word, argument,
 };
 
 use super::super::{
     basis::joined,
     calls::Asked,
     elsewhere,
-    paths::{Links, entry_towards, parent},
+    paths::{Links, entry_towards, up},
     places::{self, Place, changes_entry},
     refused, sockets,
 };
@@ -267,9 +267,10 @@ impl<'a> Case<'_, 'a> {
             }
             Deed::Socket(_, outcome) if !places::is_done(outcome) => Some("it was refused"),
             Deed::Argument(name)
-                if !self.program.worked[usize::from(all)]
-                    .arguments
-                    .contains(name.as_str()) =>
+                if argument(name).is_some()
+                    && !self.program.worked[usize::from(all)]
+                        .arguments
+                        .contains(name.as_str()) =>
             {
                 Some("the call was refused each time")
             }
@@ -325,14 +326,4 @@ fn is_making(operation: &Operation) -> bool {
 fn is_removal(operation: &Operation) -> bool {
     use Operation as O;
     matches!(operation, O::Unlink | O::Rmdir | O::RenameFrom)
-}
-
-/// A path and the directories above it, without the root.
-pub(super) fn up(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_below = |path: &[u8]| path.len() > 1;
-    let first = Some(path).filter(|path| is_below(path));
-    std::iter::successors(first, move |path| {
-        let above = parent(path);
-        (above.len() < path.len() && is_below(above)).then_some(above)
-    })
 }

@@ -6,13 +6,13 @@ use crate::observation::Operation;
 
 use super::{
     super::{
-        paths::{is_within, parent},
+        paths::{is_within, parent, up},
         places::{Answer, Place, changes_entry, passes},
     },
     judgement::{PASS, Refusal, Step, against, any},
     line::Line,
     pattern::PathPattern,
-    recorded::{Case, up},
+    recorded::Case,
 };
 
 /// One use of a path.

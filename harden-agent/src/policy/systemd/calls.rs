@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{Abi, Facet};
 
-use super::super::Terms;
+use super::super::DecisionOptions;
 use super::super::basis::Basis;
 use super::super::calls::{Asked, is_nameless};
-use super::super::equivalents::{Widen, equivalents};
+use super::super::equivalents::{Compatibility, equivalents};
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::firejail::default_list;
 use super::super::mode::{Advice, Mode};
 use super::Directive;
 use super::default_list::DEFAULT;
-use super::kernel::{Seen, namespaces};
+use super::kernel::{Usage, namespaces};
 
 /// What systemd's child calls itself between its filter and the exec of a command, and what is not
 /// in `@default`, which is always allowed: the answer to a Type=exec service's parent and the
@@ -42,15 +42,18 @@ pub(super) fn families(basis: &Basis<'_>) -> Directive {
     if items.is_empty() {
         items.push(Item::noted("none", "no socket was made"));
     }
-    Directive::list("RestrictAddressFamilies", Decision::unless(reasons, items))
+    Directive::list(
+        "RestrictAddressFamilies",
+        Decision::given_unless(reasons, items),
+    )
 }
 
 /// `SystemCallArchitectures`, `SystemCallFilter`, `SystemCallErrorNumber`
 pub(super) fn decide(
     basis: &Basis<'_>,
-    seen: &Seen<'_>,
+    usage: &Usage<'_>,
     known: Option<&BTreeSet<String>>,
-    terms: &Terms,
+    decision_options: &DecisionOptions,
 ) -> [Directive; 3] {
     let blind: Vec<String> = basis
         .coverage()
@@ -61,19 +64,25 @@ pub(super) fn decide(
     let asked = basis.asked();
     let others = conventions(asked).into_iter();
     architectures.extend(others.map(|name| Item::new(name, Evidence::default())));
-    let mode = Advice::of(basis, terms.mode).mode;
+    let mode = Advice::of(basis, decision_options.mode).mode;
     let filter = match mode {
-        Mode::Whitelist => filter(basis, seen, (known, terms.widen), blind.clone()),
-        Mode::Default | Mode::Blacklist => {
-            Decision::unless(blind.clone(), refused(basis, (known, terms.widen)))
-        }
+        Mode::Allowlist => filter(
+            basis,
+            usage,
+            (known, decision_options.compatibility),
+            blind.clone(),
+        ),
+        Mode::SandboxDefault | Mode::Denylist => Decision::given_unless(
+            blind.clone(),
+            refused(basis, (known, decision_options.compatibility)),
+        ),
     };
     // An unknown call is answered as by a kernel that does not have it, which is what libraries
     // have their way round for; EPERM they take for a refusal (moby issue 42680).
     let errno = match mode {
-        Mode::Whitelist => "ENOSYS",
+        Mode::Allowlist => "ENOSYS",
         // What is refused by name is refused for good.
-        Mode::Default | Mode::Blacklist => "EPERM",
+        Mode::SandboxDefault | Mode::Denylist => "EPERM",
     };
     let error = match &filter {
         Decision::Given(_) => Vec::new(),
@@ -82,7 +91,7 @@ pub(super) fn decide(
     [
         Directive::list(
             "SystemCallArchitectures",
-            Decision::unless(blind, architectures),
+            Decision::given_unless(blind, architectures),
         ),
         Directive::list("SystemCallFilter", filter),
         Directive::word("SystemCallErrorNumber", errno, error),
@@ -91,11 +100,14 @@ pub(super) fn decide(
 
 /// What is dangerous and was not seen, by name. The tilde before the first makes it a list of what is refused
 /// (systemd.exec(5)).
-fn refused(basis: &Basis<'_>, (known, widen): (Option<&BTreeSet<String>>, Widen)) -> Vec<Item> {
+fn refused(
+    basis: &Basis<'_>,
+    (known, compatibility): (Option<&BTreeSet<String>>, Compatibility),
+) -> Vec<Item> {
     let mut seen: BTreeSet<&str> = basis.calls().keys().map(|name| name.as_str()).collect();
     seen.extend(
         basis
-            .unasked(&seen, &basis.asked().conventions, widen)
+            .unasked(&seen, &basis.asked().conventions, compatibility)
             .into_keys(),
     );
     let mut items =
@@ -120,8 +132,8 @@ fn conventions(asked: &Asked<'_>) -> BTreeSet<&'static str> {
 
 fn filter(
     basis: &Basis<'_>,
-    seen: &Seen<'_>,
-    (known, widen): (Option<&BTreeSet<String>>, Widen),
+    usage: &Usage<'_>,
+    (known, compatibility): (Option<&BTreeSet<String>>, Compatibility),
     mut reasons: Vec<String>,
 ) -> Decision<Vec<Item>> {
     let calls = basis.calls();
@@ -136,7 +148,7 @@ fn filter(
         }
     }
     let names: BTreeSet<&str> = calls.keys().map(|name| name.as_str()).collect();
-    let others = equivalents(&names, widen);
+    let others = equivalents(&names, compatibility);
     let mut items: BTreeMap<String, Item> = calls
         .iter()
         .map(|(name, evidence)| {
@@ -149,7 +161,7 @@ fn filter(
             items.insert(name.to_owned(), Item::noted(name, why));
         }
     }
-    for (name, why) in basis.unasked(&names, &basis.asked().conventions, widen) {
+    for (name, why) in basis.unasked(&names, &basis.asked().conventions, compatibility) {
         if !DEFAULT.contains(&name) && known.is_none_or(|known| known.contains(name)) {
             items
                 .entry(name.to_owned())
@@ -161,7 +173,7 @@ fn filter(
             .entry(name.to_owned())
             .or_insert_with(|| Item::noted(name, "systemd itself, before it runs the command"));
     }
-    if seen.called("clone3") && namespaces(seen).value.given().is_some() {
+    if usage.called("clone3") && namespaces(usage).value.given().is_some() {
         items.entry("clone".to_owned()).or_insert_with(|| {
             Item::noted(
                 "clone",
@@ -169,5 +181,5 @@ fn filter(
             )
         });
     }
-    Decision::unless(reasons, items.into_values().collect())
+    Decision::given_unless(reasons, items.into_values().collect())
 }

@@ -10,8 +10,8 @@ use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::is_within;
 use super::super::places::Place;
 use super::Directive;
-use super::files::as_word;
-use super::kernel::Seen;
+use super::kernel::Usage;
+use super::word::as_word;
 
 /// What a private /dev has (`mount_private_dev` in src/core/namespace.c, systemd 252).
 pub(in super::super) const DEVICES: [&[u8]; 17] = [
@@ -55,12 +55,12 @@ const OPEN: [(u64, Option<u64>); 9] = [
 
 /// The directives, in the order of the manual page: where a private /dev has too few devices, a list of those that were
 /// used.
-pub(super) fn decide(places: &[Place<'_>], seen: &Seen<'_>) -> Vec<Directive> {
-    let private = private(places, seen);
+pub(super) fn decide(places: &[Place<'_>], usage: &Usage<'_>) -> Vec<Directive> {
+    let private = private(places, usage);
     if private.value.given().is_some() {
         return vec![private];
     }
-    let (reasons, items) = listed(places, seen);
+    let (reasons, items) = listed(places, usage);
     let mut directives = vec![
         private,
         Directive::word("DevicePolicy", "closed", reasons.clone()),
@@ -68,17 +68,17 @@ pub(super) fn decide(places: &[Place<'_>], seen: &Seen<'_>) -> Vec<Directive> {
     if !items.is_empty() || !reasons.is_empty() {
         directives.push(Directive::list(
             "DeviceAllow",
-            Decision::unless(reasons, items),
+            Decision::given_unless(reasons, items),
         ));
     }
     directives
 }
 
 /// `DeviceAllow`: each with what was done, and why no list can be made.
-fn listed(places: &[Place<'_>], seen: &Seen<'_>) -> (Vec<String>, Vec<Item>) {
+fn listed(places: &[Place<'_>], usage: &Usage<'_>) -> (Vec<String>, Vec<Item>) {
     // What makes a device needs `m` for it, and its number is in no fact.
     let mut reasons =
-        seen.against_with_files(&[], &[Argument::MknodDevice], &["mknod"], [].into_iter());
+        usage.against_with_files(&[], &[Argument::MknodDevice], &["mknod"], [].into_iter());
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
     for place in places.iter().filter(|place| is_device(place)) {
         let read = place.did(Operation::Read);
@@ -142,14 +142,14 @@ pub(in super::super) fn is_device(place: &Place<'_>) -> bool {
 }
 
 /// `PrivateDevices`: it also takes `CAP_MKNOD` and `CAP_SYS_RAWIO`, and refuses `@raw-io`.
-fn private(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
+fn private(places: &[Place<'_>], usage: &Usage<'_>) -> Directive {
     let others = places.iter().filter(|place| {
         let path = &*place.path;
         let listed = path == b"/dev" && (place.listed() || place.wrote());
         let inside = DEVICE_DIRECTORIES.iter().any(|top| is_within(path, top));
         is_within(path, b"/dev") && place.found() && (listed || !inside && !DEVICES.contains(&path))
     });
-    let reasons = seen.against_with_files(
+    let reasons = usage.against_with_files(
         &[
             "ioperm",
             "iopl",
@@ -167,7 +167,7 @@ fn private(places: &[Place<'_>], seen: &Seen<'_>) -> Directive {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::Fixture;
-    use super::super::super::{Commands, Terms};
+    use super::super::super::{Commands, DecisionOptions};
     use super::super::DropIn;
     use super::*;
     use crate::observation::Inode;
@@ -189,7 +189,7 @@ mod tests {
         DropIn::decide(
             &Commands::of(fixture.observation()).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         )
     }
 
@@ -206,7 +206,11 @@ mod tests {
         let mut fixture = Fixture::new().executable("/usr/sbin/d").syscalls(&["read"]);
         fixture = fixture.file_of("/dev/sda", Operation::Read, 0o060_660, 0);
         let makes = fixture.argument(Argument::MknodDevice).observation();
-        let drop_in = DropIn::decide(&Commands::of(makes).unit_basis(), None, &Terms::default());
+        let drop_in = DropIn::decide(
+            &Commands::of(makes).unit_basis(),
+            None,
+            &DecisionOptions::default(),
+        );
         assert!(drop_in.given("DevicePolicy").is_none());
         assert!(drop_in.given("ProtectClock").is_none());
     }

@@ -10,7 +10,7 @@ use super::super::paths::{is_within, parent};
 use super::super::places::Place;
 use super::super::warnings::{self, Warning};
 use super::Directive;
-use super::files::as_word;
+use super::word::as_word;
 
 /// (directory, directive, that of its mode); systemd.exec(5).
 pub(in super::super) const KINDS: [(&[u8], &str, &str); 4] = [

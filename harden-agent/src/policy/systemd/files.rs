@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::observation::{Facet, Text};
 
-use super::super::Paths;
+use super::super::Generalisation;
 use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
@@ -13,7 +13,8 @@ use super::super::places::Place;
 use super::super::processes::{self, Subject};
 use super::super::shared::{lasting, outermost, siblings};
 use super::super::tmp;
-use super::kernel::Seen;
+use super::kernel::Usage;
+use super::word::as_word;
 use super::{Directive, devices};
 
 /// What `ProtectHome=` hides.
@@ -23,19 +24,22 @@ pub(in super::super) const HOMES: [&[u8]; 3] = [b"/home", b"/root", b"/run/user"
 const UNTOUCHED: [&[u8]; 3] = [b"/dev", b"/proc", b"/sys"];
 
 /// The directives, in the order of the manual page.
-pub(super) fn decide(basis: &Basis<'_>, (seen, paths): (&Seen<'_>, Paths)) -> Vec<Directive> {
+pub(super) fn decide(
+    basis: &Basis<'_>,
+    (usage, paths): (&Usage<'_>, Generalisation),
+) -> Vec<Directive> {
     let private_tmp = private_tmp(basis);
     let own_tmp = private_tmp.value.given().is_some();
-    let mut directives = protect_system(basis, (own_tmp, paths == Paths::Exact));
+    let mut directives = protect_system(basis, (own_tmp, paths == Generalisation::Exact));
     directives.push(protect_home(basis));
     directives.push(private_tmp);
-    directives.extend(devices::decide(basis.places(), seen));
+    directives.extend(devices::decide(basis.places(), usage));
     directives.extend(proc(basis));
     directives
 }
 
 /// `ProtectSystem`, `ReadWritePaths` and `ReadOnlyPaths`. The last, because with a directive that mounts
-/// /proc, /sys or the control groups anew `strict` leaves /run writable: it becomes one of the kernel's own file systems
+/// /proc, /sys or the control groups again `strict` leaves /run writable: it becomes one of the kernel's own file systems
 /// (`apivfs_table` in src/core/namespace.c; seen with 252).
 fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Directive> {
     let places = basis.places();
@@ -102,8 +106,8 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
 }
 
 /// What has to be writable for what was done there; `None` if that is everything. A file that was
-/// made, removed or replaced stands for its directory: a mounted file cannot be replaced (`EBUSY`).
-/// So does a path that would need quoting: it comes from whoever named the file.
+/// made, removed or replaced counts as its directory: a mounted file cannot be replaced (`EBUSY`).
+/// So does a path that would need quoting: it comes from the user who named the file.
 fn root<'p>(place: &'p Place<'_>, exact: bool) -> Option<&'p str> {
     let path = &*place.path;
     let start = match place.made() {
@@ -114,14 +118,6 @@ fn root<'p>(place: &'p Place<'_>, exact: bool) -> Option<&'p str> {
     };
     let mut up = std::iter::successors(Some(start), |path| (*path != b"/").then(|| parent(path)));
     up.find_map(as_word).filter(|path| *path != "/")
-}
-
-/// The path, if it is a word to systemd, without quotes, escapes or specifiers.
-pub(super) fn as_word(path: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(path).ok()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
-    (text.starts_with('/') && text.len() < 4096 && text.bytes().all(plain) && !text.contains("/.."))
-        .then_some(text)
 }
 
 /// Without those below another. The dash: what a package or an earlier command has not made yet is

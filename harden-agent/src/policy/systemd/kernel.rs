@@ -18,7 +18,7 @@ use super::Directive;
 
 /// What was done anywhere in the unit, without by whom: enough to see that nothing speaks against
 /// a directive. What was refused each time was not done.
-pub(super) struct Seen<'a> {
+pub(super) struct Usage<'a> {
     calls: BTreeSet<&'a str>,
     arguments: Vec<Argument>,
     capabilities: BTreeSet<&'a str>,
@@ -26,7 +26,7 @@ pub(super) struct Seen<'a> {
     blind_files: Option<String>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> Usage<'a> {
     pub(super) fn of(basis: &Basis<'a>) -> Self {
         let (observation, coverage) = (basis.observation(), basis.coverage());
         let executables = || {
@@ -102,21 +102,24 @@ pub(super) fn capabilities(basis: &Basis<'_>) -> Directive {
         .blind(Facet::Capabilities)
         .into_iter()
         .collect();
-    // One that this build has no name for has a number in it: systemd would ignore the word.
     let mut items = Vec::new();
     for (name, need) in needed {
         let word = format!("CAP_{}", name.as_str().to_ascii_uppercase());
-        if word.parse::<caps::Capability>().is_err() {
+        // systemd would ignore the word.
+        if !capabilities::is_known(name) {
             reasons.push(format!("the capability {name} has no name here"));
         }
         items.push(need.item(word));
     }
-    Directive::list("CapabilityBoundingSet", Decision::unless(reasons, items))
+    Directive::list(
+        "CapabilityBoundingSet",
+        Decision::given_unless(reasons, items),
+    )
 }
 
 /// `NoNewPrivileges`: no program that is run may gain by its set-id bits or file capabilities.
-pub(super) fn no_new_privileges(recorded: &Observation, seen: &Seen<'_>) -> Directive {
-    let mut reasons = seen.against(&[], &[], &[]);
+pub(super) fn no_new_privileges(recorded: &Observation, usage: &Usage<'_>) -> Directive {
+    let mut reasons = usage.against(&[], &[], &[]);
     reasons.extend(set_id::gains(recorded));
     Directive::yes("NoNewPrivileges", reasons)
 }
@@ -174,27 +177,27 @@ const NAMESPACE_ARGUMENTS: [Argument; 9] = [
 ];
 
 /// `RestrictNamespaces`
-pub(super) fn namespaces(seen: &Seen<'_>) -> Directive {
+pub(super) fn namespaces(usage: &Usage<'_>) -> Directive {
     Directive::yes(
         "RestrictNamespaces",
-        seen.against(&NAMESPACES, &NAMESPACE_ARGUMENTS, &[]),
+        usage.against(&NAMESPACES, &NAMESPACE_ARGUMENTS, &[]),
     )
 }
 
 /// The directives, in the order of the manual page.
-pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
+pub(super) fn decide(usage: &Usage<'_>, places: &[Place<'_>]) -> Vec<Directive> {
     vec![
         Directive::yes(
             "PrivateIPC",
-            seen.against_with_files(&IPC, &[], &[], used(places, &[b"/dev/mqueue"])),
+            usage.against_with_files(&IPC, &[], &[], used(places, &[b"/dev/mqueue"])),
         ),
         Directive::yes(
             "ProtectHostname",
-            seen.against(&["sethostname", "setdomainname"], &[], &[]),
+            usage.against(&["sethostname", "setdomainname"], &[], &[]),
         ),
         Directive::yes(
             "ProtectClock",
-            seen.against_with_files(
+            usage.against_with_files(
                 &CLOCK,
                 &[],
                 &["sys_time", "wake_alarm"],
@@ -206,7 +209,7 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
         ),
         Directive::yes(
             "ProtectKernelTunables",
-            seen.against_with_files(
+            usage.against_with_files(
                 &[],
                 &[],
                 &[],
@@ -216,7 +219,7 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
         ),
         Directive::yes(
             "ProtectKernelModules",
-            seen.against_with_files(
+            usage.against_with_files(
                 &MODULES,
                 &[],
                 &["sys_module"],
@@ -225,7 +228,7 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
         ),
         Directive::yes(
             "ProtectKernelLogs",
-            seen.against_with_files(
+            usage.against_with_files(
                 &["syslog"],
                 &[],
                 &["syslog"],
@@ -234,16 +237,16 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
         ),
         Directive::yes(
             "ProtectControlGroups",
-            seen.against_with_files(&[], &[], &[], written(places, &[b"/sys/fs/cgroup"])),
+            usage.against_with_files(&[], &[], &[], written(places, &[b"/sys/fs/cgroup"])),
         ),
-        namespaces(seen),
+        namespaces(usage),
         Directive::yes(
             "LockPersonality",
-            seen.against(&[], &[Argument::PersonalitySet], &[]),
+            usage.against(&[], &[Argument::PersonalitySet], &[]),
         ),
         Directive::yes(
             "MemoryDenyWriteExecute",
-            seen.against(
+            usage.against(
                 &[],
                 &[
                     Argument::MmapWriteExec,
@@ -255,12 +258,12 @@ pub(super) fn decide(seen: &Seen<'_>, places: &[Place<'_>]) -> Vec<Directive> {
         ),
         Directive::yes(
             "RestrictRealtime",
-            seen.against(&[], &[Argument::SchedulerRealtime], &[]),
+            usage.against(&[], &[Argument::SchedulerRealtime], &[]),
         ),
         // It answers ENOSYS to openat2, whose mode is out of a filter's sight.
         Directive::yes(
             "RestrictSUIDSGID",
-            seen.against(&["openat2"], &[Argument::ModeSetid], &[]),
+            usage.against(&["openat2"], &[Argument::ModeSetid], &[]),
         ),
     ]
 }

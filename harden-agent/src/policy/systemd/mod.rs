@@ -14,6 +14,7 @@ mod kernel;
 mod network;
 mod users;
 mod withhold;
+mod word;
 
 pub(super) use devices::{DEVICE_DIRECTORIES, DEVICES, is_device};
 pub(super) use directories::KINDS;
@@ -33,7 +34,7 @@ pub(crate) const LISTS: [&str; 4] = [
 
 use crate::observation::Text;
 
-use super::Terms;
+use super::DecisionOptions;
 use super::basis::UnitBasis;
 use super::coverage::Coverage;
 use super::elsewhere;
@@ -53,7 +54,7 @@ pub struct DropIn {
     pub coverage: Coverage,
     /// The directives, in the order of systemd.exec(5).
     pub directives: Vec<Directive>,
-    /// What whoever installs the drop-in must know.
+    /// What the person who installs the drop-in must know.
     pub warnings: Vec<Warning>,
 }
 
@@ -80,7 +81,7 @@ impl Directive {
     /// `NAME=WORD`, unless something speaks against it.
     fn word(name: &'static str, word: &str, reasons: Vec<String>) -> Self {
         let item = Item::new(word, super::Evidence::default());
-        Self::list(name, Decision::unless(reasons, vec![item]))
+        Self::list(name, Decision::given_unless(reasons, vec![item]))
     }
 }
 
@@ -91,22 +92,25 @@ impl DropIn {
     pub fn decide(
         basis: &UnitBasis<'_>,
         known: Option<&std::collections::BTreeSet<String>>,
-        terms: &Terms,
+        decision_options: &DecisionOptions,
     ) -> Self {
         let (recorded, observation) = (basis.recorded, basis.observation());
         let (coverage, places) = (basis.coverage(), basis.places());
-        let seen = kernel::Seen::of(basis);
+        let usage = kernel::Usage::of(basis);
         let mut directives = vec![
             kernel::capabilities(basis),
-            kernel::no_new_privileges(recorded, &seen),
+            kernel::no_new_privileges(recorded, &usage),
         ];
         directives.push(users::mask(basis));
-        directives.extend(files::decide(basis, (&seen, terms.paths)));
-        directives.push(users::private(basis, &seen));
-        directives.extend(network::decide(basis, &seen));
-        directives.extend(kernel::decide(&seen, places));
+        directives.extend(files::decide(
+            basis,
+            (&usage, decision_options.generalisation),
+        ));
+        directives.push(users::private(basis, &usage));
+        directives.extend(network::decide(basis, &usage));
+        directives.extend(kernel::decide(&usage, places));
         directives.push(calls::families(basis));
-        directives.extend(calls::decide(basis, &seen, known, terms));
+        directives.extend(calls::decide(basis, &usage, known, decision_options));
         let (own, made) = directories::decide(basis);
         directives.extend(own);
         let unlisted = devices::unlisted(places, &directives);
@@ -125,7 +129,7 @@ impl DropIn {
         ));
         warnings.extend(mounts::told(observation).map(|told| {
             Warning::new(
-                Id::Mounts,
+                Id::MOUNTS,
                 format!(
                     "{told}: no directive is given that makes a mount namespace, as what is mounted would stay in \
                      there, and what is watched would be watched there alone. See that the unit itself has none"
@@ -139,7 +143,10 @@ impl DropIn {
         warnings.extend(warnings::sessions(observation));
         warnings.extend(made);
         warnings.extend(warnings::pinned(places, &std::collections::BTreeSet::new()));
-        warnings.extend(warnings::foreign(observation, terms.host.as_ref()));
+        warnings.extend(warnings::foreign(
+            observation,
+            decision_options.host.as_ref(),
+        ));
         Self {
             subject: observation.name.clone(),
             coverage: coverage.clone(),
@@ -173,7 +180,7 @@ mod tests {
         DropIn::decide(
             &Commands::of(fixture.observation()).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         )
     }
 
@@ -265,7 +272,7 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(observation).unit_basis(),
             Some(&known),
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         assert!(drop_in.given("SystemCallFilter").is_none());
         let mut newer = daemon().syscalls(&["syscall-470"]);
@@ -448,7 +455,7 @@ mod tests {
         let drop_in = decided(daemon().executable("/usr/sbin/cron"));
         let mut directives = drop_in.directives.iter();
         assert!(directives.all(|one| one.value.given().is_none()));
-        assert!(drop_in.warnings.iter().any(|one| one.id == Id::Launcher));
+        assert!(drop_in.warnings.iter().any(|one| one.id == Id::LAUNCHER));
     }
 
     #[test]
@@ -460,7 +467,7 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(observation).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         for directive in &drop_in.directives {
             assert!(directive.value.given().is_none(), "{directive:?}");

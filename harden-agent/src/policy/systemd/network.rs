@@ -14,16 +14,16 @@ use super::super::evidence::{Decision, Evidence, Item};
 use super::super::paths::is_within;
 use super::super::places::Place;
 use super::Directive;
-use super::kernel::Seen;
+use super::kernel::Usage;
 
 /// The directives, in the order of the manual pages.
-pub(super) fn decide(basis: &Basis<'_>, seen: &Seen<'_>) -> Vec<Directive> {
+pub(super) fn decide(basis: &Basis<'_>, usage: &Usage<'_>) -> Vec<Directive> {
     let observation = basis.observation();
     let mut blind: Vec<String> = [Facet::Syscalls, Facet::Files]
         .into_iter()
         .filter_map(|fact| basis.coverage().blind(fact))
         .collect();
-    if seen.called("io_uring_setup") || seen.called("io_uring_enter") {
+    if usage.called("io_uring_setup") || usage.called("io_uring_enter") {
         blind.push("io_uring was used, and of its sockets nothing is seen".to_owned());
     }
     // Those that were refused were done without.
@@ -90,7 +90,7 @@ fn addresses(observation: &Observation, made: &[&str], mut reasons: Vec<String>)
     let items = vec![Item::new("localhost", Evidence::default())];
     vec![
         Directive::word("IPAddressDeny", "any", reasons.clone()),
-        Directive::list("IPAddressAllow", Decision::unless(reasons, items)),
+        Directive::list("IPAddressAllow", Decision::given_unless(reasons, items)),
     ]
 }
 
@@ -134,7 +134,7 @@ fn contains(path: &[u8], part: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::Fixture;
-    use super::super::super::{Commands, Terms};
+    use super::super::super::{Commands, DecisionOptions};
     use super::super::DropIn;
     use crate::observation::{AddressOperation, Operation};
 
@@ -150,7 +150,7 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(fixture.observation()).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         ["PrivateNetwork", "IPAddressDeny", "IPAddressAllow"]
             .map(|name| drop_in.given(name).is_some())

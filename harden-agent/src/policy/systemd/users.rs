@@ -8,11 +8,11 @@ use crate::observation::{Facet, Operation, Text};
 
 use super::super::basis::Basis;
 use super::Directive;
-use super::kernel::Seen;
+use super::kernel::Usage;
 
 /// `PrivateUsers`: a user namespace with root and the unit's user; all others are nobody, and no capability holds
 /// outside of it (`user_namespaces(7)`).
-pub(super) fn private(basis: &Basis<'_>, seen: &Seen<'_>) -> Directive {
+pub(super) fn private(basis: &Basis<'_>, usage: &Usage<'_>) -> Directive {
     /// What names other users, even where it needs no capability: a group that one is in, too.
     const OTHERS: [&str; 6] = [
         "chown",
@@ -27,7 +27,7 @@ pub(super) fn private(basis: &Basis<'_>, seen: &Seen<'_>) -> Directive {
         Argument::NamespaceUser,
         Argument::NamespaceAny,
     ];
-    let mut reasons = seen.against_with_files(&OTHERS, &arguments, &[], [].into_iter());
+    let mut reasons = usage.against_with_files(&OTHERS, &arguments, &[], [].into_iter());
     reasons.extend(
         basis
             .needs()
@@ -41,7 +41,7 @@ pub(super) fn private(basis: &Basis<'_>, seen: &Seen<'_>) -> Directive {
         .values()
         .map(|run| run.uid)
         .collect();
-    // A program that looks whose a file is, as sshd does, sees nobody's.
+    // A program that looks whose a file is, as sshd does, sees the owner nobody.
     let strangers = basis.places().iter().filter(|place| {
         let mut inodes = place.inodes.iter();
         place.found() && inodes.any(|inode| inode.uid != 0 && !own.contains(&inode.uid))
@@ -94,7 +94,7 @@ pub(super) fn mask(basis: &Basis<'_>) -> Directive {
 #[cfg(test)]
 mod tests {
     use super::super::super::fixture::Fixture;
-    use super::super::super::{Commands, Terms};
+    use super::super::super::{Commands, DecisionOptions};
     use super::super::DropIn;
     use super::*;
     use crate::observation::CapabilityCheck;
@@ -107,7 +107,7 @@ mod tests {
         let drop_in = DropIn::decide(
             &Commands::of(fixture.observation()).unit_basis(),
             None,
-            &Terms::default(),
+            &DecisionOptions::default(),
         );
         let items = drop_in.given(name)?;
         Some(items[0].value.clone())

@@ -12,7 +12,7 @@ use std::str::FromStr as _;
 
 use crate::observation::{Abi, Text};
 
-use super::equivalents::Widen;
+use super::equivalents::Compatibility;
 use table::RULES;
 
 /// What makes the call.
@@ -83,11 +83,11 @@ pub(super) struct Rule {
 pub(super) fn unasked(
     seen: &BTreeSet<&str>,
     conventions: &BTreeSet<(&Text, Abi)>,
-    widen: Widen,
+    compatibility: Compatibility,
 ) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
     // Nothing was seen: there is nothing to add to.
-    if widen == Widen::Exact || seen.is_empty() {
+    if compatibility == Compatibility::Exact || seen.is_empty() {
         return found;
     }
     for rule in RULES.iter().filter(|rule| rule.cause.holds(seen)) {

@@ -6,10 +6,10 @@ fn native() -> Text {
     Text::from("x86_64")
 }
 
-fn of(seen: &[&str], widen: Widen) -> Vec<&'static str> {
+fn of(seen: &[&str], compatibility: Compatibility) -> Vec<&'static str> {
     let machine = native();
     let conventions = [(&machine, Abi::Native)].into();
-    let found = unasked(&seen.iter().copied().collect(), &conventions, widen);
+    let found = unasked(&seen.iter().copied().collect(), &conventions, compatibility);
     found.into_keys().collect()
 }
 
@@ -150,7 +150,7 @@ fn every_call_that_can_happen_is_on_the_page() {
 
 #[test]
 fn only_what_has_a_cause_is_given() {
-    let least = of(&["getpid"], Widen::None);
+    let least = of(&["getpid"], Compatibility::None);
     assert_eq!(
         least,
         [
@@ -167,10 +167,13 @@ fn only_what_has_a_cause_is_given() {
             "time",
         ]
     );
-    assert_eq!(of(&["read", "set_tid_address"], Widen::Exact), [""; 0]);
-    assert_eq!(of(&[], Widen::Kernel), [""; 0]);
+    assert_eq!(
+        of(&["read", "set_tid_address"], Compatibility::Exact),
+        [""; 0]
+    );
+    assert_eq!(of(&[], Compatibility::Kernel), [""; 0]);
     let more = |call: &str| {
-        let with = of(&["getpid", call], Widen::None);
+        let with = of(&["getpid", call], Compatibility::None);
         let more = with.into_iter().filter(|call| !least.contains(call));
         more.collect::<Vec<_>>()
     };
@@ -179,7 +182,7 @@ fn only_what_has_a_cause_is_given() {
     assert!(more("clone").contains(&"sched_yield"));
     assert!(more("set_tid_address").contains(&"tgkill"));
     assert!(more("set_tid_address").contains(&"tkill"));
-    assert!(!of(&["set_tid_address", "set_robust_list"], Widen::None).contains(&"tkill"));
+    assert!(!of(&["set_tid_address", "set_robust_list"], Compatibility::None).contains(&"tkill"));
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn a_convention_gets_the_calls_that_it_has() {
     let seen: BTreeSet<&str> = ["read"].into();
     let with = |conventions: &[(&Text, Abi)]| {
         let conventions = conventions.iter().copied().collect();
-        unasked(&seen, &conventions, Widen::None)
+        unasked(&seen, &conventions, Compatibility::None)
     };
     assert!(!with(&[(&machine, Abi::Native)]).contains_key("sigreturn"));
     let both = with(&[(&machine, Abi::Native), (&machine, Abi::Ia32)]);

@@ -14,7 +14,7 @@ pub(super) const FORMAT: Format = Format {
     content: |plan, _| {
         let report = Report {
             observation: &plan.adapted().exact.recorded,
-            policy: plan.firejail(),
+            profile: plan.firejail(),
             drop_in: plan.systemd(),
             account: plan.account(),
         };

@@ -8,8 +8,8 @@ use super::arbitrary::observation;
 use crate::{
     observation::{Fact, Observation, Text},
     policy::{
-        Commands, Mode, Paths, Terms, Widen,
-        firejail::{Policy, Target},
+        Commands, Compatibility, DecisionOptions, Generalisation, Mode,
+        firejail::{Profile, Target},
         judge::{
             Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, firejail, oci, systemd,
         },
@@ -19,40 +19,42 @@ use crate::{
     render::{self, Options},
 };
 
-fn terms() -> impl Strategy<Value = Terms> {
+fn decision_options() -> impl Strategy<Value = DecisionOptions> {
     let mode = select(
         &[
             None,
-            Some(Mode::Whitelist),
-            Some(Mode::Default),
-            Some(Mode::Blacklist),
+            Some(Mode::Allowlist),
+            Some(Mode::SandboxDefault),
+            Some(Mode::Denylist),
         ][..],
     );
-    let widen = select(&[Widen::Exact, Widen::Libc][..]);
-    let paths = select(&[Paths::Normal, Paths::Exact][..]);
-    (mode, widen, paths).prop_map(|(mode, widen, paths)| Terms {
-        host: None,
-        widen,
-        mode,
-        paths,
+    let compatibility = select(&[Compatibility::Exact, Compatibility::Libc][..]);
+    let generalisation = select(&[Generalisation::Normal, Generalisation::Exact][..]);
+    (mode, compatibility, generalisation).prop_map(|(mode, compatibility, generalisation)| {
+        DecisionOptions {
+            host: None,
+            compatibility,
+            mode,
+            generalisation,
+        }
     })
 }
 
 /// All that is decided over an observation.
 struct Decided {
-    firejail: Policy,
+    firejail: Profile,
     systemd: DropIn,
     oci: Seccomp,
 }
 
 impl Decided {
-    fn of(observation: &Observation, terms: &Terms) -> Self {
+    fn of(observation: &Observation, decision_options: &DecisionOptions) -> Self {
         let commands = Commands::of(observation.clone());
         let basis = commands.basis();
         Self {
-            firejail: Policy::decide(&basis, Target::default(), terms),
-            systemd: DropIn::decide(&commands.unit_basis(), None, terms),
-            oci: Seccomp::decide(&basis, terms),
+            firejail: Profile::decide(&basis, Target::default(), decision_options),
+            systemd: DropIn::decide(&commands.unit_basis(), None, decision_options),
+            oci: Seccomp::decide(&basis, decision_options),
         }
     }
 
@@ -104,8 +106,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_recorded_is_allowed(observation in observation(), terms in terms()) {
-        let decided = Decided::of(&observation, &terms);
+    fn what_was_recorded_is_allowed(observation in observation(), decision_options in decision_options()) {
+        let decided = Decided::of(&observation, &decision_options);
         let recorded = Recorded::of(&observation);
         for sandbox in Sandbox::ALL {
             let rules = decided.rules(sandbox);
@@ -122,9 +124,9 @@ proptest! {
     #[test]
     fn without_a_line_exactly_what_rests_on_it_alone_is_refused(
         observation in observation(),
-        terms in terms(),
+        decision_options in decision_options(),
     ) {
-        let decided = Decided::of(&observation, &terms);
+        let decided = Decided::of(&observation, &decision_options);
         let recorded = Recorded::of(&observation);
         for sandbox in Sandbox::ALL {
             let rules = decided.rules(sandbox);
@@ -144,10 +146,10 @@ proptest! {
     #[test]
     fn what_was_written_and_read_judges_as_what_was_decided(
         observation in observation(),
-        terms in terms(),
+        decision_options in decision_options(),
         bare: bool,
     ) {
-        let decided = Decided::of(&observation, &terms);
+        let decided = Decided::of(&observation, &decision_options);
         let recorded = Recorded::of(&observation);
         let options = Options { bare, ..Options::default() };
         for sandbox in Sandbox::ALL {

@@ -6,17 +6,17 @@ use crate::observation::arbitrary::observation;
 use crate::policy::account::Accounts;
 use crate::policy::firejail::Target;
 use crate::policy::fixture::Fixture;
-use crate::policy::{Commands, Id, Terms};
+use crate::policy::{Commands, DecisionOptions, Id};
 
 fn text(observation: &Observation, syntax: Syntax) -> String {
-    let terms = Terms::default();
+    let decision_options = DecisionOptions::default();
     let commands = Commands::of(observation.clone());
     let basis = commands.unit_basis();
     let report = Report {
         observation,
-        policy: &Policy::decide(&commands.basis(), Target::default(), &terms),
-        drop_in: &DropIn::decide(&basis, None, &terms),
-        account: &Account::decide(&basis, &Accounts::default(), &terms),
+        profile: &Profile::decide(&commands.basis(), Target::default(), &decision_options),
+        drop_in: &DropIn::decide(&basis, None, &decision_options),
+        account: &Account::decide(&basis, &Accounts::default(), &decision_options),
     };
     report.text(syntax, &Options::default())
 }
@@ -94,7 +94,7 @@ fn it_tells_what_was_seen_and_what_to_do() {
         let line = line.replace("\\;", ";");
         assert!(markdown.contains(&line), "{line} in\n{markdown}");
     }
-    assert!(markdown.contains(&Id::FewTests.to_string()), "{markdown}");
+    assert!(markdown.contains(&Id::FEW_TESTS.to_string()), "{markdown}");
     let plain = text(&observation, Syntax::Text);
     assert!(
         plain.contains("- file: /var/lib/d/state; how: write"),

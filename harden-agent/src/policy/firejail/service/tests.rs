@@ -1,7 +1,7 @@
 use super::super::Target;
 use super::*;
 use crate::observation::{CapabilityCheck, Operation};
-use crate::policy::Terms;
+use crate::policy::DecisionOptions;
 use crate::policy::fixture::Fixture;
 
 fn daemon() -> Fixture {
@@ -16,9 +16,9 @@ fn decided_of(observation: &Observation, text: &str, launch: Launch) -> Service 
         ..Target::default()
     };
     let basis = Basis::of(observation);
-    let policy = Policy::decide(&basis, target, &Terms::default());
+    let profile = Profile::decide(&basis, target, &DecisionOptions::default());
     let unit = UnitFile::parse(&format!("[Service]\n{text}"));
-    Service::decide(&basis, &unit, &policy, "/etc/firejail/d.profile")
+    Service::decide(&basis, &unit, &profile, "/etc/firejail/d.profile")
 }
 
 fn decided(text: &str) -> Service {
@@ -203,10 +203,10 @@ fn what_cannot_be_started_so_is_refused() {
 fn a_socket_that_triggers_it_is_refused() {
     let observation = daemon().observation();
     let basis = Basis::of(&observation);
-    let policy = Policy::decide(&basis, Target::default(), &Terms::default());
+    let profile = Profile::decide(&basis, Target::default(), &DecisionOptions::default());
     let mut unit = UnitFile::parse("[Service]\nExecStart=/usr/sbin/d\n");
     unit.triggered_by = vec!["d.timer".to_owned(), "d.socket".to_owned()];
-    let service = Service::decide(&basis, &unit, &policy, "/etc/firejail/d.profile");
+    let service = Service::decide(&basis, &unit, &profile, "/etc/firejail/d.profile");
     assert!(service.settings.reasons()[0].starts_with("d.socket"));
 }
 

@@ -37,6 +37,7 @@ impl<'r> Arguments<'r> {
                     "with nonewprivs such a program runs, without what its bits would give",
                 ))
             }
+            None => Judgement::UNKNOWN_ARGUMENT,
             _ => match (argument.and_then(namespace), &self.namespaces) {
                 (Some(name), Some(list)) => all([refuses(list, name)]),
                 _ => Judgement::Unjudged(Unjudged::NotExpressible(

@@ -8,13 +8,12 @@ use super::{
     super::{
         super::{
             firejail::{EMPTIED, HIDDEN, HOMES, KERNEL, NODES, Target},
-            paths::{below, components, is_within},
+            paths::{below, components, is_within, up},
         },
         judgement::{Judgement, PASS, Refusal, Step, Unjudged, against, all, any, by, each},
         line::{Line, Rules},
         list::List,
         pattern::PathPattern,
-        recorded::up,
         uses::{Access, LEFT, Mounts, Order, Use},
     },
     hidden::Hidden,

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use super::super::{
+    super::paths::up,
     judgement::{PASS, Step, against},
     line::{Line, Rules},
     pattern::PathPattern,
-    recorded::up,
     uses::Use,
 };
 

@@ -1,53 +1,53 @@
-//! What a policy says, directive by directive.
+//! What a profile says, directive by directive.
 
 use super::super::{
     super::{
         evidence::{Decision, Evidence, Item},
-        firejail::{Filter, Policy},
+        firejail::{Filter, Profile},
     },
     line::{Said, Shape},
 };
 
 /// Each directive of a profile with its elements and their evidence, or with why it is not given.
 #[must_use]
-pub fn said(policy: &Policy) -> Vec<Said> {
+pub fn said(profile: &Profile) -> Vec<Said> {
     let mut all = vec![
-        each("noblacklist", &policy.defaults.noblacklist),
-        each("blacklist", &policy.files.blacklist),
-        each("whitelist", &policy.files.whitelist),
-        unasked("allow-debuggers", policy.defaults.allow_debuggers.as_ref()),
+        each("noblacklist", &profile.defaults.noblacklist),
+        each("blacklist", &profile.files.blacklist),
+        each("whitelist", &profile.files.whitelist),
+        unasked("allow-debuggers", profile.defaults.allow_debuggers.as_ref()),
     ];
-    all.extend(capabilities(policy));
-    all.push(list("protocol", policy.protocols.clone()));
+    all.extend(capabilities(profile));
+    all.push(list("protocol", profile.protocols.clone()));
     all.push(flag(
         "seccomp.block-secondary",
-        &policy.syscalls.block_secondary,
+        &profile.syscalls.block_secondary,
     ));
-    all.push(calls(policy));
+    all.push(calls(profile));
     all.push(Said {
         directive: "shell",
         shape: Shape::Each,
-        value: match &policy.shell_none {
+        value: match &profile.shell_none {
             Decision::Given(()) => Decision::Given(vec![bare("none")]),
             Decision::Withheld(reasons) => Decision::Withheld(reasons.clone()),
         },
     });
-    all.extend(private(policy));
+    all.extend(private(profile));
     all.push(Said {
         directive: "name",
         shape: Shape::Each,
-        value: match &policy.name {
+        value: match &profile.name {
             Decision::Given(name) => Decision::Given(vec![bare(name)]),
             Decision::Withheld(reasons) => Decision::Withheld(reasons.clone()),
         },
     });
-    all.push(each("read-only", &policy.files.read_only));
-    all.push(each("read-write", &policy.files.read_write));
+    all.push(each("read-only", &profile.files.read_only));
+    all.push(each("read-write", &profile.files.read_write));
     all
 }
 
-fn capabilities(policy: &Policy) -> [Said; 2] {
-    let keep = &policy.capabilities.keep;
+fn capabilities(profile: &Profile) -> [Said; 2] {
+    let keep = &profile.capabilities.keep;
     let drops = keep.given().is_some_and(Vec::is_empty);
     let drop = Said {
         directive: "caps.drop",
@@ -62,8 +62,8 @@ fn capabilities(policy: &Policy) -> [Said; 2] {
     [drop, list("caps.keep", keep)]
 }
 
-fn calls(policy: &Policy) -> Said {
-    match &policy.syscalls.filter {
+fn calls(profile: &Profile) -> Said {
+    match &profile.syscalls.filter {
         Decision::Given(Filter::Keep(items)) => {
             list("seccomp.keep", Decision::Given(items.clone()))
         }
@@ -81,29 +81,29 @@ fn calls(policy: &Policy) -> Said {
     }
 }
 
-fn private(policy: &Policy) -> Vec<Said> {
-    let dev = policy.dev.given();
+fn private(profile: &Profile) -> Vec<Said> {
+    let dev = profile.dev.given();
     let shm = dev.and_then(|dev| dev.keep_shm.as_ref());
-    let (files, defaults) = (&policy.files, &policy.defaults);
+    let (files, defaults) = (&profile.files, &profile.defaults);
     vec![
         unasked("keep-dev-shm", shm),
         unasked("keep-var-tmp", defaults.keep_var_tmp.as_ref()),
         Said {
             directive: "private",
             shape: Shape::Flag,
-            value: policy.home.clone(),
+            value: profile.home.clone(),
         },
-        list("private-bin", policy.programs.clone()),
+        list("private-bin", profile.programs.clone()),
         Said {
             directive: "private-dev",
             shape: Shape::Flag,
-            value: match &policy.dev {
+            value: match &profile.dev {
                 Decision::Given(dev) => Decision::Given(dev.used.clone()),
                 Decision::Withheld(reasons) => Decision::Withheld(reasons.clone()),
             },
         },
-        list("private-etc", policy.etc.clone()),
-        flag("private-tmp", &policy.tmp),
+        list("private-etc", profile.etc.clone()),
+        flag("private-tmp", &profile.tmp),
         unasked("writable-etc", files.writable_etc.as_ref()),
         unasked("writable-var", files.writable_var.as_ref()),
         unasked("writable-var-log", defaults.writable_var_log.as_ref()),

@@ -191,7 +191,8 @@ impl<'r> Systemd<'r> {
             (Some(Argument::ExecSetid), None) => Judgement::Unjudged(Unjudged::NotKnown(
                 "with NoNewPrivileges= such a program runs, without what its bits would give",
             )),
-            (_, None) => Judgement::Unjudged(Unjudged::NotExpressible(
+            (None, None) => Judgement::UNKNOWN_ARGUMENT,
+            (Some(_), None) => Judgement::Unjudged(Unjudged::NotExpressible(
                 "no directive that harden writes is about it",
             )),
         }

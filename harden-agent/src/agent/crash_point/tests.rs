@@ -109,13 +109,13 @@ fn a_kill_at_any_step_loses_nothing() {
         return live(Path::new(&directory));
     }
     let directory = tempfile::tempdir().unwrap();
-    for place in STEPS {
+    for place in CRASH_POINTS {
         for count in [1, 3] {
             let state = tempfile::tempdir_in(&directory).unwrap();
             let output = Command::new(std::env::current_exe().unwrap())
                 .args([
                     "--exact",
-                    "agent::step::tests::a_kill_at_any_step_loses_nothing",
+                    "agent::crash_point::tests::a_kill_at_any_step_loses_nothing",
                 ])
                 .env(DIRECTORY, state.path())
                 .env("HARDEN_CRASH_AT", format!("{place}:{count}"))

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every step of what writes the state, in the order of a rotation and a save.
-pub const STEPS: [&str; 18] = [
+/// Every crash point of what writes the state, in the order of a rotation and a save.
+pub const CRASH_POINTS: [&str; 18] = [
     "append-begin",
     "append-end",
     "rotate-begin",
@@ -25,12 +25,12 @@ pub const STEPS: [&str; 18] = [
     "add-end",
 ];
 
-/// Passes a step. With `HARDEN_CRASH_AT=NAME:COUNT` in the environment, which is read once, the
+/// Passes a crash point. With `HARDEN_CRASH_AT=NAME:COUNT` in the environment, which is read once, the
 /// process is killed by SIGKILL when it passes `NAME` for the `COUNT`th time, as an operator or the
 /// kernel might kill it there.
-pub(super) fn step(name: &'static str) {
+pub(super) fn crash_point(name: &'static str) {
     static CRASH_AT: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
-    debug_assert!(STEPS.contains(&name), "{name} is in no list");
+    debug_assert!(CRASH_POINTS.contains(&name), "{name} is in no list");
     let crash_at = CRASH_AT.get_or_init(|| parse(&std::env::var("HARDEN_CRASH_AT").ok()?));
     if let Some((place, left)) = crash_at
         && place == name

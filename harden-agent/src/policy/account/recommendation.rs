@@ -7,7 +7,7 @@ use crate::{observation::Text, policy::firejail::service::step_down};
 
 /// What is said of the account. The first that applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum Recommendation<'a> {
     /// Some run could not see what would be refused, for these reasons.
     Unknown(Vec<String>),
     /// None is needed: it is not started as root.
@@ -51,21 +51,21 @@ pub struct FileCapabilities<'a> {
 impl Account {
     /// What to say of it.
     #[must_use]
-    pub fn verdict(&self) -> Verdict<'_> {
+    pub fn recommendation(&self) -> Recommendation<'_> {
         let blind = self.blind();
         if !blind.is_empty() {
-            return Verdict::Unknown(blind);
+            return Recommendation::Unknown(blind);
         }
         if !self.users.contains(&0) {
-            return Verdict::NotRoot;
+            return Recommendation::NotRoot;
         }
         let Some(name) = self.name.given() else {
-            return Verdict::Nameless(self.name.reasons());
+            return Recommendation::Nameless(self.name.reasons());
         };
         if self.root().next().is_some() {
-            return Verdict::StaysRoot;
+            return Recommendation::StaysRoot;
         }
-        Verdict::Proposed(self.proposal(name))
+        Recommendation::Proposed(self.proposal(name))
     }
 
     fn proposal<'a>(&'a self, name: &'a str) -> Proposal<'a> {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::{
         observation::{CapabilityCheck, Operation},
-        policy::{Commands, Terms, fixture::Fixture},
+        policy::{Commands, DecisionOptions, fixture::Fixture},
     };
 
     fn decided(mut fixture: Fixture, uid: u32) -> Account {
@@ -163,7 +163,11 @@ mod tests {
             groups: [(42, "db".to_owned())].into(),
             prefix: "ops".to_owned(),
         };
-        Account::decide(&commands.unit_basis(), &accounts, &Terms::default())
+        Account::decide(
+            &commands.unit_basis(),
+            &accounts,
+            &DecisionOptions::default(),
+        )
     }
 
     fn binds(program: &str) -> Fixture {
@@ -173,13 +177,19 @@ mod tests {
 
     #[test]
     fn the_first_that_applies() {
-        assert_eq!(decided(binds("/bin/d"), 7).verdict(), Verdict::NotRoot);
+        assert_eq!(
+            decided(binds("/bin/d"), 7).recommendation(),
+            Recommendation::NotRoot
+        );
         let admin = binds("/bin/d").capability("sys_admin", CapabilityCheck::Granted);
-        assert_eq!(decided(admin, 0).verdict(), Verdict::StaysRoot);
+        assert_eq!(
+            decided(admin, 0).recommendation(),
+            Recommendation::StaysRoot
+        );
         let mut blind = binds("/bin/d");
         blind.run().hooks.clear();
         let blind = decided(blind, 7);
-        assert!(matches!(blind.verdict(), Verdict::Unknown(_)));
+        assert!(matches!(blind.recommendation(), Recommendation::Unknown(_)));
     }
 
     #[test]
@@ -188,7 +198,7 @@ mod tests {
             binds("/usr/bin/perl5").file_of(path, Operation::Connect, 0o140_770, gid)
         };
         let account = decided(socket("/run/db/sock", 42), 0);
-        let Verdict::Proposed(proposal) = account.verdict() else {
+        let Recommendation::Proposed(proposal) = account.recommendation() else {
             panic!("{account:?}");
         };
         assert_eq!(
@@ -212,7 +222,7 @@ mod tests {
         assert_eq!(file.names, ["cap_net_bind_service"]);
         assert!(file.is_interpreter);
         let unknown = decided(socket("/run/other/sock", 43), 0);
-        let Verdict::Proposed(proposal) = unknown.verdict() else {
+        let Recommendation::Proposed(proposal) = unknown.recommendation() else {
             panic!("{unknown:?}");
         };
         assert_eq!(proposal.nameless_groups, ["43"]);
