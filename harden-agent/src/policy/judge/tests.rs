@@ -429,6 +429,31 @@ fn patterns_macros_and_exceptions_are_those_of_the_sandbox() {
     ] {
         assert_eq!(profile(text, read(path)), [expected], "{text}");
     }
+    for (text, path, expected) in [
+        (
+            "InaccessiblePaths=-/srv",
+            "/srv/a",
+            "refused by InaccessiblePaths=-/srv",
+        ),
+        (
+            "TemporaryFileSystem=/srv:ro",
+            "/srv/a",
+            "refused by TemporaryFileSystem=/srv:ro",
+        ),
+        ("NoExecPaths=/srv", "/srv/a", FREE),
+    ] {
+        assert_eq!(drop_in(text, read(path)), [expected], "{text}");
+    }
+    let run = || program().file("/srv/a/x", Operation::Execute, "ok");
+    assert_eq!(
+        drop_in("NoExecPaths=/srv", run()),
+        ["refused by NoExecPaths=/srv"]
+    );
+    assert_eq!(drop_in("NoExecPaths=/\nExecPaths=/srv", run()), [FREE]);
+    assert_eq!(
+        profile("noexec /srv/*", run()),
+        ["refused by noexec /srv/*"]
+    );
     let write = program().file("/srv/a/x", Operation::Write, "ok");
     assert_eq!(
         profile("read-only /srv/?", write),
