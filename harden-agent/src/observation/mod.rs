@@ -22,7 +22,9 @@ mod text;
 pub use facet::Facet;
 pub(crate) use facet::argument;
 pub use facts::{Deed, Fact, Kind, Told};
-pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json};
+pub use file::{
+    FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json, write_json,
+};
 pub use fold::Test;
 pub use join::Join;
 pub use model::*;

@@ -21,7 +21,7 @@ use super::super::Paths;
 use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{components, is_within, parent};
-use super::super::places::{Place, arguments, passes};
+use super::super::places::{Place, Places, arguments, passes};
 use super::super::renames::Crossing;
 use super::super::shared::{SITES, lasting, many_owners, outermost, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
@@ -163,12 +163,11 @@ impl Files {
             .extend(name.map(|name| Item::new(name, evidence.clone())));
     }
 
-    fn hide(&mut self, observation: &Observation, places: &[Place<'_>]) {
+    fn hide(&mut self, observation: &Observation, places: &Places<'_>) {
         for directory in HIDEABLE {
             let within = |path: &[u8]| is_within(path, directory.as_bytes());
-            let touched = places
-                .iter()
-                .any(|place| place.touches(directory.as_bytes()))
+            let touching = places.touching(&[directory.as_bytes()]).next();
+            let touched = touching.is_some()
                 || observation.runs.values().any(|run| {
                     arguments(run).any(within)
                         || run
