@@ -14,10 +14,11 @@ mod layout;
 mod model;
 mod names;
 mod schema_1;
+mod seen;
 mod shrink;
-mod small;
 mod strict;
 mod text;
+mod uses;
 
 pub use facet::Facet;
 pub(crate) use facet::argument;
@@ -28,4 +29,6 @@ pub use file::{
 pub use fold::Test;
 pub use join::Join;
 pub use model::*;
+pub use seen::Seen;
 pub use text::{NotAWord, Text, Word};
+pub use uses::Uses;

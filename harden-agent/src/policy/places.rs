@@ -38,11 +38,7 @@ pub(super) struct Use<'a> {
 }
 
 /// Where no more is known than that it was.
-const SEEN: &Seen = &Seen {
-    first: None,
-    count: None,
-    errors: None,
-};
+const SEEN: &Seen = &Seen::ONCE;
 
 /// How a use ended, as far as a sandbox cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,17 +333,15 @@ impl<'a> Source<'a, '_> {
         for (path, file) in &self.executable.files {
             // The uses of the directory entry itself, and those of what it leads to.
             for of_entry in [true, false] {
-                let operations = file.operations.iter();
-                let operations = operations.filter(|(one, _)| of_entry == is_of_entry(**one));
-                let count = operations.clone().map(|(_, outcomes)| outcomes.len()).sum();
+                let uses = file.operations.iter();
+                let uses = uses.filter(|(one, ..)| of_entry == is_of_entry(*one));
+                let count = uses.clone().count();
                 if count == 0 {
                     continue;
                 }
                 let mut place = self.located(path, file, of_entry);
                 place.uses.reserve_exact(count);
-                for (operation, outcomes) in operations {
-                    place.uses.extend(uses(*operation, outcomes));
-                }
+                place.uses.extend(uses.map(of_file));
                 all.push(place);
             }
             if file.names > 0 {
@@ -389,9 +383,7 @@ impl<'a> Source<'a, '_> {
                 is_folded: true,
                 ..self.place(directory)
             };
-            for (operation, outcomes) in &file.operations {
-                place.uses.extend(uses(*operation, outcomes));
-            }
+            place.uses.extend(file.operations.iter().map(of_file));
             place
                 .uses
                 .push(use_of(Operation::Stat, Answer::NotFound, SEEN));
@@ -473,6 +465,10 @@ impl<'a> Source<'a, '_> {
             is_folded: false,
         }
     }
+}
+
+fn of_file<'o>((operation, outcome, seen): (Operation, &'o Outcome, &'o Seen)) -> Use<'o> {
+    use_of(operation, answer(outcome), seen)
 }
 
 fn uses<'o>(

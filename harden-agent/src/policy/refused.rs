@@ -198,8 +198,8 @@ fn is_plain_open(run: &Run, facts: &Executable, call: &str) -> bool {
 fn outcomes(facts: &Executable, operation: Operation) -> impl Iterator<Item = &Outcome> {
     let files = facts.files.values();
     files
-        .filter_map(move |file| file.operations.get(&operation))
-        .flat_map(litemap::LiteMap::keys)
+        .flat_map(move |file| file.operations.of(operation))
+        .map(|(outcome, _)| outcome)
 }
 
 /// Whether the call was refused, whatever was there.
@@ -223,7 +223,7 @@ mod tests {
             let native = facts.syscalls.get_mut(&Abi::Native).unwrap();
             for (name, count, errors) in calls {
                 let seen = native.get_mut(&Word::new(*name).unwrap()).unwrap();
-                (seen.count, seen.errors) = (Some(*count), Some(*errors));
+                seen.set_counts(Some(*count), Some(*errors));
             }
         }
         fixture

@@ -18,7 +18,7 @@ use super::{
     profile::Decisions,
 };
 use crate::{
-    observation::{Abi, Deed, Facet, Fact, Observation, Operation, Outcome, Run, RunKind},
+    observation::{Abi, Deed, Facet, Fact, Observation, Operation, Outcome, Run, RunKind, Seen},
     policy::{
         Adapted, Evidence, Terms,
         judge::{Judgement, Recorded, Sandbox, Unjudged},
@@ -306,10 +306,10 @@ fn calls(observation: &Observation) -> String {
                 continue;
             };
             let row = rows.entry((abi, name.as_str())).or_default();
-            if let Some(count) = seen.and_then(|seen| seen.count) {
+            if let Some(count) = seen.and_then(Seen::count) {
                 row.count = Some(row.count.unwrap_or(0).saturating_add(count));
             }
-            let errors = seen.and_then(|seen| seen.errors).unwrap_or(0);
+            let errors = seen.and_then(Seen::errors).unwrap_or(0);
             row.errors = row.errors.saturating_add(errors);
             row.runs.insert(test.id.as_str());
             row.programs.insert(fact.executable.to_string());
@@ -518,8 +518,7 @@ mod tests {
             for facts in run.executables.values_mut() {
                 for (name, seen) in facts.syscalls.values_mut().flatten() {
                     let is_read = name.as_str() == "read";
-                    seen.count = Some(if is_read { 5 } else { 2 });
-                    seen.errors = is_read.then_some(1);
+                    seen.set_counts(Some(if is_read { 5 } else { 2 }), is_read.then_some(1));
                 }
             }
         }

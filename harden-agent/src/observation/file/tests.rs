@@ -161,8 +161,8 @@ fn as_of_schema_3(example: Observation) -> Observation {
     let runs = example.runs.values_mut();
     for facts in runs.flat_map(|run| run.control.values_mut().flat_map(BTreeMap::values_mut)) {
         for seen in facts.syscalls.values_mut().flat_map(BTreeMap::values_mut) {
-            assert!(seen.errors.take().is_some());
-            seen.count = None;
+            assert!(seen.errors().is_some());
+            seen.set_counts(None, None);
         }
         for file in facts.files.values_mut() {
             assert!(file.inodes.iter().all(|inode| inode.acl.is_some()));

@@ -234,7 +234,7 @@ impl Files {
 
 /// What the rules are derived from.
 struct Facts<'p, 'a> {
-    places: &'p [Place<'a>],
+    places: &'p Places<'a>,
     /// Paths that may be absent, or others, when the program starts.
     made: HashSet<&'p [u8]>,
     crossings: &'p [Crossing],
@@ -411,7 +411,8 @@ impl<'p, 'a> Facts<'p, 'a> {
         // Directories that were only passed through or looked at: there without a rule of their
         // own, if something below them is shown.
         let mut passed: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
-        for place in self.places {
+        // The links that were passed are names of a place.
+        for place in self.places.touching(&[top]) {
             let links = place.links.iter().map(Vec::as_slice);
             let paths = std::iter::once(&*place.path)
                 .chain(links)
