@@ -297,8 +297,9 @@ impl State {
 
     /// Invocations of which no cgroup is left have ended, and so have their runs.
     pub(super) fn end_invocations(&mut self) {
+        let tops = self.tops();
         let over = self.invocations.keys().copied();
-        let over: Vec<u64> = over.filter(|top| self.is_over(*top)).collect();
+        let over: Vec<u64> = over.filter(|top| !tops.contains(top)).collect();
         for top in over {
             let Some(known) = self.invocations.get(&top) else {
                 continue;
@@ -312,12 +313,13 @@ impl State {
 
     /// Forgets invocations whose runs are all on disk.
     pub(crate) fn forget_ended(&mut self) {
+        let tops = self.tops();
         let over = self.invocations.iter();
         let over: Vec<u64> = over
             .filter(|(top, invocation)| {
                 let unit = self.units.get(&invocation.present.unit);
                 let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
-                self.is_over(**top) && !runs.any(|run| run.top == **top)
+                !tops.contains(*top) && !runs.any(|run| run.top == **top)
             })
             .map(|(top, _)| *top)
             .collect();
