@@ -274,8 +274,8 @@ impl Report<'_> {
             .flat_map(|run| run.executables.values())
             .flat_map(|facts| &facts.files)
         {
-            let uses = file.operations.iter();
-            let succeeded = uses.filter(|(_, outcome, _)| outcome.is_ok());
+            let all = file.operations.iter();
+            let succeeded = all.filter(|(_, outcome, _)| outcome.is_ok());
             let done: BTreeSet<Operation> = succeeded.map(|(one, ..)| one).collect();
             let writes: BTreeSet<Operation> =
                 done.iter().copied().filter(|one| one.writes()).collect();

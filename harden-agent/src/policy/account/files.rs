@@ -76,7 +76,7 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
     for group in places.chunk_by(|one, next| one.path == next.path) {
         let here = known(group);
         for place in group.iter().filter(|place| place.succeeded()) {
-            let mut refuses = |(path, need): &(&'p [u8], u32)| {
+            let mut is_refused = |(path, need): &(&'p [u8], u32)| {
                 if **path == *place.path {
                     return !allows(path, *need, &here);
                 }
@@ -85,11 +85,11 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
             };
             let above = parent(&place.path);
             let way = way(above).filter(|_| above != open);
-            let way: Vec<_> = way.filter(&mut refuses).collect();
+            let way: Vec<_> = way.filter(&mut is_refused).collect();
             if way.is_empty() {
                 open = above;
             }
-            let needs = needs(place).into_iter().filter(refuses);
+            let needs = needs(place).into_iter().filter(is_refused);
             for (path, need) in needs.chain(way) {
                 let remedy = own_directory(path, &place.path, &mine, account);
                 let evidence = if let Some(remedy) = remedy {
