@@ -2,7 +2,7 @@
 //!
 //! A bad file costs one error that says what, where and what to do; never a hang or a panic. Its
 //! size is judged before its content, so what is too large costs no memory. What is read costs
-//! about three times its size; a file made for that purpose, of nothing but tiny maps, 70 times.
+//! about twice its size; a file made for that purpose, of nothing but tiny maps, 70 times.
 
 use std::fmt::Write as _;
 use std::fs::File;
