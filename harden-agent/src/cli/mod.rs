@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod ask;
+pub mod audit;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
@@ -56,6 +57,12 @@ pub enum Command {
     /// The exit status is 0 if the fact was seen, 1 if it was not (explain then says whether it could have been seen),
     /// and 2 if the observation cannot be read, or no agent knows the unit.
     Explain(explain::Explain),
+    /// Read the kernel's records of calls that a filter refused or logged, and propose which to allow
+    ///
+    /// Reads the journal, /var/log/audit/audit.log and the kernel's log, or each FILE. A record of the kernel
+    /// (type=1326) says which program made which call. harden adds the unit, and counts each record once. The exit
+    /// status is 0 if there is none, 1 if there is, and 2 if the logs cannot be read.
+    Audit(audit::Audit),
     /// Show what this machine lets harden do, and what to do about the rest
     ///
     /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
@@ -111,6 +118,7 @@ impl Cli {
             Command::Merge(merge) => merge.run().map(|()| 0),
             Command::Diff(diff) => diff.run(),
             Command::Explain(explain) => explain.run(),
+            Command::Audit(audit) => audit.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Agent(agent) => agent.run().map(|()| 0),
             Command::Units(units) => units.run().map(|()| 0),
@@ -129,6 +137,7 @@ impl Cli {
         match &self.command {
             Command::Run(run) => run.json,
             Command::Diff(diff) => diff.json,
+            Command::Audit(audit) => audit.json,
             Command::Doctor(doctor) => doctor.json,
             Command::Units(units) => units.json,
             Command::Status(status) => status.json,
@@ -151,7 +160,7 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Diff(_) | Command::Explain(_) => 2,
+            Command::Diff(_) | Command::Explain(_) | Command::Audit(_) => 2,
             Command::Render(_) | Command::Merge(_) | Command::Doctor(_) | Command::Generate(_) => 1,
             _ => ask::failure_status(error),
         }
