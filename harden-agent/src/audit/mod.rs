@@ -12,6 +12,8 @@ mod journal;
 mod loss;
 pub mod proposal;
 pub mod record;
+#[cfg(test)]
+mod tests;
 pub mod unseen;
 
 pub use self::{

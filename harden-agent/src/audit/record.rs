@@ -145,31 +145,39 @@ fn is_part_of_word(byte: u8) -> bool {
 /// Who has written a line that has `before` in front of `type=`. Whoever may log can write any text behind its own name;
 /// the journal and the kernel's log do not let it take another's.
 fn is_the_kernels(before: &[u8]) -> bool {
-    let before = before.trim_ascii_end();
-    let own = before.strip_suffix(b"audit:");
-    let before = own.unwrap_or(before).trim_ascii_end();
-    let before = without_uptime(before);
-    if before.is_empty() {
-        return true;
+    let before = without_node(before.trim_ascii_end());
+    let kernel = before.strip_suffix(b"audit:").unwrap_or(before);
+    let before = without_uptime(kernel.trim_ascii_end());
+    before.is_empty() || is_priority(before) || is_tagged(before)
+}
+
+/// Without the `node=NAME` of auditd.
+fn without_node(before: &[u8]) -> &[u8] {
+    let word = before.iter().rposition(u8::is_ascii_whitespace);
+    let (rest, word) = before.split_at(word.map_or(0, |at| at + 1));
+    if word.starts_with(b"node=") {
+        rest.trim_ascii_end()
+    } else {
+        before
     }
-    // One name is whoever writes; with another one behind it, that is text.
-    let is_one = |tagged: &[u8]| find(tagged, b": ").is_none();
-    if let Some(start) = before.strip_suffix(b":") {
-        let name = start.rsplit(u8::is_ascii_whitespace).next();
-        let name = name.unwrap_or_default();
-        let name = name.strip_suffix(b"]").map_or(name, |numbered| {
-            let at = numbered.iter().rposition(|byte| *byte == b'[');
-            at.map_or(name, |at| &numbered[..at])
-        });
-        const NAMES: [&[u8]; 5] = [b"kernel", b"audit", b"auditd", b"audispd", b"audisp-syslog"];
-        // dmesg --decode: `kern  :notice:`
-        let is_decoded = before.starts_with(b"kern ");
-        return is_one(start) && (NAMES.contains(&name) || is_decoded);
+}
+
+/// The names under which syslog has what the kernel and auditd write.
+const WRITERS: [&[u8]; 5] = [b"kernel", b"audit", b"auditd", b"audispd", b"audisp-syslog"];
+
+/// Whether it ends in such a name, with a number or without: `Apr 6 10:47:01 debian audit[4643]:`.
+fn is_tagged(before: &[u8]) -> bool {
+    let Some(start) = before.strip_suffix(b":") else {
+        return false;
+    };
+    // One name is whoever writes. What has another one in front is that one's text.
+    if find(start, b": ").is_some() {
+        return false;
     }
-    if before.starts_with(b"node=") {
-        return !before.contains(&b' ');
-    }
-    is_priority(before)
+    let name = start.rsplit(u8::is_ascii_whitespace).next();
+    let name = name.and_then(|name| name.split(|byte| *byte == b'[').next());
+    // dmesg --decode: `kern  :notice:`
+    before.starts_with(b"kern  :") || name.is_some_and(|name| WRITERS.contains(&name))
 }
 
 /// Without `[12255.533062]`, or `[Mon Apr  6 10:47:01 2015]`.

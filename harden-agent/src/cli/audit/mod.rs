@@ -2,6 +2,8 @@
 
 mod report;
 mod since;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::ffi::OsString;
@@ -17,7 +19,7 @@ use self::units::Sources;
 use super::ask::{self, Ask};
 use crate::audit::{Intake, LogState, Taken, unseen};
 use crate::machine::{logs, proc};
-use crate::observation::Text;
+use crate::observation::{Observation, Text};
 
 /// `harden audit`
 #[derive(Debug, Args)]
@@ -73,12 +75,11 @@ impl Audit {
             unseen: &unseen::unseen(&state),
             overrides: &self.overrides,
         };
-        let text = if self.json {
+        ask::print(&if self.json {
             report.json()
         } else {
             report.text()
-        };
-        ask::print(&text)?;
+        })?;
         Ok(u8::from(!units.findings.0.is_empty()))
     }
 
@@ -144,6 +145,35 @@ fn log(
         taken: taken.map_err(|error| Text::from(error.to_string())),
         said,
     }
+}
+
+/// What is printed, as text and as JSON, of a log from elsewhere whose programs are those of `observations`: the command
+/// without a machine.
+///
+/// # Errors
+/// The log is gzipped, and damaged; or overrides cannot be read.
+pub fn printed(
+    bytes: &[u8],
+    observations: &[Observation],
+    overrides: &Path,
+) -> Result<[String; 2]> {
+    let mut intake = Intake::new(None);
+    let logs = [log("a log", &mut intake, |line| logs::stream(bytes, line))];
+    let sources = Sources {
+        is_here: false,
+        observations,
+        ask: &Ask {
+            socket: PathBuf::new(),
+        },
+        overrides,
+    };
+    let report = Report {
+        logs: &logs,
+        units: &sources.units(&intake.finish())?,
+        unseen: &unseen::unseen(&LogState::default()),
+        overrides,
+    };
+    Ok([report.text(), report.json()])
 }
 
 fn log_state() -> LogState {
