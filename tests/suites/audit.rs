@@ -236,7 +236,7 @@ fn firejail_logs_what_it_is_told_to_and_nothing_by_default() -> Result<()> {
     ) {
         return Ok(());
     }
-    let dir = Scratch::new(Path::new("/var/tmp"))?;
+    let dir = Scratch::new(Path::new("/tmp"))?;
     let program = install("jailed", &dir)?;
     let jailed = |options: &[&str]| -> Result<()> {
         let mut firejail = Command::new("firejail");
