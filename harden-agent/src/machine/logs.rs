@@ -52,16 +52,23 @@ pub fn journal(since: Option<Timestamp>, line: impl FnMut(&[u8])) -> io::Result<
     journalctl(&all, line)
 }
 
-/// The entries that match any of these: `_PID=12`. Only some of their fields.
+/// The entries from the first moment to the second that match any of these: `_PID=12`. Only some of their fields.
 ///
 /// # Errors
 /// As [`journal`].
-pub fn entries(matches: &[String], fields: &[&str], line: impl FnMut(&[u8])) -> io::Result<Gaps> {
+pub fn entries(
+    (from, to): (Timestamp, Timestamp),
+    matches: &[String],
+    fields: &[&str],
+    line: impl FnMut(&[u8]),
+) -> io::Result<Gaps> {
+    let from = format!("--since=@{}", from.as_second());
+    let to = format!("--until=@{}", to.as_second());
     let fields = format!("--output-fields={}", fields.join(","));
-    let mut arguments = vec![&*fields];
-    for one in matches {
+    let mut arguments = vec![&*from, &*to, &*fields];
+    for (number, one) in matches.iter().enumerate() {
         // Those of the same field are alternatives; of different fields, both would be wanted.
-        if arguments.len() > 1 {
+        if number > 0 {
             arguments.push("+");
         }
         arguments.push(one);

@@ -45,7 +45,7 @@ const AT_ONCE: usize = 500;
 impl Sources<'_> {
     pub(super) fn units(&self, events: &Events) -> Result<Units> {
         let mut units = Units::default();
-        let mut seen = Vec::new();
+        let mut seen = Lives::new();
         let mut loaded = BTreeMap::new();
         if self.is_here && !events.is_empty() {
             seen = self.seen(events, &mut units.remarks);
@@ -68,7 +68,7 @@ impl Sources<'_> {
         &self,
         event: &Event,
         times: &Times,
-        seen: &[Seen],
+        seen: &Lives,
         commands: &BTreeMap<&Text, Vec<&str>>,
     ) -> Option<Joined> {
         let joined = |unit: Text, how| Some(Joined { unit, how });
@@ -94,29 +94,33 @@ impl Sources<'_> {
     }
 
     /// What the journal has of the processes, under their own names.
-    fn seen(&self, events: &Events, remarks: &mut Vec<String>) -> Vec<Seen> {
-        let pids: BTreeSet<u32> = events
-            .keys()
-            .filter_map(|event| event.process.pid)
-            .collect();
+    fn seen(&self, events: &Events, remarks: &mut Vec<String>) -> Lives {
+        let mut lives = Lives::new();
+        let first = events.values().filter_map(|times| times.first).min();
+        let last = events.values().filter_map(|times| times.last).max();
+        let from = first.and_then(|first| first.checked_sub(NEAR).ok());
+        let to = last.and_then(|last| last.checked_add(NEAR).ok());
+        let Some(period) = from.zip(to) else {
+            return lives;
+        };
+        let pids = events.keys().filter_map(|event| event.process.pid);
+        let pids: BTreeSet<u32> = pids.collect();
         let pids: Vec<u32> = pids.into_iter().collect();
-        let mut seen = Vec::new();
         for some in pids.chunks(AT_ONCE) {
-            let fields = ["_PID", "COREDUMP_PID"];
-            let matches = fields.iter().flat_map(|field| {
-                let one = move |pid| format!("{field}={pid}");
-                some.iter().map(one)
-            });
-            let matches: Vec<String> = matches.collect();
-            let read = logs::entries(&matches, &FIELDS, |line| {
-                seen.extend(cgroup_of_process(line))
+            let fields = ["_PID", "COREDUMP_PID"].into_iter();
+            let one = |field| some.iter().map(move |pid| format!("{field}={pid}"));
+            let matches: Vec<String> = fields.flat_map(one).collect();
+            let read = logs::entries(period, &matches, &FIELDS, |line| {
+                if let Some(seen) = cgroup_of_process(line) {
+                    add(&mut lives, seen);
+                }
             });
             if let Err(error) = read {
                 remarks.push(format!("the journal cannot be asked for units: {error}"));
                 break;
             }
         }
-        seen
+        lives
     }
 
     /// Asks what is known of the units that have findings.
@@ -165,8 +169,10 @@ impl Sources<'_> {
                     error.downcast_ref(),
                     Some(ClientError::Refused(AgentError::UnitNotFound { .. }))
                 );
-                let remark =
-                    format!("the agent was not asked for the programs of units: {error:#}");
+                // Behind the first line there is what to do about it, and nobody has to.
+                let error = format!("{error:#}");
+                let error = error.lines().next().unwrap_or_default();
+                let remark = format!("the agent was not asked for the programs of units: {error}");
                 if !is_unknown && !remarks.contains(&remark) {
                     remarks.push(remark);
                 }
@@ -190,17 +196,33 @@ fn of_cgroup(path: &Text) -> Option<Text> {
     Some(Text::from(unit.to_string()))
 }
 
-/// By the entry of the same process that is nearest in time.
-fn of_entries(event: &Event, times: &Times, seen: &[Seen]) -> Option<Text> {
-    let (process, last) = (&event.process, times.last?);
-    let is_same = |seen: &&Seen| {
-        process.pid == Some(seen.pid)
-            && event.present().as_ref() == Some(&seen.executable)
-            && process.boot.as_ref().is_none_or(|boot| *boot == seen.boot)
+/// Processes that the journal has entries of, with the times of the first and the last: number, program, boot and cgroup.
+type Lives = BTreeMap<(u32, Text, Text, Text), (Timestamp, Timestamp)>;
+
+fn add(lives: &mut Lives, seen: Seen) {
+    let key = (seen.pid, seen.executable, seen.boot, seen.cgroup);
+    let life = lives.entry(key).or_insert((seen.time, seen.time));
+    *life = (life.0.min(seen.time), life.1.max(seen.time));
+}
+
+/// By the entries of the same process that are nearest in time.
+fn of_entries(event: &Event, times: &Times, lives: &Lives) -> Option<Text> {
+    let (pid, last, program) = (event.process.pid?, times.last?, event.present()?);
+    let is_same_boot = |boot: &Text| event.process.boot.as_ref().is_none_or(|own| own == boot);
+    let distance = |life: &(Timestamp, Timestamp)| {
+        let before = life.0.duration_since(last);
+        before
+            .max(last.duration_since(life.1))
+            .max(SignedDuration::ZERO)
     };
-    let distance = |seen: &&Seen| last.duration_since(seen.time).abs();
-    let seen = seen.iter().filter(is_same).min_by_key(distance)?;
-    (distance(&seen) <= NEAR).then(|| of_cgroup(&seen.cgroup))?
+    let start = (pid, Text::default(), Text::default(), Text::default());
+    let own = lives
+        .range(start..)
+        .take_while(|((number, ..), _)| *number == pid);
+    let own =
+        own.filter(|((_, executable, boot, _), _)| *executable == program && is_same_boot(boot));
+    let ((.., cgroup), life) = own.min_by_key(|(_, life)| distance(life))?;
+    (distance(life) <= NEAR).then(|| of_cgroup(cgroup))?
 }
 
 /// By the process, if it is still the same one.
@@ -224,4 +246,45 @@ fn programs(observation: &Observation) -> impl Iterator<Item = Text> {
 fn has(observation: &Observation, program: &Text) -> bool {
     let mut runs = observation.runs.values();
     runs.any(|run| run.executables.contains_key(program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Intake, Taken};
+
+    #[test]
+    fn the_nearest_life_of_a_number_is_the_process() {
+        let line = b"type=SECCOMP msg=audit(100000.000:4): pid=7 comm=\"a\" exe=\"/a\" arch=c000003e syscall=1 code=0x0";
+        let mut intake = Intake::new(None);
+        intake.line(&mut Taken::default(), line);
+        let events = intake.finish();
+        let (event, times) = events.first_key_value().unwrap();
+        let of = |entries: &[(u32, &str, &str, i64)]| {
+            let mut lives = Lives::new();
+            for (pid, executable, unit, second) in entries {
+                let seen = Seen {
+                    pid: *pid,
+                    executable: Text::from(executable),
+                    cgroup: Text::from(format!("/system.slice/{unit}.service")),
+                    time: Timestamp::from_second(*second).unwrap(),
+                    boot: Text::from("b"),
+                };
+                add(&mut lives, seen);
+            }
+            of_entries(event, times, &lives).map(|unit| unit.to_string())
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[(7, "/a", "x", 99_000)]).as_deref(), Some("x.service"));
+        let several = [
+            (7, "/a", "x", 90_000),
+            (7, "/a", "y", 50_000),
+            (7, "/a", "y", 110_000),
+            (7, "/b", "z", 100_000),
+            (8, "/a", "z", 100_000),
+        ];
+        assert_eq!(of(&several).as_deref(), Some("y.service"));
+        // Another process had the number days ago.
+        assert_eq!(of(&[(7, "/a", "x", 1)]), None);
+    }
 }
