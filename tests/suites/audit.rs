@@ -310,9 +310,11 @@ fn the_unit_is_known() -> Result<()> {
         machine.unit(name, &text)
     };
     let start = |name: &str| machine.run(&["systemctl", "restart", name]).map(drop);
+    // By its commands it is known at once; by the journal, once that has read what the process printed.
     let of = |name: &str, work: &dyn Fn() -> Result<()>| {
         let key = machine.key(name);
-        found(&program, |value| value["unit"] == key, work)
+        let is = |value: &Value| value["unit"] == key && value["unit_from"] != "command";
+        found(&program, is, work)
     };
 
     unit("audit-stays.service", &format!("{LOG} native 1 stay"), "")?;

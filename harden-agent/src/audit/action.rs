@@ -24,7 +24,7 @@ pub enum Action {
     Unknown,
 }
 
-/// Their codes, and their names in `ausearch --interpret` (auparse/seccomp_table.h of audit; `kill` is of audit 2).
+/// Their codes, and their names in `ausearch --interpret` (`auparse/seccomp_table.h` of audit; `kill` is of audit 2).
 const ACTIONS: [(Action, u32, &[&str]); 7] = [
     (Action::KillProcess, 0x8000_0000, &["kill-process"]),
     (Action::KillThread, 0, &["kill-thread", "kill"]),

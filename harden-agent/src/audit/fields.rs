@@ -70,10 +70,9 @@ impl<'l> Fields<'l> {
     pub(super) fn untrusted(&self, key: &str) -> Option<Cow<'l, [u8]>> {
         match self.value(key) {
             Value::Quoted(value) => Some(value.into()),
-            Value::Plain(b"(null)") => None,
+            Value::None | Value::Twice | Value::Plain(b"(null)") => None,
             Value::Plain(value) if self.is_interpreted() => Some(value.into()),
             Value::Plain(value) => Some(unhex(value).map_or(value.into(), Cow::Owned)),
-            Value::None | Value::Twice => None,
         }
     }
 
@@ -103,7 +102,7 @@ fn next<'l>(rest: &mut &'l [u8]) -> Option<(usize, Value<'l>)> {
 
 fn key(text: &[u8]) -> Option<(usize, usize)> {
     let is = |key: &&str| text.strip_prefix(key.as_bytes()).is_some_and(begins_value);
-    let at = KEYS.iter().position(|key| is(&key))?;
+    let at = KEYS.iter().position(is)?;
     Some((at, KEYS[at].len() + 1))
 }
 
@@ -111,7 +110,7 @@ fn begins_value(text: &[u8]) -> bool {
     text.first() == Some(&b'=')
 }
 
-/// A label of AppArmor: `subj==firefox (enforce)`; a name that ausearch has interpreted.
+/// A label of `AppArmor`: `subj==firefox (enforce)`; a name that ausearch has interpreted.
 fn holds_spaces(key: usize) -> bool {
     matches!(KEYS[key], "subj" | "comm" | "exe")
 }
@@ -146,7 +145,7 @@ pub(super) fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 
 fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     let upper = |byte: &u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(byte);
-    if digits.is_empty() || digits.len() % 2 != 0 || !digits.iter().all(upper) {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.iter().all(upper) {
         return None;
     }
     let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();

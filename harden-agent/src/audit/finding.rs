@@ -70,7 +70,7 @@ impl Program {
     }
 }
 
-/// The path of a file, which may have been replaced since (`prepend_path`, fs/d_path.c).
+/// The path of a file, which may have been replaced since (`prepend_path`, `fs/d_path.c`).
 pub(super) fn present(path: &Text) -> Text {
     let bytes = path.as_bytes();
     Text::from(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes))

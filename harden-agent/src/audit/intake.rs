@@ -149,11 +149,10 @@ fn likeness(event: &Event) -> (Option<u32>, Option<Text>, Call, Action) {
 impl Times {
     pub(super) fn add(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
-        let earliest = |one: Option<Timestamp>, two: Option<Timestamp>| match (one, two) {
+        self.first = match (self.first, other.first) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
-        self.first = earliest(self.first, other.first);
         self.last = self.last.max(other.last);
         if self.cgroup.is_none() {
             self.cgroup.clone_from(&other.cgroup);

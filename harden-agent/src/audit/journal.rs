@@ -9,6 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::loss::Loss;
 use super::record::Line;
+use crate::collect::unit::{self, Unit};
 use crate::observation::Text;
 
 /// An entry.
@@ -92,48 +93,52 @@ fn of_audit(entry: &Entry<'_>, message: &[u8]) -> Line {
 pub struct Seen {
     /// Its number.
     pub pid: u32,
-    /// What it ran.
-    pub executable: Text,
-    /// Its cgroup, from the root of version 2.
-    pub cgroup: Text,
+    /// What it ran; unknown if it had ended when the journal looked.
+    pub executable: Option<Text>,
+    /// Its unit, as `harden units` has it.
+    pub unit: Text,
     /// When.
     pub time: Timestamp,
     /// The boot.
     pub boot: Text,
 }
 
-/// The fields that [`cgroup_of_process`] reads.
-pub const FIELDS: [&str; 7] = [
+/// The fields that [`unit_of_process`] reads.
+pub const FIELDS: [&str; 8] = [
     "_PID",
     "_EXE",
     "_SYSTEMD_CGROUP",
+    "_SYSTEMD_UNIT",
     "_BOOT_ID",
     "COREDUMP_PID",
     "COREDUMP_EXE",
     "COREDUMP_CGROUP",
 ];
 
-/// The process that an entry is of, and its cgroup.
+/// The process that an entry is of, and its unit.
 #[must_use]
-pub fn cgroup_of_process(line: &[u8]) -> Option<Seen> {
+pub fn unit_of_process(line: &[u8]) -> Option<Seen> {
     let entry = Entry::parse(line)?;
     let time = Timestamp::from_microsecond(entry.micros("__REALTIME_TIMESTAMP")?).ok()?;
-    let own = entry.get("_SYSTEMD_CGROUP")?;
+    let own = entry.get("_SYSTEMD_CGROUP");
     // It logs of the process that has dumped core, and any program can log a text of that name.
-    let prefix = if own.starts_with(COREDUMP) && entry.get("COREDUMP_PID").is_some() {
-        "COREDUMP_"
+    let is_dumper = own.as_ref().is_some_and(|own| own.starts_with(COREDUMP));
+    let is_dumped = is_dumper && entry.get("COREDUMP_PID").is_some();
+    let (prefix, cgroup) = if is_dumped {
+        ("COREDUMP_", entry.get("COREDUMP_CGROUP"))
     } else {
-        "_"
+        ("_", own)
     };
-    let cgroup = match prefix {
-        "_" => own,
-        _ => entry.get("COREDUMP_CGROUP")?,
+    let unit = match cgroup {
+        Some(cgroup) => unit::unit(&cgroup)?,
+        // The journal knows of which unit an output is, which systemd has connected, when its process is gone.
+        None => Unit::of_system(str::from_utf8(&entry.get("_SYSTEMD_UNIT")?).ok()?)?,
     };
     let pid = entry.number(&format!("{prefix}PID"))?;
     Some(Seen {
         pid: u32::try_from(pid).ok()?,
-        executable: Text::from(entry.get(&format!("{prefix}EXE"))?),
-        cgroup: Text::from(cgroup),
+        executable: entry.get(&format!("{prefix}EXE")).map(Text::from),
+        unit: Text::from(unit.to_string()),
         time,
         boot: Text::from(entry.get("_BOOT_ID")?),
     })

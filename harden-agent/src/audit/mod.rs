@@ -21,7 +21,7 @@ pub use self::{
     architecture::{Call, Convention},
     finding::{Finding, Findings, Joined, Joint, Program},
     intake::{Event, Events, Intake, Taken, Times},
-    journal::{FIELDS, Seen, cgroup_of_process},
+    journal::{FIELDS, Seen, unit_of_process},
     loss::Losses,
     proposal::{Known, NotProposed, Proposed},
     record::{Line, Process, Record},

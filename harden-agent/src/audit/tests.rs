@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::collect::unit;
 use crate::observation::Text;
 use crate::policy::Overrides;
 
@@ -113,7 +112,7 @@ fn the_guides_line_decodes_to_the_same_call_in_every_form() {
             Some("restd"),
             "{line}"
         );
-        let time = record.time.map(|time| time.as_millisecond());
+        let time = record.time.map(jiff::Timestamp::as_millisecond);
         assert_eq!(time, Some(1_428_331_621_110), "{line}");
     }
 }
@@ -266,11 +265,15 @@ fn what_is_older_is_left_out() {
 fn the_journal_says_of_which_unit_a_process_is() {
     let entry = "{\"__REALTIME_TIMESTAMP\":\"1428331621000000\",\"_PID\":\"4643\",\"_EXE\":\"/usr/bin/restd\",\
                  \"_SYSTEMD_CGROUP\":\"/system.slice/restd.service\",\"_BOOT_ID\":\"b\"}";
-    let seen = cgroup_of_process(entry.as_bytes()).unwrap();
+    let seen = unit_of_process(entry.as_bytes()).unwrap();
     assert_eq!((seen.pid, seen.time.as_second()), (4643, 1_428_331_621));
+    assert_eq!(seen.unit, Text::from("restd.service"));
+    // It had ended when the journal looked.
+    let ended = "{\"__REALTIME_TIMESTAMP\":\"1\",\"_PID\":\"4643\",\"_SYSTEMD_UNIT\":\"restd.service\",\"_BOOT_ID\":\"b\"}";
+    let seen = unit_of_process(ended.as_bytes()).unwrap();
     assert_eq!(
-        unit::unit(seen.cgroup.as_bytes()).unwrap().name(),
-        "restd.service"
+        (seen.executable, seen.unit),
+        (None, Text::from("restd.service"))
     );
     // systemd-coredump speaks of another; a program that only says so speaks of itself.
     let dumped = |own: &str| {
@@ -279,12 +282,12 @@ fn the_journal_says_of_which_unit_a_process_is() {
              \"_BOOT_ID\":\"b\",\"COREDUMP_PID\":\"4643\",\"COREDUMP_EXE\":\"/usr/bin/restd\",\
              \"COREDUMP_CGROUP\":\"/system.slice/restd.service\"}}"
         );
-        cgroup_of_process(entry.as_bytes()).unwrap().pid
+        unit_of_process(entry.as_bytes()).unwrap().pid
     };
     let real = r"/system.slice/system-systemd\\x2dcoredump.slice/systemd-coredump@1.service";
     assert_eq!(dumped(real), 4643);
     assert_eq!(dumped("/system.slice/evil.service"), 9);
-    assert!(cgroup_of_process(b"{}").is_none());
+    assert!(unit_of_process(b"{}").is_none());
 }
 
 /// What is decided about a line of a process that is known to be of a unit.
@@ -394,6 +397,6 @@ proptest! {
             prop_assert!(!shown.contains(char::is_control));
         }
         let _ = Line::parse(&noise);
-        let _ = cgroup_of_process(&changed);
+        let _ = unit_of_process(&changed);
     }
 }

@@ -140,9 +140,8 @@ pub fn kernel(mut line: impl FnMut(&[u8])) -> io::Result<Gaps> {
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => return Ok(gaps),
-                ErrorKind::Interrupted => {}
-                // Replaced while it was read: the next one has the number that says how many.
-                ErrorKind::BrokenPipe => {}
+                // A broken pipe: it was replaced while it was read. The next one has the number that says how many were.
+                ErrorKind::Interrupted | ErrorKind::BrokenPipe => {}
                 ErrorKind::InvalidInput => gaps.too_long += 1,
                 _ => return Err(error),
             },

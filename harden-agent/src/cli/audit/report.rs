@@ -125,7 +125,11 @@ impl Report<'_> {
         values.extend(self.units.remarks.iter().map(remark));
         let unseen = |one: &Unseen| json!({ "kind": "unseen", "what": one.what, "how": one.how });
         values.extend(self.unseen.iter().map(unseen));
-        values.iter().map(|value| format!("{value}\n")).collect()
+        let mut lines = String::new();
+        for value in values {
+            let _ = writeln!(lines, "{value}");
+        }
+        lines
     }
 
     fn value(&self, finding: &Finding) -> Value {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::agent::control::{AgentError, ClientError};
 use crate::audit::{Event, Events, Finding, Findings, Joined, Joint, Known, Seen, Times};
-use crate::audit::{FIELDS, cgroup_of_process};
+use crate::audit::{FIELDS, unit_of_process};
 use crate::cli::ask::Ask;
 use crate::collect::unit;
 use crate::machine::{logs, proc, services};
@@ -39,6 +39,9 @@ pub(super) struct Units {
 /// Entries of the journal that are further away are not taken for the same process: numbers are given again.
 const NEAR: SignedDuration = SignedDuration::from_hours(24);
 
+/// Nor are those further away than this that do not say what the process ran.
+const AT_THE_END: SignedDuration = SignedDuration::from_secs(10);
+
 /// So many processes are asked for at once; the command line has to have room for them.
 const AT_ONCE: usize = 500;
 
@@ -48,7 +51,7 @@ impl Sources<'_> {
         let mut seen = Lives::new();
         let mut loaded = BTreeMap::new();
         if self.is_here && !events.is_empty() {
-            seen = self.seen(events, &mut units.remarks);
+            seen = lives(events, &mut units.remarks);
             loaded = services::loaded();
         }
         let mut commands: BTreeMap<&Text, Vec<&str>> = BTreeMap::new();
@@ -93,36 +96,6 @@ impl Sources<'_> {
         }
     }
 
-    /// What the journal has of the processes, under their own names.
-    fn seen(&self, events: &Events, remarks: &mut Vec<String>) -> Lives {
-        let mut lives = Lives::new();
-        let first = events.values().filter_map(|times| times.first).min();
-        let last = events.values().filter_map(|times| times.last).max();
-        let from = first.and_then(|first| first.checked_sub(NEAR).ok());
-        let to = last.and_then(|last| last.checked_add(NEAR).ok());
-        let Some(period) = from.zip(to) else {
-            return lives;
-        };
-        let pids = events.keys().filter_map(|event| event.process.pid);
-        let pids: BTreeSet<u32> = pids.collect();
-        let pids: Vec<u32> = pids.into_iter().collect();
-        for some in pids.chunks(AT_ONCE) {
-            let fields = ["_PID", "COREDUMP_PID"].into_iter();
-            let one = |field| some.iter().map(move |pid| format!("{field}={pid}"));
-            let matches: Vec<String> = fields.flat_map(one).collect();
-            let read = logs::entries(period, &matches, &FIELDS, |line| {
-                if let Some(seen) = cgroup_of_process(line) {
-                    add(&mut lives, seen);
-                }
-            });
-            if let Err(error) = read {
-                remarks.push(format!("the journal cannot be asked for units: {error}"));
-                break;
-            }
-        }
-        lives
-    }
-
     /// Asks what is known of the units that have findings.
     fn know(&self, units: &mut Units) -> Result<()> {
         let names = units
@@ -148,8 +121,8 @@ impl Sources<'_> {
                 logs_calls: service.logs_calls,
                 overrides: profile::overrides(self.overrides, &name)?,
             };
-            let named = self.observations.iter().filter(|one| one.name == name);
-            known.programs.extend(named.flat_map(programs));
+            let observed = self.observations.iter().filter(|one| one.name == name);
+            known.programs.extend(observed.flat_map(programs));
             if self.is_here {
                 known
                     .programs
@@ -196,13 +169,43 @@ fn of_cgroup(path: &Text) -> Option<Text> {
     Some(Text::from(unit.to_string()))
 }
 
-/// Processes that the journal has entries of, with the times of the first and the last: number, program, boot and cgroup.
-type Lives = BTreeMap<(u32, Text, Text, Text), (Timestamp, Timestamp)>;
+/// Processes that the journal has entries of, with the times of the first and the last: number, program, boot and unit.
+type Lives = BTreeMap<(u32, Option<Text>, Text, Text), (Timestamp, Timestamp)>;
 
 fn add(lives: &mut Lives, seen: Seen) {
-    let key = (seen.pid, seen.executable, seen.boot, seen.cgroup);
+    let key = (seen.pid, seen.executable, seen.boot, seen.unit);
     let life = lives.entry(key).or_insert((seen.time, seen.time));
     *life = (life.0.min(seen.time), life.1.max(seen.time));
+}
+
+/// What the journal has of the processes, under their own names.
+fn lives(events: &Events, remarks: &mut Vec<String>) -> Lives {
+    let mut lives = Lives::new();
+    let first = events.values().filter_map(|times| times.first).min();
+    let last = events.values().filter_map(|times| times.last).max();
+    let from = first.and_then(|first| first.checked_sub(NEAR).ok());
+    let to = last.and_then(|last| last.checked_add(NEAR).ok());
+    let Some(period) = from.zip(to) else {
+        return lives;
+    };
+    let pids = events.keys().filter_map(|event| event.process.pid);
+    let pids: BTreeSet<u32> = pids.collect();
+    let pids: Vec<u32> = pids.into_iter().collect();
+    for some in pids.chunks(AT_ONCE) {
+        let fields = ["_PID", "COREDUMP_PID"].into_iter();
+        let one = |field| some.iter().map(move |pid| format!("{field}={pid}"));
+        let matches: Vec<String> = fields.flat_map(one).collect();
+        let read = logs::entries(period, &matches, &FIELDS, |line| {
+            if let Some(seen) = unit_of_process(line) {
+                add(&mut lives, seen);
+            }
+        });
+        if let Err(error) = read {
+            remarks.push(format!("the journal cannot be asked for units: {error}"));
+            break;
+        }
+    }
+    lives
 }
 
 /// By the entries of the same process that are nearest in time.
@@ -215,14 +218,19 @@ fn of_entries(event: &Event, times: &Times, lives: &Lives) -> Option<Text> {
             .max(last.duration_since(life.1))
             .max(SignedDuration::ZERO)
     };
-    let start = (pid, Text::default(), Text::default(), Text::default());
-    let own = lives
-        .range(start..)
-        .take_while(|((number, ..), _)| *number == pid);
-    let own =
-        own.filter(|((_, executable, boot, _), _)| *executable == program && is_same_boot(boot));
-    let ((.., cgroup), life) = own.min_by_key(|(_, life)| distance(life))?;
-    (distance(life) <= NEAR).then(|| of_cgroup(cgroup))?
+    let start = (pid, None, Text::default(), Text::default());
+    let own = lives.range(start..);
+    let own = own.take_while(|((number, ..), _)| *number == pid);
+    let own = own.filter(|((_, executable, boot, _), life)| {
+        let limit = match executable {
+            Some(executable) if *executable == program => NEAR,
+            Some(_) => return false,
+            None => AT_THE_END,
+        };
+        is_same_boot(boot) && distance(life) <= limit
+    });
+    let ((.., unit), _) = own.min_by_key(|(_, life)| distance(life))?;
+    Some(unit.clone())
 }
 
 /// By the process, if it is still the same one.
@@ -265,8 +273,8 @@ mod tests {
             for (pid, executable, unit, second) in entries {
                 let seen = Seen {
                     pid: *pid,
-                    executable: Text::from(executable),
-                    cgroup: Text::from(format!("/system.slice/{unit}.service")),
+                    executable: (!executable.is_empty()).then(|| Text::from(executable)),
+                    unit: Text::from(unit),
                     time: Timestamp::from_second(*second).unwrap(),
                     boot: Text::from("b"),
                 };
@@ -275,7 +283,7 @@ mod tests {
             of_entries(event, times, &lives).map(|unit| unit.to_string())
         };
         assert_eq!(of(&[]), None);
-        assert_eq!(of(&[(7, "/a", "x", 99_000)]).as_deref(), Some("x.service"));
+        assert_eq!(of(&[(7, "/a", "x", 99_000)]).as_deref(), Some("x"));
         let several = [
             (7, "/a", "x", 90_000),
             (7, "/a", "y", 50_000),
@@ -283,7 +291,9 @@ mod tests {
             (7, "/b", "z", 100_000),
             (8, "/a", "z", 100_000),
         ];
-        assert_eq!(of(&several).as_deref(), Some("y.service"));
+        assert_eq!(of(&several).as_deref(), Some("y"));
+        assert_eq!(of(&[(7, "", "x", 99_995)]).as_deref(), Some("x"));
+        assert_eq!(of(&[(7, "", "x", 99_000)]), None);
         // Another process had the number days ago.
         assert_eq!(of(&[(7, "/a", "x", 1)]), None);
     }
