@@ -122,9 +122,9 @@ pub fn unit_of_process(line: &[u8]) -> Option<Seen> {
     let time = Timestamp::from_microsecond(entry.micros("__REALTIME_TIMESTAMP")?).ok()?;
     let own = entry.get("_SYSTEMD_CGROUP");
     // It logs of the process that has dumped core, and any program can log a text of that name.
-    let is_dumper = own.as_ref().is_some_and(|own| own.starts_with(COREDUMP));
-    let is_dumped = is_dumper && entry.get("COREDUMP_PID").is_some();
-    let (prefix, cgroup) = if is_dumped {
+    let is_coredump = own.as_ref().is_some_and(|own| own.starts_with(COREDUMP));
+    let of_another = is_coredump && entry.get("COREDUMP_PID").is_some();
+    let (prefix, cgroup) = if of_another {
         ("COREDUMP_", entry.get("COREDUMP_CGROUP"))
     } else {
         ("_", own)
