@@ -44,6 +44,7 @@
 #![warn(unreachable_pub)]
 
 pub mod agent;
+pub mod audit;
 pub mod cli;
 pub mod collect;
 pub mod doctor;
