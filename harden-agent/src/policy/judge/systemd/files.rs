@@ -11,6 +11,7 @@ use super::{
         },
         judgement::{Judgement, PASS, Refusal, Step, Unjudged, against, all, by},
         line::{Line, Rules},
+        surroundings::Surroundings,
         uses::{Access, LEFT, Mounts, Order, Use},
     },
     Yes,
@@ -32,10 +33,10 @@ pub(super) struct Files<'r> {
     private_tmp: Option<&'r Line>,
     private_devices: Option<&'r Line>,
     private_ipc: Option<&'r Line>,
-    inaccessible: Vec<(&'r [u8], &'r Line)>,
-    emptied: Vec<(&'r [u8], &'r Line)>,
+    inaccessible: Vec<(Vec<u8>, &'r Line)>,
+    emptied: Vec<(Vec<u8>, &'r Line)>,
     /// Whether programs in a directory can be run.
-    executable: Vec<(&'r [u8], bool, &'r Line)>,
+    executable: Vec<(Vec<u8>, bool, &'r Line)>,
     homes: Option<(&'r str, &'r Line)>,
     /// Devices are refused but for those on the list.
     closed: Option<&'r Line>,
@@ -46,17 +47,17 @@ pub(super) struct Files<'r> {
 }
 
 impl<'r> Files<'r> {
-    pub(super) fn new(rules: &'r Rules, yes: &Yes<'r>) -> Self {
+    pub(super) fn new(rules: &'r Rules, yes: &Yes<'r>, around: &Surroundings) -> Self {
         let inaccessible = INACCESSIBLE.iter();
         let inaccessible =
-            inaccessible.filter_map(|(directive, path)| Some((*path, yes.get(directive)?)));
+            inaccessible.filter_map(|(directive, path)| Some((path.to_vec(), yes.get(directive)?)));
         let paths = |directive| {
             let paths = rules.elements(directive);
-            paths.map(|(path, line)| (named(path), line))
+            paths.map(|(path, line)| (around.real(named(path)), line))
         };
         let emptied = rules.elements("TemporaryFileSystem").map(|(path, line)| {
             let path = path.split(':').next().unwrap_or_default();
-            (named(path), line)
+            (around.real(named(path)), line)
         });
         let runs = paths("ExecPaths").map(|(path, line)| (path, true, line));
         let runs_not = paths("NoExecPaths").map(|(path, line)| (path, false, line));
@@ -85,11 +86,11 @@ impl<'r> Files<'r> {
             proc_subset: first("ProcSubset").map(|(_, line)| line),
             mounts: Mounts::new(Order::Innermost),
         };
-        files.mount(rules, yes);
+        files.mount(rules, yes, around);
         files
     }
 
-    fn mount(&mut self, rules: &'r Rules, yes: &Yes<'r>) {
+    fn mount(&mut self, rules: &'r Rules, yes: &Yes<'r>, around: &Surroundings) {
         let read_only = |line| Access::ReadOnly(Refusal::Line(line));
         if let Some((how, line)) = rules.elements("ProtectSystem").next() {
             let directories: &[&[u8]] = match how {
@@ -138,10 +139,10 @@ impl<'r> Files<'r> {
                 true => read_only(line),
                 false => Access::Writable(Some(line)),
             };
-            self.mounts.add(named(path), access);
+            self.mounts.add(&around.real(named(path)), access);
         }
         for (path, line) in rules.elements("ReadOnlyPaths") {
-            self.mounts.add(named(path), read_only(line));
+            self.mounts.add(&around.real(named(path)), read_only(line));
         }
         // Made before, and writable (`compile_read_write_paths` in src/core/execute.c).
         for (top, directive, _) in KINDS {
@@ -151,7 +152,8 @@ impl<'r> Files<'r> {
             }
         }
         for (path, line) in rules.elements("ReadWritePaths") {
-            self.mounts.add(named(path), Access::Writable(Some(line)));
+            self.mounts
+                .add(&around.real(named(path)), Access::Writable(Some(line)));
         }
     }
 
@@ -164,7 +166,7 @@ impl<'r> Files<'r> {
             ));
         }
         let own = TMP.iter().filter(|_| self.private_tmp.is_some()).copied();
-        let mut emptied = own.chain(self.emptied.iter().map(|(path, _)| *path));
+        let mut emptied = own.chain(self.emptied.iter().map(|(path, _)| path.as_slice()));
         if emptied.any(|path| one.leaves(path) && !one.misses(path)) {
             return Judgement::Unjudged(Unjudged::NotKnown(LEFT));
         }
@@ -265,7 +267,7 @@ impl<'r> Files<'r> {
 
     fn inaccessible(&self, one: &Use<'_, '_>) -> Step<'r> {
         let mut lines = self.inaccessible.iter().filter(|(path, _)| {
-            let is_inside = one.names_in(path).any(|name| name != *path);
+            let is_inside = one.names_in(path).any(|name| name != path.as_slice());
             one.found() && is_inside || one.is_done() && one.reaches(path)
         });
         lines.next().map_or(PASS, |(_, line)| against(line))
