@@ -1,7 +1,7 @@
 //! Which lines of a drop-in allow what was recorded, and which refuse it:
 //! `cargo run --example judge NAME.observation.json NAME.drop-in.conf`
 
-use std::{env, fs, path::Path};
+use std::{collections::BTreeSet, env, fs, path::Path};
 
 use harden_agent::{
     observation,
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let judge = Judge::new(
         &read.rules,
-        &Surroundings::of(&observation, Default::default()),
+        &Surroundings::of(&observation, BTreeSet::new()),
     );
     for case in Recorded::of(&observation).cases() {
         println!("{}: {}", case.fact, judge.judge(&case));

@@ -52,7 +52,7 @@ pub struct Check {
     /// Print JSON, one object
     #[arg(long)]
     pub json: bool,
-    /// Write a JUnit report as well, with a test case for each run
+    /// Write a report for test rigs as well, in the XML of junit, with a test case for each run
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// How to reach the agent

@@ -56,9 +56,9 @@ pub use self::{
 /// A file, ready to judge.
 pub enum Judge<'r> {
     /// A Firejail profile.
-    Firejail(firejail::Firejail<'r>),
+    Firejail(Box<firejail::Firejail<'r>>),
     /// A systemd drop-in.
-    Systemd(systemd::Systemd<'r>),
+    Systemd(Box<systemd::Systemd<'r>>),
     /// The seccomp object of an OCI container.
     Oci(oci::Oci<'r>),
 }
@@ -68,8 +68,8 @@ impl<'r> Judge<'r> {
     #[must_use]
     pub fn new(rules: &'r Rules, around: &Surroundings) -> Self {
         match rules.sandbox() {
-            Sandbox::Firejail => Self::Firejail(firejail::Firejail::new(rules, around)),
-            Sandbox::Systemd => Self::Systemd(systemd::Systemd::new(rules, around)),
+            Sandbox::Firejail => Self::Firejail(Box::new(firejail::Firejail::new(rules, around))),
+            Sandbox::Systemd => Self::Systemd(Box::new(systemd::Systemd::new(rules, around))),
             Sandbox::Oci => Self::Oci(oci::Oci::new(rules)),
         }
     }

@@ -217,14 +217,14 @@ impl<'a> Scene<'a> {
     }
 
     /// The paths of entries to which the program did something of a kind.
-    fn entries(&self, program: &Program<'a>, is_one: fn(&Operation) -> bool) -> Vec<Vec<u8>> {
+    fn entries(&self, program: &Program<'a>, is_one: fn(Operation) -> bool) -> Vec<Vec<u8>> {
         let deeds = program.facts.deeds().filter(|deed| match deed {
-            Deed::File(_, operation, outcome) => is_one(operation) && places::is_done(outcome),
+            Deed::File(_, operation, outcome) => is_one(*operation) && places::is_done(outcome),
             Deed::Address(_, _, outcome) => places::is_done(outcome),
             _ => false,
         });
         let places = deeds.filter_map(|deed| self.place(program, deed));
-        let found = places.filter(|place| place.done().any(|operation| is_one(&operation)));
+        let found = places.filter(|place| place.done().any(is_one));
         found.map(|place| place.path.into_owned()).collect()
     }
 
@@ -319,11 +319,11 @@ impl<'a> Case<'_, 'a> {
     }
 }
 
-fn is_making(operation: &Operation) -> bool {
-    changes_entry(*operation) && !is_removal(operation)
+fn is_making(operation: Operation) -> bool {
+    changes_entry(operation) && !is_removal(operation)
 }
 
-fn is_removal(operation: &Operation) -> bool {
+fn is_removal(operation: Operation) -> bool {
     use Operation as O;
     matches!(operation, O::Unlink | O::Rmdir | O::RenameFrom)
 }

@@ -35,7 +35,7 @@ use super::{
     uses::Use,
 };
 
-/// The directory that `whitelist PATH` hides but for the path (`extract_topdir` in src/firejail/fs_whitelist.c).
+/// The directory that `whitelist PATH` hides but for the path (`extract_topdir` in `src/firejail/fs_whitelist.c`).
 fn top(path: &str, homes: &BTreeSet<Text>) -> String {
     let homes = homes.iter().map(ToString::to_string);
     let tops = ["/usr/share", "/sys/module"].map(str::to_owned);

@@ -221,6 +221,7 @@ pub fn read_lines(lines: &[SourceLine], homes: &BTreeSet<Text>) -> Read {
 }
 
 /// What Firejail takes of a line: `#` anywhere in it begins a comment, and runs of white space are one space.
+#[must_use]
 pub fn statement(line: &str) -> String {
     let line = line.split('#').next().unwrap_or_default();
     line.split_whitespace().collect::<Vec<_>>().join(" ")

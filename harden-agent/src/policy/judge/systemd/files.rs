@@ -135,9 +135,11 @@ impl<'r> Files<'r> {
         }
         for (path, line) in rules.elements("TemporaryFileSystem") {
             let (path, options) = path.split_once(':').unwrap_or((path, ""));
-            let access = match options.split(',').any(|option| option == "ro") {
-                true => read_only(line),
-                false => Access::Writable(Some(line)),
+            let is_read_only = options.split(',').any(|option| option == "ro");
+            let access = if is_read_only {
+                read_only(line)
+            } else {
+                Access::Writable(Some(line))
             };
             self.mounts.add(&around.real(named(path)), access);
         }
