@@ -3,6 +3,8 @@
 mod junit;
 mod report;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf};
 

@@ -45,10 +45,9 @@ impl Report<'_, '_> {
     }
 
     fn line(&self, line: &Line) -> String {
-        match self.read.rules.position(line) {
-            Some(position) => format!("{line} ({position})"),
-            None => line.to_string(),
-        }
+        let position = self.read.rules.position(line);
+        let position = position.map(|position| format!(" ({position})"));
+        escaped(&format!("{line}{}", position.unwrap_or_default()))
     }
 
     /// For people.
@@ -59,7 +58,7 @@ impl Report<'_, '_> {
         let _ = writeln!(
             text,
             "{} for {}, by {}",
-            self.profile,
+            escaped(self.profile),
             self.observation.name,
             count(check.runs.len(), "run")
         );

@@ -442,6 +442,12 @@ fn patterns_macros_and_exceptions_are_those_of_the_sandbox() {
             "refused by TemporaryFileSystem=/srv:ro",
         ),
         ("NoExecPaths=/srv", "/srv/a", FREE),
+        // A library is mapped.
+        (
+            "NoExecPaths=/srv",
+            "/srv/liba.so.1",
+            "refused by NoExecPaths=/srv",
+        ),
     ] {
         assert_eq!(drop_in(text, read(path)), [expected], "{text}");
     }

@@ -106,6 +106,16 @@ impl<'c, 'a> Use<'c, 'a> {
             .any(|name| name != directory || !looks)
     }
 
+    /// Whether it runs a program, or maps one: the loader opens a library before that, and that it is mapped is not recorded
+    /// apart.
+    pub(super) fn executes(&self) -> bool {
+        let path = &*self.place.path;
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let is_library = name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.");
+        let maps = self.operation == Operation::Read && is_library;
+        self.is_done() && (self.operation == Operation::Execute || maps)
+    }
+
     /// Whether it makes, removes or changes a device, and does not only open it: `> /dev/null` opens with `O_CREAT`.
     pub(super) fn changes_node(&self) -> bool {
         use Operation as O;

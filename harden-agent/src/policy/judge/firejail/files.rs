@@ -259,9 +259,8 @@ impl<'r> Files<'r> {
         line.map_or(PASS, against)
     }
 
-    /// That a library is mapped from there is not recorded apart.
     fn noexec(&self, one: &Use<'_, '_>) -> Step<'r> {
-        if one.operation == Operation::Execute {
+        if one.executes() {
             self.no_programs.meets(one)
         } else {
             PASS

@@ -275,7 +275,7 @@ impl Reader {
         }
         let known = DIRECTIVES.iter().find(|(one, _)| *one == name);
         let Some((name, kind)) = known else {
-            return not_judged("Firejail 0.9.72 does not know this directive, and does not start");
+            return fatal("Firejail 0.9.72 does not know this directive, and does not start");
         };
         match (*kind, argument) {
             (Silent, _) => Ok(()),

@@ -254,9 +254,9 @@ impl<'r> Files<'r> {
         emptied.next().map_or(PASS, |(_, line)| against(line))
     }
 
-    /// The innermost directory decides. That a library is mapped from there is not recorded apart.
+    /// The innermost directory decides.
     fn execution(&self, one: &Use<'_, '_>) -> Step<'r> {
-        if one.operation != Operation::Execute || !one.is_done() {
+        if !one.executes() {
             return PASS;
         }
         let above = self.executable.iter();
