@@ -44,8 +44,10 @@
 #![warn(unreachable_pub)]
 
 pub mod agent;
+pub mod apply;
 pub mod cli;
 pub mod collect;
+mod crash_point;
 pub mod doctor;
 pub mod machine;
 pub mod observation;
