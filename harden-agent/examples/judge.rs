@@ -1,11 +1,11 @@
 //! Which lines of a drop-in allow what was recorded, and which refuse it:
 //! `cargo run --example judge NAME.observation.json NAME.drop-in.conf`
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::{env, fs, path::Path};
 
 use harden_agent::{
     observation,
-    policy::judge::{Judge, Recorded, systemd},
+    policy::judge::{Judge, Recorded, Surroundings, systemd},
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for one in &read.unread {
         println!("{} is not judged: {}", one.position, one.reason);
     }
-    let judge = Judge::new(&read.rules, &BTreeSet::new());
+    let judge = Judge::new(
+        &read.rules,
+        &Surroundings::of(&observation, Default::default()),
+    );
     for case in Recorded::of(&observation).cases() {
         println!("{}: {}", case.fact, judge.judge(&case));
     }

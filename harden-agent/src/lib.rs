@@ -45,6 +45,7 @@
 
 pub mod agent;
 pub mod apply;
+pub mod audit;
 pub mod cli;
 pub mod collect;
 mod crash_point;

@@ -11,7 +11,7 @@ mod ours;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -19,6 +19,8 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
+
+use crate::observation::{self, Observation};
 
 pub use error::WriteError;
 pub use name::file_stem;
@@ -65,14 +67,53 @@ fn sudo_caller() -> Option<(Uid, Gid)> {
 
 /// One file to write.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub struct Output<'o> {
     /// A single component; see [`file_stem`] for one made from a unit's name.
     pub name: String,
     /// What it will hold.
-    pub content: Vec<u8>,
+    pub content: Content<'o>,
     /// How an earlier version of it is told from somebody's own file.
     pub ours: Ours,
 }
+
+/// What a file will hold.
+#[derive(Clone, Debug)]
+pub enum Content<'o> {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// An observation as JSON: of a million files that is more than what it is made of, so it is made as it is written.
+    Observation(&'o Observation),
+}
+
+impl Content<'_> {
+    fn write_to(&self, out: impl Write) -> io::Result<()> {
+        match self {
+            Self::Bytes(bytes) => {
+                let mut out = out;
+                out.write_all(bytes)
+            }
+            Self::Observation(observation) => {
+                let mut out = BufWriter::with_capacity(BUFFER, out);
+                observation::write_json(observation, &mut out)?;
+                out.flush()
+            }
+        }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// An observation is too large to be read again.
+    pub fn into_bytes(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Observation(observation) => Ok(observation::to_json(observation)?),
+        }
+    }
+}
+
+/// So many bytes are written at a time.
+const BUFFER: usize = 1 << 18;
 
 /// Writes `outputs` into `directory`: all of them are checked and on the disk before the first
 /// gets its name. `force` replaces files that harden did not write; never symbolic links or what
@@ -80,7 +121,7 @@ pub struct Output {
 ///
 /// # Errors
 /// As [`stage`] and [`Staged::commit`].
-pub fn write(directory: &Path, outputs: &[Output], force: bool) -> Result<(), WriteError> {
+pub fn write(directory: &Path, outputs: &[Output<'_>], force: bool) -> Result<(), WriteError> {
     stage(directory, outputs, force)?.commit()
 }
 
@@ -90,7 +131,7 @@ pub fn write(directory: &Path, outputs: &[Output], force: bool) -> Result<(), Wr
 /// # Errors
 /// [`WriteError`] for the first file that cannot or may not be written; then no name has changed
 /// and no temporary file is left.
-pub fn stage(directory: &Path, outputs: &[Output], force: bool) -> Result<Staged, WriteError> {
+pub fn stage(directory: &Path, outputs: &[Output<'_>], force: bool) -> Result<Staged, WriteError> {
     stage_for(Access::Caller, directory, outputs, force)
 }
 
@@ -101,7 +142,7 @@ pub fn stage(directory: &Path, outputs: &[Output], force: bool) -> Result<Staged
 pub fn stage_for(
     access: Access,
     directory: &Path,
-    outputs: &[Output],
+    outputs: &[Output<'_>],
     force: bool,
 ) -> Result<Staged, WriteError> {
     let directory = Rc::new(Directory::open(directory)?);
@@ -171,7 +212,7 @@ impl Directory {
     }
 
     /// Whether `output` replaces a file; an error if it must not.
-    fn check(&self, output: &Output, force: bool) -> Result<bool, WriteError> {
+    fn check(&self, output: &Output<'_>, force: bool) -> Result<bool, WriteError> {
         let name = output.name.as_str();
         let status = match rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(status) => status,
@@ -243,12 +284,12 @@ struct Temporary {
 impl Temporary {
     fn write(
         directory: &Rc<Directory>,
-        output: &Output,
+        output: &Output<'_>,
         replaces: bool,
         access: Access,
     ) -> Result<Self, WriteError> {
         let io = |error: io::Error| directory.io(&output.name, error);
-        let (alias, mut file) = create(directory).map_err(io)?;
+        let (alias, file) = create(directory).map_err(io)?;
         let this = Self {
             directory: Rc::clone(directory),
             alias: Some(alias),
@@ -260,7 +301,7 @@ impl Temporary {
         }
         // fchmod, because the umask has its say in what open is asked for.
         rustix::fs::fchmod(&file, access.mode()).map_err(|error| io(error.into()))?;
-        file.write_all(&output.content).map_err(io)?;
+        output.content.write_to(&file).map_err(io)?;
         file.sync_all().map_err(io)?;
         Ok(this)
     }

@@ -199,8 +199,8 @@ impl Many {
             Shape::Absent => {
                 let path = format!("/usr/lib/many/{}/{number}.so", number % 50);
                 let absent = Outcome(self.absent.clone());
-                let asked = self.file(PROGRAM, &path).operations.entry(O::Stat);
-                asked.or_default().insert(absent, Seen::default());
+                let file = self.file(PROGRAM, &path);
+                file.operations.entry(O::Stat, absent);
             }
             Shape::System => self.system(number),
             Shape::Processes => {
@@ -277,17 +277,11 @@ impl Many {
 
     fn did(&mut self, program: &str, path: &str, operations: &[Operation], mode: u32) {
         let ok = Outcome(self.ok.clone());
-        let first = Some(self.run.started);
+        let seen = Seen::at(self.run.started).counted(Some(1), None);
         let file = self.file(program, path);
         file.resolved = true;
         for operation in operations {
-            let seen = Seen {
-                first,
-                count: Some(1),
-                errors: None,
-            };
-            let outcomes = file.operations.entry(*operation).or_default();
-            outcomes.insert(ok.clone(), seen);
+            file.operations.add(*operation, ok.clone(), seen.clone());
         }
         let inode = Inode {
             device: 1,

@@ -90,14 +90,10 @@ pub fn acts(facts: &Executable, directory: &Path) -> BTreeSet<String> {
             "" => ".",
             path => path,
         };
-        for (operation, outcomes) in &file.operations {
-            let operation = name(*operation);
-            acts.extend(
-                outcomes
-                    .keys()
-                    .map(|outcome| format!("{operation} {} {path}", outcome.0)),
-            );
-        }
+        let uses = file.operations.iter();
+        acts.extend(
+            uses.map(|(operation, outcome, _)| format!("{} {} {path}", name(operation), outcome.0)),
+        );
     }
     acts
 }

@@ -10,6 +10,8 @@ use crate::{Agent, Machine, Scratch};
 /// The files for what an agent has seen of a unit.
 #[derive(Clone, Debug)]
 pub struct Written {
+    /// What was seen.
+    pub observation: String,
     /// The drop-in with what systemd refuses.
     pub drop_in: String,
     /// The profile.
@@ -48,6 +50,7 @@ impl Written {
             drop_in: read(".drop-in.conf")?.context("no drop-in")?,
             profile: read(".profile")?.context("no profile")?,
             edit: read(".firejail.conf")?.ok_or_else(said),
+            observation,
         })
     }
 

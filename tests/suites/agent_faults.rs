@@ -104,7 +104,7 @@ fn has(observation: &Observation, names: &[&str]) -> Result<()> {
             .values()
             .chain(run.control.values().flat_map(|programs| programs.values()));
         for (path, file) in programs.flat_map(|facts| &facts.files) {
-            if file.operations.contains_key(&Operation::Create) {
+            if file.operations.has(Operation::Create) {
                 made.insert(path.as_path().display().to_string());
             }
         }

@@ -36,7 +36,7 @@ fn made(programs: &BTreeMap<Text, Executable>) -> BTreeSet<String> {
     let directory = Path::new(DIRECTORY);
     let files = programs.values().flat_map(|facts| &facts.files);
     files
-        .filter(|(_, file)| file.operations.contains_key(&Operation::Create))
+        .filter(|(_, file)| file.operations.has(Operation::Create))
         .filter_map(|(path, _)| path.as_path().strip_prefix(directory).ok())
         .map(|name| name.display().to_string())
         .collect()

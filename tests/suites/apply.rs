@@ -153,11 +153,11 @@ fn is_in_force(rig: &Rig<'_>) -> Result<()> {
         "NET_BIND_SERVICE",
     ];
     let drop_in = rig.machine.run(&["cat", LASTING])?;
-    let line = drop_in.lines().filter_map(|line| {
+    let mut line = drop_in.lines().filter_map(|line| {
         let names = line.strip_prefix("CapabilityBoundingSet=CAP_")?;
         Some(names.replace("CAP_", ""))
     });
-    let names = line.last().context("no CapabilityBoundingSet=")?;
+    let names = line.next_back().context("no CapabilityBoundingSet=")?;
     let mut set = 0_u64;
     for name in names.split(' ') {
         let bit = CAPABILITIES.iter().position(|one| *one == name);

@@ -121,7 +121,7 @@ fn it_is_told_in_which_call_for_what_and_how_often() -> Result<()> {
     let counted = |name: &str| {
         let mut checks = facts.capabilities.iter();
         let (_, checks) = checks.find(|(one, _)| one.as_str() == name)?;
-        checks.get(&CapabilityCheck::Granted)?.count
+        checks.get(&CapabilityCheck::Granted)?.count()
     };
     // For the owner and for the group, twice.
     assert_eq!(counted("chown"), Some(4));

@@ -12,8 +12,8 @@ const MACHINES: usize = 4;
 const WORDS: usize = 3;
 
 /// A daemon, its work, and what it cannot do without.
-struct Daemon {
-    unit: &'static str,
+pub(super) struct Daemon {
+    pub(super) unit: &'static str,
     work: &'static str,
     /// The highest overall exposure, of 10, that it may have when it is confined.
     exposure: f64,
@@ -23,7 +23,7 @@ struct Daemon {
     needed: &'static [(&'static str, &'static str)],
 }
 
-const DAEMONS: [Daemon; 3] = [
+pub(super) const DAEMONS: [Daemon; 3] = [
     Daemon {
         unit: "nginx.service",
         work: "curl -sf http://127.0.0.1:80/",
@@ -59,7 +59,7 @@ impl Daemon {
     }
 
     /// Starts, works, works again after a reload where it has one, and stops.
-    fn live(&self, machine: &Machine, patience: Duration) -> Result<()> {
+    pub(super) fn live(&self, machine: &Machine, patience: Duration) -> Result<()> {
         machine.run(&["systemctl", "start", self.unit])?;
         machine.work_within(patience, self.work)?;
         if machine.property(self.unit, "CanReload")? == "yes" {
@@ -73,7 +73,7 @@ impl Daemon {
     }
 
     /// Installs a drop-in, or none.
-    fn install(&self, machine: &Machine, text: &str) -> Result<()> {
+    pub(super) fn install(&self, machine: &Machine, text: &str) -> Result<()> {
         machine.write(&self.file(), text)?;
         machine.run(&["systemctl", "daemon-reload"]).map(drop)
     }

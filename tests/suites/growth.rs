@@ -31,8 +31,7 @@ const SLACK: f64 = 1.4;
 /// sorting in another way.
 const FLOOR: f64 = 400.0;
 
-/// Names the shape and the number of facts of [`every_command`], where its instructions are counted.
-const SHAPE: &str = "HARDEN_GROWTH_SHAPE";
+/// Names the shapes and numbers of facts of [`every_command`], where its instructions are counted: `Spool 100,Tree 100`.
 const FACTS: &str = "HARDEN_GROWTH_FACTS";
 
 /// What is done with observations: `ONE` and `OTHER` have the same facts in two runs, and `NONE` has none.
@@ -118,29 +117,39 @@ fn too_much(none: &Instructions, few: &Measured, many: &Measured) -> Vec<String>
     functions.chain(all).collect()
 }
 
-/// What many facts of this shape take.
-fn count(shape: Shape, facts: usize, scratch: &Path) -> Result<Instructions> {
+/// What so many facts of a shape take.
+type Facts = (Shape, usize);
+
+/// What each of `all` takes, in one process: valgrind takes seconds to read a program.
+fn count(all: &[Facts], scratch: &Path) -> Result<Vec<Instructions>> {
     let program = env::current_exe()?;
-    let file = scratch.join(format!("{shape:?}-{facts}"));
+    let file = scratch.join(format!("{:?}", thread::current().id()));
+    let facts = all
+        .iter()
+        .map(|(shape, facts)| format!("{shape:?} {facts}"));
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--compress-strings=no"])
         .args(["--compress-pos=no", "--dump-line=no"])
+        .args(["--zero-before=*growth::work", "--dump-after=*growth::work"])
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(&program)
         .args(["--exact", "growth::every_command", "--test-threads=1"])
-        .env(SHAPE, format!("{shape:?}"))
-        .env(FACTS, facts.to_string())
+        .env(FACTS, facts.collect::<Vec<_>>().join(","))
         .output()?;
     ensure!(
         output.status.success(),
-        "{facts} of {shape:?}: {}: {}",
+        "{all:?}: {}: {}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
-    let text = fs::read(&file).context("callgrind wrote nothing")?;
-    fs::remove_file(file)?;
-    let text = String::from_utf8_lossy(&text);
-    Ok(Instructions::parse(&text, &program))
+    let of = |number: usize| -> Result<Instructions> {
+        let file = file.with_added_extension(number.to_string());
+        let text = fs::read(&file).context("callgrind wrote nothing")?;
+        fs::remove_file(file)?;
+        let text = String::from_utf8_lossy(&text);
+        Ok(Instructions::parse(&text, &program))
+    };
+    (1..=all.len()).map(of).collect()
 }
 
 /// How many facts are measured: each ten times the one before.
@@ -158,21 +167,28 @@ fn ten_times_the_facts_are_at_most_twelve_times_the_work() -> Result<()> {
     }
     let sizes = sizes()?;
     let scratch = Scratch::new(Path::new("/dev/shm"))?;
-    let none = count(Shape::Spool, 0, scratch.path())?;
-    let (shapes, grown) = (Mutex::new(Shape::ALL.to_vec()), Mutex::new(Vec::new()));
-    let next = || shapes.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let measure = || -> Result<()> {
-        while let Some(shape) = next() {
-            let measured = sizes.iter().map(|facts| {
-                let instructions = count(shape, *facts, scratch.path())?;
+    let grown = Mutex::new(Vec::new());
+    let measure = |shapes: &[Shape]| -> Result<()> {
+        // What is done once in a process is in the first, which is not looked at.
+        let none = [(Shape::Spool, 0); 2].into_iter();
+        let facts = shapes
+            .iter()
+            .flat_map(|shape| sizes.iter().map(|facts| (*shape, *facts)));
+        let all: Vec<Facts> = none.chain(facts).collect();
+        let mut counted = count(&all, scratch.path())?.into_iter().skip(1);
+        let none = counted.next().context("none is missing")?;
+        for shape in shapes {
+            let measured = sizes.iter().zip(counted.by_ref());
+            let measured = measured.map(|(facts, instructions)| {
                 println!("{shape:?} {facts}: {}", instructions.all());
                 let facts = *facts;
-                Ok(Measured {
+                Measured {
                     facts,
                     instructions,
-                })
+                }
             });
-            let measured: Vec<_> = measured.collect::<Result<_>>()?;
+            let measured: Vec<_> = measured.collect();
+            ensure!(measured.len() == sizes.len(), "a size is missing");
             for step in measured.windows(2) {
                 let found = too_much(&none, &step[0], &step[1]);
                 let lines = found.iter().map(|one| format!("{shape:?}: {one}"));
@@ -184,7 +200,11 @@ fn ten_times_the_facts_are_at_most_twelve_times_the_work() -> Result<()> {
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| -> Result<()> {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(measure)).collect();
+        let measure = &measure;
+        let parts = Shape::ALL.chunks(Shape::ALL.len().div_ceil(threads));
+        let threads: Vec<_> = parts
+            .map(|shapes| scope.spawn(move || measure(shapes)))
+            .collect();
         for thread in threads {
             thread.join().map_err(|_| anyhow!("a thread panicked"))??;
         }
@@ -202,12 +222,19 @@ fn ten_times_the_facts_are_at_most_twelve_times_the_work() -> Result<()> {
 /// All commands, and what the agent does with its records, on the facts that are named, or on a few.
 #[test]
 fn every_command() -> Result<()> {
-    let shape = env::var(SHAPE).unwrap_or_default();
-    let mut shapes = Shape::ALL.into_iter();
-    let shape = shapes.find(|one| format!("{one:?}") == shape);
-    let shape = shape.unwrap_or(Shape::System);
-    let facts = env::var(FACTS).map_or(Ok(20), |facts| facts.parse())?;
+    let facts = env::var(FACTS).unwrap_or_else(|_| "System 20".to_owned());
+    for one in facts.split(',') {
+        let (shape, facts) = one.split_once(' ').context("SHAPE FACTS")?;
+        let mut shapes = Shape::ALL.into_iter();
+        let shape = shapes.find(|one| format!("{one:?}") == shape);
+        work(shape.context("no such shape")?, facts.parse()?)?;
+    }
+    Ok(())
+}
 
+/// Not inlined: callgrind counts by its name.
+#[inline(never)]
+fn work(shape: Shape, facts: usize) -> Result<()> {
     let scratch = Scratch::new(Path::new("/dev/shm"))?;
     let path = |name: &str| scratch.path().join(name).display().to_string();
     for (name, run) in [("ONE", 1), ("OTHER", 2)] {

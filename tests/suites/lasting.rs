@@ -189,7 +189,7 @@ fn what_is_replaced_in_etc_is_not_copied() -> Result<()> {
     let read = files
         .flat_map(|facts| facts.files.iter())
         .filter(|(path, file)| {
-            path.to_string() == certificate && file.operations.contains_key(&Operation::Read)
+            path.to_string() == certificate && file.operations.has(Operation::Read)
         });
     ensure!(
         read.map(|(_, file)| file.inodes.len()).max() == Some(2),

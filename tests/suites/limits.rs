@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Result, ensure};
-use harden_agent::observation::Observation;
+use harden_agent::observation::{Observation, Operation};
 use harden_tests::{Agent, Setup, deeds::Workshop, met};
 
 fn setup<'a>(include: &'a [&'a str], state: &'a str) -> Setup<'a> {
@@ -32,8 +32,7 @@ fn made(observation: &Observation) -> BTreeSet<String> {
         .values()
         .flat_map(|run| run.executables.values());
     let files = programs.flat_map(|program| &program.files);
-    let written =
-        files.filter(|(_, file)| file.operations.keys().any(|operation| operation.writes()));
+    let written = files.filter(|(_, file)| file.operations.operations().any(Operation::writes));
     written.map(|(path, _)| path.to_string()).collect()
 }
 

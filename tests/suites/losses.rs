@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation::{Abi, Observation, Run, Word};
+use harden_agent::observation::{Abi, Observation, Run, Seen, Word};
 use harden_tests::{Scratch, cgroup_tree, harden, met, observed::losses, programs, scaled};
 
 /// Held by a test for which the whole machine is just enough, while it writes; by the others while they read.
@@ -189,7 +189,7 @@ fn more_short_lived_cgroups_than_slots_are_all_there() -> Result<()> {
         .executables
         .values()
         .filter_map(|facts| facts.invoked_as.get(&"/proc/self/exe".into()));
-    let executed: u64 = executed.filter_map(|seen| seen.count).sum();
+    let executed: u64 = executed.filter_map(Seen::count).sum();
     assert_eq!(executed, u64::from(count));
     Ok(())
 }
@@ -231,7 +231,7 @@ fn where_every_slot_is_counted_sums_are_exact() -> Result<()> {
         .values()
         .filter_map(|facts| facts.syscalls.get(&Abi::Native));
     let unlinked: u64 = counts
-        .filter_map(|calls| calls.get(&Word::new("unlink").ok()?)?.count)
+        .filter_map(|calls| calls.get(&Word::new("unlink").ok()?)?.count())
         .sum();
     assert_eq!(unlinked, u64::from(count));
     Ok(())

@@ -6,6 +6,7 @@ mod agent;
 mod agent_faults;
 mod agent_roles;
 mod apply;
+mod audit;
 mod bad_input;
 mod boot;
 mod busybox;

@@ -84,7 +84,7 @@ fn a_project_of_many_files() -> Result<()> {
                     calls.iter().find(|(name, _)| name.as_str() == "exit_group")
                 })
             })
-            .map(|(_, seen)| seen.count)
+            .map(|(_, seen)| seen.count())
             .collect::<Vec<_>>();
         assert_eq!(compiled, [Some(FILES as u64 + 1)]);
     }

@@ -56,7 +56,7 @@ fn deeds(workshop: &Workshop, observation: &Observation, kind: RunKind) -> BTree
     let files = runs
         .flat_map(|run| run.executables.values())
         .flat_map(|facts| &facts.files);
-    let made = files.filter(|(_, file)| file.operations.contains_key(&Operation::Create));
+    let made = files.filter(|(_, file)| file.operations.has(Operation::Create));
     let numbers = made.filter_map(|(path, _)| {
         let name = path.as_path().strip_prefix(workshop.files()).ok()?;
         name.to_str()?.parse().ok()

@@ -171,7 +171,7 @@ fn the_chosen_tiers_miss_nothing() -> Result<()> {
         }
         // Each call is counted, but for those that both programs on the entry were skipped for.
         let mkdir = calls.iter().find(|(call, _)| call.as_str() == "mkdir");
-        let mkdirs = mkdir.and_then(|(_, seen)| seen.count).unwrap_or(0);
+        let mkdirs = mkdir.and_then(|(_, seen)| seen.count()).unwrap_or(0);
         let skipped = lost(run, "skipped-sys_enter");
         let all = stressed.made.directories.len() as u64;
         ensure!(

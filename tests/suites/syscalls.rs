@@ -13,8 +13,8 @@ use harden_tests::{
 
 fn times(seen: &Seen) -> Times {
     Times {
-        made: seen.count.unwrap_or(0),
-        failed: seen.errors.unwrap_or(0),
+        made: seen.count().unwrap_or(0),
+        failed: seen.errors().unwrap_or(0),
     }
 }
 
@@ -167,12 +167,14 @@ fn every_one_of_a_hundred_short_processes_is_seen() -> Result<()> {
             let times: Vec<_> = facts
                 .invoked_as
                 .iter()
-                .map(|(as_what, seen)| (as_what.as_path(), seen.count))
+                .map(|(as_what, seen)| (as_what.as_path(), seen.count()))
                 .collect();
             assert_eq!(times, [(Path::new(name), Some(100))]);
             let exits = &facts.syscalls[&Abi::Native];
             let exits = exits.iter().find(|(call, _)| call.as_str() == "exit_group");
-            let count = exits.and_then(|(_, seen)| seen.count).context("a count")?;
+            let count = exits
+                .and_then(|(_, seen)| seen.count())
+                .context("a count")?;
             // A skipped entry is made up for, but is not counted.
             let may_be_skipped = run
                 .losses

@@ -226,8 +226,9 @@ type Act<'a> = (&'a Path, PathBuf, Operation);
 fn acts(run: &Run) -> BTreeMap<Act<'_>, BTreeSet<&str>> {
     let mut acts = BTreeMap::new();
     for (program, path, file) in files(run) {
-        for (&operation, outcomes) in &file.operations {
-            let outcomes = outcomes.keys().map(|outcome| outcome.0.as_str());
+        for operation in file.operations.operations() {
+            let outcomes = file.operations.of(operation);
+            let outcomes = outcomes.map(|(outcome, _)| outcome.0.as_str());
             acts.insert((program, unnumbered(path), operation), outcomes.collect());
         }
     }

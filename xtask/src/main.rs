@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod daemons;
 mod demo;
+mod fuzz;
 mod package;
 mod page;
 mod process;
@@ -46,6 +47,8 @@ enum Verb {
     Daemons(daemons::Args),
     /// Build, then kill the agent 200 times under load, and have it live through a week in an hour
     Soak(soak::Args),
+    /// Build what reads logs with libFuzzer, and give it bytes that no log has
+    Fuzz(fuzz::Args),
     /// Build, then make a Debian package in target/package
     Package,
     /// Build, then run the suites on other kernels, in virtual machines
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::main(&args),
         Verb::Daemons(args) => daemons::main(&args),
         Verb::Soak(args) => soak::main(&args),
+        Verb::Fuzz(args) => fuzz::main(&args),
         Verb::Package => package::main(),
         Verb::Vm(args) => vm::main(&args),
     };

@@ -36,6 +36,11 @@ pub fn demo() -> PathBuf {
     output().join("demo")
 }
 
+/// Cargo's directory for what libFuzzer runs, and what that finds.
+pub fn fuzz() -> PathBuf {
+    output().join("fuzz")
+}
+
 /// The programs that the tests run, built from `tests/programs`.
 pub fn test_programs() -> PathBuf {
     output().join("test-programs")

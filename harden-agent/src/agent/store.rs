@@ -21,7 +21,7 @@ use super::{
     quarantine::{self, move_aside},
 };
 use crate::observation::{self, Join as _, Observation, ReadError, Text};
-use crate::output::{self, Ours, Output, WriteError, file_stem};
+use crate::output::{self, Content, Ours, Output, WriteError, file_stem};
 
 pub use error::{Notice, StoreError};
 
@@ -327,11 +327,9 @@ impl Store {
         let stem = file_stem(&observation.name);
         let path = self.path(&stem);
         self.check_read(&stem)?;
-        let content = observation::to_json(observation)
-            .map_err(|error| StoreError::io(&path, error.into()))?;
         let outputs = [Output {
             name: format!("{stem}{EXTENSION}"),
-            content,
+            content: Content::Observation(observation),
             ours: Ours::Observation,
         }];
         let staged = match output::stage(&self.directory, &outputs, false) {

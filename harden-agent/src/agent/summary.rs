@@ -56,7 +56,7 @@ pub fn summarise(observation: &Observation, state: UnitState) -> UnitSummary {
         families: families.into_iter().collect(),
         last_new: facts()
             .flat_map(evidence)
-            .filter_map(|seen| seen.first)
+            .filter_map(Seen::first)
             .max()
             .map(Time),
         losses,
@@ -74,11 +74,7 @@ fn evidence(executable: &Executable) -> impl Iterator<Item = &Seen> {
         .chain(executable.sockets.values().flat_map(BTreeMap::values))
         .chain(addresses.flat_map(BTreeMap::values))
         .chain(executable.arguments.values())
-        .chain(
-            files
-                .flat_map(|file| file.operations.values())
-                .flat_map(litemap::LiteMap::values),
-        )
+        .chain(files.flat_map(|file| file.operations.iter().map(|(.., seen)| seen)))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     make(directory).with_context(|| directory.display().to_string())?;
     let output = Output {
         name: name.to_string_lossy().into_owned(),
-        content: text.as_bytes().to_vec(),
+        content: output::Content::Bytes(text.as_bytes().to_vec()),
         ours: Ours::Marker,
     };
     output::stage_for(Access::System, directory, &[output], false)?.commit()?;

@@ -150,8 +150,9 @@ impl Apply {
         if let Some(withheld) = made.withheld.first() {
             anyhow::bail!("{} is not written: {}", withheld.name, withheld.reason);
         }
-        let contents = made.written.into_iter().map(|output| output.content);
-        Files::new(self.backend, contents.collect(), &json)
+        let contents = made.written.into_iter();
+        let contents: Result<_, _> = contents.map(|output| output.content.into_bytes()).collect();
+        Files::new(self.backend, contents?, &json)
     }
 }
 

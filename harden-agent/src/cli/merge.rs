@@ -8,7 +8,7 @@ use clap::Args;
 use super::ask;
 use crate::{
     observation::{self, Join as _, Text},
-    output::{self, Ours, Output, file_stem},
+    output::{self, Content, Ours, Output, file_stem},
 };
 
 /// `harden merge`
@@ -55,7 +55,7 @@ impl Merge {
         sum.name = name;
         let output = Output {
             name: format!("{}.observation.json", file_stem(&sum.name)),
-            content: observation::to_json(&sum)?,
+            content: Content::Observation(&sum),
             ours: Ours::Observation,
         };
         let path = self.out.join(&output.name);

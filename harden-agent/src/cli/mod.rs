@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod apply;
 mod ask;
+pub mod audit;
 pub mod check;
 pub mod confirm;
 pub mod diff;
@@ -81,6 +82,12 @@ pub enum Command {
     /// the fact could have been seen, and which files allow it all the same. It is 2 if the observation cannot be read,
     /// no agent knows the unit, or the word is nothing that can be asked for.
     Explain(explain::Explain),
+    /// Read the kernel's records of calls that a filter refused or logged, and propose which to allow
+    ///
+    /// Reads the journal, /var/log/audit/audit.log and the kernel's log, or each FILE. A record of the kernel
+    /// (type=1326) says which program made which call. harden adds the unit, and counts each record once. The exit
+    /// status is 0 if there is none, 1 if there is, and 2 if the logs cannot be read.
+    Audit(audit::Audit),
     /// Show what this machine lets harden do, and what to do about the rest
     ///
     /// The exit status is 0 if a command can be recorded here, and 1 if it cannot.
@@ -140,6 +147,7 @@ impl Cli {
             Command::Revert(revert) => revert.run(),
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
+            Command::Audit(audit) => audit.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Agent(agent) => agent.run().map(|()| 0),
             Command::Units(units) => units.run().map(|()| 0),
@@ -159,6 +167,7 @@ impl Cli {
             Command::Run(run) => run.json,
             Command::Diff(diff) => diff.json,
             Command::Check(check) => check.json,
+            Command::Audit(audit) => audit.json,
             Command::Doctor(doctor) => doctor.json,
             Command::Units(units) => units.json,
             Command::Status(status) => status.json,
@@ -188,6 +197,7 @@ impl Cli {
             Command::Diff(_)
             | Command::Check(_)
             | Command::Explain(_)
+            | Command::Audit(_)
             | Command::Confirm(_)
             | Command::Revert(_) => 2,
             Command::Render(_) | Command::Merge(_) | Command::Doctor(_) | Command::Generate(_) => 1,

@@ -130,7 +130,7 @@ fn warning_parser() -> impl TypedValueParser<Value = Id> {
 impl ProfileArgs {
     /// The files asked for, with nothing in them yet: whether they can be written can be found out before
     /// anything is decided.
-    pub fn empty(&self, subject: &Text) -> Vec<Output> {
+    pub fn empty(&self, subject: &Text) -> Vec<Output<'static>> {
         let names = Request {
             report_syntax: self.report_syntax,
             ..Request::default()
@@ -188,7 +188,7 @@ impl ProfileArgs {
 }
 
 /// The files that were written; says which were not, and why.
-pub(super) fn written(files: Files) -> Vec<Output> {
+pub(super) fn written(files: Files<'_>) -> Vec<Output<'_>> {
     for withheld in files.withheld {
         eprintln!(
             "warning: {} is not written: {}",

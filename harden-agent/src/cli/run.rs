@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     observation::{self, Join, Observation, SCHEMA, Text},
-    output::{self, Ours, Output, file_stem},
+    output::{self, Content, Ours, Output, file_stem},
     probe::{Forced, ProbeError, Sizes},
     run::{Options, Progress, RunError, User, record},
 };
@@ -93,7 +93,7 @@ impl Run {
         probe.retain(|output| output.name != file);
         probe.push(Output {
             name: file.clone(),
-            content: Vec::new(),
+            content: Content::Bytes(Vec::new()),
             ours: Ours::Observation,
         });
         drop(output::stage(
@@ -123,35 +123,37 @@ impl Run {
         // A recording ends with its command.
         let status = recording.run.status.unwrap_or(0);
         observation.runs.insert(recording.id, recording.run);
-        let mut outputs = vec![Output {
+        let recorded = Output {
             name: file,
-            content: observation::to_json(&observation)?,
+            content: Content::Observation(&observation),
             ours: Ours::Observation,
-        }];
-        let rendered = self.profile.request().and_then(|request| {
+        };
+        let write = |outputs: &[Output<'_>]| {
+            output::write(&self.profile.out, outputs, self.profile.force)?;
+            let names = outputs.iter().map(|output| &output.name);
+            let paths: Vec<PathBuf> = names.map(|name| self.profile.out.join(name)).collect();
+            anyhow::Ok(paths)
+        };
+        let decided = self.profile.request().and_then(|request| {
             let adapted = request.adapt(&observation)?;
             let plan = request.plan(&observation, &adapted);
             let policy = plan.firejail().clone();
-            Ok((profile::written(plan.files()), policy))
+            let mut outputs = profile::written(plan.files());
+            outputs.retain(|output| output.name != recorded.name);
+            outputs.insert(0, recorded.clone());
+            Ok((write(&outputs), policy))
         });
-        let (mut files, mut policy) = match rendered {
-            Ok(rendered) => rendered,
+        let (paths, mut policy) = match decided {
+            Ok((paths, policy)) => (paths?, policy),
             // What was recorded is not to be lost for it.
             Err(error) => {
-                output::write(&self.profile.out, &outputs, self.profile.force)?;
+                write(&[recorded])?;
                 return Err(error.context("only the observation was written"));
             }
         };
-        files.retain(|output| output.name != outputs[0].name);
-        outputs.extend(files);
         policy
             .warnings
             .retain(|warning| !self.profile.silence.contains(&warning.id));
-        output::write(&self.profile.out, &outputs, self.profile.force)?;
-        let paths: Vec<PathBuf> = outputs
-            .iter()
-            .map(|output| self.profile.out.join(&output.name))
-            .collect();
         if self.json {
             eprintln!("{}", summary::json(&observation, &policy, &paths));
         } else if !self.quiet {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     machine::disks::Disks,
     observation::{self, Observation, Text},
-    output::{self, Ours, Output, file_stem},
+    output::{self, Content, Ours, Output, file_stem},
     policy::{Id, Warning},
     profile::Request,
 };
@@ -63,7 +63,7 @@ impl Snapshot {
         let (without, shots): (Vec<Shot>, Vec<Shot>) =
             self.shots()?.into_iter().partition(Shot::is_empty);
         let without: Vec<Text> = without.into_iter().map(|shot| shot.unit).collect();
-        let outputs: Vec<Output> = shots.iter().flat_map(|shot| shot.outputs.clone()).collect();
+        let outputs: Vec<_> = shots.iter().flat_map(|shot| shot.outputs.clone()).collect();
         output::write(&self.profile.out, &outputs, self.profile.force)?;
         let files: Vec<Text> = outputs
             .iter()
@@ -149,7 +149,7 @@ fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<
 struct Shot {
     unit: Text,
     /// None if it has no run.
-    outputs: Vec<Output>,
+    outputs: Vec<Output<'static>>,
     warnings: Vec<Warning>,
 }
 
@@ -202,7 +202,7 @@ fn shots(
         disks.look(&mut observation);
         let mut files = vec![Output {
             name: format!("{}.observation.json", file_stem(&observation.name)),
-            content: observation::to_json(&observation)?,
+            content: Content::Bytes(observation::to_json(&observation)?),
             ours: Ours::Observation,
         }];
         if let Some(request) = request {
@@ -211,9 +211,21 @@ fn shots(
             let warnings = plan.firejail().warnings.iter();
             let wanted = warnings.filter(|warning| !silenced.contains(&warning.id));
             shot.warnings = wanted.cloned().collect();
-            let others = profile::written(plan.files()).into_iter();
-            let own = files[0].name.clone();
-            files.extend(others.filter(|output| output.name != own));
+            for Output {
+                name,
+                content,
+                ours,
+            } in profile::written(plan.files())
+            {
+                if name != files[0].name {
+                    let content = Content::Bytes(content.into_bytes()?);
+                    files.push(Output {
+                        name,
+                        content,
+                        ours,
+                    });
+                }
+            }
         }
         shot.outputs = files;
         shots.insert(number, shot);

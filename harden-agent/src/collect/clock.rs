@@ -44,9 +44,6 @@ impl Clock {
 
     /// Seen at that time, and no more is known.
     pub(super) fn seen(&self, nanoseconds: u64) -> Seen {
-        Seen {
-            first: Some(self.at(nanoseconds)),
-            ..Seen::default()
-        }
+        Seen::at(self.at(nanoseconds))
     }
 }

@@ -6,7 +6,6 @@ use std::{
     time::Instant,
 };
 
-use litemap::LiteMap;
 use sorted_vec::SortedSet;
 
 use super::{
@@ -285,7 +284,7 @@ impl Collector {
                 news.push((event.header.slot, Deed::InvokedAs(&name).into()));
             }
             let invoked = slot.facts.invoked_as.entry(name).or_default();
-            seen.count = Some(invoked.count.unwrap_or(0) + 1);
+            seen.set_counts(Some(invoked.count().unwrap_or(0) + 1), None);
             invoked.join(seen);
         }
     }
@@ -321,8 +320,7 @@ impl Collector {
         if let Some(path) = address.path {
             self.paths.insert(self.hasher.hash_one(&path));
             let file = facts.files.entry(path).or_default();
-            let outcomes = file.operations.entry(on_file).or_default();
-            outcomes.entry(outcome).or_default().join(seen);
+            file.operations.add(on_file, outcome, seen);
         }
     }
 
@@ -385,9 +383,8 @@ impl Collector {
             btree_map::Entry::Occupied(entry) => entry.into_mut(),
             btree_map::Entry::Vacant(entry) => {
                 self.paths.insert(self.hasher.hash_one(entry.key()));
-                // Of most files one thing is known, and by itself each list has room for four.
+                // By itself a list has room for four.
                 entry.insert(File {
-                    operations: LiteMap::with_capacity(operations.len()),
                     inodes: SortedSet::with_capacity(usize::from(is_own)),
                     ..File::default()
                 })
@@ -400,10 +397,8 @@ impl Collector {
             file.asked_as.extend(asked);
         }
         for operation in operations {
-            let outcomes = file.operations.entry(operation);
-            let outcomes = outcomes.or_insert_with(|| LiteMap::with_capacity(1));
-            let known = outcomes.entry(outcome.clone()).or_default();
-            known.join(seen.clone());
+            file.operations
+                .add(operation, outcome.clone(), seen.clone());
         }
         if *new_names >= FOLD_AFTER && self.news.is_some() {
             *new_names = 0;
@@ -573,7 +568,7 @@ impl Collector {
             let checks = facts.capabilities.values_mut();
             calls
                 .chain(checks.flat_map(BTreeMap::values_mut))
-                .for_each(|seen| (seen.count, seen.errors) = (None, None));
+                .for_each(|seen| seen.set_counts(None, None));
         }
         Facts {
             executables: self.finished,
@@ -593,23 +588,20 @@ fn add_facts(facts: &mut Executable, numbers: impl Iterator<Item = u32>) {
 fn forget_tries(facts: &mut Executable) {
     let tried = names::outcome(ERRNO_UNKNOWN);
     for file in facts.files.values_mut() {
-        for (_, outcomes) in &mut file.operations {
-            if outcomes.len() > 1 {
-                outcomes.remove(&tried);
-            }
-        }
+        file.operations
+            .retain(|all, operation, outcome| *outcome != tried || all.of(operation).count() == 1);
     }
 }
 
 /// Joins `other` into `facts`, but adds the counts.
 fn add(facts: &mut Executable, mut other: Executable) {
     let sum = |own: Option<&Seen>, seen: &mut Seen| {
-        if let (Some(own), Some(count)) = (own.and_then(|own| own.count), seen.count) {
-            seen.count = Some(own + count);
-        }
-        if let (Some(own), Some(errors)) = (own.and_then(|own| own.errors), seen.errors) {
-            seen.errors = Some(own + errors);
-        }
+        let added = |own: Option<u64>, other: Option<u64>| {
+            own.zip(other).map(|(own, other)| own + other).or(other)
+        };
+        let count = added(own.and_then(Seen::count), seen.count());
+        let errors = added(own.and_then(Seen::errors), seen.errors());
+        seen.set_counts(count, errors);
     };
     for (abi, calls) in &mut other.syscalls {
         for (call, seen) in calls {
@@ -639,10 +631,7 @@ fn count(facts: &mut Executable, counts: &Counts) {
     {
         let fact = FACT_CAPABILITY + number * CAPABILITY_CHECKS + check::GRANTED;
         if let Some(fact) = names::fact(fact) {
-            let seen = Seen {
-                count: Some(count),
-                ..Seen::default()
-            };
+            let seen = Seen::default().counted(Some(count), None);
             insert(facts, fact, seen);
         }
     }
@@ -650,12 +639,9 @@ fn count(facts: &mut Executable, counts: &Counts) {
     let both = made.iter().zip(failed);
     for (number, (&count, &errors)) in (0..).zip(both).filter(|(_, (count, _))| **count > 0) {
         if let Some(fact) = names::fact(number) {
-            let seen = Seen {
-                first: None,
-                count: Some(count),
-                // One that was entered before the slot was there may have come back to it.
-                errors: (errors > 0).then_some(errors.min(count)),
-            };
+            // One that was entered before the slot was there may have come back to it.
+            let errors = (errors > 0).then_some(errors.min(count));
+            let seen = Seen::default().counted(Some(count), errors);
             insert(facts, fact, seen);
         }
     }

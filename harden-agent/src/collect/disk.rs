@@ -58,7 +58,7 @@ impl Disk {
                 follow(name);
             }
             for (path, file) in &mut facts.files {
-                if file.inodes.is_empty() && file.operations.contains_key(&Operation::Connect) {
+                if file.inodes.is_empty() && file.operations.has(Operation::Connect) {
                     file.inodes.extend(socket(root, path.as_path()));
                 }
                 if file.resolved && file.inodes.iter().any(may_have_acl) {

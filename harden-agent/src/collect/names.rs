@@ -45,8 +45,7 @@ pub(super) fn fact(number: u32) -> Option<Fact> {
         }
         FACT_IA32..FACT_X32 => {
             let call = number - FACT_IA32;
-            let name = syscalls::x86::Sysno::new(call as usize).map(|call| call.name());
-            Fact::Syscall(Abi::Ia32, numbered(name, "syscall", call))
+            Fact::Syscall(Abi::Ia32, numbered(ia32(call), "syscall", call))
         }
         FACT_X32..FACT_CAPABILITY => {
             let call = number - FACT_X32;
@@ -83,6 +82,20 @@ pub(super) fn capabilities(told: u32) -> impl Iterator<Item = Word> {
     numbers
         .filter(|number| *number < CAPABILITIES)
         .map(capability)
+}
+
+/// The name of call `number` of x86-64, by its ABI.
+#[must_use]
+pub fn call_name(abi: Abi, number: u32) -> Option<&'static str> {
+    match abi {
+        Abi::Native => native(number),
+        Abi::Ia32 => ia32(number),
+        Abi::X32 => x32(number),
+    }
+}
+
+fn ia32(call: u32) -> Option<&'static str> {
+    syscalls::x86::Sysno::new(call as usize).map(|call| call.name())
 }
 
 fn native(call: u32) -> Option<&'static str> {

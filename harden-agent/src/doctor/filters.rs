@@ -73,7 +73,7 @@ pub(super) fn examine(name: &str, mounts: &[Mount]) -> Unit {
 fn processes(name: &str, mounts: &[Mount], unit: &mut Unit) -> Result<BTreeSet<u32>, String> {
     if let Ok(pid) = name.parse() {
         proc::status(name).ok_or("there is no such process")?;
-        unit.cgroup = own_cgroup(pid);
+        unit.cgroup = proc::cgroup(pid);
         return Ok(descendants(pid));
     }
     let root = mounts
@@ -224,13 +224,6 @@ fn in_directory(path: &Path) -> Result<BTreeSet<u32>, String> {
         pids.extend(in_directory(&below).unwrap_or_default());
     }
     Ok(pids)
-}
-
-fn own_cgroup(pid: u32) -> Option<Text> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .map(Text::from)
 }
 
 /// A process and all below it.

@@ -6,6 +6,8 @@ pub(crate) mod descriptor;
 pub mod disks;
 pub mod firejail;
 pub(crate) mod host;
+pub mod logs;
 pub(crate) mod proc;
+pub(crate) mod services;
 pub mod systemd;
 pub mod unit;

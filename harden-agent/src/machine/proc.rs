@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use serde::Serialize;
+
+use crate::observation::Text;
 
 /// What `/proc/PID/status` says of a process's confinement (Documentation/filesystems/proc.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -118,6 +121,23 @@ pub(crate) fn executable(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
+/// The cgroup of process `pid`, from the root of version 2.
+pub(crate) fn cgroup(pid: u32) -> Option<Text> {
+    let bytes = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    lines
+        .find_map(|line| line.strip_prefix(b"0::"))
+        .map(Text::from)
+}
+
+/// When process `pid` started, by the clock of now.
+pub(crate) fn started(pid: u32) -> Option<Timestamp> {
+    use nix::time::{ClockId, clock_gettime};
+    let up = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    let age = up.saturating_sub(Duration::from_nanos(stat(pid)?.start));
+    Timestamp::now().checked_sub(age).ok()
+}
+
 /// Every process there is.
 pub(crate) fn all() -> Vec<u32> {
     fs::read_dir("/proc")
@@ -125,6 +145,11 @@ pub(crate) fn all() -> Vec<u32> {
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect()
+}
+
+/// The text of a file, such as one below /proc/sys.
+pub(crate) fn text(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
 }
 
 /// A number in a file of one line, as those below /proc/sys are.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::join::Join as _;
-use super::model::{Executable, Outcome, Seen};
+use super::model::{Executable, Outcome};
+use super::seen::Seen;
 use super::text::Text;
 
 /// So many addresses of one operation are kept, and so many objects of one capability.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use litemap::LiteMap;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -13,7 +12,7 @@ use sorted_vec::SortedSet;
 use super::{
     Abi, Acl, AddressOperation, CapabilityCheck, ControlCommand, Executable, File,
     FileCapabilities, Host, Inode, Observation, Operation, Outcome, Run, RunKind, SCHEMA, Seen,
-    Socket, Text, Word,
+    Socket, Text, Uses, Word,
 };
 
 /// Any bytes.
@@ -59,11 +58,10 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
-    let number = || option::of(any::<u64>());
-    (option::of(time()), number(), number()).prop_map(|(first, count, errors)| Seen {
-        first,
-        count,
-        errors,
+    let number = || option::of(0..u64::MAX);
+    (option::of(time()), number(), number()).prop_map(|(first, count, errors)| {
+        let seen = first.map(Seen::at).unwrap_or_default();
+        seen.counted(count, errors)
     })
 }
 
@@ -108,23 +106,24 @@ fn socket() -> impl Strategy<Value = Socket> {
     })
 }
 
-fn few_outcomes() -> impl Strategy<Value = LiteMap<Outcome, Seen>> {
-    outcomes().prop_map(|outcomes| outcomes.into_iter().collect())
+fn uses() -> impl Strategy<Value = Uses> {
+    use Operation as O;
+    let operation = select(&[O::Read, O::Create, O::RenameFrom, O::XattrWrite, O::Connect][..]);
+    let uses = vec((operation, word().prop_map(Outcome), seen()), 0..6);
+    uses.prop_map(|uses| uses.into_iter().collect())
 }
 
 fn file() -> impl Strategy<Value = File> {
-    use Operation as O;
-    let operation = select(&[O::Read, O::Create, O::RenameFrom, O::XattrWrite, O::Connect][..]);
     (
         any::<bool>(),
-        btree_map(operation, few_outcomes(), 0..3),
+        uses(),
         inodes(),
         btree_set(path(), 0..2),
         0..3_u64,
     )
         .prop_map(|(resolved, operations, inodes, asked_as, names)| File {
             resolved,
-            operations: operations.into_iter().collect(),
+            operations,
             inodes,
             asked_as,
             names,

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{
     Abi, AddressOperation, CapabilityCheck, ControlCommand, Executable, Operation, Outcome, Run,
-    Seen, Socket,
+    Socket,
 };
+use super::seen::Seen;
 use super::text::{Text, Word};
 
 /// One thing that one executable did.
@@ -232,10 +233,8 @@ impl Executable {
             })
         });
         let files = self.files.iter().flat_map(|(path, file)| {
-            file.operations.iter().flat_map(|(operation, outcomes)| {
-                let outcomes = outcomes.iter();
-                outcomes.map(|(outcome, seen)| (Deed::File(path, *operation, outcome), seen))
-            })
+            let uses = file.operations.iter();
+            uses.map(|(operation, outcome, seen)| (Deed::File(path, operation, outcome), seen))
         });
         let names = self.invoked_as.iter();
         let families = self.families.iter();

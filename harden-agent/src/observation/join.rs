@@ -12,10 +12,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use litemap::LiteMap;
 use sorted_vec::SortedSet;
 
-use super::model::{Executable, File, Host, Observation, Run, Seen};
+use super::model::{Executable, File, Host, Observation, Run};
 use super::text::Text;
 
 /// The least upper bound of two values.
@@ -34,19 +33,6 @@ impl<K: Ord, V: Join> Join for BTreeMap<K, V> {
                 Entry::Occupied(mut entry) => entry.get_mut().join(value),
             }
         }
-    }
-}
-
-impl<K: Ord, V: Join> Join for LiteMap<K, V> {
-    fn join(&mut self, other: Self) {
-        let mut new = Vec::new();
-        for (key, value) in other {
-            match self.get_mut(&key) {
-                Some(mine) => mine.join(value),
-                None => new.push((key, value)),
-            }
-        }
-        self.extend(new);
     }
 }
 
@@ -145,12 +131,6 @@ join_by_field!(File {
     names: keep_max,
 });
 
-join_by_field!(Seen {
-    first: keep_earliest,
-    count: keep_max,
-    errors: keep_max,
-});
-
 fn keep_max<T: Ord>(mine: &mut T, other: T) {
     if other > *mine {
         *mine = other;
@@ -160,15 +140,6 @@ fn keep_max<T: Ord>(mine: &mut T, other: T) {
 fn keep_min<T: Ord>(mine: &mut T, other: T) {
     if other < *mine {
         *mine = other;
-    }
-}
-
-/// As [`keep_min`], but nothing known gives way to anything known.
-fn keep_earliest<T: Ord>(mine: &mut Option<T>, other: Option<T>) {
-    let Some(other) = other else { return };
-    match mine {
-        Some(mine) => keep_min(mine, other),
-        None => *mine = Some(other),
     }
 }
 
@@ -204,18 +175,5 @@ mod tests {
             prop_assert_eq!(joined(both.clone(), &a), both.clone());
             prop_assert_eq!(joined(both.clone(), &b), both);
         }
-    }
-
-    #[test]
-    fn evidence_joins_to_the_earliest_sight_and_the_greatest_count() {
-        let seen = |second: Option<i64>, count| Seen {
-            first: second.map(|second| jiff::Timestamp::new(second, 0).unwrap()),
-            count,
-            errors: None,
-        };
-        let mut evidence = seen(None, Some(3));
-        evidence.join(seen(Some(20), None));
-        evidence.join(seen(Some(10), Some(2)));
-        assert_eq!(evidence, seen(Some(10), Some(3)));
     }
 }

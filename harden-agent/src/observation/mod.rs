@@ -14,16 +14,21 @@ mod layout;
 mod model;
 mod names;
 mod schema_1;
+mod seen;
 mod shrink;
-mod small;
 mod strict;
 mod text;
+mod uses;
 
 pub use facet::Facet;
 pub(crate) use facet::argument;
 pub use facts::{Deed, Fact, Kind, Told};
-pub use file::{FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json};
+pub use file::{
+    FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json, write_json,
+};
 pub use fold::Test;
 pub use join::Join;
 pub use model::*;
+pub use seen::Seen;
 pub use text::{NotAWord, Text, Word};
+pub use uses::Uses;

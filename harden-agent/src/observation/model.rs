@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use sorted_vec::SortedSet;
 
-use super::small;
+use super::seen::Seen;
 use super::strict;
 use super::text::{Text, Word};
+use super::uses::Uses;
 
 /// The version of the JSON that this build writes and reads.
 pub const SCHEMA: u32 = 7;
@@ -223,8 +223,7 @@ pub struct File {
     /// is the directory's own path joined with what the program asked for.
     pub resolved: bool,
     /// What was done, with which result.
-    #[serde(deserialize_with = "strict::unique", serialize_with = "small::maps")]
-    pub operations: LiteMap<Operation, LiteMap<Outcome, Seen>>,
+    pub operations: Uses,
     /// The inodes that were there, with owner and mode (several: the file was replaced or chowned).
     #[serde(deserialize_with = "strict::few")]
     pub inodes: SortedSet<Inode>,
@@ -241,10 +240,9 @@ pub struct File {
 impl File {
     /// One that was used in this way, with this outcome.
     pub(crate) fn used(operation: Operation, outcome: &str) -> Self {
-        let mut outcomes = LiteMap::new();
-        outcomes.insert(Outcome(Word::new(outcome).unwrap()), Seen::default());
         let mut file = Self::default();
-        file.operations.insert(operation, outcomes);
+        let outcome = Outcome(Word::new(outcome).unwrap());
+        file.operations.entry(operation, outcome);
         file
     }
 }
@@ -292,21 +290,6 @@ pub struct Acl {
     /// What groups may, by number.
     #[serde(deserialize_with = "strict::unique")]
     pub groups: BTreeMap<u32, u32>,
-}
-
-/// Evidence of a fact.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Seen {
-    /// When first, where that is known (the slot has the fact, its hint may have been lost).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first: Option<Timestamp>,
-    /// How often, where that was counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count: Option<u64>,
-    /// How often of that a call came back with an errno; `None` for never, too. Schema 3 had none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub errors: Option<u64>,
 }
 
 /// The calling convention by which a call entered the kernel; each has its own numbers.

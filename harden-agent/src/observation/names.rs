@@ -117,16 +117,14 @@ impl File {
             inodes: self.inodes.into_iter().map(as_directory).collect(),
             ..Self::default()
         };
-        for (operation, outcomes) in self.operations {
+        let there = self.operations.into_iter();
+        for (operation, outcome, seen) in there.filter(|(_, outcome, _)| !outcome.is_absence()) {
             let operation = if operation.writes() {
                 Operation::Write
             } else {
                 Operation::Read
             };
-            for (outcome, seen) in outcomes.into_iter().filter(|(one, _)| !one.is_absence()) {
-                let outcomes = directory.operations.entry(operation).or_default();
-                outcomes.entry(outcome).or_default().join(seen);
-            }
+            directory.operations.add(operation, outcome, seen);
         }
         directory
     }
@@ -144,13 +142,12 @@ fn any_of_its_kind(inode: Inode) -> Inode {
 
 /// Whether nothing depends on the name.
 fn is_foldable(file: &File) -> bool {
-    !file.operations.contains_key(&Operation::Execute) || is_absent(file)
+    !file.operations.has(Operation::Execute) || is_absent(file)
 }
 
 /// Whether nothing was there, each time.
 fn is_absent(file: &File) -> bool {
-    let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
-    outcomes.all(Outcome::is_absence)
+    file.operations.outcomes().all(Outcome::is_absence)
 }
 
 /// The directory of `path`; `None` for the root.
@@ -184,7 +181,7 @@ mod tests {
 
     fn used(executable: &Executable, path: &str) -> Option<(u64, Vec<Operation>)> {
         let file = executable.files.get(&Text::from(path))?;
-        Some((file.names, file.operations.keys().copied().collect()))
+        Some((file.names, file.operations.operations().collect()))
     }
 
     #[test]

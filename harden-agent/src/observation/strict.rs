@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
-use litemap::LiteMap;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use sorted_vec::SortedSet;
 
-use super::model::{ControlCommand, Executable, File, Run, Seen};
+use super::model::{ControlCommand, Executable, File, Run};
 use super::schema_1;
+use super::seen::Seen;
 use super::text::{Text, is_hidden};
 
 /// A map that names no key twice, at any depth.
@@ -108,17 +108,14 @@ where
     }
 }
 
-impl<'de, K, V> Strict<'de> for LiteMap<K, V>
+/// The entries of such a map, in order.
+pub(super) fn entries<'de, D, K, V>(deserializer: D) -> Result<Vec<(K, V)>, D::Error>
 where
+    D: Deserializer<'de>,
     K: Deserialize<'de> + Serialize + Ord,
     V: Strict<'de>,
 {
-    fn strict<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut entries = deserializer.deserialize_map(Unique(PhantomData))?;
-        // There is one for each file.
-        entries.shrink_to_fit();
-        Ok(Self::from_sorted_store_unchecked(entries))
-    }
+    deserializer.deserialize_map(Unique(PhantomData))
 }
 
 /// A map whose keys are absolute paths.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use bstr::{BStr, BString, ByteSlice, ByteVec};
+use bstr::{BStr, ByteSlice, ByteVec};
+use ecow::{EcoString, eco_format};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use smol_str::{SmolStr, format_smolstr};
 
 /// A path or name as the kernel has it: any bytes. A path holds no NUL, at most 4,095 bytes; the
 /// name of an abstract socket may well hold NULs (programs that pass the whole `sockaddr_un`).
@@ -14,13 +14,13 @@ use smol_str::{SmolStr, format_smolstr};
 /// the writing direction; everything else is shown as it is. So the text is reversible, never
 /// holds a line break and shows what it is.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text(BString);
+pub struct Text(Box<[u8]>);
 
 impl Text {
     /// The bytes as the kernel has them.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_slice()
+        &self.0
     }
 
     /// The bytes as a byte string, for searching.
@@ -62,7 +62,7 @@ impl Text {
 
 impl<T: AsRef<[u8]>> From<T> for Text {
     fn from(bytes: T) -> Self {
-        Self(BString::from(bytes.as_ref()))
+        Self(bytes.as_ref().into())
     }
 }
 
@@ -132,11 +132,12 @@ impl Serialize for Text {
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Ok(Self(BString::from(if text.contains('\\') {
+        let bytes = if text.contains('\\') {
             Vec::unescape_bytes(&text)
         } else {
             text.into_bytes()
-        })))
+        };
+        Ok(Self(bytes.into()))
     }
 }
 
@@ -145,15 +146,15 @@ impl<'de> Deserialize<'de> for Text {
 /// Lower or upper case ASCII letters, digits, `_` and `-`, 1 to 64 of them: whatever an
 /// observation from elsewhere holds, a word cannot become another line or rule of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Word(SmolStr);
+pub struct Word(EcoString);
 
 impl Word {
     /// Accepts `text` if it is a word.
     ///
     /// # Errors
     /// [`NotAWord`] with the text if a character is outside the set or the length is not 1 to 64.
-    pub fn new(text: impl Into<SmolStr>) -> Result<Self, NotAWord> {
-        let text: SmolStr = text.into();
+    pub fn new(text: impl Into<EcoString>) -> Result<Self, NotAWord> {
+        let text: EcoString = text.into();
         let fits = (1..=64).contains(&text.len())
             && text
                 .bytes()
@@ -168,7 +169,7 @@ impl Word {
     /// `prefix-number`, for what has no name yet. The prefix is a literal of this program.
     #[must_use]
     pub(crate) fn numbered(prefix: &'static str, number: u32) -> Self {
-        Self(format_smolstr!("{prefix}-{number}"))
+        Self(eco_format!("{prefix}-{number}"))
     }
 
     /// The word.
@@ -186,7 +187,7 @@ impl fmt::Display for Word {
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(SmolStr::deserialize(deserializer)?).map_err(de::Error::custom)
+        Self::new(EcoString::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

@@ -4,10 +4,10 @@ use std::process::Command;
 
 use super::*;
 
-fn profile(name: &str, body: &str) -> Output {
+fn profile(name: &str, body: &str) -> Output<'static> {
     Output {
         name: name.to_owned(),
-        content: format!("{MARKER_PREFIX}\n{body}\n").into_bytes(),
+        content: Content::Bytes(format!("{MARKER_PREFIX}\n{body}\n").into_bytes()),
         ours: Ours::Marker,
     }
 }
@@ -22,7 +22,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-fn refusal(directory: &Path, outputs: &[Output], force: bool) -> String {
+fn refusal(directory: &Path, outputs: &[Output<'_>], force: bool) -> String {
     write(directory, outputs, force).unwrap_err().to_string()
 }
 

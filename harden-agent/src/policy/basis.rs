@@ -14,7 +14,7 @@ use super::{
     coverage::Coverage,
     equivalents::Compatibility,
     evidence::Evidence,
-    places::{Place, places},
+    places::{Places, places},
     renames::{Crossing, crossings},
     sockets::{Families, families},
     unasked::unasked,
@@ -29,7 +29,7 @@ pub struct Basis<'a> {
     asked: OnceCell<Asked<'a>>,
     calls: OnceCell<BTreeMap<&'a Word, Evidence>>,
     coverage: OnceCell<Coverage>,
-    places: OnceCell<Vec<Place<'a>>>,
+    places: OnceCell<Places<'a>>,
     crossings: OnceCell<Vec<Crossing>>,
     needs: OnceCell<Needs<'a>>,
     families: OnceCell<Families<'a>>,
@@ -88,7 +88,7 @@ impl<'a> Basis<'a> {
     }
 
     /// Every path that was used or looked for.
-    pub(super) fn places(&self) -> &[Place<'a>] {
+    pub(super) fn places(&self) -> &Places<'a> {
         self.places.get_or_init(|| places(self.observation))
     }
 

@@ -133,12 +133,12 @@ fn asks(run: &Run, (abi, name): (Abi, &Word), seen: &Seen, x32: bool) -> bool {
 
 /// Whether it is known to have failed each time: the program asked in vain, and lives with that.
 pub(super) fn failed_each_time(seen: &Seen) -> bool {
-    seen.count.is_some() && always_failed(seen)
+    seen.count().is_some() && always_failed(seen)
 }
 
 fn always_failed(seen: &Seen) -> bool {
-    seen.count
-        .is_none_or(|count| seen.errors.unwrap_or_default() >= count)
+    seen.count()
+        .is_none_or(|count| seen.errors().unwrap_or_default() >= count)
 }
 
 /// Whether the kernel of a run has no x32 calls: it was watched whether one is answered, and none was. On a kernel
@@ -203,8 +203,7 @@ mod tests {
     fn counted(fixture: &mut Fixture, abi: Abi, count: u64, errors: u64) {
         for program in fixture.run().executables.values_mut() {
             for seen in program.syscalls.get_mut(&abi).unwrap().values_mut() {
-                seen.count = Some(count);
-                seen.errors = Some(errors);
+                seen.set_counts(Some(count), Some(errors));
             }
         }
     }

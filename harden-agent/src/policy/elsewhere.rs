@@ -150,8 +150,8 @@ mod tests {
                 .observation()
         };
         let paths = |observation: &Observation| -> Vec<Vec<u8>> {
-            let places = places(observation).into_iter();
-            places.map(|place| place.path.to_vec()).collect()
+            let places = places(observation);
+            places.iter().map(|place| place.path.to_vec()).collect()
         };
         let observation = container(&["read"]);
         assert_eq!(paths(&observation), [&b"/bin/maker"[..], b"/etc/maker"]);

@@ -98,7 +98,7 @@ impl Evidence {
         if self.runs.add(test.id) {
             self.marks.extend(test.label);
         }
-        self.see(seen.first, seen.count);
+        self.see(seen.first(), seen.count());
     }
 
     /// Adds all that `other` holds.

@@ -180,8 +180,7 @@ impl Fixture {
         let file = self.current().files.entry(path.into()).or_default();
         file.resolved = true;
         file.asked_as.extend(asked.map(Text::from));
-        let outcomes = file.operations.entry(operation).or_default();
-        outcomes.insert(outcome(result), Seen::default());
+        file.operations.entry(operation, outcome(result));
         self
     }
 

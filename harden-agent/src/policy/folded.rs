@@ -74,7 +74,7 @@ mod tests {
     use super::super::systemd::DropIn;
     use super::super::{Basis, Commands, Decision, DecisionOptions};
     use super::*;
-    use crate::observation::Operation;
+    use crate::observation::{Operation, Uses};
 
     /// A program of which so many names in `directory` were read, or changed, that they are not known.
     fn folded(directory: &str, operation: Operation) -> Observation {
@@ -169,7 +169,7 @@ mod tests {
         for run in observation.runs.values_mut() {
             for program in run.executables.values_mut() {
                 if let Some(file) = program.files.get_mut(&Text::from("/")) {
-                    file.operations.clear();
+                    file.operations = Uses::default();
                 }
             }
         }

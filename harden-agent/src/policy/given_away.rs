@@ -51,8 +51,8 @@ fn opened(observation: &Observation) -> BTreeMap<&Text, Opened> {
 fn did(file: &File, operation: Operation) -> bool {
     // A security hook stands before the outcome.
     let is_done = |outcome: &Outcome| outcome.is_ok() || outcome.0.as_str() == "tried";
-    let outcomes = file.operations.get(&operation);
-    outcomes.is_some_and(|outcomes| outcomes.keys().any(is_done))
+    let mut outcomes = file.operations.of(operation);
+    outcomes.any(|(outcome, _)| is_done(outcome))
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub(super) fn needed(directories: &[&[u8]], there: &[&[u8]], basis: &Basis<'_>) 
             .filter(|link| is_inside(link.as_bytes()));
         reasons.extend(links.map(|link| format!("{link} is a link")));
     }
-    let found = basis.places().iter().filter(|place| place.found());
-    let found = found.filter(|place| place.all_names().any(is_inside));
+    let found = basis.places().touching(directories);
+    let found = found.filter(|place| place.found());
     let used = found.filter(|place| {
         let is_looked_at = place.uses.iter().all(|one| passes(one.operation));
         !(is_looked_at && there.contains(&&*place.path))

@@ -132,12 +132,8 @@ fn opens_sessions(facts: &Executable) -> bool {
 }
 
 fn done(file: &crate::observation::File, operation: Operation) -> bool {
-    let outcomes = file.operations.get(&operation);
-    outcomes.is_some_and(|outcomes| {
-        outcomes
-            .keys()
-            .any(|outcome| outcome.0.as_str() != "ENOENT")
-    })
+    let mut outcomes = file.operations.of(operation);
+    outcomes.any(|(outcome, _)| outcome.0.as_str() != "ENOENT")
 }
 
 fn file_name(path: &Text) -> &[u8] {

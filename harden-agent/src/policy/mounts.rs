@@ -39,10 +39,9 @@ fn callers(observation: &Observation) -> BTreeMap<&Text, BTreeSet<&str>> {
         }
         let mut calls = refused::calls(run, facts);
         calls.retain(|name| CALLS.contains(name));
-        let mut done = facts.files.values().flat_map(|file| &file.operations);
-        let mounted = done.any(|(one, outcomes)| {
-            matches!(one, Operation::Mount | Operation::Unmount)
-                && !outcomes.keys().all(refused::is_refusal)
+        let mut done = facts.files.values().flat_map(|file| file.operations.iter());
+        let mounted = done.any(|(one, outcome, _)| {
+            matches!(one, Operation::Mount | Operation::Unmount) && !refused::is_refusal(outcome)
         });
         if calls.is_empty() && mounted {
             calls.insert("mount");
@@ -98,7 +97,7 @@ mod tests {
                 .flat_map(|facts| facts.syscalls.values_mut().flatten())
             {
                 let errors = u64::from(name.as_str() == call);
-                (seen.count, seen.errors) = (Some(1), Some(errors));
+                seen.set_counts(Some(1), Some(errors));
             }
             let outcome = if call == "mount" { "EPERM" } else { "ok" };
             told(

@@ -1,6 +1,6 @@
 //! Every path that the runs used or looked for, whatever fact it comes from, in one list.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, ops::Deref};
 
 use crate::observation::{
     AddressOperation, Deed, Executable, File, Host, Inode, Observation, Operation, Outcome, Run,
@@ -38,11 +38,7 @@ pub(super) struct Use<'a> {
 }
 
 /// Where no more is known than that it was.
-const SEEN: &Seen = &Seen {
-    first: None,
-    count: None,
-    errors: None,
-};
+const SEEN: &Seen = &Seen::ONCE;
 
 /// How a use ended, as far as a sandbox cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +187,50 @@ fn is_of_entry(operation: Operation) -> bool {
 }
 
 /// All places of all runs, by path: what is written about them must not depend on the random identifiers of the runs.
-pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
+pub(super) struct Places<'a> {
+    all: Vec<Place<'a>>,
+    /// Which of them have other names.
+    named: Vec<usize>,
+}
+
+impl<'a> Places<'a> {
+    /// Those that touch one of `directories`. It is asked for many directories, which few of a million places touch.
+    pub(super) fn touching(
+        &self,
+        directories: &[&[u8]],
+    ) -> impl Iterator<Item = &Place<'a>> + Clone + use<'_, 'a> {
+        let touches = |place: &usize| directories.iter().any(|one| self.all[*place].touches(one));
+        let named = self.named.iter().copied().filter(touches);
+        let by_path = directories.iter().flat_map(|one| self.below(one));
+        let mut found: Vec<usize> = named.chain(by_path).collect();
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().map(|place| &self.all[place])
+    }
+
+    /// Those whose path is `directory` or lies below it. Others lie between the two: `/a`, `/a-b`, `/a/b`.
+    fn below(&self, directory: &[u8]) -> impl Iterator<Item = usize> {
+        let range = |prefix: &[u8], is_in: &dyn Fn(&[u8]) -> bool| {
+            let start = self.all.partition_point(|place| *place.path < *prefix);
+            let length = self.all[start..].partition_point(|place| is_in(&place.path));
+            start..start + length
+        };
+        let inside = [directory, b"/"].concat();
+        let below = range(&inside, &|path| path.starts_with(&inside));
+        range(directory, &|path| path == directory).chain(below)
+    }
+}
+
+impl<'a> Deref for Places<'a> {
+    type Target = [Place<'a>];
+
+    fn deref(&self) -> &[Place<'a>] {
+        &self.all
+    }
+}
+
+/// The places of an observation.
+pub(super) fn places(observation: &Observation) -> Places<'_> {
     let mut all = Vec::new();
     for (id, run) in observation.tests() {
         let links = Links::new(&run.symlinks);
@@ -208,7 +247,10 @@ pub(super) fn places(observation: &Observation) -> Vec<Place<'_>> {
         }
     }
     all.sort_by(|one, other| (&one.path, one.executable).cmp(&(&other.path, other.executable)));
-    all
+    let named = all.iter().enumerate();
+    let named = named.filter(|(_, place)| !place.names.is_empty());
+    let named = named.map(|(number, _)| number).collect();
+    Places { all, named }
 }
 
 /// The absolute names in the command line: a relative one cannot be told from an option.
@@ -291,17 +333,15 @@ impl<'a> Source<'a, '_> {
         for (path, file) in &self.executable.files {
             // The uses of the directory entry itself, and those of what it leads to.
             for of_entry in [true, false] {
-                let operations = file.operations.iter();
-                let operations = operations.filter(|(one, _)| of_entry == is_of_entry(**one));
-                let count = operations.clone().map(|(_, outcomes)| outcomes.len()).sum();
+                let uses = file.operations.iter();
+                let uses = uses.filter(|(one, ..)| of_entry == is_of_entry(*one));
+                let count = uses.clone().count();
                 if count == 0 {
                     continue;
                 }
                 let mut place = self.located(path, file, of_entry);
                 place.uses.reserve_exact(count);
-                for (operation, outcomes) in operations {
-                    place.uses.extend(uses(*operation, outcomes));
-                }
+                place.uses.extend(uses.map(of_file));
                 all.push(place);
             }
             if file.names > 0 {
@@ -343,9 +383,7 @@ impl<'a> Source<'a, '_> {
                 is_folded: true,
                 ..self.place(directory)
             };
-            for (operation, outcomes) in &file.operations {
-                place.uses.extend(uses(*operation, outcomes));
-            }
+            place.uses.extend(file.operations.iter().map(of_file));
             place
                 .uses
                 .push(use_of(Operation::Stat, Answer::NotFound, SEEN));
@@ -429,6 +467,10 @@ impl<'a> Source<'a, '_> {
     }
 }
 
+fn of_file<'o>((operation, outcome, seen): (Operation, &'o Outcome, &'o Seen)) -> Use<'o> {
+    use_of(operation, answer(outcome), seen)
+}
+
 fn uses<'o>(
     operation: Operation,
     outcomes: impl IntoIterator<Item = (&'o Outcome, &'o Seen)>,
@@ -458,6 +500,35 @@ fn use_of(operation: Operation, result: Answer, seen: &Seen) -> Use<'_> {
 mod tests {
     use super::super::fixture::Fixture;
     use super::*;
+
+    #[test]
+    fn what_touches_a_directory_is_found_by_path_and_by_name() {
+        let fixture = Fixture::new().link("/b", "/srv").executable("/bin/d");
+        let files = [
+            "/a", "/a-", "/a-/x", "/a/x", "/a/x/y", "/a0", "/ab", "/b/x", "/",
+        ];
+        let mut fixture = files.into_iter().fold(fixture, |fixture, file| {
+            fixture.file(file, Operation::Read, "ok")
+        });
+        for executable in fixture.run().executables.values_mut() {
+            for file in executable.files.values_mut() {
+                file.resolved = false;
+            }
+        }
+        let observation = fixture.observation();
+        let places = places(&observation);
+        let all: [&[u8]; 8] = [
+            b"/a", b"/a/x", b"/a-", b"/b", b"/srv", b"/z", b"/bin", b"/bi",
+        ];
+        for directories in (0..all.len()).flat_map(|at| [&all[at..=at], &all[..at]]) {
+            let touches = |place: &&Place<'_>| directories.iter().any(|one| place.touches(one));
+            let found = places.touching(directories).map(std::ptr::from_ref);
+            let expected = places.iter().filter(touches).map(std::ptr::from_ref);
+            assert!(found.eq(expected), "{directories:?}");
+        }
+        assert_eq!(places.touching(&[b"/b"]).count(), 1);
+        assert_eq!(places.touching(&[b"/a"]).count(), 3);
+    }
 
     #[test]
     fn a_link_is_followed_unless_it_is_the_link_that_is_used() {

@@ -164,16 +164,15 @@ pub(super) fn arguments(run: &Run, facts: &Executable) -> Vec<Argument> {
 
 fn is_refused(run: &Run, facts: &Executable, name: &str, seen: &Seen) -> bool {
     let operation = NAMED.iter().find(|(call, _)| *call == name);
-    let by_right = match operation {
+    // There may be a million files to look at: last.
+    let by_right = || match operation {
         Some((_, operation)) => {
-            let outcomes = outcomes(facts, *operation);
-            sees_each_path(run)
-                && !outcomes.is_empty()
-                && outcomes.iter().all(|one| is_refusal(one))
+            let mut outcomes = outcomes(facts, *operation).peekable();
+            sees_each_path(run) && outcomes.peek().is_some() && outcomes.all(is_refusal)
         }
         None => NAMELESS.contains(&name),
     };
-    by_right && failed_each_time(seen) && sees_each_result(run, facts)
+    failed_each_time(seen) && sees_each_result(run, facts) && by_right()
 }
 
 /// Whether no result is missing. What a filter refused came back without having been entered: then an error is of neither.
@@ -193,15 +192,14 @@ fn is_plain_open(run: &Run, facts: &Executable, call: &str) -> bool {
     matches!(call, "open" | "openat" | "openat2")
         && sees_each_result(run, facts)
         && sees_each_path(run)
-        && outcomes(facts, Operation::Create).is_empty()
+        && outcomes(facts, Operation::Create).next().is_none()
 }
 
-fn outcomes(facts: &Executable, operation: Operation) -> BTreeSet<&Outcome> {
+fn outcomes(facts: &Executable, operation: Operation) -> impl Iterator<Item = &Outcome> {
     let files = facts.files.values();
     files
-        .filter_map(|file| file.operations.get(&operation))
-        .flat_map(litemap::LiteMap::keys)
-        .collect()
+        .flat_map(move |file| file.operations.of(operation))
+        .map(|(outcome, _)| outcome)
 }
 
 /// Whether the call was refused, whatever was there.
@@ -225,7 +223,7 @@ mod tests {
             let native = facts.syscalls.get_mut(&Abi::Native).unwrap();
             for (name, count, errors) in calls {
                 let seen = native.get_mut(&Word::new(*name).unwrap()).unwrap();
-                (seen.count, seen.errors) = (Some(*count), Some(*errors));
+                seen.set_counts(Some(*count), Some(*errors));
             }
         }
         fixture

@@ -10,7 +10,7 @@ use super::evidence::Evidence;
 use super::paths::{is_within, parent};
 use super::places::Place;
 
-/// Directories that programs share. What lies right below one may be a program's own.
+/// Directories that programs share, in order. What lies right below one may be a program's own.
 pub(super) const SHARED: &[&str] = &[
     "/",
     "/bin",
@@ -81,7 +81,8 @@ const DATA: [&[u8]; 3] = [b"/run", b"/srv", b"/var"];
 
 /// Whether programs share `directory`.
 pub(super) fn is_shared(directory: &[u8]) -> bool {
-    SHARED.iter().any(|one| one.as_bytes() == directory)
+    let by_name = |one: &&str| one.as_bytes().cmp(directory);
+    SHARED.binary_search_by(by_name).is_ok()
 }
 
 /// The directory of many owners right above which `path` lies: the next file there is another's.
@@ -153,6 +154,11 @@ mod tests {
         assert_eq!(own("/"), None);
         assert_eq!(many_owners(b"/var/log/x.log"), Some(&b"/var/log"[..]));
         assert_eq!(many_owners(b"/var/log/d/x.log"), None);
+    }
+
+    #[test]
+    fn shared_directories_are_in_order() {
+        assert!(SHARED.is_sorted());
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
     }
     let mut made: BTreeMap<&Word, BTreeSet<&[u8]>> = BTreeMap::new();
     let mut removed: BTreeMap<&Word, BTreeSet<&[u8]>> = BTreeMap::new();
-    for place in places.iter().filter(|place| place.touches(directory)) {
+    let touching = places.touching(&[directory]);
+    for place in touching.clone() {
         for operation in place.done() {
             match operation {
                 Operation::Unlink | Operation::Rmdir | Operation::RenameFrom => {
@@ -41,10 +42,7 @@ pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
         }
     }
     let empty = BTreeSet::new();
-    for place in places
-        .iter()
-        .filter(|place| place.found() && place.touches(directory))
-    {
+    for place in touching.filter(|place| place.found()) {
         let path = Text::from(&place.path);
         let made = made.get(place.run.id).unwrap_or(&empty);
         let removed = removed.get(place.run.id).unwrap_or(&empty);

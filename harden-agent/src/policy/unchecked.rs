@@ -80,15 +80,15 @@ fn called(facts: &Executable, names: &[&str]) -> bool {
 }
 
 fn did(file: &File, operation: Operation) -> bool {
-    let outcomes = file.operations.get(&operation);
-    outcomes.is_some_and(|outcomes| outcomes.keys().any(Outcome::is_ok))
+    let mut outcomes = file.operations.of(operation);
+    outcomes.any(|(outcome, _)| outcome.is_ok())
 }
 
 /// Whether it looked into another process. Where that is another user's it was asked for the capability, and that was
 /// seen: this is for those of root. A link there has the path of what it leads to, and its own among the names.
 fn looks_into_others(facts: &Executable) -> bool {
     facts.files.iter().any(|(path, file)| {
-        let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
+        let mut outcomes = file.operations.outcomes();
         let mut names = file.asked_as.iter().chain([path]).map(Text::as_bytes);
         let mut own = names.clone();
         let own = own.any(|name| {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::Plan;
 use crate::{
     observation::Text,
-    policy::judge::{Judge, Recorded, Rules, Said, Sandbox, firejail, oci, systemd},
+    policy::judge::{Judge, Recorded, Rules, Said, Sandbox, Surroundings, firejail, oci, systemd},
 };
 
 impl Plan<'_> {
@@ -33,7 +33,8 @@ impl Plan<'_> {
     /// The lines of a file, ready to judge facts: its own, or others for the same machine.
     #[must_use]
     pub fn judge<'f>(&self, rules: &'f Rules) -> Judge<'f> {
-        Judge::new(rules, &self.homes())
+        let observation = &self.adapted().exact.recorded;
+        Judge::new(rules, &Surroundings::of(observation, self.homes()))
     }
 
     /// What it was decided over, as facts to judge.

@@ -41,9 +41,9 @@ pub struct Plan<'r> {
 
 /// What was written of a plan, and what was not.
 #[derive(Clone, Debug, Default)]
-pub struct Files {
+pub struct Files<'o> {
     /// The files, in the order of the formats.
-    pub written: Vec<Output>,
+    pub written: Vec<Output<'o>>,
     /// Those that cannot be written.
     pub withheld: Vec<Withheld>,
 }
@@ -89,7 +89,7 @@ impl<'r> Plan<'r> {
 
     /// What was recorded.
     #[must_use]
-    pub fn observation(&self) -> &Observation {
+    pub fn observation(&self) -> &'r Observation {
         self.observation
     }
 
@@ -231,7 +231,7 @@ impl<'r> Plan<'r> {
 
     /// The files of all formats that are asked for.
     #[must_use]
-    pub fn files(mut self) -> Files {
+    pub fn files(mut self) -> Files<'r> {
         let mut files = Files::default();
         for &format in &self.request.formats {
             if format.is_observation() {
@@ -240,7 +240,7 @@ impl<'r> Plan<'r> {
             }
             let mut output = self.empty(format);
             match (format.content)(&self, &files.written) {
-                Content::Bytes(content) => {
+                Content::Written(content) => {
                     output.content = content;
                     files.written.push(output);
                 }
@@ -253,7 +253,7 @@ impl<'r> Plan<'r> {
         files
     }
 
-    fn empty(&self, format: &Format) -> Output {
+    fn empty(&self, format: &Format) -> Output<'static> {
         format.empty(self.subject(), self.request)
     }
 }

@@ -5,7 +5,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::observation::{Observation, Operation, Outcome, RunKind, Text};
+use crate::observation::{Observation, Operation, RunKind, Text};
 use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::account::{Account, Proposal, Recommendation};
 use crate::policy::firejail::Profile;
@@ -274,9 +274,9 @@ impl Report<'_> {
             .flat_map(|run| run.executables.values())
             .flat_map(|facts| &facts.files)
         {
-            let operations = file.operations.iter();
-            let succeeded = operations.filter(|(_, outcomes)| outcomes.keys().any(Outcome::is_ok));
-            let done: BTreeSet<Operation> = succeeded.map(|(one, _)| *one).collect();
+            let all = file.operations.iter();
+            let succeeded = all.filter(|(_, outcome, _)| outcome.is_ok());
+            let done: BTreeSet<Operation> = succeeded.map(|(one, ..)| one).collect();
             let writes: BTreeSet<Operation> =
                 done.iter().copied().filter(|one| one.writes()).collect();
             if !writes.is_empty() {

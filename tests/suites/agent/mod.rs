@@ -57,7 +57,7 @@ fn done(observation: &Observation, operation: Operation) -> BTreeSet<String> {
     let programs = programs(observation);
     let files = programs.values().flat_map(|facts| &facts.files);
     files
-        .filter(|(_, file)| file.operations.contains_key(&operation))
+        .filter(|(_, file)| file.operations.has(operation))
         .map(|(path, _)| path.as_path().display().to_string())
         .collect()
 }
@@ -94,7 +94,7 @@ fn of_the_agent(observation: &Observation) -> Observation {
         for executable in run.executables.values_mut().chain(others) {
             executable.interpreters.clear();
             executable.invoked_as.clear();
-            let connected = |file: &&mut File| file.operations.contains_key(&Operation::Connect);
+            let connected = |file: &&mut File| file.operations.has(Operation::Connect);
             for file in executable.files.values_mut().filter(connected) {
                 file.inodes.clear();
             }

@@ -111,6 +111,7 @@ pub const PROGRAMS: &[Need] = &[
         "compiles 32-bit and x32 test programs",
         TESTS,
     ),
+    need(&["g++"], "g++", "compiles libFuzzer", TESTS),
     need(&["make"], "make", "a program to record", TESTS),
     need(
         &["nginx-light", "nginx"],

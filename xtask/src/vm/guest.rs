@@ -164,6 +164,12 @@ pub const GUESTS: &[Guest] = &[
     // The same: what a filter has to allow is the filter's, not the kernel's.
     debian("secondary_calls", NEWEST),
     debian("nothing_stays_behind", NEWEST),
+    // The kernel's records reach a journal only on a machine that systemd has started.
+    Guest {
+        in_tests: NEWEST,
+        part: "the_unit_is_known",
+        ..debian("audit", &["6.1", "newest"])
+    },
     // What it asks, it asks systemd.
     debian("units", &["6.12"]),
     debian("systemd", &["6.12"]),

@@ -194,7 +194,10 @@ impl Core {
                 first.get_or_insert(error);
             }
         }
-        self.state.forget_ended();
+        // It goes over all units: not once for each of those that are written one after the other.
+        if !self.saving.has_more() {
+            self.state.forget_ended();
+        }
         if let Some(error) = &first {
             self.health.fails(STATE_DIRECTORY, error);
         }

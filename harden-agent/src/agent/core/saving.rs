@@ -44,7 +44,12 @@ impl Default for Saving {
 impl Saving {
     /// Whether there is something to be written.
     pub(super) fn is_active(&self) -> bool {
-        self.is_folding() || !self.queue.is_empty()
+        self.is_folding() || self.has_more()
+    }
+
+    /// Whether units wait to be written.
+    pub(super) fn has_more(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Whether the older journals are still needed.

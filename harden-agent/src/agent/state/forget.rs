@@ -3,7 +3,7 @@
 use super::{State, place::Attribution, run::Mark};
 use crate::{
     collect::unit::{self, OF_ALL},
-    observation::{RunKind, Text, Word},
+    observation::{RunKind, Seen, Text, Word},
 };
 
 /// From where on a unit's facts count again.
@@ -174,7 +174,7 @@ impl State {
                 .syscalls
                 .values()
                 .flat_map(std::collections::BTreeMap::values);
-            calls.filter_map(|seen| seen.first).min()
+            calls.filter_map(Seen::first).min()
         });
         match first {
             Some((program, _)) => Text::from(parsed.key(program).to_string()),

@@ -299,9 +299,10 @@ impl State {
 
     /// Invocations of which no cgroup is left have ended, and so have their runs.
     pub(super) fn end_invocations(&mut self) {
+        let present = self.unit_cgroups();
         let over = self.invocations.keys().copied();
         let over: Vec<u64> = over
-            .filter(|unit_cgroup| self.is_over(*unit_cgroup))
+            .filter(|unit_cgroup| !present.contains(unit_cgroup))
             .collect();
         for unit_cgroup in over {
             let Some(known) = self.invocations.get(&unit_cgroup) else {
@@ -316,12 +317,13 @@ impl State {
 
     /// Forgets invocations whose runs are all on disk.
     pub(crate) fn forget_ended(&mut self) {
+        let present = self.unit_cgroups();
         let over = self.invocations.iter();
         let over: Vec<u64> = over
             .filter(|(unit_cgroup, invocation)| {
                 let unit = self.units.get(&invocation.present.unit);
                 let mut runs = unit.into_iter().flat_map(|unit| unit.open.values());
-                self.is_over(**unit_cgroup) && !runs.any(|run| run.unit_cgroup == **unit_cgroup)
+                !present.contains(*unit_cgroup) && !runs.any(|run| run.unit_cgroup == **unit_cgroup)
             })
             .map(|(unit_cgroup, _)| *unit_cgroup)
             .collect();

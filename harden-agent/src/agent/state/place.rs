@@ -1,6 +1,6 @@
 //! Cgroups and slots: which unit and run a slot's facts are of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     super::journal::{Owner, Record},
@@ -158,15 +158,10 @@ impl State {
             .collect()
     }
 
-    /// Whether the unit's own cgroup is gone for good, with all that was below it.
-    pub(super) fn is_over(&self, unit_cgroup: u64) -> bool {
-        let mut cgroups = self.cgroups.values();
-        !cgroups.any(|cgroup| {
-            cgroup
-                .place
-                .as_ref()
-                .is_some_and(|(_, of)| *of == unit_cgroup)
-        })
+    /// The units' own cgroups that are not gone for good, with all that was below them.
+    pub(super) fn unit_cgroups(&self) -> HashSet<u64> {
+        let places = self.cgroups.values().flat_map(|cgroup| &cgroup.place);
+        places.map(|(_, unit_cgroup)| *unit_cgroup).collect()
     }
 
     /// Where the facts of `owner` go. `None` for what belongs to no unit.

@@ -87,7 +87,7 @@ fn times(state: &State) -> (Timestamp, Timestamp, Vec<Timestamp>) {
         let calls = executable.syscalls.values();
         calls.flat_map(BTreeMap::values)
     });
-    let mut firsts: Vec<_> = seen.filter_map(|Seen { first, .. }| *first).collect();
+    let mut firsts: Vec<_> = seen.filter_map(Seen::first).collect();
     firsts.sort();
     (run.started, run.ended, firsts)
 }

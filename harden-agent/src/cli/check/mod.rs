@@ -17,7 +17,9 @@ use crate::{
     policy::{
         Generalisation,
         firejail::{Launch, Target, Version},
-        judge::{Judge, Read, Recorded, Sandbox, Trap, check, firejail, oci, systemd},
+        judge::{
+            Judge, Read, Recorded, Sandbox, Surroundings, Trap, check, firejail, oci, systemd,
+        },
     },
     profile::{self, Request, Start},
 };
@@ -82,7 +84,8 @@ impl Check {
         let machine = self.machine(source.sandbox, recorded);
         let (read, traps) = machine.understand(&source)?;
         let homes = machine.target.homes.given().cloned().unwrap_or_default();
-        let judge = Judge::new(&read.rules, &homes);
+        let around = Surroundings::of(recorded, homes);
+        let judge = Judge::new(&read.rules, &around);
         let check = check::Check::of(&read.rules, &judge, &Recorded::of(recorded));
         let report = Report {
             profile: &source.name,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::observation::{Abi, Deed, Observation};
+use crate::observation::{Abi, Deed, Observation, Seen};
 
 /// The calls of all programs together, the most frequent first.
 pub(super) fn table(observation: &Observation) -> String {
@@ -22,10 +22,10 @@ pub(super) fn table(observation: &Observation) -> String {
                 continue;
             };
             let row = rows.entry((abi, name.as_str())).or_default();
-            if let Some(count) = seen.and_then(|seen| seen.count) {
+            if let Some(count) = seen.and_then(Seen::count) {
                 row.count = Some(row.count.unwrap_or(0).saturating_add(count));
             }
-            let errors = seen.and_then(|seen| seen.errors).unwrap_or(0);
+            let errors = seen.and_then(Seen::errors).unwrap_or(0);
             row.errors = row.errors.saturating_add(errors);
             row.runs.insert(test.id.as_str());
             row.programs.insert(fact.executable.to_string());
@@ -84,8 +84,7 @@ mod tests {
             for facts in run.executables.values_mut() {
                 for (name, seen) in facts.syscalls.values_mut().flatten() {
                     let is_read = name.as_str() == "read";
-                    seen.count = Some(if is_read { 5 } else { 2 });
-                    seen.errors = is_read.then_some(1);
+                    seen.set_counts(Some(if is_read { 5 } else { 2 }), is_read.then_some(1));
                 }
             }
         }

@@ -2,7 +2,8 @@
 //! group's for who is in the group, the others' for everybody else; where there is an access control list, what it
 //! gives to a group, as far as its mask allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::iter::successors;
 
 use crate::observation::{Inode, Operation, Text};
 
@@ -56,12 +57,11 @@ pub(super) struct Found {
     pub groups: Vec<Item>,
 }
 
-pub(super) fn obstacles(places: &[Place<'_>], account: &str, accounts: &Accounts) -> Found {
-    let inodes = known(places);
-    // Of a path that many programs use, as a library, once.
-    let mut answers: BTreeMap<(&[u8], u32), bool> = BTreeMap::new();
+pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &Accounts) -> Found {
+    // Of a directory in which much lies, once.
+    let mut answers: HashMap<(&'p [u8], u32), bool> = HashMap::new();
     let mine = own_directories(places);
-    let made: BTreeSet<&[u8]> = places
+    let made: HashSet<&[u8]> = places
         .iter()
         .filter(|place| place.made() && !is_node(place))
         .map(|place| &*place.path)
@@ -69,31 +69,45 @@ pub(super) fn obstacles(places: &[Place<'_>], account: &str, accounts: &Accounts
     let mut refused: BTreeMap<Remedy, (BTreeSet<&[u8]>, Evidence)> = BTreeMap::new();
     // By path, so that one line gives all that is needed there.
     let mut elsewhere: BTreeMap<&[u8], (u32, Evidence)> = BTreeMap::new();
-    for place in places.iter().filter(|place| place.succeeded()) {
-        for (path, need) in needs(place) {
-            // What the program makes is the account's.
-            let is_allowed = *answers.entry((path, need)).or_insert_with(|| {
-                let known = inodes.get(path).map_or(&[][..], Vec::as_slice);
-                made.contains(path) || allowed(path, known, need)
-            });
-            if is_allowed {
-                continue;
-            }
-            let evidence = if let Some(remedy) = own_directory(path, &place.path, &mine, account) {
-                let (paths, evidence) = refused.entry(remedy).or_default();
-                paths.insert(path);
-                evidence
-            } else {
-                let (needs, evidence) = elsewhere.entry(path).or_default();
-                *needs |= need;
-                evidence
+    // What the program makes is the account's.
+    let allows = |path, need, known: &[&Inode]| made.contains(path) || allowed(path, known, need);
+    // The directory that everybody gets into: the next path mostly lies in it too.
+    let mut open: &[u8] = b"/";
+    for group in places.chunk_by(|one, next| one.path == next.path) {
+        let here = known(group);
+        for place in group.iter().filter(|place| place.succeeded()) {
+            let mut is_refused = |(path, need): &(&'p [u8], u32)| {
+                if **path == *place.path {
+                    return !allows(path, *need, &here);
+                }
+                let answer = answers.entry((path, *need));
+                !*answer.or_insert_with(|| allows(path, *need, &known(at(places, path))))
             };
-            place.tell(evidence);
+            let above = parent(&place.path);
+            let way = way(above).filter(|_| above != open);
+            let way: Vec<_> = way.filter(&mut is_refused).collect();
+            if way.is_empty() {
+                open = above;
+            }
+            let needs = needs(place).into_iter().filter(is_refused);
+            for (path, need) in needs.chain(way) {
+                let remedy = own_directory(path, &place.path, &mine, account);
+                let evidence = if let Some(remedy) = remedy {
+                    let (paths, evidence) = refused.entry(remedy).or_default();
+                    paths.insert(path);
+                    evidence
+                } else {
+                    let (needs, evidence) = elsewhere.entry(path).or_default();
+                    *needs |= need;
+                    evidence
+                };
+                place.tell(evidence);
+            }
         }
     }
     for (path, (need, evidence)) in elsewhere {
-        let known = inodes.get(path).map_or(&[][..], Vec::as_slice);
-        if let Some(remedy) = remedy(path, known, need, account, accounts) {
+        let known = known(at(places, path));
+        if let Some(remedy) = remedy(path, &known, need, account, accounts) {
             let (paths, sum) = refused.entry(remedy).or_default();
             paths.insert(path);
             sum.merge(&evidence);
@@ -113,22 +127,26 @@ pub(super) fn obstacles(places: &[Place<'_>], account: &str, accounts: &Accounts
     found
 }
 
-/// All that was known of each path. Which came last is not known of a file that was replaced or changed: each has
-/// to allow what was done.
-fn known<'a>(places: &'a [Place<'_>]) -> BTreeMap<&'a [u8], Vec<&'a Inode>> {
-    let mut inodes: BTreeMap<&[u8], Vec<&Inode>> = BTreeMap::new();
-    for place in places {
-        let known = inodes.entry(&place.path).or_default();
-        known.extend(place.inodes);
-    }
-    for known in inodes.values_mut() {
-        forget_without_acl(known);
-    }
-    inodes
+/// Those of `places` that have this path; they are in order.
+fn at<'p, 'a>(places: &'p [Place<'a>], path: &[u8]) -> &'p [Place<'a>] {
+    let start = places.partition_point(|place| *place.path < *path);
+    let count = places[start..].partition_point(|place| *place.path == *path);
+    &places[start..start + count]
+}
+
+/// All that was known of the path of these places. Which came last is not known of a file that was replaced or changed:
+/// each has to allow what was done.
+fn known<'a>(places: &'a [Place<'_>]) -> Vec<&'a Inode> {
+    let mut known = places.iter().flat_map(|place| place.inodes).collect();
+    forget_without_acl(&mut known);
+    known
 }
 
 /// The same inode is there twice if its list was not looked up each time.
 fn forget_without_acl(known: &mut Vec<&Inode>) {
+    if known.iter().all(|one| one.acl.is_none()) {
+        return;
+    }
     let with = known.iter().filter(|one| one.acl.is_some());
     // Without a number it is one of many files in a directory.
     let with: BTreeSet<_> = with
@@ -156,6 +174,12 @@ fn groups_that_may(inode: &Inode, need: u32) -> BTreeSet<u32> {
     groups
 }
 
+/// On the way every directory that is known has to be passed.
+fn way(directory: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
+    let up = successors(Some(directory), |at| Some(parent(at)));
+    up.take_while(|at| at.len() > 1).map(|at| (at, SEARCH))
+}
+
 /// What has to be allowed where, for what was done at the place.
 fn needs<'a>(place: &'a Place<'_>) -> Vec<(&'a [u8], u32)> {
     use Operation as O;
@@ -174,12 +198,6 @@ fn needs<'a>(place: &'a Place<'_>) -> Vec<(&'a [u8], u32)> {
             one if changes_entry(one) => needs.push((parent(path), WRITE | SEARCH)),
             _ => {}
         }
-    }
-    // On the way there every directory that is known has to be passed.
-    let mut above = parent(path);
-    while above.len() > 1 {
-        needs.push((above, SEARCH));
-        above = parent(above);
     }
     needs.sort_unstable();
     needs.dedup();

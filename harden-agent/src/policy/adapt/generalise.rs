@@ -255,7 +255,7 @@ fn crossing(executable: &Executable, level: Generalisation, asked: &[Text]) -> B
     for (from, to) in pairs {
         let those = |operation| {
             let files = executable.files.iter();
-            files.filter(move |(_, file)| file.operations.contains_key(&operation))
+            files.filter(move |(_, file)| file.operations.has(operation))
         };
         let directories = |operation| -> BTreeSet<&[u8]> {
             those(operation)
@@ -277,8 +277,8 @@ fn crossing(executable: &Executable, level: Generalisation, asked: &[Text]) -> B
 fn read_in_etc(executable: &Executable) -> impl Iterator<Item = Text> {
     let files = executable.files.iter();
     let read = files.filter(|(path, file)| {
-        let mut operations = file.operations.keys();
-        is_within(path.as_bytes(), b"/etc") && !operations.any(|operation| operation.writes())
+        let mut operations = file.operations.operations();
+        is_within(path.as_bytes(), b"/etc") && !operations.any(Operation::writes)
     });
     read.map(|(path, _)| path.clone())
 }
@@ -293,9 +293,9 @@ fn movable(executable: &mut Executable, path: &Text) -> Option<File> {
 }
 
 fn is_movable(file: &File) -> bool {
-    let mut outcomes = file.operations.values().flat_map(litemap::LiteMap::keys);
+    let mut outcomes = file.operations.outcomes();
     let is_there = outcomes.any(|outcome| !outcome.is_absence());
-    let stays = file.operations.contains_key(&Operation::Execute) || !file.asked_as.is_empty();
+    let stays = file.operations.has(Operation::Execute) || !file.asked_as.is_empty();
     is_there && !stays
 }
 
@@ -433,8 +433,14 @@ mod tests {
         let files = &run.executables.values().next().unwrap().files;
         let paths: Vec<String> = files.keys().map(ToString::to_string).collect();
         assert_eq!(paths, ["/var/lib/d", "/var/lib/d/3", "/var/lib/d/4"]);
-        let operations: Vec<_> = files.values().next().unwrap().operations.keys().collect();
-        assert_eq!(operations, [&Operation::Read, &Operation::Write]);
+        let operations: Vec<_> = files
+            .values()
+            .next()
+            .unwrap()
+            .operations
+            .operations()
+            .collect();
+        assert_eq!(operations, [Operation::Read, Operation::Write]);
     }
 
     #[test]

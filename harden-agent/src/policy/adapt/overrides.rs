@@ -237,8 +237,7 @@ impl File {
     fn add(&mut self, operation: Operation) {
         self.resolved = true;
         if let Ok(ok) = Word::new("ok") {
-            let outcomes = self.operations.entry(operation).or_default();
-            outcomes.entry(Outcome(ok)).or_default();
+            self.operations.entry(operation, Outcome(ok));
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::observation::{Operation, Text};
 use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::is_within;
-use super::super::places::Place;
+use super::super::places::Places;
 use super::super::tmp;
 use super::super::warnings::{Id, Warning};
 
@@ -125,11 +125,11 @@ pub(super) fn decide(basis: &Basis<'_>) -> Defaults {
 }
 
 /// Warns of settings of the kernel that were written: the first by name, the rest by number.
-fn tunables(warnings: &mut Vec<Warning>, places: &[Place<'_>]) {
+fn tunables(warnings: &mut Vec<Warning>, places: &Places<'_>) {
     const NAMED: usize = 20;
     let tunable = |path: &[u8]| is_within(path, b"/proc/sys") || is_within(path, b"/sys");
     let mut written = places
-        .iter()
+        .touching(&[b"/proc/sys", b"/sys"])
         .filter(|place| tunable(&place.path) && place.wrote());
     for place in written.by_ref().take(NAMED) {
         warnings.push(Warning::new(
@@ -152,9 +152,9 @@ fn tunables(warnings: &mut Vec<Warning>, places: &[Place<'_>]) {
 }
 
 /// What was seen of any use of `directories`, beyond a look at the directory itself.
-fn used(directories: &[&[u8]], places: &[Place<'_>]) -> Option<Evidence> {
+fn used(directories: &[&[u8]], places: &Places<'_>) -> Option<Evidence> {
     let mut evidence: Option<Evidence> = None;
-    for place in places {
+    for place in places.touching(directories) {
         let inside = directories.iter().any(|directory| {
             place.touches(directory)
                 && (place.path != *directory

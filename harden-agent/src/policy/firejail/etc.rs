@@ -30,10 +30,7 @@ pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
     let places = basis.places();
     let replaced = replaced(places);
     let mut items: BTreeMap<String, Evidence> = BTreeMap::new();
-    for place in places
-        .iter()
-        .filter(|place| place.found() && place.touches(ETC))
-    {
+    for place in places.touching(&[ETC]).filter(|place| place.found()) {
         if let Some(what) = against(place) {
             reasons.push(format!("{} was {what}", Text::from(&place.path)));
         }

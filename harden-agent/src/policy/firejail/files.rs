@@ -21,7 +21,7 @@ use super::super::Generalisation;
 use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{components, is_within, parent};
-use super::super::places::{Place, arguments, passes};
+use super::super::places::{Place, Places, arguments, passes};
 use super::super::renames::Crossing;
 use super::super::shared::{SITES, lasting, many_owners, outermost, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
@@ -163,12 +163,11 @@ impl Files {
             .extend(name.map(|name| Item::new(name, evidence.clone())));
     }
 
-    fn hide(&mut self, observation: &Observation, places: &[Place<'_>]) {
+    fn hide(&mut self, observation: &Observation, places: &Places<'_>) {
         for directory in HIDEABLE {
             let within = |path: &[u8]| is_within(path, directory.as_bytes());
-            let touched = places
-                .iter()
-                .any(|place| place.touches(directory.as_bytes()))
+            let touching = places.touching(&[directory.as_bytes()]).next();
+            let touched = touching.is_some()
                 || observation.runs.values().any(|run| {
                     arguments(run).any(within)
                         || run
@@ -235,7 +234,7 @@ impl Files {
 
 /// What the rules are derived from.
 struct Facts<'p, 'a> {
-    places: &'p [Place<'a>],
+    places: &'p Places<'a>,
     /// Paths that may be absent, or others, when the program starts.
     made: HashSet<&'p [u8]>,
     crossings: &'p [Crossing],
@@ -412,7 +411,8 @@ impl<'p, 'a> Facts<'p, 'a> {
         // Directories that were only passed through or looked at: there without a rule of their
         // own, if something below them is shown.
         let mut passed: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
-        for place in self.places {
+        // The links that were passed are names of a place.
+        for place in self.places.touching(&[top]) {
             let links = place.links.iter().map(Vec::as_slice);
             let paths = std::iter::once(&*place.path)
                 .chain(links)

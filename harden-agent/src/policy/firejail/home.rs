@@ -7,7 +7,7 @@ use super::super::basis::Basis;
 use super::super::evidence::{Decision, Evidence, Item};
 use super::super::homes;
 use super::super::paths::{components, is_within, parent};
-use super::super::places::Place;
+use super::super::places::{Place, Places};
 use super::files::Files;
 use super::target::Target;
 
@@ -73,9 +73,9 @@ fn skeletons(places: &[Place<'_>]) -> Vec<String> {
         .collect()
 }
 
-fn looked_for(home: &str, places: &[Place<'_>]) -> Item {
+fn looked_for(home: &str, places: &Places<'_>) -> Item {
     let mut evidence = Evidence::default();
-    for place in places.iter().filter(|place| place.touches(home.as_bytes())) {
+    for place in places.touching(&[home.as_bytes()]) {
         for one in &place.uses {
             evidence.add(place.run, place.executable, one.seen);
         }

@@ -24,7 +24,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target) -> Decision<Vec<Item>> 
     let mut files: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
     // By what paths each name was used.
     let mut used: BTreeMap<String, BTreeSet<&[u8]>> = BTreeMap::new();
-    for place in basis.places() {
+    for place in basis.places().iter() {
         for directory in Target::BIN_DIRECTORIES {
             if place.path == directory.as_bytes() {
                 of_directory(place, &mut reasons);

@@ -37,21 +37,19 @@ mod pattern;
 mod recorded;
 pub mod source;
 mod supports;
+mod surroundings;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod trap;
 mod uses;
 
-use std::collections::BTreeSet;
-
-use crate::observation::Text;
-
 pub use self::{
     judgement::{Ground, Judgement, Refusal, Unjudged},
     line::{Line, Read, Rules, Said, Sandbox, Shape, Unread},
     recorded::{Case, Recorded},
     supports::Supports,
+    surroundings::Surroundings,
     trap::Trap,
 };
 
@@ -66,12 +64,12 @@ pub enum Judge<'r> {
 }
 
 impl<'r> Judge<'r> {
-    /// Of a file. `homes` are the home directories of those who start Firejail.
+    /// Of a file.
     #[must_use]
-    pub fn new(rules: &'r Rules, homes: &BTreeSet<Text>) -> Self {
+    pub fn new(rules: &'r Rules, around: &Surroundings) -> Self {
         match rules.sandbox() {
-            Sandbox::Firejail => Self::Firejail(firejail::Firejail::new(rules, homes)),
-            Sandbox::Systemd => Self::Systemd(systemd::Systemd::new(rules)),
+            Sandbox::Firejail => Self::Firejail(firejail::Firejail::new(rules, around)),
+            Sandbox::Systemd => Self::Systemd(systemd::Systemd::new(rules, around)),
             Sandbox::Oci => Self::Oci(oci::Oci::new(rules)),
         }
     }

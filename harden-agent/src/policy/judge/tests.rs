@@ -18,7 +18,8 @@ fn program() -> Fixture {
 fn judged(rules: &Rules, fixture: Fixture) -> Vec<String> {
     let observation = fixture.observation();
     let recorded = Recorded::of(&observation);
-    let judge = Judge::new(rules, &BTreeSet::new());
+    let around = Surroundings::of(&observation, BTreeSet::new());
+    let judge = Judge::new(rules, &around);
     let cases = recorded.cases().skip(1);
     cases.map(|case| judge.judge(&case).to_string()).collect()
 }
@@ -429,6 +430,43 @@ fn patterns_macros_and_exceptions_are_those_of_the_sandbox() {
     ] {
         assert_eq!(profile(text, read(path)), [expected], "{text}");
     }
+    for (text, path, expected) in [
+        (
+            "InaccessiblePaths=-/srv",
+            "/srv/a",
+            "refused by InaccessiblePaths=-/srv",
+        ),
+        (
+            "TemporaryFileSystem=/srv:ro",
+            "/srv/a",
+            "refused by TemporaryFileSystem=/srv:ro",
+        ),
+        ("NoExecPaths=/srv", "/srv/a", FREE),
+    ] {
+        assert_eq!(drop_in(text, read(path)), [expected], "{text}");
+    }
+    // What is mounted over a link is mounted over what it names.
+    for (text, refused) in [
+        (
+            "ReadOnlyPaths=/var/run/d",
+            "refused by ReadOnlyPaths=/var/run/d",
+        ),
+        ("ReadWritePaths=/var/run/d", FREE),
+    ] {
+        let linked = program().link("/var/run", "/run");
+        let write = linked.file("/run/d/x", Operation::Write, "ok");
+        assert_eq!(drop_in(text, write), [refused]);
+    }
+    let run = || program().file("/srv/a/x", Operation::Execute, "ok");
+    assert_eq!(
+        drop_in("NoExecPaths=/srv", run()),
+        ["refused by NoExecPaths=/srv"]
+    );
+    assert_eq!(drop_in("NoExecPaths=/\nExecPaths=/srv", run()), [FREE]);
+    assert_eq!(
+        profile("noexec /srv/*", run()),
+        ["refused by noexec /srv/*"]
+    );
     let write = program().file("/srv/a/x", Operation::Write, "ok");
     assert_eq!(
         profile("read-only /srv/?", write),
@@ -440,7 +478,7 @@ fn patterns_macros_and_exceptions_are_those_of_the_sandbox() {
     assert_eq!(read_.unread, []);
     let observation = read("/home/d/.ssh/id").observation();
     let recorded = Recorded::of(&observation);
-    let judge = Judge::new(&read_.rules, &homes);
+    let judge = Judge::new(&read_.rules, &Surroundings::of(&observation, homes.clone()));
     let judged: Vec<_> = recorded.cases().map(|case| judge.judge(&case)).collect();
     assert_eq!(judged[1].to_string(), "refused by blacklist /home/d/.ssh");
     let place = read_.rules.position(judged[1].lines()[0]).unwrap();
@@ -555,7 +593,7 @@ fn a_line_is_known_by_its_facts() {
         .capability("chown", CapabilityCheck::Granted)
         .observation();
     let recorded = Recorded::of(&observation);
-    let judge = Judge::new(&read.rules, &BTreeSet::new());
+    let judge = Judge::new(&read.rules, &Surroundings::default());
     let supports = Supports::of(&judge, &recorded);
     let told = |facts: &std::collections::BTreeMap<&Line, Vec<crate::observation::Fact<'_>>>| {
         let each = facts.iter();

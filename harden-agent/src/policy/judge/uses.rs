@@ -13,6 +13,7 @@ use super::{
     line::Line,
     pattern::PathPattern,
     recorded::Case,
+    surroundings::Surroundings,
 };
 
 /// One use of a path.
@@ -183,9 +184,9 @@ impl<'r> Mounts<'r> {
     }
 
     /// The same, of a path that may be a pattern.
-    pub(super) fn add_named(&mut self, path: &str, access: Access<'r>) {
+    pub(super) fn add_named(&mut self, path: &str, around: &Surroundings, access: Access<'r>) {
         let Some(pattern) = PathPattern::of(path) else {
-            return self.add(path.as_bytes(), access);
+            return self.add(&around.real(path.as_bytes()), access);
         };
         self.patterns.push((self.count, pattern, access));
         self.count += 1;

@@ -135,24 +135,16 @@ fn assigned(mut roots: BTreeMap<Vec<u8>, Evidence>) -> Vec<Item> {
 /// directories are there, empty and read-only (`protect_home_tmpfs_table` in src/core/namespace.c, 252).
 fn protect_home(basis: &Basis<'_>) -> Directive {
     let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
-    let touching = || {
-        basis
-            .places()
-            .iter()
-            .filter(|place| HOMES.iter().any(|home| place.touches(home)))
-    };
-    if touching().next().is_none() {
+    let touching = basis.places().touching(&HOMES);
+    if touching.clone().next().is_none() {
         return Directive::yes("ProtectHome", blind);
     }
     if blind.is_empty() && homes::needed(&HOMES, &HOMES, basis).is_empty() {
         return Directive::word("ProtectHome", "tmpfs", blind);
     }
     let mut reasons = blind;
-    reasons.extend(
-        touching()
-            .filter(|place| place.wrote())
-            .map(|place| format!("{} was written", Text::from(&place.path))),
-    );
+    let written = touching.filter(|place| place.wrote());
+    reasons.extend(written.map(|place| format!("{} was written", Text::from(&place.path))));
     Directive::word("ProtectHome", "read-only", reasons)
 }
 
@@ -173,7 +165,7 @@ fn private_tmp(basis: &Basis<'_>) -> Directive {
 fn proc(basis: &Basis<'_>) -> [Directive; 2] {
     let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let (mut others, mut rest) = (blind.clone(), blind);
-    for place in basis.places() {
+    for place in basis.places().iter() {
         let used = || format!("{} was used", Text::from(&place.path));
         match processes::subject(place) {
             Some(Subject::All) => {

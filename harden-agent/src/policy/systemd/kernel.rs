@@ -11,7 +11,7 @@ use super::super::basis::Basis;
 use super::super::capabilities::{self, Needs};
 use super::super::evidence::Decision;
 use super::super::paths::is_within;
-use super::super::places::Place;
+use super::super::places::{Place, Places};
 use super::super::refused;
 use super::super::set_id;
 use super::Directive;
@@ -185,7 +185,7 @@ pub(super) fn namespaces(usage: &Usage<'_>) -> Directive {
 }
 
 /// The directives, in the order of the manual page.
-pub(super) fn decide(usage: &Usage<'_>, places: &[Place<'_>]) -> Vec<Directive> {
+pub(super) fn decide(usage: &Usage<'_>, places: &Places<'_>) -> Vec<Directive> {
     vec![
         Directive::yes(
             "PrivateIPC",
@@ -274,13 +274,12 @@ fn was_used(place: &Place<'_>) -> String {
 
 /// Any use of what is there, beyond a look at the directory itself.
 fn used<'a>(
-    places: &'a [Place<'_>],
+    places: &'a Places<'_>,
     directories: &'a [&'a [u8]],
 ) -> impl Iterator<Item = String> + 'a {
     places
-        .iter()
+        .touching(directories)
         .filter(|place| place.found())
-        .filter(|place| directories.iter().any(|directory| place.touches(directory)))
         .filter(|place| !only_passed(place, directories))
         .map(was_used)
 }
@@ -295,11 +294,11 @@ fn only_passed(place: &Place<'_>, directories: &[&[u8]]) -> bool {
 
 /// What was changed, or was to be.
 fn written<'a>(
-    places: &'a [Place<'_>],
+    places: &'a Places<'_>,
     directories: &'a [&'a [u8]],
 ) -> impl Iterator<Item = String> + 'a {
     places
-        .iter()
+        .touching(directories)
         .filter(|place| place.wrote())
         .filter(|place| {
             directories

@@ -15,7 +15,7 @@ use std::fmt;
 use super::{Plan, Request};
 use crate::{
     observation::Text,
-    output::{Ours, Output},
+    output::{self, Ours, Output},
 };
 
 /// Every format, in the order in which they are written: yocto comes after those of which it installs the files.
@@ -42,13 +42,13 @@ pub struct Format {
     /// How an earlier version of the file is told from somebody's own.
     pub ours: Ours,
     /// What is in the file; and the files that were written before it.
-    pub content: fn(&Plan<'_>, &[Output]) -> Content,
+    pub content: for<'r> fn(&Plan<'r>, &[Output<'r>]) -> Content<'r>,
 }
 
 /// What is in a file.
-pub enum Content {
+pub enum Content<'o> {
     /// All of it.
-    Bytes(Vec<u8>),
+    Written(output::Content<'o>),
     /// There is none, and why.
     Withheld(String),
 }
@@ -68,10 +68,10 @@ impl Format {
 
     /// The file, with nothing in it yet.
     #[must_use]
-    pub fn empty(&self, subject: &Text, request: &Request) -> Output {
+    pub fn empty(&self, subject: &Text, request: &Request) -> Output<'static> {
         Output {
             name: (self.file_name)(subject, request),
-            content: Vec::new(),
+            content: output::Content::Bytes(Vec::new()),
             ours: self.ours,
         }
     }
@@ -83,20 +83,20 @@ impl fmt::Debug for Format {
     }
 }
 
-impl Content {
+impl Content<'_> {
     /// None, for these reasons.
     fn withheld(reasons: &[String]) -> Self {
         Self::Withheld(reasons.join("; "))
     }
 }
 
-impl From<String> for Content {
+impl From<String> for Content<'_> {
     fn from(text: String) -> Self {
-        Self::Bytes(text.into_bytes())
+        Self::Written(output::Content::Bytes(text.into_bytes()))
     }
 }
 
-impl<E: fmt::Display> From<Result<String, E>> for Content {
+impl<E: fmt::Display> From<Result<String, E>> for Content<'_> {
     fn from(text: Result<String, E>) -> Self {
         match text {
             Ok(text) => text.into(),
@@ -141,9 +141,10 @@ mod tests {
         let withheld = files.withheld.iter().map(|withheld| &withheld.name);
         let all: BTreeSet<&String> = written.chain(withheld).collect();
         assert_eq!(all.len(), FORMATS.len(), "{all:?}");
-        for output in &files.written {
+        for output in files.written.clone() {
+            let content = output.content.into_bytes().unwrap();
             assert!(
-                output.ours.recognises(&output.content[..]).unwrap(),
+                output.ours.recognises(&content[..]).unwrap(),
                 "{}: the next `harden render` would take it for somebody else's: it has to begin as {:?} says",
                 output.name,
                 output.ours

@@ -232,11 +232,7 @@ fn words(pool: &'static [&'static str], most: usize) -> impl Strategy<Value = Ve
 
 fn seen() -> impl Strategy<Value = Seen> {
     let counts = select(&[(None, None), (Some(3), None), (Some(3), Some(3))][..]);
-    counts.prop_map(|(count, errors)| Seen {
-        first: None,
-        count,
-        errors,
-    })
+    counts.prop_map(|(count, errors)| Seen::default().counted(count, errors))
 }
 
 fn results() -> impl Strategy<Value = Outcome> {
@@ -345,8 +341,7 @@ fn files() -> impl Strategy<Value = Executable> {
             file.resolved = true;
             file.inodes.extend(owner.map(|owner| inode(path, owner)));
             file.asked_as.extend(name.map(Text::from));
-            let outcomes = file.operations.entry(operation).or_default();
-            outcomes.insert(outcome, Seen::default());
+            file.operations.entry(operation, outcome);
         }
         facts
     })

@@ -11,7 +11,8 @@ use crate::{
         Commands, Compatibility, DecisionOptions, Generalisation, Mode,
         firejail::{Profile, Target},
         judge::{
-            Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, firejail, oci, systemd,
+            Judge, Judgement, Read, Recorded, Refusal, Rules, Sandbox, Surroundings, firejail, oci,
+            systemd,
         },
         oci::Seccomp,
         systemd::DropIn,
@@ -96,8 +97,12 @@ fn is_left_out(refusal: &Refusal<'_>) -> bool {
     }
 }
 
-fn judged<'r, 'a>(rules: &'r Rules, recorded: &Recorded<'a>) -> Vec<(Fact<'a>, Judgement<'r>)> {
-    let judge = Judge::new(rules, &homes());
+fn judged<'r, 'a>(
+    rules: &'r Rules,
+    recorded: &Recorded<'a>,
+    around: &Surroundings,
+) -> Vec<(Fact<'a>, Judgement<'r>)> {
+    let judge = Judge::new(rules, around);
     let cases = recorded.cases();
     cases.map(|case| (case.fact, judge.judge(&case))).collect()
 }
@@ -109,9 +114,10 @@ proptest! {
     fn what_was_recorded_is_allowed(observation in observation(), decision_options in decision_options()) {
         let decided = Decided::of(&observation, &decision_options);
         let recorded = Recorded::of(&observation);
+        let around = Surroundings::of(&observation, homes());
         for sandbox in Sandbox::ALL {
             let rules = decided.rules(sandbox);
-            let judge = Judge::new(&rules, &homes());
+            let judge = Judge::new(&rules, &around);
             for case in recorded.cases() {
                 if let Judgement::Refused(refusal) = judge.judge(&case) {
                     let is_left_out = is_left_out(&refusal);
@@ -128,12 +134,13 @@ proptest! {
     ) {
         let decided = Decided::of(&observation, &decision_options);
         let recorded = Recorded::of(&observation);
+        let around = Surroundings::of(&observation, homes());
         for sandbox in Sandbox::ALL {
             let rules = decided.rules(sandbox);
-            let before = judged(&rules, &recorded);
+            let before = judged(&rules, &recorded, &around);
             for line in rules.lines() {
                 let fewer = rules.without(line);
-                let after = judged(&fewer, &recorded);
+                let after = judged(&fewer, &recorded, &around);
                 for ((fact, before), (_, after)) in before.iter().zip(after) {
                     let rests = before.rests_on().any(|one| one == line);
                     let is_lost = !before.is_refused() && after.is_refused();
@@ -151,6 +158,7 @@ proptest! {
     ) {
         let decided = Decided::of(&observation, &decision_options);
         let recorded = Recorded::of(&observation);
+        let around = Surroundings::of(&observation, homes());
         let options = Options { bare, ..Options::default() };
         for sandbox in Sandbox::ALL {
             let rules = decided.rules(sandbox);
@@ -167,7 +175,7 @@ proptest! {
                 read.unread
             );
             prop_assert_eq!(&read.rules, &rules);
-            prop_assert_eq!(judged(&read.rules, &recorded), judged(&rules, &recorded));
+            prop_assert_eq!(judged(&read.rules, &recorded, &around), judged(&rules, &recorded, &around));
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
         line::{Line, Rules},
         list::List,
         pattern::PathPattern,
+        surroundings::Surroundings,
         uses::{Access, LEFT, Mounts, Order, Use},
     },
     hidden::Hidden,
@@ -79,13 +80,13 @@ pub(super) struct Files<'r> {
     programs: Option<List<'r>>,
     copied: Vec<(&'static str, List<'r>)>,
     no_programs: Hidden<'r>,
-    emptied: Vec<(&'r [u8], &'r Line)>,
+    emptied: Vec<(Vec<u8>, &'r Line)>,
     mounts: Mounts<'r>,
 }
 
 impl<'r> Files<'r> {
-    pub(super) fn new(rules: &'r Rules, homes: &BTreeSet<Text>) -> Self {
-        let own_homes = homes;
+    pub(super) fn new(rules: &'r Rules, around: &Surroundings) -> Self {
+        let own_homes = &around.homes;
         let tops = rules.whitelisted().iter().map(|path| {
             let top = top(path, own_homes);
             let mut shown = rules.elements("whitelist");
@@ -93,13 +94,13 @@ impl<'r> Files<'r> {
             (top.into_bytes(), first.map(|(_, line)| line))
         });
         let lifted = flags().filter_map(|flag| Some((flag, rules.line(flag)?)));
-        let homes = homes.iter().flat_map(|home| up(home.as_bytes()));
+        let homes = own_homes.iter().flat_map(|home| up(home.as_bytes()));
         let shown = || rules.elements("whitelist");
         let copied = COPIED.into_iter();
         let mut files = Self {
             homes: homes.map(<[u8]>::to_vec).collect(),
             own_homes: own_homes.clone(),
-            hidden: Hidden::of(rules, "blacklist"),
+            hidden: Hidden::of(rules, "blacklist", around),
             shown: shown()
                 .map(|(path, line)| (path.as_bytes().to_vec(), line))
                 .collect(),
@@ -113,19 +114,19 @@ impl<'r> Files<'r> {
             copied: copied
                 .filter_map(|(directive, top)| Some((top, List::of_names(rules, directive)?)))
                 .collect(),
-            no_programs: Hidden::of(rules, "noexec"),
+            no_programs: Hidden::of(rules, "noexec", around),
             emptied: rules
                 .elements("tmpfs")
-                .map(|(path, line)| (path.as_bytes(), line))
+                .map(|(path, line)| (around.real(path.as_bytes()), line))
                 .collect(),
             mounts: Mounts::new(Order::Last),
         };
-        files.mount(rules);
+        files.mount(rules, around);
         files
     }
 
     /// What is read-only and what is not, in the order in which Firejail does it.
-    fn mount(&mut self, rules: &'r Rules) {
+    fn mount(&mut self, rules: &'r Rules, around: &Surroundings) {
         let always = || Access::ReadOnly(Refusal::Always("read-only under every Firejail profile"));
         for path in READ_ONLY {
             self.mounts.add(path, always());
@@ -152,12 +153,13 @@ impl<'r> Files<'r> {
             match line.directive {
                 "read-only" => {
                     let access = Access::ReadOnly(Refusal::Line(line));
-                    self.mounts.add_named(path, access);
+                    self.mounts.add_named(path, around, access);
                 }
                 "read-write" => {
-                    self.mounts.add_named(path, Access::Writable(Some(line)));
+                    self.mounts
+                        .add_named(path, around, Access::Writable(Some(line)));
                 }
-                "tmpfs" => self.mounts.add_named(path, Access::Writable(None)),
+                "tmpfs" => self.mounts.add_named(path, around, Access::Writable(None)),
                 _ => {}
             }
         }
@@ -194,7 +196,8 @@ impl<'r> Files<'r> {
             return Some("Firejail mounts a new /sys, and what was mounted there is not in it");
         }
         let own = self.flag("private-tmp").map(|_| &b"/tmp"[..]);
-        let mut emptied = self.emptied.iter().map(|(path, _)| *path).chain(own);
+        let emptied = self.emptied.iter().map(|(path, _)| path.as_slice());
+        let mut emptied = emptied.chain(own);
         if emptied.any(|path| one.leaves(path) && !one.misses(path)) {
             return Some(LEFT);
         }

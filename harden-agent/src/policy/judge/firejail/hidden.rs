@@ -8,6 +8,7 @@ use super::super::{
     judgement::{PASS, Step, against},
     line::{Line, Rules},
     pattern::PathPattern,
+    surroundings::Surroundings,
     uses::Use,
 };
 
@@ -24,7 +25,7 @@ enum Exception<'r> {
 
 impl<'r> Hidden<'r> {
     /// The paths of a directive.
-    pub(super) fn of(rules: &'r Rules, directive: &'static str) -> Self {
+    pub(super) fn of(rules: &'r Rules, directive: &'static str, around: &Surroundings) -> Self {
         let mut hidden = Self {
             named: HashMap::new(),
             patterns: Vec::new(),
@@ -38,7 +39,7 @@ impl<'r> Hidden<'r> {
                 let exception = pattern.map_or(path, Exception::Pattern);
                 hidden.exceptions.push((at, exception));
             } else if line.directive == directive {
-                hidden.add(at, path.as_bytes(), pattern, line);
+                hidden.add(at, &around.real(path.as_bytes()), pattern, line);
             }
         }
         hidden

@@ -31,6 +31,7 @@ use super::{
     line::{Line, Rules},
     list::List,
     recorded::Case,
+    surroundings::Surroundings,
     uses::Use,
 };
 
@@ -60,14 +61,14 @@ pub struct Firejail<'r> {
 impl<'r> Firejail<'r> {
     /// Of a profile, for those who start it: `private` empties their home directories too.
     #[must_use]
-    pub fn new(rules: &'r Rules, homes: &BTreeSet<Text>) -> Self {
+    pub fn new(rules: &'r Rules, around: &Surroundings) -> Self {
         Self {
             calls: Calls::new(rules),
             capabilities: capabilities::Capabilities::new(rules),
             arguments: arguments::Arguments::new(rules),
             network: network::Network::new(rules),
             protocols: List::of(rules, "protocol"),
-            files: Files::new(rules, homes),
+            files: Files::new(rules, around),
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
         },
         judgement::{Judgement, PASS, Refusal, Step, Unjudged, against, all, by},
         line::{Line, Rules},
+        surroundings::Surroundings,
         uses::{Access, LEFT, Mounts, Order, Use},
     },
     Yes,
@@ -32,7 +33,10 @@ pub(super) struct Files<'r> {
     private_tmp: Option<&'r Line>,
     private_devices: Option<&'r Line>,
     private_ipc: Option<&'r Line>,
-    inaccessible: Vec<(&'static [u8], &'r Line)>,
+    inaccessible: Vec<(Vec<u8>, &'r Line)>,
+    emptied: Vec<(Vec<u8>, &'r Line)>,
+    /// Whether programs in a directory can be run.
+    executable: Vec<(Vec<u8>, bool, &'r Line)>,
     homes: Option<(&'r str, &'r Line)>,
     /// Devices are refused but for those on the list.
     closed: Option<&'r Line>,
@@ -43,8 +47,20 @@ pub(super) struct Files<'r> {
 }
 
 impl<'r> Files<'r> {
-    pub(super) fn new(rules: &'r Rules, yes: &Yes<'r>) -> Self {
+    pub(super) fn new(rules: &'r Rules, yes: &Yes<'r>, around: &Surroundings) -> Self {
         let inaccessible = INACCESSIBLE.iter();
+        let inaccessible =
+            inaccessible.filter_map(|(directive, path)| Some((path.to_vec(), yes.get(directive)?)));
+        let paths = |directive| {
+            let paths = rules.elements(directive);
+            paths.map(|(path, line)| (around.real(named(path)), line))
+        };
+        let emptied = rules.elements("TemporaryFileSystem").map(|(path, line)| {
+            let path = path.split(':').next().unwrap_or_default();
+            (around.real(named(path)), line)
+        });
+        let runs = paths("ExecPaths").map(|(path, line)| (path, true, line));
+        let runs_not = paths("NoExecPaths").map(|(path, line)| (path, false, line));
         let devices = rules.elements("DeviceAllow").map(|(device, line)| {
             let (path, rights) = device.split_once(' ').unwrap_or((device, "rwm"));
             (path.as_bytes(), rights, line)
@@ -60,9 +76,9 @@ impl<'r> Files<'r> {
             private_tmp: yes.get("PrivateTmp"),
             private_devices: yes.get("PrivateDevices"),
             private_ipc: yes.get("PrivateIPC"),
-            inaccessible: inaccessible
-                .filter_map(|(directive, path)| Some((*path, yes.get(directive)?)))
-                .collect(),
+            inaccessible: inaccessible.chain(paths("InaccessiblePaths")).collect(),
+            emptied: emptied.collect(),
+            executable: runs.chain(runs_not).collect(),
             homes: first("ProtectHome"),
             closed,
             devices,
@@ -70,11 +86,11 @@ impl<'r> Files<'r> {
             proc_subset: first("ProcSubset").map(|(_, line)| line),
             mounts: Mounts::new(Order::Innermost),
         };
-        files.mount(rules, yes);
+        files.mount(rules, yes, around);
         files
     }
 
-    fn mount(&mut self, rules: &'r Rules, yes: &Yes<'r>) {
+    fn mount(&mut self, rules: &'r Rules, yes: &Yes<'r>, around: &Surroundings) {
         let read_only = |line| Access::ReadOnly(Refusal::Line(line));
         if let Some((how, line)) = rules.elements("ProtectSystem").next() {
             let directories: &[&[u8]] = match how {
@@ -117,8 +133,16 @@ impl<'r> Files<'r> {
                 self.mounts.add(path, Access::Writable(Some(line)));
             }
         }
+        for (path, line) in rules.elements("TemporaryFileSystem") {
+            let (path, options) = path.split_once(':').unwrap_or((path, ""));
+            let access = match options.split(',').any(|option| option == "ro") {
+                true => read_only(line),
+                false => Access::Writable(Some(line)),
+            };
+            self.mounts.add(&around.real(named(path)), access);
+        }
         for (path, line) in rules.elements("ReadOnlyPaths") {
-            self.mounts.add(named(path), read_only(line));
+            self.mounts.add(&around.real(named(path)), read_only(line));
         }
         // Made before, and writable (`compile_read_write_paths` in src/core/execute.c).
         for (top, directive, _) in KINDS {
@@ -128,7 +152,8 @@ impl<'r> Files<'r> {
             }
         }
         for (path, line) in rules.elements("ReadWritePaths") {
-            self.mounts.add(named(path), Access::Writable(Some(line)));
+            self.mounts
+                .add(&around.real(named(path)), Access::Writable(Some(line)));
         }
     }
 
@@ -140,8 +165,9 @@ impl<'r> Files<'r> {
                 "processes of other users are hidden, and whose it was is not known",
             ));
         }
-        let is_left = TMP.iter().any(|path| one.leaves(path) && !one.misses(path));
-        if self.private_tmp.is_some() && is_left {
+        let own = TMP.iter().filter(|_| self.private_tmp.is_some()).copied();
+        let mut emptied = own.chain(self.emptied.iter().map(|(path, _)| path.as_slice()));
+        if emptied.any(|path| one.leaves(path) && !one.misses(path)) {
             return Judgement::Unjudged(Unjudged::NotKnown(LEFT));
         }
         let rest = self
@@ -154,6 +180,8 @@ impl<'r> Files<'r> {
             self.device(one),
             self.ipc(one),
             self.inaccessible(one),
+            self.emptied(one),
+            self.execution(one),
             rest.map_or(PASS, against),
             self.mounts.allow(one),
         ])
@@ -219,9 +247,27 @@ impl<'r> Files<'r> {
         self.private_ipc.filter(|_| is_missed).map_or(PASS, against)
     }
 
+    fn emptied(&self, one: &Use<'_, '_>) -> Step<'r> {
+        let mut emptied = self.emptied.iter().filter(|(path, _)| one.misses(path));
+        emptied.next().map_or(PASS, |(_, line)| against(line))
+    }
+
+    /// The innermost directory decides. That a library is mapped from there is not recorded apart.
+    fn execution(&self, one: &Use<'_, '_>) -> Step<'r> {
+        if one.operation != Operation::Execute || !one.is_done() {
+            return PASS;
+        }
+        let above = self.executable.iter();
+        let above = above.filter(|(path, ..)| is_within(&one.place.path, path));
+        match above.max_by_key(|(path, ..)| path.len()) {
+            Some((_, false, line)) => against(line),
+            Some((_, true, _)) | None => PASS,
+        }
+    }
+
     fn inaccessible(&self, one: &Use<'_, '_>) -> Step<'r> {
         let mut lines = self.inaccessible.iter().filter(|(path, _)| {
-            let is_inside = one.names_in(path).any(|name| name != *path);
+            let is_inside = one.names_in(path).any(|name| name != path.as_slice());
             one.found() && is_inside || one.is_done() && one.reaches(path)
         });
         lines.next().map_or(PASS, |(_, line)| against(line))

@@ -26,6 +26,7 @@ use super::{
     judgement::{Judgement, PASS, Step, Unjudged, against, all, by},
     line::{Line, REFUSED, Rules},
     recorded::Case,
+    surroundings::Surroundings,
     uses::Use,
 };
 
@@ -115,7 +116,7 @@ fn against_argument(argument: Argument) -> Option<&'static [&'static str]> {
 impl<'r> Systemd<'r> {
     /// Of a drop-in.
     #[must_use]
-    pub fn new(rules: &'r Rules) -> Self {
+    pub fn new(rules: &'r Rules, around: &Surroundings) -> Self {
         let yes = Yes::of(rules);
         let mut users = rules.elements("User");
         let user = users.find(|(user, _)| !["root", "0"].contains(user));
@@ -129,7 +130,7 @@ impl<'r> Systemd<'r> {
             ambient: ambient
                 .map(|(name, line)| (name.to_ascii_uppercase(), line))
                 .collect(),
-            files: Files::new(rules, &yes),
+            files: Files::new(rules, &yes, around),
             network: network::Network::new(rules, &yes),
             yes,
         }
