@@ -44,9 +44,11 @@
 #![warn(unreachable_pub)]
 
 pub mod agent;
+pub mod apply;
 pub mod audit;
 pub mod cli;
 pub mod collect;
+mod crash_point;
 pub mod doctor;
 pub mod machine;
 pub mod observation;

@@ -26,8 +26,32 @@ pub use error::WriteError;
 pub use name::file_stem;
 pub use ours::{JSON_MARKER, MARKER_PREFIX, Ours};
 
-/// Owner and group: a profile tells an intruder where the gaps are.
-const MODE: Mode = Mode::from_raw_mode(0o640);
+/// Whose the files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Who called: owner and group read them, as a profile tells an intruder where the gaps are.
+    Caller,
+    /// The system: root's, and everybody reads them. Firejail reads a profile as the user who starts it, and systemd's
+    /// tools read drop-ins as anybody.
+    System,
+}
+
+impl Access {
+    fn mode(self) -> Mode {
+        Mode::from_raw_mode(match self {
+            Self::Caller => 0o640,
+            Self::System => 0o644,
+        })
+    }
+
+    /// Who becomes the owner instead of the one who writes.
+    fn owner(self) -> Option<(Uid, Gid)> {
+        match self {
+            Self::Caller => sudo_caller(),
+            Self::System => None,
+        }
+    }
+}
 
 /// Who called `sudo harden`: the files are theirs, or they could not read what they asked for. The
 /// variables are sudo's own (sudo(8)); they mean nothing to a process that is not root.
@@ -108,6 +132,19 @@ pub fn write(directory: &Path, outputs: &[Output<'_>], force: bool) -> Result<()
 /// [`WriteError`] for the first file that cannot or may not be written; then no name has changed
 /// and no temporary file is left.
 pub fn stage(directory: &Path, outputs: &[Output<'_>], force: bool) -> Result<Staged, WriteError> {
+    stage_for(Access::Caller, directory, outputs, force)
+}
+
+/// As [`stage`], for whom the files are.
+///
+/// # Errors
+/// As there.
+pub fn stage_for(
+    access: Access,
+    directory: &Path,
+    outputs: &[Output<'_>],
+    force: bool,
+) -> Result<Staged, WriteError> {
     let directory = Rc::new(Directory::open(directory)?);
     let mut names = BTreeSet::new();
     let mut checked = Vec::new();
@@ -124,7 +161,7 @@ pub fn stage(directory: &Path, outputs: &[Output<'_>], force: bool) -> Result<St
     }
     let files = checked
         .into_iter()
-        .map(|(output, replaces)| Temporary::write(&directory, output, replaces))
+        .map(|(output, replaces)| Temporary::write(&directory, output, replaces, access))
         .collect::<Result<_, _>>()?;
     Ok(Staged { directory, files })
 }
@@ -249,6 +286,7 @@ impl Temporary {
         directory: &Rc<Directory>,
         output: &Output<'_>,
         replaces: bool,
+        access: Access,
     ) -> Result<Self, WriteError> {
         let io = |error: io::Error| directory.io(&output.name, error);
         let (alias, file) = create(directory).map_err(io)?;
@@ -258,11 +296,11 @@ impl Temporary {
             name: output.name.clone(),
             replaces,
         };
-        if let Some((user, group)) = sudo_caller() {
+        if let Some((user, group)) = access.owner() {
             rustix::fs::fchown(&file, Some(user), Some(group)).map_err(|error| io(error.into()))?;
         }
         // fchmod, because the umask has its say in what open is asked for.
-        rustix::fs::fchmod(&file, MODE).map_err(|error| io(error.into()))?;
+        rustix::fs::fchmod(&file, access.mode()).map_err(|error| io(error.into()))?;
         output.content.write_to(&file).map_err(io)?;
         file.sync_all().map_err(io)?;
         Ok(this)

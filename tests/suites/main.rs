@@ -5,6 +5,7 @@ mod accounts;
 mod agent;
 mod agent_faults;
 mod agent_roles;
+mod apply;
 mod audit;
 mod bad_input;
 mod boot;

@@ -93,8 +93,7 @@ pub(super) fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observa
         return Ok(observation::read(path)?);
     }
     let shown = Text::from(argument.as_bytes());
-    let found = ask.observations(&[name(argument)]);
-    let found = found.map_err(|error| match error.downcast_ref() {
+    recorded(&name(argument), ask).map_err(|error| match error.downcast_ref() {
         Some(ClientError::NoAgent { .. }) => {
             error.context(format!("there is no file {shown}, and no agent to ask"))
         }
@@ -102,7 +101,15 @@ pub(super) fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observa
             error.context(format!("there is no file {shown}"))
         }
         _ => error,
-    })?;
+    })
+}
+
+/// What the agent has of a unit.
+///
+/// # Errors
+/// The agent does not know the unit, or does not answer.
+pub(super) fn recorded(unit: &Text, ask: &Ask) -> anyhow::Result<Observation> {
+    let found = ask.observations(std::slice::from_ref(unit))?;
     let json = found
         .first()
         .context("the agent has no observation of this unit")?;

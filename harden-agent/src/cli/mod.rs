@@ -1,9 +1,11 @@
 //! The command line: one file a command.
 
 pub mod agent;
+pub mod apply;
 mod ask;
 pub mod audit;
 pub mod check;
+pub mod confirm;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
@@ -14,6 +16,7 @@ pub mod mark;
 pub mod merge;
 mod profile;
 pub mod render;
+pub mod revert;
 pub mod run;
 pub mod snapshot;
 pub mod status;
@@ -52,6 +55,20 @@ pub enum Command {
     /// The exit status is like that of diff(1): 0 if they have the same facts, 1 if not, and 2 if one cannot be
     /// read or no agent knows the unit.
     Diff(diff::Diff),
+    /// Install what was decided about a unit, look whether the unit works under it, and put it back if not; needs root
+    ///
+    /// The exit status is 0 if it is installed, 1 if it was put back, with the reason, and 6 if it could not be put back.
+    /// Nothing was changed after 3 (no agent answers), 4 (this user may not query it), 5 (it does not know the unit), and
+    /// 2 (any other error).
+    Apply(apply::Apply),
+    /// Keep what `harden apply --confirm` has on trial; needs root
+    ///
+    /// The exit status is 0, 1 if nothing waits for it, or it was put back already, and 2 for any other error.
+    Confirm(confirm::Confirm),
+    /// Take away what `harden apply` has installed for a unit, and restart it if it runs; needs root
+    ///
+    /// The exit status is 0, 1 if nothing of it is there, and 2 for any other error.
+    Revert(revert::Revert),
     /// Check whether a profile would have broken recorded runs, and show by which line
     ///
     /// The exit status is 0 if everything that was recorded is allowed, 1 if something is refused or the sandbox does not
@@ -125,6 +142,9 @@ impl Cli {
             Command::Render(render) => render.run().map(|()| 0),
             Command::Merge(merge) => merge.run().map(|()| 0),
             Command::Diff(diff) => diff.run(),
+            Command::Apply(apply) => apply.run(),
+            Command::Confirm(confirm) => confirm.run(),
+            Command::Revert(revert) => revert.run(),
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
             Command::Audit(audit) => audit.run(),
@@ -158,6 +178,9 @@ impl Cli {
             Command::Render(_)
             | Command::Merge(_)
             | Command::Explain(_)
+            | Command::Apply(_)
+            | Command::Confirm(_)
+            | Command::Revert(_)
             | Command::Agent(_)
             | Command::Generate(_) => false,
         }
@@ -170,7 +193,13 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Diff(_) | Command::Check(_) | Command::Explain(_) | Command::Audit(_) => 2,
+            Command::Apply(_) => apply::failure_status(error),
+            Command::Diff(_)
+            | Command::Check(_)
+            | Command::Explain(_)
+            | Command::Audit(_)
+            | Command::Confirm(_)
+            | Command::Revert(_) => 2,
             Command::Render(_) | Command::Merge(_) | Command::Doctor(_) | Command::Generate(_) => 1,
             _ => ask::failure_status(error),
         }

@@ -16,6 +16,7 @@ use crate::{
         control::{ClientError, SOCKET},
         request::{self, KernelSide},
     },
+    apply::{self, Installed, State},
     machine::systemd,
     observation::Text,
 };
@@ -40,12 +41,20 @@ impl Status {
     /// # Errors
     /// No agent answers, or it says no.
     pub fn run(&self) -> anyhow::Result<u8> {
+        let applied = apply::installed();
         let status = self.ask.agent(async |agent| agent.status().await);
+        if status.is_err() && !self.json {
+            // No agent is needed for what is applied.
+            ask::print(&applied_to(&applied))?;
+        }
         let status = status.map_err(|error| self.explain(error))?;
         let text = if self.json {
-            format!("{}\n", serde_json::to_string_pretty(&status)?)
+            let mut object = serde_json::to_value(&status)?;
+            object["applied"] = serde_json::to_value(&applied)?;
+            format!("{}\n", serde_json::to_string_pretty(&object)?)
         } else {
-            text(&status, Timestamp::now())
+            let now = Timestamp::now();
+            format!("{}{}", applied_to(&applied), text(&status, now))
         };
         ask::print(&text)?;
         let is_well = status.errors.is_empty() && status.set_aside.is_empty();
@@ -90,6 +99,22 @@ fn failed(properties: &BTreeMap<String, String>) -> Option<AgentFailed> {
         )));
     }
     None
+}
+
+/// What `harden apply` has installed, a line a unit.
+fn applied_to(applied: &[Installed]) -> String {
+    let lines = applied.iter().map(|one| {
+        let state = match one.state {
+            State::Kept => String::new(),
+            State::Runtime => ", until a reboot".to_owned(),
+            State::Trial(until) => format!(", put back at {until} unless confirmed"),
+        };
+        format!(
+            "applied: {} ({}) since {}{state}; observation sha256 {}\n",
+            one.unit, one.backend, one.since, one.observation
+        )
+    });
+    lines.collect()
 }
 
 fn text(status: &request::Status, now: Timestamp) -> String {
@@ -167,6 +192,25 @@ mod tests {
         assert!(
             text.ends_with("wrong: /var/lib/harden: No space\\x1B[0m left\\non device\n"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_applied_is_named_with_its_observation() {
+        let since = Timestamp::new(5, 0).unwrap();
+        let one = |state| Installed {
+            unit: "a\n.service".into(),
+            backend: apply::Backend::Firejail,
+            since,
+            observation: "ab12".into(),
+            state,
+        };
+        let text = applied_to(&[one(State::Kept), one(State::Trial(since))]);
+        assert_eq!(
+            text,
+            "applied: a\\n.service (firejail) since 1970-01-01T00:00:05Z; observation sha256 ab12\n\
+             applied: a\\n.service (firejail) since 1970-01-01T00:00:05Z, put back at 1970-01-01T00:00:05Z unless \
+             confirmed; observation sha256 ab12\n"
         );
     }
 

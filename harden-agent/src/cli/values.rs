@@ -3,6 +3,7 @@
 use clap::{ValueEnum, builder::PossibleValue};
 
 use crate::{
+    apply::Backend,
     policy::{Compatibility, Generalisation, Mode},
     profile::Start,
     render::{report, yocto},
@@ -48,6 +49,11 @@ values!(Generalisation {
 values!(Start {
     Shell => "`firejail --profile=FILE -- PROGRAM`: Firejail runs it through bash",
     Direct => "`firejail --profile=FILE PROGRAM`: no shell is needed, and none is allowed",
+});
+
+values!(Backend {
+    Systemd => "systemd alone, by a drop-in",
+    Firejail => "Firejail, by a profile and a drop-in that starts the unit under it",
 });
 
 values!(yocto::Syntax {

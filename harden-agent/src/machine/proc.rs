@@ -15,6 +15,9 @@ pub(crate) struct Status {
     pub name: String,
     /// The process above.
     pub parent: u32,
+    /// The effective user.
+    #[serde(skip)]
+    pub user: Option<u32>,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp: u32,
     /// How many filters; `None` before kernel 5.9.
@@ -29,11 +32,18 @@ pub(crate) struct Status {
     pub effective: u64,
 }
 
+impl Status {
+    /// Whether seccomp filters its calls.
+    pub(crate) fn is_filtered(&self) -> bool {
+        /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h)
+        const FILTER: u32 = 2;
+        self.seccomp == FILTER
+    }
+}
+
 /// Whether seccomp filters the calls of process `pid`; not, if there is none.
 pub(crate) fn is_filtered(pid: u32) -> bool {
-    /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h)
-    const FILTER: u32 = 2;
-    status(&pid.to_string()).is_some_and(|status| status.seccomp == FILTER)
+    status(&pid.to_string()).is_some_and(|status| status.is_filtered())
 }
 
 /// The status of process `pid`, or `None` if there is none.
@@ -53,6 +63,8 @@ fn parse(text: &str) -> Status {
     Status {
         name: field("Name").unwrap_or_default().to_owned(),
         parent: number("PPid").unwrap_or_default(),
+        // Real, effective, saved, and that of the file system.
+        user: field("Uid").and_then(|ids| ids.split_ascii_whitespace().nth(1)?.parse().ok()),
         seccomp: number("Seccomp").unwrap_or_default(),
         seccomp_filters: number("Seccomp_filters"),
         no_new_privileges: number("NoNewPrivs") == Some(1),
@@ -170,11 +182,11 @@ mod tests {
 
     #[test]
     fn a_status_is_read() {
-        let text = "Name:\tnginx: w\nPPid:\t12\nCapEff:\t0000000000000400\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
+        let text = "Name:\tnginx: w\nPPid:\t12\nUid:\t0\t33\t0\t33\nCapEff:\t0000000000000400\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
         let status = parse(text);
         assert_eq!(status.name, "nginx: w");
         assert_eq!((status.parent, status.seccomp), (12, 2));
-        assert_eq!(status.seccomp_filters, Some(3));
+        assert_eq!((status.user, status.seccomp_filters), (Some(33), Some(3)));
         assert!(status.no_new_privileges);
         assert_eq!(capability_names(status.effective), ["CAP_NET_BIND_SERVICE"]);
     }

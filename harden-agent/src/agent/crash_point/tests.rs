@@ -136,12 +136,3 @@ fn a_kill_at_any_step_loses_nothing() {
         }
     }
 }
-
-#[test]
-fn only_a_place_and_a_count_are_understood() {
-    for text in ["", "append-begin", "append-begin:", "append-begin:x"] {
-        assert!(parse(text).is_none(), "{text}");
-    }
-    let (place, count) = parse("append-begin:2").unwrap();
-    assert_eq!((place.as_str(), count.into_inner()), ("append-begin", 2));
-}
