@@ -66,6 +66,10 @@ fn report(profile: &str, text: &str, to_text: fn(&Report<'_, '_>) -> String) -> 
     })
 }
 
+fn for_people(report: &Report<'_, '_>) -> String {
+    report.text()
+}
+
 #[test]
 fn the_status_says_whether_the_work_would_fail() {
     let directory = tempfile::tempdir().unwrap();
@@ -101,7 +105,7 @@ fn what_is_refused_has_its_line_and_its_evidence() {
     let text = report(
         "d.profile",
         "private-tmp\nseccomp.keep read,exit\nseccomp.block-secondary\ncaps.keep chown\n",
-        |report| report.text(),
+        for_people,
     );
     assert!(
         text.contains("refused: /usr/sbin/d: native mkdir\n  by     seccomp.keep ("),
@@ -127,7 +131,7 @@ fn what_is_refused_has_its_line_and_its_evidence() {
 #[test]
 fn no_text_becomes_another_line_or_a_command_for_a_terminal() {
     let hostile = "no\u{1b}[31msuch\u{85}\nwhitelist /srv/\u{1b}]0;x\u{7}\n";
-    let text = report("d.profile", hostile, |report| report.text());
+    let text = report("d.profile", hostile, for_people);
     assert!(!text.contains(['\u{1b}', '\u{7}', '\u{85}']), "{text:?}");
     assert!(text.contains("\\u{1b}[31m"), "{text}");
 }
