@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: what weeks, many kills, a million paths, floods and units without end do to the agent.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 
@@ -46,6 +46,7 @@ pub fn main(args: &Args) -> Result<()> {
         ("HARDEN_TEST_PATHS", "1000000".to_owned()),
         ("HARDEN_FLOOD_SECONDS", "60".to_owned()),
         ("HARDEN_CHECKED_PROFILES", "67".to_owned()),
+        ("HARDEN_TEST_SEED", new_seed()?.to_string()),
         ("HARDEN_INSTANCES", "20000".to_owned()),
         ("HARDEN_SOAK_MINUTES", args.minutes.to_string()),
     ];
@@ -56,4 +57,10 @@ pub fn main(args: &Args) -> Result<()> {
         ensure!(outcome.good, "{suite} failed: see above");
     }
     Ok(())
+}
+
+/// One that the last run did not have.
+fn new_seed() -> Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(now.as_secs())
 }

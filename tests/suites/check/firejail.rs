@@ -8,7 +8,7 @@ use harden_tests::{Process, Profile, Scratch, firejail, harden, met, network};
 
 use super::{
     super::{http_server, nginx, redis},
-    Matrix, Predicted, check, count, is_true, paths, predicted,
+    Matrix, Predicted, check, count, is_true, paths, predicted, seed,
 };
 
 /// A daemon, and its work.
@@ -117,7 +117,7 @@ fn compare(daemon: &Daemon<'_>, matrix: &mut Matrix) -> Result<()> {
     firejail::run(&recorded.profile, &daemon.command, daemon.work)?;
 
     let paths = paths(&observation)?;
-    let seed = fastrand::u64(..);
+    let seed = seed()?;
     println!("{}: seed {seed}", daemon.name);
     let mut random = Rng::with_seed(seed);
     let mut tried = 0;

@@ -8,7 +8,7 @@ use harden_tests::{Agent, Machine, Scratch, Setup, Written};
 
 use super::{
     super::drop_in::{DAEMONS, Daemon},
-    Matrix, Predicted, check, count, is_true, paths, predicted,
+    Matrix, Predicted, check, count, is_true, paths, predicted, seed,
 };
 
 /// Lists of which a word may be missing.
@@ -117,7 +117,7 @@ fn compare(tried: &Tried<'_>, drop_in: &str, matrix: &mut Matrix) -> Result<()> 
     ensure!(status == 0, "its own drop-in: {own}");
     tried.works(drop_in)?;
     let paths = paths(&tried.directory.path().join("d.observation.json"))?;
-    let seed = fastrand::u64(..);
+    let seed = seed()?;
     println!("{}: seed {seed}", tried.daemon.unit);
     let mut random = Rng::with_seed(seed);
     let mut number = 0;

@@ -110,9 +110,7 @@ impl<'c, 'a> Use<'c, 'a> {
     /// apart.
     pub(super) fn executes(&self) -> bool {
         let path = &*self.place.path;
-        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-        let is_library = name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.");
-        let maps = self.operation == Operation::Read && is_library;
+        let maps = self.operation == Operation::Read && is_library(path);
         self.is_done() && (self.operation == Operation::Execute || maps)
     }
 
@@ -146,6 +144,15 @@ impl<'c, 'a> Use<'c, 'a> {
         );
         self.is_done() && replaces
     }
+}
+
+/// Whether a file is called as libraries are: libc.so.6, but not ld.so.cache, which is read and not run.
+fn is_library(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let version = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let ends = (0..name.len()).filter_map(|at| name[at..].strip_prefix(b".so"));
+    let mut ends = ends.filter(|end| end.first().is_none_or(|byte| *byte == b'.'));
+    ends.any(|end| end.iter().all(version))
 }
 
 /// Why nothing can be said of what a use leaves behind in a directory of the program's own.
@@ -193,10 +200,19 @@ impl<'r> Mounts<'r> {
         self.count += 1;
     }
 
+    /// The same, of a path that may lead through links. On a machine without them, it means what it says.
+    pub(super) fn add_path(&mut self, path: &[u8], around: &Surroundings, access: Access<'r>) {
+        let real = around.real(path);
+        if real != path {
+            self.add(path, access.clone());
+        }
+        self.add(&real, access);
+    }
+
     /// The same, of a path that may be a pattern.
     pub(super) fn add_named(&mut self, path: &str, around: &Surroundings, access: Access<'r>) {
         let Some(pattern) = PathPattern::of(path) else {
-            return self.add(&around.real(path.as_bytes()), access);
+            return self.add_path(path.as_bytes(), around, access);
         };
         self.patterns.push((self.count, pattern, access));
         self.count += 1;

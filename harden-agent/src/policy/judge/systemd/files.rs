@@ -141,10 +141,10 @@ impl<'r> Files<'r> {
             } else {
                 Access::Writable(Some(line))
             };
-            self.mounts.add(&around.real(named(path)), access);
+            self.mounts.add_path(named(path), around, access);
         }
         for (path, line) in rules.elements("ReadOnlyPaths") {
-            self.mounts.add(&around.real(named(path)), read_only(line));
+            self.mounts.add_path(named(path), around, read_only(line));
         }
         // Made before, and writable (`compile_read_write_paths` in src/core/execute.c).
         for (top, directive, _) in KINDS {
@@ -154,8 +154,8 @@ impl<'r> Files<'r> {
             }
         }
         for (path, line) in rules.elements("ReadWritePaths") {
-            self.mounts
-                .add(&around.real(named(path)), Access::Writable(Some(line)));
+            let access = Access::Writable(Some(line));
+            self.mounts.add_path(named(path), around, access);
         }
     }
 
