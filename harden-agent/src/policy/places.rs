@@ -277,7 +277,7 @@ pub(super) fn of_deed<'a>(
         executable,
     };
     let (mut place, operation, outcome) = match deed {
-        Deed::Ran => (source.place(path.as_bytes()), Operation::Execute, None),
+        Deed::Ran => (source.ran(), Operation::Execute, None),
         Deed::InvokedAs(name) => (source.place(name.as_bytes()), Operation::Execute, None),
         Deed::File(name, operation, outcome) => {
             let file = executable.files.get(name)?;
@@ -373,6 +373,22 @@ impl<'a> Source<'a, '_> {
                 }
             }
         }
+    }
+
+    /// The program, with what the kernel loads or runs it by: without that it does not start.
+    fn ran(&self) -> Place<'a> {
+        let mut own = self.place(self.path.as_bytes());
+        for name in &self.executable.interpreters {
+            let Place {
+                path, links, names, ..
+            } = self.place(name.as_bytes());
+            own.names.extend(names);
+            own.links.extend(links);
+            own.names.insert(name.as_bytes().to_vec());
+            own.names.insert(path.to_vec());
+            own.links.insert(path.into_owned());
+        }
+        own
     }
 
     /// A directory that represents names in it: nobody knows where below it they were used, or looked for.

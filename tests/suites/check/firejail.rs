@@ -117,7 +117,7 @@ fn compare(daemon: &Daemon<'_>, matrix: &mut Matrix) -> Result<()> {
     firejail::run(&recorded.profile, &daemon.command, daemon.work)?;
 
     let paths = paths(&observation)?;
-    let seed = seed()?;
+    let seed = seed(daemon.name)?;
     println!("{}: seed {seed}", daemon.name);
     let mut random = Rng::with_seed(seed);
     let mut tried = 0;

@@ -117,7 +117,7 @@ fn compare(tried: &Tried<'_>, drop_in: &str, matrix: &mut Matrix) -> Result<()> 
     ensure!(status == 0, "its own drop-in: {own}");
     tried.works(drop_in)?;
     let paths = paths(&tried.directory.path().join("d.observation.json"))?;
-    let seed = seed()?;
+    let seed = seed(tried.daemon.unit)?;
     println!("{}: seed {seed}", tried.daemon.unit);
     let mut random = Rng::with_seed(seed);
     let mut number = 0;

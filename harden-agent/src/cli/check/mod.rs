@@ -5,6 +5,7 @@ mod report;
 mod source;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf};
 
@@ -84,9 +85,12 @@ impl Check {
         let adapted = profile::adapted(&observation, Generalisation::Exact, &self.overrides)?;
         let recorded = &adapted.exact.recorded;
         let machine = self.machine(source.sandbox, recorded);
-        let (read, traps) = machine.understand(&source)?;
+        let (read, mut traps) = machine.understand(&source)?;
         let homes = machine.target.homes.given().cloned().unwrap_or_default();
         let around = Surroundings::of(recorded, homes);
+        let hides_shell = || firejail::hides_shell(&read.rules, &around, &machine.target);
+        let hides = Some(source.sandbox).filter(|one| *one == Sandbox::Firejail);
+        traps.extend(hides.and_then(|_| hides_shell()));
         let judge = Judge::new(&read.rules, &around);
         let check = check::Check::of(&read.rules, &judge, &Recorded::of(recorded));
         let report = Report {
@@ -106,7 +110,7 @@ impl Check {
             report.text()
         };
         ask::print(&text)?;
-        Ok(u8::from(report.fails(self.strict)))
+        Ok(report.status(self.strict))
     }
 
     fn machine(&self, sandbox: Sandbox, observation: &Observation) -> Machine {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::{Value, json};
 
 use crate::{
-    observation::{Fact, Observation},
+    observation::{Fact, Observation, Text},
     policy::judge::{
         Line, Read, Refusal, Trap, Unjudged,
         check::{Check, Refused},
@@ -27,6 +27,15 @@ impl Report<'_, '_> {
     pub(super) fn fails(&self, strict: bool) -> bool {
         let is_doubted = !self.read.unread.is_empty() || !self.traps.is_empty();
         !self.check.refused.is_empty() || !self.starts() || strict && is_doubted
+    }
+
+    /// The exit status. A gate does not open for what was not judged.
+    pub(super) fn status(&self, strict: bool) -> u8 {
+        match (self.fails(strict), self.read.unread.is_empty()) {
+            (true, _) => 1,
+            (false, false) => 3,
+            (false, true) => 0,
+        }
     }
 
     /// Whether the sandbox starts with such a profile.
@@ -109,7 +118,7 @@ impl Report<'_, '_> {
         let mut lines: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();
         for line in &self.check.unused {
             let position = self.read.rules.position(line);
-            let position = position.map(ToString::to_string).unwrap_or_default();
+            let position = position.map_or_else(|| self.profile.to_owned(), ToString::to_string);
             let elements = lines.entry((position, line.directive)).or_default();
             elements.extend(line.element.as_deref());
         }
@@ -229,16 +238,14 @@ fn unjudged((why, facts): (&Unjudged, &usize)) -> Value {
     json!({ "kind": kind, "reason": reason, "facts": facts })
 }
 
-/// A profile may hold anything, and none of it becomes another line or a terminal's command.
+/// A profile may hold anything, and none of it becomes another line, a terminal's command, or a page.
 fn escaped(line: &str) -> String {
-    let escape = |one: char| -> String {
-        if one.is_control() {
-            one.escape_default().collect()
-        } else {
-            one.to_string()
-        }
-    };
-    line.chars().map(escape).collect()
+    const LONGEST: usize = 400;
+    let shown = Text::from(line).to_string();
+    match shown.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", &shown[..end], line.len()),
+        None => shown,
+    }
 }
 
 /// `1 fact`, `2 facts`

@@ -3,20 +3,19 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::Read as _,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 
-use super::Kind;
+use super::{Kind, text};
 use crate::{
     machine,
     observation::Text,
     policy::judge::{
         Sandbox,
-        firejail::statement,
+        firejail::{is_ignored, statement},
         source::{self, Position, SourceLine},
     },
 };
@@ -47,20 +46,15 @@ impl Source {
             });
         }
         let (name, text) = if profile == "-" {
-            let mut text = Vec::new();
-            std::io::stdin().read_to_end(&mut text)?;
-            ("standard input".to_owned(), text)
+            ("standard input".to_owned(), text::standard_input())
         } else {
-            let text = fs::read(path).with_context(|| shown.to_string())?;
-            (shown.to_string(), text)
+            (shown.to_string(), text::file(path))
         };
-        let Ok(text) = String::from_utf8(text) else {
-            bail!("{name} is not UTF-8");
-        };
+        let text = text.with_context(|| name.clone())?;
         let sandbox = sandbox(path, &text, kind);
         let mut lines = source::lines(&name, &text);
         match sandbox {
-            Sandbox::Firejail => lines = included(lines, path.parent(), 0),
+            Sandbox::Firejail => lines = Included::of(lines, path.parent())?,
             Sandbox::Systemd => lines.extend(drop_ins(path)?),
             Sandbox::Oci => {}
         }
@@ -129,44 +123,81 @@ fn drop_ins(unit: &Path) -> anyhow::Result<Vec<SourceLine>> {
     let mut lines = Vec::new();
     for path in paths {
         let name = path.display().to_string();
-        let text = fs::read_to_string(&path).with_context(|| name.clone())?;
+        let text = text::file(&path).with_context(|| name.clone())?;
         lines.extend(source::lines(&name, &text));
     }
     Ok(lines)
 }
 
-/// Firejail stops at more (`MAX_INCLUDE_LEVEL` in src/firejail/firejail.h).
+/// Firejail does not start with more (`MAX_INCLUDE_LEVEL` in src/firejail/firejail.h).
 const DEPTH: usize = 16;
+/// A file that is included often enough would fill the memory.
+const LONGEST: usize = 200_000;
 
-/// The lines with those of included files in the place of `include`. One that cannot be read stays; that a `.local` file is
-/// missing means nothing.
-fn included(lines: Vec<SourceLine>, beside: Option<&Path>, depth: usize) -> Vec<SourceLine> {
-    let mut all = Vec::new();
-    for line in lines {
-        let statement = statement(&line.text);
-        let Some(name) = statement.strip_prefix("include ").filter(|_| depth < DEPTH) else {
-            all.push(line);
-            continue;
+/// The lines of a profile, with those of included files in the place of `include`. One that Firejail cannot read stays; that a
+/// `.local` file is missing means nothing.
+struct Included<'p> {
+    beside: Option<&'p Path>,
+    ignored: Vec<String>,
+    lines: Vec<SourceLine>,
+}
+
+impl<'p> Included<'p> {
+    fn of(lines: Vec<SourceLine>, beside: Option<&'p Path>) -> anyhow::Result<Vec<SourceLine>> {
+        let mut included = Self {
+            beside,
+            ignored: Vec::new(),
+            lines: Vec::new(),
         };
-        let found = candidates(name, beside).into_iter().find_map(|path| {
-            let text = fs::read_to_string(&path).ok()?;
-            Some((path, text))
-        });
-        match found {
-            Some((path, text)) => {
-                let lines = source::lines(&path.display().to_string(), &text);
-                all.extend(included(lines, beside, depth + 1));
-            }
-            None if Path::new(name).extension() == Some("local".as_ref()) => {}
-            None => all.push(line),
-        }
+        included.add(lines, 0)?;
+        Ok(included.lines)
     }
-    all
+
+    fn add(&mut self, lines: Vec<SourceLine>, depth: usize) -> anyhow::Result<()> {
+        for line in lines {
+            let statement = statement(&line.text);
+            if is_ignored(&self.ignored, &statement) {
+                continue;
+            }
+            if let Some(start) = statement.strip_prefix("ignore ") {
+                self.ignored.push(start.to_owned());
+            }
+            let name = statement.strip_prefix("include ");
+            let Some(name) = name.filter(|_| depth < DEPTH) else {
+                self.keep(line)?;
+                continue;
+            };
+            let mut paths = candidates(name, self.beside).into_iter();
+            match paths.find(|path| path.exists()) {
+                Some(path) => {
+                    let Ok(text) = text::file(&path) else {
+                        self.keep(line)?;
+                        continue;
+                    };
+                    let lines = source::lines(&path.display().to_string(), &text);
+                    self.add(lines, depth + 1)?;
+                }
+                None if Path::new(name).extension() == Some("local".as_ref()) => {}
+                None => self.keep(line)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, line: SourceLine) -> anyhow::Result<()> {
+        ensure!(
+            self.lines.len() < LONGEST,
+            "with what it includes the profile has more than {LONGEST} lines, up to {}",
+            line.position
+        );
+        self.lines.push(line);
+        Ok(())
+    }
 }
 
 /// Where Firejail looks for a file (`profile_read` and `profile_find_firejail` in src/firejail/profile.c).
 fn candidates(name: &str, beside: Option<&Path>) -> Vec<PathBuf> {
-    let etc = Path::new("/etc");
+    let etc = Path::new("/etc/firejail");
     if let Some(rest) = name.strip_prefix("${CFG}/") {
         return vec![etc.join(rest)];
     }
@@ -180,6 +211,6 @@ fn candidates(name: &str, beside: Option<&Path>) -> Vec<PathBuf> {
     }
     let own = home.map(|home| home.join(".config/firejail").join(name));
     let beside = beside.map(|directory| directory.join(name));
-    let installed = etc.join("firejail").join(name);
+    let installed = etc.join(name);
     own.into_iter().chain([installed]).chain(beside).collect()
 }

@@ -79,7 +79,7 @@ fn the_status_says_whether_the_work_would_fail() {
     // Firejail does not start with it.
     assert_eq!(status("d.profile", "no-such-directive\n", &[]), 1);
     // It may refuse something, and what is not known.
-    assert_eq!(status("d.profile", "net eth0\n", &[]), 0);
+    assert_eq!(status("d.profile", "net eth0\n", &[]), 3);
     assert_eq!(status("d.profile", "net eth0\n", &["--strict"]), 1);
     assert_eq!(
         status("d.conf", "[Service]\nCapabilityBoundingSet=\n", &[]),
@@ -133,7 +133,11 @@ fn no_text_becomes_another_line_or_a_command_for_a_terminal() {
     let hostile = "no\u{1b}[31msuch\u{85}\nwhitelist /srv/\u{1b}]0;x\u{7}\n";
     let text = report("d.profile", hostile, for_people);
     assert!(!text.contains(['\u{1b}', '\u{7}', '\u{85}']), "{text:?}");
-    assert!(text.contains("\\u{1b}[31m"), "{text}");
+    assert!(text.contains("\\x1B[31m"), "{text}");
+    let turned = report("d.profile", "whitelist /srv/\u{202e}x\n", for_people);
+    assert!(!turned.contains('\u{202e}'), "{turned:?}");
+    let long = format!("whitelist /srv/{}\n", "x".repeat(1 << 20));
+    assert!(report("d.profile", &long, for_people).len() < 1 << 12);
 }
 
 #[test]
@@ -166,16 +170,42 @@ fn what_a_profile_includes_is_part_of_it() {
         1
     );
     fs::write(path.join("more.inc"), "include more.inc\n").unwrap();
-    // A loop ends, and is a line that was not judged.
-    assert_eq!(status(path, "d.profile", "include more.inc\n", &[]), 0);
-    assert_eq!(
-        status(path, "d.profile", "include more.inc\n", &["--strict"]),
-        1
-    );
+    // Firejail does not start with a loop, nor without a file; but one may be ignored.
+    assert_eq!(status(path, "d.profile", "include more.inc\n", &[]), 1);
+    assert_eq!(status(path, "d.profile", "include none.inc\n", &[]), 1);
+    let ignored = "ignore include none.inc\ninclude none.inc\n";
+    assert_eq!(status(path, "d.profile", ignored, &[]), 0);
     // A unit has its drop-ins.
     fs::create_dir(path.join("d.service.d")).unwrap();
     let drop_in = path.join("d.service.d/10-x.conf");
     fs::write(drop_in, "[Service]\nCapabilityBoundingSet=\n").unwrap();
     let unit = "[Unit]\nDescription=x\n[Service]\nExecStart=/usr/sbin/d\n";
     assert_eq!(status(path, "d.service", unit, &[]), 1);
+}
+
+#[test]
+fn no_file_fills_the_memory_or_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    assert!(text::file(Path::new("/dev/zero")).is_err());
+    let fifo = path.join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    assert!(text::file(&fifo).is_err());
+    assert_eq!(status(path, "d.profile", "include /dev/zero\n", &[]), 1);
+    // Each includes the next one twice.
+    for number in 0..14 {
+        let next = format!("include {}.inc\n", number + 1).repeat(4);
+        fs::write(path.join(format!("{number}.inc")), next).unwrap();
+    }
+    fs::write(path.join("14.inc"), "quiet\n").unwrap();
+    let profile = path.join("d.profile");
+    fs::write(&profile, "include 0.inc\n").unwrap();
+    assert!(Source::read(profile.as_os_str(), None).is_err());
 }

@@ -35,8 +35,8 @@ pub(super) use dev::NODES;
 pub use dev::PrivateDev;
 pub use files::{Files, Rule, Withheld};
 pub use home::HOMES;
-pub(in crate::policy) use syscalls::SHELL;
 pub use syscalls::{Filter, Syscalls};
+pub(in crate::policy) use syscalls::{SHELL, SHELL_TRIES};
 pub use target::{Launch, NotAVersion, Target, Version};
 pub(super) use warnings::WARNINGS;
 

@@ -91,6 +91,20 @@ pub(in crate::policy) const SHELL: [&str; 23] = [
     "set_tid_address",
 ];
 
+/// What it calls beside, and can be refused; but not be killed for, as with `seccomp-error-action kill`.
+pub(in crate::policy) const SHELL_TRIES: [&str; 10] = [
+    "getpeername",
+    "getpid",
+    "getppid",
+    "getrandom",
+    "ioctl",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "sysinfo",
+    "uname",
+];
+
 /// Why there is no filter at all: each begins with this check (`HANDLE_X32` in src/include/seccomp.h, 0.9.72).
 pub(super) const X32: &str = "x32 calls were made, and every filter of Firejail refuses those";
 

@@ -95,6 +95,8 @@ pub(super) const REFUSED: &str = "~";
 pub struct Rules {
     sandbox: Sandbox,
     lines: Vec<Line>,
+    /// The number of the first line of each directive.
+    first: HashMap<&'static str, usize>,
     /// What `whitelist` names, or named before a line was taken out: their directories stay hidden.
     whitelisted: BTreeSet<String>,
     /// Where the lines stand, as far as they were read.
@@ -120,10 +122,16 @@ impl Rules {
         Self {
             sandbox,
             lines: Vec::new(),
+            first: HashMap::new(),
             whitelisted: BTreeSet::new(),
             positions: HashMap::new(),
             here: None,
         }
+    }
+
+    /// `whitelist` of a path that is not shown after all: what is beside it is hidden.
+    pub(super) fn hide_beside(&mut self, path: String) {
+        self.whitelisted.insert(path);
     }
 
     /// What is added from now on stands there.
@@ -196,16 +204,24 @@ impl Rules {
 
     /// Takes a directive out, as a later line of a file replaces it.
     pub(super) fn clear(&mut self, directive: &str) {
-        self.lines.retain(|line| line.directive != directive);
+        self.keep(|line| line.directive != directive);
         self.positions.retain(|line, _| line.directive != directive);
     }
 
     /// Takes elements out of a list.
     pub(super) fn remove(&mut self, directive: &str, is_taken: impl Fn(&str) -> bool) {
-        self.lines.retain(|line| {
+        self.keep(|line| {
             let element = line.element.as_deref().filter(|one| *one != REFUSED);
             line.directive != directive || !element.is_some_and(&is_taken)
         });
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&Line) -> bool) {
+        self.lines.retain(is_kept);
+        self.first.clear();
+        for (number, line) in self.lines.iter().enumerate() {
+            self.first.entry(line.directive).or_insert(number);
+        }
     }
 
     fn push(&mut self, directive: &'static str, element: Option<String>) {
@@ -223,6 +239,7 @@ impl Rules {
             let here = || here.clone();
             self.positions.entry(line.clone()).or_insert_with(here);
         }
+        self.first.entry(directive).or_insert(self.lines.len());
         self.lines.push(line);
     }
 
@@ -245,7 +262,7 @@ impl Rules {
 
     /// The first line of a directive.
     pub(super) fn line(&self, directive: &str) -> Option<&Line> {
-        self.lines.iter().find(|line| line.directive == directive)
+        self.first.get(directive).map(|first| &self.lines[*first])
     }
 
     /// The elements of a directive, without the first line of a list.
@@ -253,10 +270,9 @@ impl Rules {
         &'r self,
         directive: &'r str,
     ) -> impl Iterator<Item = (&'r str, &'r Line)> {
-        let lines = self
-            .lines
-            .iter()
-            .filter(move |line| line.directive == directive);
+        let first = self.first.get(directive).copied();
+        let lines = first.map_or(&[][..], |first| &self.lines[first..]);
+        let lines = lines.iter().filter(move |line| line.directive == directive);
         lines.filter_map(|line| {
             let element = line.element.as_deref()?;
             (element != REFUSED).then_some((element, line))
@@ -269,7 +285,7 @@ impl Rules {
     pub fn without(&self, line: &Line) -> Self {
         let is_whole = line.element.as_deref().is_none_or(|one| one == REFUSED);
         let mut rules = self.clone();
-        rules.lines.retain(|one| {
+        rules.keep(|one| {
             if is_whole {
                 one.directive != line.directive
             } else {
@@ -282,9 +298,8 @@ impl Rules {
     /// The whole line that a line or an element stands on, as the file has it: `caps.keep chown,kill`.
     #[must_use]
     pub fn written(&self, line: &Line) -> String {
-        let same = |one: &&Line| one.directive == line.directive;
-        let mut first = self.lines.iter().find(same).into_iter();
-        let is_list = first.any(|one| one.element.as_deref().is_none_or(|one| one == REFUSED));
+        let first = self.line(line.directive).map(|one| one.element.as_deref());
+        let is_list = first.is_some_and(|one| one.is_none_or(|one| one == REFUSED));
         let is_words = self.sandbox == Sandbox::Systemd && line.directive != "DeviceAllow";
         if !is_list && !is_words {
             return line.to_string();

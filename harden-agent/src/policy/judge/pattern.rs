@@ -1,4 +1,4 @@
-//! Patterns of paths, as glob(3) matches them: `*` ends at a slash, and matches no leading dot.
+//! Patterns of paths, as glob(3) matches them with `GLOB_PERIOD`: `*` ends at a slash.
 
 use glob::{MatchOptions, Pattern};
 
@@ -14,11 +14,16 @@ impl PathPattern {
             .map(Self)
     }
 
+    /// The same, of a text that may hold none.
+    pub(super) fn whole(text: &str) -> Option<Self> {
+        Pattern::new(text).ok().map(Self)
+    }
+
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         let options = MatchOptions {
             case_sensitive: true,
             require_literal_separator: true,
-            require_literal_leading_dot: true,
+            require_literal_leading_dot: false,
         };
         self.0.matches_with(&String::from_utf8_lossy(path), options)
     }

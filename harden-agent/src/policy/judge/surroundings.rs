@@ -4,7 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::observation::{Observation, Text};
 
-use super::super::paths::Links;
+use super::super::paths::{Links, below};
+
+/// Links of every distribution with a merged /usr (file-hierarchy(7)): a program that is called by its name in /usr meets none.
+const MERGED: [&str; 6] = ["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin"];
+
+/// Whether something was found there that is not below a link.
+fn is_directory(observation: &Observation, directory: &str) -> bool {
+    let programs = observation.runs.values().flat_map(|run| &run.executables);
+    let mut files = programs.flat_map(|(program, facts)| {
+        let files = facts.files.iter().filter(|(_, file)| file.resolved);
+        files.map(|(path, _)| path).chain([program])
+    });
+    files.any(|path| below(path.as_bytes(), directory.as_bytes()).is_some())
+}
 
 /// Where a file is enforced.
 #[derive(Clone, Debug, Default)]
@@ -20,9 +33,18 @@ impl Surroundings {
     pub fn of(observation: &Observation, homes: BTreeSet<Text>) -> Self {
         let links = observation.runs.values().flat_map(|run| &run.symlinks);
         let links = links.map(|(link, text)| (link.clone(), text.clone()));
+        let merged = MERGED
+            .iter()
+            .filter(|name| !is_directory(observation, name));
+        let merged = merged.map(|name| {
+            (
+                Text::from(*name),
+                Text::from(&name.replacen('/', "usr/", 1)),
+            )
+        });
         Self {
             homes,
-            links: links.collect(),
+            links: merged.chain(links).collect(),
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) const ADDED: [&str; 3] = ["execve", "execveat", "prctl"];
 
 pub(super) struct Calls<'r> {
     filter: Option<Filter<'r>>,
+    /// Each call that a filter refuses ends the program.
+    kills: bool,
     block_secondary: Option<&'r Line>,
     /// Another filter, which is about the arguments of socket(2).
     protocol: Option<&'r Line>,
@@ -34,7 +36,11 @@ pub(super) struct Calls<'r> {
 }
 
 enum Filter<'r> {
-    Keep(List<'r>),
+    Keep {
+        list: List<'r>,
+        /// `!CALL` and `CALL:ERRNO`: these come first (`seccomp_keep` in src/fseccomp/seccomp.c).
+        refused: HashMap<&'r str, &'r Line>,
+    },
     Default(Default<'r>),
     Drop {
         list: List<'r>,
@@ -52,27 +58,42 @@ struct Default<'r> {
 impl<'r> Calls<'r> {
     pub(super) fn new(rules: &'r Rules) -> Self {
         // A list of what is allowed beats the others.
-        let keep = || Some(Filter::Keep(List::of_calls(rules, KEEP, &FIREJAIL)?));
+        let keep = || {
+            Some(Filter::Keep {
+                list: List::of_calls(rules, KEEP, &FIREJAIL)?,
+                refused: elements(rules, KEEP, |one| is_exception(one) || one.contains(':')),
+            })
+        };
         let drop = || {
             Some(Filter::Drop {
                 list: refused(rules, DROP)?,
-                exceptions: exceptions(rules, DROP),
+                exceptions: elements(rules, DROP, is_exception),
             })
         };
         let default = || {
             Some(Filter::Default(Default {
                 line: rules.line(DEFAULT)?,
                 more: refused(rules, DEFAULT)?,
-                exceptions: exceptions(rules, DEFAULT),
+                exceptions: elements(rules, DEFAULT, is_exception),
             }))
         };
+        let action = rules.elements("seccomp-error-action").last();
+        let action = action.map(|(action, _)| action);
+        let filter = keep().or_else(drop).or_else(default);
         Self {
-            filter: keep().or_else(drop).or_else(default),
+            // The call is made all the same, and the kernel says so in its log.
+            filter: filter.filter(|_| action != Some("log")),
+            kills: action == Some("kill"),
             block_secondary: rules.line("seccomp.block-secondary"),
             protocol: rules.line("protocol"),
             memory: rules.line("memory-deny-write-execute"),
             restricts_namespaces: rules.line("restrict-namespaces").is_some(),
         }
+    }
+
+    /// Whether a program cannot bear to be refused a call.
+    pub(super) fn kills(&self) -> bool {
+        self.kills && self.filter.is_some()
     }
 
     pub(super) fn judge(&self, abi: Abi, name: &str, case: &Case<'_, '_>) -> Judgement<'r> {
@@ -98,17 +119,25 @@ impl<'r> Calls<'r> {
         if let Some(line) = self.memory.filter(|_| name == "memfd_create") {
             return against(line);
         }
+        let numbered = number(name, architecture).map(|number| format!("${number}"));
+        let numbered = numbered.as_deref();
         match &self.filter {
-            Some(Filter::Keep(_)) if ADDED.contains(&name) => PASS,
-            Some(Filter::Keep(list)) => {
-                let numbered = number(name, architecture).map(|number| format!("${number}"));
-                let numbered = numbered.filter(|number| list.get(number).is_some());
-                list.allows(numbered.as_deref().unwrap_or(name))
+            Some(Filter::Keep { list, refused }) => {
+                let exception = refused.get(name).or_else(|| refused.get(numbered?));
+                match exception {
+                    Some(line) => against(line),
+                    None if ADDED.contains(&name) => PASS,
+                    None => {
+                        let numbered = numbered.filter(|number| list.get(number).is_some());
+                        list.allows(numbered.unwrap_or(name))
+                    }
+                }
             }
-            Some(Filter::Default(default)) => default.native(name),
+            Some(Filter::Default(default)) => default.native(name, numbered),
             Some(Filter::Drop { list, exceptions }) => {
-                let line = list.get(name).filter(|_| !exceptions.contains_key(name));
-                line.map_or(PASS, against)
+                let is_excepted = both(name, numbered).any(|one| exceptions.contains_key(one));
+                let line = both(name, numbered).find_map(|one| list.get(one));
+                line.filter(|_| !is_excepted).map_or(PASS, against)
             }
             None => PASS,
         }
@@ -125,15 +154,17 @@ impl<'r> Calls<'r> {
 impl<'r> Filter<'r> {
     fn line(&self) -> &'r Line {
         match self {
-            Self::Keep(list) | Self::Drop { list, .. } => list.line(),
+            Self::Keep { list, .. } | Self::Drop { list, .. } => list.line(),
             Self::Default(default) => default.line,
         }
     }
 }
 
 impl<'r> Default<'r> {
-    fn native(&self, name: &str) -> Step<'r> {
-        match (self.exceptions.get(name), self.more.get(name)) {
+    fn native(&self, name: &str, numbered: Option<&str>) -> Step<'r> {
+        let exception = both(name, numbered).find_map(|one| self.exceptions.get(one));
+        let more = both(name, numbered).find_map(|one| self.more.get(one));
+        match (exception, more) {
             (Some(line), _) if is_default(name) => by(line),
             (Some(_), _) => PASS,
             (None, _) if is_default(name) => against(self.line),
@@ -162,14 +193,24 @@ fn refused<'r>(rules: &'r Rules, directive: &'static str) -> Option<List<'r>> {
     Some(List::new(rules.line(directive)?, calls))
 }
 
-fn exceptions<'r>(rules: &'r Rules, directive: &'static str) -> HashMap<&'r str, &'r Line> {
+/// The calls that the elements of one kind name.
+fn elements<'r>(
+    rules: &'r Rules,
+    directive: &'static str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> HashMap<&'r str, &'r Line> {
     let elements = rules.elements(directive);
-    let exceptions = elements.filter(|(element, _)| is_exception(element));
-    let calls = exceptions.flat_map(|(element, line)| {
+    let wanted = elements.filter(|(element, _)| is_wanted(element));
+    let calls = wanted.flat_map(|(element, line)| {
         let named = FIREJAIL.named(call(element));
         named.map(move |call| (call, line))
     });
     calls.collect()
+}
+
+/// The names by which a list may have a call.
+fn both<'n>(name: &'n str, numbered: Option<&'n str>) -> impl Iterator<Item = &'n str> {
+    std::iter::once(name).chain(numbered)
 }
 
 fn is_exception(element: &str) -> bool {

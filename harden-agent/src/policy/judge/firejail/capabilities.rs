@@ -51,14 +51,16 @@ impl<'r> Capabilities<'r> {
         if let Some(line) = self.none {
             return against(line);
         }
-        if let Some(dropped) = &self.dropped {
-            return dropped.get(name).map_or(PASS, against);
-        }
         if let Some(kept) = &self.kept {
             return kept.allows(name);
         }
-        match self.default {
-            Some(line) if DEFAULT.contains(&name) => against(line),
+        let dropped = self.dropped.as_ref().and_then(|list| list.get(name));
+        match dropped.or(self.default) {
+            Some(line)
+                if dropped.is_some() || self.dropped.is_none() && DEFAULT.contains(&name) =>
+            {
+                against(line)
+            }
             _ if OVERRIDES.contains(&name) => Err(Refusal::Always(
                 "Firejail takes it from root where no caps.keep says what stays",
             )),

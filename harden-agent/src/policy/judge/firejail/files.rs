@@ -17,6 +17,7 @@ use super::{
         surroundings::Surroundings,
         uses::{Access, LEFT, Mounts, Order, Use},
     },
+    devices::Devices,
     hidden::Hidden,
     read::flags,
     top,
@@ -81,6 +82,7 @@ pub(super) struct Files<'r> {
     copied: Vec<(&'static str, List<'r>)>,
     no_programs: Hidden<'r>,
     emptied: Vec<(Vec<u8>, &'r Line)>,
+    devices: Devices<'r>,
     mounts: Mounts<'r>,
 }
 
@@ -119,6 +121,7 @@ impl<'r> Files<'r> {
                 .elements("tmpfs")
                 .map(|(path, line)| (around.real(path.as_bytes()), line))
                 .collect(),
+            devices: Devices::new(rules),
             mounts: Mounts::new(Order::Last),
         };
         files.mount(rules, around);
@@ -181,6 +184,7 @@ impl<'r> Files<'r> {
             self.homes(one),
             self.programs(one),
             self.dev(one),
+            self.devices.meets(one),
             self.mounts.allow(one),
         ];
         let copied = self.copied.iter().map(|(top, list)| copied(top, list, one));

@@ -39,16 +39,24 @@ impl<'r> Hidden<'r> {
                 let exception = pattern.map_or(path, Exception::Pattern);
                 hidden.exceptions.push((at, exception));
             } else if line.directive == directive {
-                hidden.add(at, &around.real(path.as_bytes()), pattern, line);
+                hidden.add((at, line), path.as_bytes(), pattern, around);
             }
         }
         hidden
     }
 
-    fn add(&mut self, at: usize, path: &[u8], pattern: Option<PathPattern>, line: &'r Line) {
+    /// `noblacklist` is compared with the path as the line has it, and what is hidden is where that leads.
+    fn add(
+        &mut self,
+        (at, line): (usize, &'r Line),
+        path: &[u8],
+        pattern: Option<PathPattern>,
+        around: &Surroundings,
+    ) {
         if let Some(pattern) = pattern {
             self.patterns.push((at, pattern, line));
         } else if !self.is_excepted(at, path) {
+            self.named.entry(around.real(path)).or_insert(line);
             self.named.entry(path.to_vec()).or_insert(line);
         }
     }
@@ -63,11 +71,13 @@ impl<'r> Hidden<'r> {
 
     /// What is meant for a use: whatever was looked for there, the answer is EACCES.
     pub(super) fn meets(&self, one: &Use<'_, '_>) -> Step<'r> {
-        let line = one.place.all_names().find_map(|name| {
-            let mut above = up(name);
-            above.find_map(|at| self.at(at))
-        });
+        let line = one.place.all_names().find_map(|name| self.covers(name));
         line.map_or(PASS, against)
+    }
+
+    /// The line about the path, or about a directory above.
+    pub(super) fn covers(&self, path: &[u8]) -> Option<&'r Line> {
+        up(path).find_map(|at| self.at(at))
     }
 
     fn at(&self, path: &[u8]) -> Option<&'r Line> {

@@ -6,11 +6,13 @@
 mod arguments;
 mod calls;
 mod capabilities;
+mod devices;
 mod files;
 mod hidden;
 mod network;
 mod read;
 mod said;
+mod syntax;
 mod traps;
 
 use std::collections::BTreeSet;
@@ -20,9 +22,9 @@ use crate::observation::{Deed, Text, argument};
 use self::{calls::Calls, files::Files};
 pub use self::{
     files::UNLESS_LIFTED,
-    read::{read, read_lines, statement},
+    read::{is_ignored, read, read_lines, statement},
     said::said,
-    traps::traps,
+    traps::{hides_shell, traps},
 };
 use super::{
     super::places::socket_path,
@@ -38,14 +40,18 @@ use super::{
 /// The directory that `whitelist PATH` hides but for the path (`extract_topdir` in `src/firejail/fs_whitelist.c`).
 fn top(path: &str, homes: &BTreeSet<Text>) -> String {
     let homes = homes.iter().map(ToString::to_string);
-    let tops = ["/usr/share", "/sys/module"].map(str::to_owned);
-    for top in homes.chain(tops) {
-        if super::super::paths::is_within(path.as_bytes(), top.as_bytes()) {
+    for top in homes.chain(std::iter::once("/sys/module".to_owned())) {
+        if super::super::paths::below(path.as_bytes(), top.as_bytes()).is_some() {
             return top;
         }
     }
-    let first = path.split('/').find(|name| !name.is_empty());
-    format!("/{}", first.unwrap_or_default())
+    let depth = match path {
+        _ if path.starts_with("/run/user/") => 3,
+        _ if path.starts_with("/usr/") => 2,
+        _ => 1,
+    };
+    let parts = path.split('/').filter(|name| !name.is_empty()).take(depth);
+    parts.fold(String::new(), |top, part| format!("{top}/{part}"))
 }
 
 /// A profile, ready to judge.
@@ -80,7 +86,9 @@ impl<'r> Firejail<'r> {
                 "Firejail wraps ExecStart= alone, and this is of another command of the unit",
             ));
         }
-        if let Some(why) = case.vain(false) {
+        // What a call that was refused does not bear is to be killed for it.
+        let kills = matches!(case.fact.what, Deed::Syscall(..)) && self.calls.kills();
+        if let Some(why) = case.vain(false).filter(|_| !kills) {
             return Judgement::asks_for_nothing(why);
         }
         let beyond = |why| Judgement::Unjudged(Unjudged::NotExpressible(why));

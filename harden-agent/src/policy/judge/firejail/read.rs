@@ -1,14 +1,18 @@
 //! Reading a profile (`profile_read` and `profile_check_line` in src/firejail/profile.c of 0.9.72). What is not understood
 //! is handed back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::observation::Text;
 
-use super::super::{
-    super::firejail::Target,
-    line::{Fault, Read, Rules, Sandbox, Shape, fatal, not_judged},
-    source::{self, SourceLine},
+use super::{
+    super::{
+        super::firejail::Target,
+        line::{Fault, Read, Rules, Sandbox, Shape, fatal, not_judged},
+        pattern::PathPattern,
+        source::{self, SourceLine},
+    },
+    syntax,
 };
 
 /// How lines of a directive are read.
@@ -32,14 +36,15 @@ enum Kind {
 
 use Kind::{Added, Flag, Last, Path, Silent, Unjudged, Word};
 
-const DEVICES: Kind =
-    Unjudged("which devices it hides is not judged, nor what the program does without them");
 const NETWORK: Kind = Unjudged("what is reached through another network is not judged");
 const BUS: Kind = Unjudged("what is said over D-Bus is not recorded");
 const ROOT: Kind = Unjudged("what is in the directories that it puts there is not known");
+const LIMIT: Kind = Unjudged("what a program does at its limits is not recorded");
+const ENVIRONMENT: Kind = Unjudged("what a program makes of its environment is not recorded");
 const BROKEN: Kind = Unjudged(
     "it filters calls of the machine's own convention instead (src/firejail/sandbox.c of 0.9.72)",
 );
+const X11: Kind = Unjudged("another display is not judged");
 const SECONDARY: Kind = Unjudged("lists of 32-bit calls are not judged");
 
 /// Every directive of Firejail 0.9.72.
@@ -79,9 +84,9 @@ const DIRECTIVES: &[(&str, Kind)] = &[
     ("deterministic-shutdown", Silent),
     ("disable-mnt", Flag),
     ("dns", Silent),
-    ("env", Silent),
+    ("env", ENVIRONMENT),
     ("hostname", Silent),
-    ("hosts-file", Silent),
+    ("hosts-file", ROOT),
     ("ip", NETWORK),
     ("ip6", NETWORK),
     ("ipc-namespace", Flag),
@@ -98,30 +103,31 @@ const DIRECTIVES: &[(&str, Kind)] = &[
     ("mkfile", Silent),
     ("mtu", NETWORK),
     ("name", Word),
+    ("net", NETWORK),
     ("netfilter", NETWORK),
     ("netfilter6", NETWORK),
     ("netlock", NETWORK),
     ("netmask", NETWORK),
     ("netns", NETWORK),
     ("nice", Silent),
-    ("no3d", DEVICES),
+    ("no3d", Flag),
     ("noautopulse", Silent),
     ("noblacklist", Path),
-    ("nodbus", BUS),
-    ("nodvd", DEVICES),
+    ("nodbus", Flag),
+    ("nodvd", Flag),
     ("noexec", Path),
     ("nogroups", Silent),
-    ("noinput", DEVICES),
+    ("noinput", Flag),
     ("nonewprivs", Flag),
-    ("noprinters", DEVICES),
+    ("noprinters", Flag),
     (
         "noroot",
         Unjudged("which capabilities are left depends on who starts Firejail; root keeps all"),
     ),
-    ("nosound", DEVICES),
-    ("notv", DEVICES),
-    ("nou2f", DEVICES),
-    ("novideo", DEVICES),
+    ("nosound", Flag),
+    ("notv", Flag),
+    ("nou2f", Flag),
+    ("novideo", Flag),
     ("nowhitelist", Path),
     ("overlay", ROOT),
     ("overlay-named", ROOT),
@@ -148,15 +154,15 @@ const DIRECTIVES: &[(&str, Kind)] = &[
     ("read-only", Path),
     ("read-write", Path),
     ("restrict-namespaces", Last),
-    ("rlimit-as", Silent),
-    ("rlimit-cpu", Silent),
-    ("rlimit-fsize", Silent),
-    ("rlimit-nofile", Silent),
-    ("rlimit-nproc", Silent),
-    ("rlimit-sigpending", Silent),
-    ("rmenv", Silent),
+    ("rlimit-as", LIMIT),
+    ("rlimit-cpu", LIMIT),
+    ("rlimit-fsize", LIMIT),
+    ("rlimit-nofile", LIMIT),
+    ("rlimit-nproc", LIMIT),
+    ("rlimit-sigpending", LIMIT),
+    ("rmenv", ENVIRONMENT),
     ("seccomp", Last),
-    ("seccomp-error-action", Silent),
+    ("seccomp-error-action", Word),
     ("seccomp.32", SECONDARY),
     ("seccomp.32.drop", SECONDARY),
     ("seccomp.32.keep", BROKEN),
@@ -165,7 +171,7 @@ const DIRECTIVES: &[(&str, Kind)] = &[
     ("seccomp.keep", Last),
     ("shell", Word),
     ("tab", Silent),
-    ("timeout", Silent),
+    ("timeout", LIMIT),
     ("tmpfs", Path),
     ("tracelog", Silent),
     ("veth-name", NETWORK),
@@ -174,11 +180,12 @@ const DIRECTIVES: &[(&str, Kind)] = &[
     ("writable-run-user", Silent),
     ("writable-var", Flag),
     ("writable-var-log", Flag),
-    ("x11", Silent),
+    ("x11", X11),
     ("xephyr-screen", Silent),
 ];
 
 const DROP: &str = "caps.drop";
+const ACTION: &str = "seccomp-error-action";
 /// As a word of it: not a list, but another switch.
 const ALL: &str = "all";
 
@@ -199,14 +206,14 @@ pub fn read(text: &str) -> Read {
 pub fn read_lines(lines: &[SourceLine], homes: &BTreeSet<Text>) -> Read {
     let mut reader = Reader {
         rules: Rules::new(Sandbox::Firejail),
-        homes: homes.iter().map(ToString::to_string).collect(),
+        homes,
         ignored: Vec::new(),
-        not_shown: Vec::new(),
+        not_shown: HashSet::new(),
     };
     let mut unread = Vec::new();
     for whole in lines {
         let line = statement(&whole.text);
-        if line.is_empty() || reader.is_ignored(&line) {
+        if line.is_empty() || is_ignored(&reader.ignored, &line) {
             continue;
         }
         reader.rules.stand_at(&whole.position);
@@ -220,40 +227,50 @@ pub fn read_lines(lines: &[SourceLine], homes: &BTreeSet<Text>) -> Read {
     }
 }
 
-/// What Firejail takes of a line: `#` anywhere in it begins a comment, and runs of white space are one space.
+/// What Firejail takes of a line: `#` anywhere in it begins a comment, runs of blanks are one, and a NUL ends it as it ends
+/// every string (`line_remove_spaces` in src/firejail/util.c).
 #[must_use]
 pub fn statement(line: &str) -> String {
-    let line = line.split('#').next().unwrap_or_default();
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = line.split(['#', '\0', '\r']).next().unwrap_or_default();
+    let words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
-struct Reader {
+/// `ignore` is about lines that begin with these words.
+#[must_use]
+pub fn is_ignored(ignored: &[String], line: &str) -> bool {
+    let mut ignored = ignored.iter();
+    ignored.any(|start| {
+        let rest = line.strip_prefix(start.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    })
+}
+
+struct Reader<'h> {
     rules: Rules,
-    homes: Vec<String>,
+    homes: &'h BTreeSet<Text>,
     /// What `ignore` names.
     ignored: Vec<String>,
     /// What `nowhitelist` names.
-    not_shown: Vec<String>,
+    not_shown: HashSet<String>,
 }
 
-impl Reader {
-    /// `ignore` is about lines that begin with these words.
-    fn is_ignored(&self, line: &str) -> bool {
-        let mut ignored = self.ignored.iter();
-        ignored.any(|start| {
-            let rest = line.strip_prefix(start.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-        })
-    }
-
+impl Reader<'_> {
     fn add(&mut self, line: &str) -> Result<(), Fault> {
         let (name, argument) = match line.split_once(' ') {
             Some((name, argument)) => (name, Some(argument)),
             None => (line, None),
         };
+        // A byte that is not UTF-8 was read as this.
+        if line.contains(char::REPLACEMENT_CHARACTER) {
+            return not_judged("the line is not UTF-8");
+        }
         match (name, argument) {
-            ("include", _) => {
-                return not_judged("this file could not be read, and may say anything");
+            ("include", None) => {
+                return fatal("include names a file, and Firejail does not start without");
+            }
+            ("include", Some(_)) => {
+                return fatal("there is no such file to read, and Firejail does not start");
             }
             ("ignore", Some(start)) => {
                 self.ignored.push(start.to_owned());
@@ -267,10 +284,21 @@ impl Reader {
                 self.word("net", "none");
                 return Ok(());
             }
-            ("net", _) => {
-                return not_judged("what is reached through another network is not judged");
+            ("private-cwd", Some(path)) => {
+                syntax::path(path)?;
+                return not_judged("whether this directory is in the sandbox is not judged");
             }
-            _ if name.starts_with('?') => return not_judged("conditions are not judged"),
+            ("dbus-system" | "dbus-user", Some("none")) => {
+                let name = if name == "dbus-user" {
+                    "dbus-user"
+                } else {
+                    "dbus-system"
+                };
+                self.word(name, "none");
+                return Ok(());
+            }
+            ("x11", Some("none")) | ("quiet", None) => return Ok(()),
+            _ if name.starts_with('?') => return syntax::condition(line),
             _ => {}
         }
         let known = DIRECTIVES.iter().find(|(one, _)| *one == name);
@@ -278,9 +306,18 @@ impl Reader {
             return fatal("Firejail 0.9.72 does not know this directive, and does not start");
         };
         match (*kind, argument) {
-            (Silent, _) => Ok(()),
-            (Unjudged(reason), _) => not_judged(reason),
+            (Silent, _) => syntax::argument(name, argument, self.homes),
+            (Unjudged(reason), _) => {
+                syntax::argument(name, argument, self.homes)?;
+                not_judged(reason)
+            }
             (Flag, Some(_)) if *name == "private" => ROOT.reason(),
+            (Word, Some(argument)) if *name == "shell" && argument != "none" => {
+                fatal("Firejail takes no other than none, and does not start")
+            }
+            (Word, Some(action)) if *name == ACTION && !is_action(action) => {
+                fatal("no error that Firejail knows, and it does not start")
+            }
             (Flag, Some(_)) => {
                 fatal("this directive takes no argument, and Firejail does not start")
             }
@@ -311,6 +348,10 @@ impl Reader {
             return not_judged(
                 "groups of files are not judged, and Firejail before 0.9.74 has none",
             );
+        }
+        let matches_all = |one| PathPattern::of(one).is_some_and(|one| one.matches(b".."));
+        if name == "private-bin" && argument.split(',').any(matches_all) {
+            return fatal("the pattern matches .. too, and Firejail does not start");
         }
         let drops = || self.rules.elements(DROP).any(|(one, _)| one != ALL);
         if name == "caps.keep" && drops() {
@@ -345,10 +386,31 @@ impl Reader {
     }
 
     fn path(&mut self, name: &'static str, path: &str) -> Result<(), Fault> {
+        syntax::path(path)?;
         for path in self.expanded(path)? {
+            let path = syntax::clean(&path).into_owned();
+            if matches!(
+                name,
+                "blacklist" | "blacklist-nolog" | "noexec" | "read-only" | "tmpfs"
+            ) {
+                syntax::own(&path)?;
+            }
+            if name == "tmpfs" && PathPattern::of(&path).is_some() {
+                return not_judged("which directories this pattern names is not known");
+            }
             match name {
-                "nowhitelist" => self.not_shown.push(path),
-                "whitelist" if self.not_shown.contains(&path) => {}
+                "nowhitelist" => {
+                    self.not_shown.insert(path);
+                }
+                "whitelist" => {
+                    syntax::shown(&path)?;
+                    if self.not_shown.contains(&path) {
+                        // What is beside it is hidden all the same.
+                        self.rules.hide_beside(path);
+                    } else {
+                        self.word(name, &path);
+                    }
+                }
                 "blacklist-nolog" => self.word("blacklist", &path),
                 _ => self.word(name, &path),
             }
@@ -372,17 +434,24 @@ impl Reader {
                 .map(|directory| format!("{directory}{rest}"))
                 .collect());
         }
-        if let Some(rest) = path.strip_prefix("${CFG}") {
-            return Ok(vec![format!("/etc{rest}")]);
-        }
-        if path.contains("${") || path.contains("$HOME") {
-            return not_judged("what this macro names is not known");
+        if let Some(rest) = path.strip_prefix("${RUNUSER}") {
+            if self.homes.iter().all(|home| *home == Text::from("/root")) && !self.homes.is_empty()
+            {
+                return Ok(vec![format!("/run/user/0{rest}")]);
+            }
+            return not_judged("which user starts Firejail is not known");
         }
         if !path.starts_with('/') {
-            return fatal("no absolute path, and Firejail does not start");
+            return fatal("no absolute path");
         }
         Ok(vec![path.to_owned()])
     }
+}
+
+/// What is done in the place of a call: an error, or one of two words.
+fn is_action(action: &str) -> bool {
+    let mut errors = (1..=133).map(|number| syscalls::Errno::new(number).name());
+    matches!(action, "kill" | "log") || errors.any(|name| name == Some(action))
 }
 
 impl Kind {

@@ -5,13 +5,16 @@ use std::str::FromStr as _;
 
 use super::{
     super::{
-        super::firejail::{Launch, SHELL, Target, Version},
+        super::firejail::{Launch, SHELL, SHELL_TRIES, Target, Version},
         groups::FIREJAIL,
+        line::Rules,
         list::call,
         source::SourceLine,
+        surroundings::Surroundings,
         trap::{Trap, some},
     },
     calls::ADDED,
+    hidden::Hidden,
     read::statement,
 };
 
@@ -24,6 +27,25 @@ const PROTOCOLS: [&str; 6] = ["bluetooth", "inet", "inet6", "netlink", "packet",
 const STRICT_NAMES: Version = Version::new(0, 9, 74);
 const REMOVED: Version = Version::new(0, 9, 81);
 
+/// The lines that hide the shell through which `firejail -- COMMAND` starts the command.
+#[must_use]
+pub fn hides_shell(rules: &Rules, around: &Surroundings, target: &Target) -> Option<Trap> {
+    let Launch::Shell(shell) = &target.launch else {
+        return None;
+    };
+    let names = [shell.as_bytes().to_vec(), around.real(shell.as_bytes())];
+    let line = ["blacklist", "noexec"].into_iter().find_map(|directive| {
+        let hidden = Hidden::of(rules, directive, around);
+        names.iter().find_map(|name| hidden.covers(name))
+    })?;
+    Some(Trap {
+        position: rules.position(line)?.clone(),
+        line: line.to_string(),
+        text: format!("`firejail -- COMMAND` starts the command through {shell}"),
+        is_fatal: true,
+    })
+}
+
 /// All of them, in the order of the lines.
 #[must_use]
 pub fn traps(lines: &[SourceLine], target: &Target) -> Vec<Trap> {
@@ -32,7 +54,7 @@ pub fn traps(lines: &[SourceLine], target: &Target) -> Vec<Trap> {
         .map(|line| (line, statement(&line.text)))
         .collect();
     let all: Vec<&str> = statements.iter().map(|(_, text)| text.as_str()).collect();
-    let mut traps = Vec::new();
+    let mut traps = of_shell(&statements, target);
     for (line, text) in &statements {
         let (name, argument) = text.split_once(' ').unwrap_or((text, ""));
         traps.extend(of_text(line));
@@ -40,7 +62,6 @@ pub fn traps(lines: &[SourceLine], target: &Target) -> Vec<Trap> {
         traps.extend(of_calls(line, name, argument, target));
         traps.extend(of_secondary_calls(line, name, &all));
         traps.extend(of_names(line, name, argument, target));
-        traps.extend(of_shell(line, name, argument, target));
         traps.extend(of_version(line, text, target.version));
         if text == "noroot" {
             let why = "it does nothing where root starts Firejail, as systemd does without User=";
@@ -196,33 +217,45 @@ fn of_names(line: &SourceLine, name: &str, argument: &str, target: &Target) -> O
     }
 }
 
-/// What `firejail -- COMMAND` needs beside the command.
-fn of_shell(line: &SourceLine, name: &str, argument: &str, target: &Target) -> Option<Trap> {
+/// What `firejail -- COMMAND` needs beside the command. Lines of `private-bin` add up, and of `seccomp.keep` the last holds.
+fn of_shell(statements: &[(&SourceLine, String)], target: &Target) -> Vec<Trap> {
     let Launch::Shell(shell) = &target.launch else {
-        return None;
+        return Vec::new();
     };
-    let mut elements = argument.split(',');
-    let missing: Vec<&str> = match name {
-        "private-bin" => {
-            let base = shell.rsplit('/').next().unwrap_or(shell);
-            let is_there = elements.any(|one| one == base || one == shell || one.contains('*'));
-            (!is_there).then_some(shell.as_str()).into_iter().collect()
-        }
-        "seccomp.keep" => {
-            let kept: Vec<&str> = elements
-                .map(call)
-                .flat_map(|one| FIREJAIL.named(one))
-                .collect();
-            let needed = SHELL.into_iter().filter(|call| !ADDED.contains(call));
-            needed.filter(|call| !kept.contains(call)).collect()
-        }
-        _ => return None,
+    let of = |name: &str| {
+        let lines = statements.iter().filter_map(|(line, text)| {
+            let rest = text.strip_prefix(name)?.strip_prefix(' ')?;
+            Some((*line, rest.split(',')))
+        });
+        lines.collect::<Vec<_>>()
     };
-    let why = format!(
-        "`firejail -- COMMAND` starts the command through {shell}, and the list leaves out what that needs: {}",
-        some(&missing)
-    );
-    (!missing.is_empty()).then(|| Trap::fatal(line, why))
+    let programs = of("private-bin");
+    let base = shell.rsplit('/').next().unwrap_or(shell);
+    let mut names = programs.iter().flat_map(|(_, names)| names.clone());
+    let is_there = names.any(|one| one == base || one == shell || one.contains('*'));
+    let programs = programs.last().filter(|_| !is_there);
+    let programs = programs.map(|(line, _)| (*line, vec![shell.as_str()]));
+    let calls = of("seccomp.keep").pop().map(|(line, names)| {
+        let kept: Vec<&str> = names
+            .map(call)
+            .flat_map(|one| FIREJAIL.named(one))
+            .collect();
+        let kills = statements
+            .iter()
+            .any(|(_, text)| text == "seccomp-error-action kill");
+        let tried = SHELL_TRIES.into_iter().filter(|_| kills);
+        let needed = SHELL.into_iter().chain(tried);
+        let needed = needed.filter(|call| !ADDED.contains(call));
+        (line, needed.filter(|call| !kept.contains(call)).collect())
+    });
+    let trap = |(line, missing): (&SourceLine, Vec<&str>)| {
+        let why = format!(
+            "`firejail -- COMMAND` starts the command through {shell}, and the list leaves out what that needs: {}",
+            some(&missing)
+        );
+        (!missing.is_empty()).then(|| Trap::fatal(line, why))
+    };
+    programs.into_iter().chain(calls).filter_map(trap).collect()
 }
 
 fn of_version(line: &SourceLine, text: &str, version: Version) -> Option<Trap> {

@@ -259,12 +259,15 @@ impl<'r> Files<'r> {
         if !one.executes() {
             return PASS;
         }
-        let above = self.executable.iter();
-        let above = above.filter(|(path, ..)| is_within(&one.place.path, path));
-        match above.max_by_key(|(path, ..)| path.len()) {
-            Some((_, false, line)) => against(line),
-            Some((_, true, _)) | None => PASS,
+        // The loader too, of which place.path is not the name.
+        for name in one.place.all_names() {
+            let above = self.executable.iter();
+            let above = above.filter(|(path, ..)| is_within(name, path));
+            if let Some((_, false, line)) = above.max_by_key(|(path, ..)| path.len()) {
+                return against(line);
+            }
         }
+        PASS
     }
 
     fn inaccessible(&self, one: &Use<'_, '_>) -> Step<'r> {

@@ -247,7 +247,16 @@ fn joined(lines: &[SourceLine]) -> Vec<SourceLine> {
     all
 }
 
+/// Names from before systemd 231 that mean the same (src/core/load-fragment-gperf.gperf.in).
+const OLD_NAMES: [(&str, &str); 3] = [
+    ("InaccessibleDirectories", "InaccessiblePaths"),
+    ("ReadOnlyDirectories", "ReadOnlyPaths"),
+    ("ReadWriteDirectories", "ReadWritePaths"),
+];
+
 fn add(name: &str, value: &str, rules: &mut Rules) -> Result<(), Fault> {
+    let old = OLD_NAMES.iter().find(|(old, _)| *old == name);
+    let name = old.map_or(name, |(_, now)| now);
     if name.starts_with("Exec") && name != "ExecPaths" {
         return command(value);
     }
