@@ -24,6 +24,8 @@ pub(super) struct Place<'a> {
     pub names: BTreeSet<Vec<u8>>,
     /// Only the links, without the names.
     pub links: BTreeSet<Vec<u8>>,
+    /// Of a program, what the kernel loads with it or runs it by.
+    pub loaded: Vec<Vec<u8>>,
     pub uses: Vec<Use<'a>>,
     pub inodes: &'a [Inode],
     /// It represents names in it, or in a directory above, that are not known.
@@ -379,14 +381,12 @@ impl<'a> Source<'a, '_> {
     fn ran(&self) -> Place<'a> {
         let mut own = self.place(self.path.as_bytes());
         for name in &self.executable.interpreters {
-            let Place {
-                path, links, names, ..
-            } = self.place(name.as_bytes());
-            own.names.extend(names);
-            own.links.extend(links);
+            let loaded = self.place(name.as_bytes());
+            own.names.extend(loaded.names);
             own.names.insert(name.as_bytes().to_vec());
-            own.names.insert(path.to_vec());
-            own.links.insert(path.into_owned());
+            own.names.insert(loaded.path.to_vec());
+            own.links.extend(loaded.links);
+            own.loaded.push(loaded.path.into_owned());
         }
         own
     }
@@ -476,6 +476,7 @@ impl<'a> Source<'a, '_> {
             path: path.into(),
             names: BTreeSet::new(),
             links: BTreeSet::new(),
+            loaded: Vec::new(),
             uses: Vec::new(),
             inodes: &[],
             is_folded: false,

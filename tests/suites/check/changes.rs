@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harden_tests::{Process, Scratch, harden, met, network};
+use harden_tests::{Process, Scratch, as_patient, harden, met, network};
 
 use super::{Matrix, Predicted, check, is_true, predicted};
 
@@ -79,7 +79,7 @@ impl Site {
             .arg(format!("--profile={}", profile.display()));
         firejail.arg("--").args(self.command());
         firejail.env("HOME", "/root").current_dir("/");
-        let mut process = Process::start(&mut firejail)?.patience(Duration::from_secs(20));
+        let mut process = Process::start(&mut firejail)?.patience(as_patient(Duration::from_secs(30)));
         // What Firejail waits for ends with it.
         let _ = process.wait();
         Ok(process.output().contains(DONE))

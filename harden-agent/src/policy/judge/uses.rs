@@ -72,7 +72,13 @@ impl<'c, 'a> Use<'c, 'a> {
     /// The path, and the links on the way.
     pub(super) fn way(&self) -> impl Iterator<Item = &[u8]> {
         let links = self.place.links.iter().map(Vec::as_slice);
-        std::iter::once(&*self.place.path).chain(links)
+        self.run().chain(links)
+    }
+
+    /// The path; of a program, what it is loaded by too.
+    pub(super) fn run(&self) -> impl Iterator<Item = &[u8]> {
+        let loaded = self.place.loaded.iter().map(Vec::as_slice);
+        std::iter::once(&*self.place.path).chain(loaded)
     }
 
     /// Whether it would not succeed in a directory that is empty when the program starts, and the program's own.

@@ -264,11 +264,11 @@ impl<'r> Files<'r> {
     }
 
     fn noexec(&self, one: &Use<'_, '_>) -> Step<'r> {
-        if one.executes() {
-            self.no_programs.meets(one)
-        } else {
-            PASS
+        if !one.executes() {
+            return PASS;
         }
+        let line = one.run().find_map(|path| self.no_programs.covers(path));
+        line.map_or(PASS, against)
     }
 
     fn homes(&self, one: &Use<'_, '_>) -> Step<'r> {

@@ -259,10 +259,9 @@ impl<'r> Files<'r> {
         if !one.executes() {
             return PASS;
         }
-        // The loader too, of which place.path is not the name.
-        for name in one.place.all_names() {
+        for file in one.run() {
             let above = self.executable.iter();
-            let above = above.filter(|(path, ..)| is_within(name, path));
+            let above = above.filter(|(path, ..)| is_within(file, path));
             if let Some((_, false, line)) = above.max_by_key(|(path, ..)| path.len()) {
                 return against(line);
             }
