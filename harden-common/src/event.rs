@@ -39,7 +39,7 @@ pub struct Header {
     pub tid: u32,
 }
 
-/// The first sight of a fact; of a capability that was granted, the first in each call too.
+/// The first sight of a fact; of a capability that was granted, the first in each call too; and each call that was refused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FactEvent {
@@ -47,7 +47,8 @@ pub struct FactEvent {
     pub header: Header,
     /// The fact's number.
     pub fact: u32,
-    /// The number of the native call with the same arguments as the one in progress, and 1; 0 where it is not told.
+    /// The number of the native call with the same arguments as the one in progress, and 1; 0 where it is not told. Of
+    /// [`crate::Argument::CallRefused`]: the fact of the call that was refused, and 1.
     pub call: u32,
 }
 

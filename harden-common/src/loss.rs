@@ -46,11 +46,14 @@ pub enum Loss {
     /// The agent ended before it could write what it had taken out of the ring buffer, as its disk was full. No program
     /// counts it: the agent keeps in the counter how much that is.
     Unwritten = 17,
+    /// The number of a call that was refused did not fit into the ring buffer. That one was refused is known, and which is
+    /// sent when it is refused again.
+    RefusedRingFull = 18,
 }
 
 impl Loss {
     /// Every kind with the name that the observation gives it.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::PathRingFull, "path-ring-full"),
         (Self::ExecRingFull, "exec-ring-full"),
         (Self::SocketRingFull, "socket-ring-full"),
@@ -69,8 +72,9 @@ impl Loss {
         (Self::CapabilityRingFull, "capability-ring-full"),
         (Self::OverShare, "over-share"),
         (Self::Unwritten, "unwritten"),
+        (Self::RefusedRingFull, "refused-ring-full"),
     ];
 
     /// How many kinds there are.
-    pub const COUNT: u32 = 18;
+    pub const COUNT: u32 = 19;
 }

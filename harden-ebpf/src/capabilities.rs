@@ -154,28 +154,7 @@ fn record_granted(current: Current, call: Option<Call>, capability: u32) {
 #[inline(never)]
 extern "C" fn emit_granted(slot: u64, capability: u64, call: u64) -> u64 {
     let fact = FACT_CAPABILITY + capability as u32 * CAPABILITY_CHECKS + kinds::GRANTED;
-    let key = OnceKey {
-        slot: slot as u32,
-        what: kind::FACT << 16,
-        argument: fact,
-        errno: call as u32,
-        target: 0,
-        directory: 0,
-        mount: 0,
-        text: 0,
-    };
-    if once::is_known(&key) {
-        return 0;
-    }
-    let event = FactEvent {
-        header: header(kind::FACT, slot as u32),
-        fact,
-        call: call as u32 + 1,
-    };
-    match emit::send(&event) {
-        Ok(()) => once::remember(&key),
-        Err(()) => lost_of(slot as u32, Loss::CapabilityRingFull),
-    }
+    once::emit_fact(slot as u32, fact, call as u32, Loss::CapabilityRingFull);
     0
 }
 

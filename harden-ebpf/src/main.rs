@@ -259,7 +259,7 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
 /// kernels with `CONFIG_AUDITSYSCALL`. Called for what a filter asks to have logged, and for kills.
 #[fexit(function = "audit_seccomp")]
 pub fn audit_seccomp(ctx: FExitContext) -> i32 {
-    syscalls::on_seccomp_action(ctx.arg(2));
+    syscalls::on_seccomp_action(ctx.arg(0), ctx.arg(2));
     0
 }
 

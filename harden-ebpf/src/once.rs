@@ -1,9 +1,13 @@
 //! What was sent before is not sent again.
 
+use harden_common::{FactEvent, Loss, kind};
+
 use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
 
 use crate::{
+    emit::{self, header},
     inode,
+    loss::lost_of,
     place::{Directory, Place},
     scratch::Scratch,
 };
@@ -63,4 +67,31 @@ pub fn is_known(key: &OnceKey) -> bool {
 #[inline(always)]
 pub fn remember(key: &OnceKey) {
     let _ = ONCE.insert(key, 1, 0);
+}
+
+/// Sends, once for each call, a fact in which a call has a part.
+#[inline(always)]
+pub fn emit_fact(slot: u32, fact: u32, call: u32, loss: Loss) {
+    let key = OnceKey {
+        slot,
+        what: kind::FACT << 16,
+        argument: fact,
+        errno: call,
+        target: 0,
+        directory: 0,
+        mount: 0,
+        text: 0,
+    };
+    if is_known(&key) {
+        return;
+    }
+    let event = FactEvent {
+        header: header(kind::FACT, slot),
+        fact,
+        call: call + 1,
+    };
+    match emit::send(&event) {
+        Ok(()) => remember(&key),
+        Err(()) => lost_of(slot, loss),
+    }
 }

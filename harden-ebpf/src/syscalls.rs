@@ -12,7 +12,7 @@ use crate::{
     facts,
     kernel::{self, Address},
     loss::lost_of,
-    paths, records, scratch, sockets,
+    once, paths, records, scratch, sockets,
     task_state::{self, note},
 };
 
@@ -215,15 +215,33 @@ extern "C" fn record_returned(level: u64, paths: u64, has_socket: u64) -> u32 {
     0
 }
 
-/// A filter took `action` on the call in progress, and had it logged.
+/// A filter took `action` on the call in progress, which has this number, and had it logged.
 #[inline(always)]
-pub fn on_seccomp_action(action: u32) {
+pub fn on_seccomp_action(id: i64, action: u32) {
     if action == SECCOMP_RET_LOG {
         return;
     }
     if let Some(current) = attribution::current() {
-        facts::set(current.slot, Argument::CallRefused.fact());
+        record_refused(current.slot, Call::of(current.task, id));
     }
+}
+
+/// Records that a call was refused, and which.
+#[inline(always)]
+fn record_refused(slot: u32, call: Call) {
+    facts::set(slot, Argument::CallRefused.fact());
+    if let Some(fact) = call.fact {
+        emit_refused(u64::from(slot), u64::from(fact));
+    }
+}
+
+/// Sends, once for each call, that it was refused.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn emit_refused(slot: u64, call: u64) -> u64 {
+    let fact = Argument::CallRefused.fact();
+    once::emit_fact(slot as u32, fact, call as u32, Loss::RefusedRingFull);
+    0
 }
 
 /// A thread ends.
@@ -302,7 +320,7 @@ fn take_call(registers: Registers, current: Current) -> Option<Call> {
     // programs on `sys_enter` were skipped. Else it began before we looked.
     if entered {
         match (task_state::is_filtered(current.task), id < 0) {
-            (true, false) => facts::set(current.slot, Argument::CallRefused.fact()),
+            (true, false) => record_refused(current.slot, call),
             (false, false) => record_call(registers, call, current),
             (false, true) => record_missed(current, RT_SIGRETURN),
             (true, true) => {}

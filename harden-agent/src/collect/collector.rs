@@ -24,8 +24,9 @@ use crate::{
     probe::Record,
 };
 use harden_common::{
-    CAPABILITIES, CAPABILITY_CHECKS, Counts, ERRNO_UNKNOWN, ExecutableId, FACT_CAPABILITY, FAILED,
-    FactEvent, GRANTED, InodeRecord, PathEvent, PathOperation, SocketEvent, check, kind, path_flag,
+    Argument, CAPABILITIES, CAPABILITY_CHECKS, Counts, ERRNO_UNKNOWN, ExecutableId,
+    FACT_CAPABILITY, FAILED, FactEvent, GRANTED, InodeRecord, PathEvent, PathOperation,
+    SocketEvent, check, kind, path_flag,
 };
 
 /// What one executable did, as far as it is known.
@@ -240,6 +241,13 @@ impl Collector {
                     let facts = &mut self.slot(event.header.slot).facts;
                     let calls = facts.capability_calls.entry(name.clone()).or_default();
                     join(calls, call, seen.clone());
+                }
+                if event.fact == Argument::CallRefused.fact()
+                    && let Some((abi, call)) = names::refused(event.call)
+                {
+                    self.tell(event.header.slot, || Deed::Refused(abi, &call).into());
+                    let calls = self.slot(event.header.slot).facts.refused.entry(abi);
+                    join(calls.or_default(), call, seen.clone());
                 }
                 insert(&mut self.slot(event.header.slot).facts, fact, seen);
             }

@@ -75,6 +75,15 @@ pub(super) fn call(told: u32) -> Option<Word> {
     Some(numbered(native(call), "syscall", call))
 }
 
+/// The call of a [`harden_common::FactEvent`] that says that one was refused.
+#[must_use]
+pub(super) fn refused(told: u32) -> Option<(Abi, Word)> {
+    match fact(told.checked_sub(1)?)? {
+        Fact::Syscall(abi, call) => Some((abi, call)),
+        _ => None,
+    }
+}
+
 /// The capabilities of a [`harden_common::PathEvent`].
 pub(super) fn capabilities(told: u32) -> impl Iterator<Item = Word> {
     let bytes = told.to_ne_bytes().into_iter();

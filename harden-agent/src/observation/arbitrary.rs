@@ -149,12 +149,10 @@ fn executable() -> impl Strategy<Value = Executable> {
         btree_set(file_capabilities(), 0..2),
         btree_map(path(), seen(), 0..2),
     );
+    let abi = || select(&[Abi::Native, Abi::Ia32, Abi::X32][..]);
     let calls = (
-        btree_map(
-            select(&[Abi::Native, Abi::Ia32, Abi::X32][..]),
-            words(),
-            0..3,
-        ),
+        btree_map(abi(), words(), 0..3),
+        btree_map(abi(), words(), 0..2),
         btree_map(word(), btree_map(check, seen(), 0..2), 0..2),
         btree_map(word(), words(), 0..2),
         btree_map(word(), btree_map(text(), seen(), 0..2), 0..2),
@@ -169,7 +167,7 @@ fn executable() -> impl Strategy<Value = Executable> {
     (programs, calls, sockets, btree_map(path(), file(), 0..3)).prop_map(
         |(
             (inodes, interpreters, file_capabilities, invoked_as),
-            (syscalls, capabilities, capability_calls, capability_objects, arguments),
+            (syscalls, refused, capabilities, capability_calls, capability_objects, arguments),
             (families, socket_types, sockets, addresses),
             files,
         )| Executable {
@@ -178,6 +176,7 @@ fn executable() -> impl Strategy<Value = Executable> {
             file_capabilities,
             invoked_as,
             syscalls,
+            refused,
             capabilities,
             capability_calls,
             capability_objects,

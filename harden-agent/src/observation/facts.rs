@@ -32,6 +32,8 @@ pub enum Deed<'a> {
     InvokedAs(&'a Text),
     /// A call.
     Syscall(Abi, &'a Word),
+    /// A call that was refused before it began.
+    Refused(Abi, &'a Word),
     /// A capability check.
     Capability(&'a Word, CapabilityCheck),
     /// A capability was granted in a call.
@@ -78,7 +80,7 @@ impl Deed<'_> {
     pub fn kind(self) -> Kind {
         match self {
             Self::Ran | Self::InvokedAs(_) => Kind::Program,
-            Self::Syscall(..) => Kind::Syscall,
+            Self::Syscall(..) | Self::Refused(..) => Kind::Syscall,
             Self::Capability(..) | Self::GrantedIn(..) | Self::GrantedFor(..) => Kind::Capability,
             Self::Family(_) | Self::SocketType(_) | Self::Socket(..) => Kind::Family,
             Self::Address(..) => Kind::Address,
@@ -95,6 +97,7 @@ impl fmt::Display for Deed<'_> {
             Self::Ran => out.write_str("ran"),
             Self::InvokedAs(name) => write!(out, "{name}"),
             Self::Syscall(abi, name) => write!(out, "{} {name}", word(abi)),
+            Self::Refused(abi, name) => write!(out, "{} {name} refused", word(abi)),
             Self::Capability(name, check) => write!(out, "{name} {}", word(check)),
             Self::GrantedIn(name, call) => write!(out, "{name} granted in {call}"),
             Self::GrantedFor(name, object) => write!(out, "{name} granted for {object}"),
@@ -207,6 +210,10 @@ impl Executable {
             let calls = calls.iter();
             calls.map(|(call, seen)| (Deed::Syscall(*abi, call), seen))
         });
+        let refused = self.refused.iter().flat_map(|(abi, calls)| {
+            let calls = calls.iter();
+            calls.map(|(call, seen)| (Deed::Refused(*abi, call), seen))
+        });
         let capabilities = self.capabilities.iter().flat_map(|(name, checks)| {
             let checks = checks.iter();
             checks.map(|(check, seen)| (Deed::Capability(name, *check), seen))
@@ -243,6 +250,7 @@ impl Executable {
         let seen = names
             .map(|(name, seen)| (Deed::InvokedAs(name), seen))
             .chain(calls)
+            .chain(refused)
             .chain(capabilities)
             .chain(granted_in)
             .chain(granted_for)

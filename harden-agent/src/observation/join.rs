@@ -111,6 +111,7 @@ join_by_field!(Executable {
     file_capabilities: Join::join,
     invoked_as: Join::join,
     syscalls: Join::join,
+    refused: Join::join,
     capabilities: Join::join,
     capability_calls: Join::join,
     capability_objects: Join::join,

@@ -15,7 +15,7 @@ use super::text::{Text, Word};
 use super::uses::Uses;
 
 /// The version of the JSON that this build writes and reads.
-pub const SCHEMA: u32 = 7;
+pub const SCHEMA: u32 = 8;
 
 /// What was seen of one unit or command, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +170,12 @@ pub struct Executable {
     /// Calls by ABI and name.
     #[serde(deserialize_with = "strict::unique")]
     pub syscalls: BTreeMap<Abi, BTreeMap<Word, Seen>>,
+    /// Calls that a filter or a tracer refused, as far as it is known which. Schema 7 had none.
+    #[serde(
+        deserialize_with = "strict::unique",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub refused: BTreeMap<Abi, BTreeMap<Word, Seen>>,
     /// Capability checks by capability (`net_bind_service`) and kind of check.
     #[serde(deserialize_with = "strict::unique")]
     pub capabilities: BTreeMap<Word, BTreeMap<CapabilityCheck, Seen>>,

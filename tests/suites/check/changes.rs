@@ -79,8 +79,8 @@ impl Site {
             .arg(format!("--profile={}", profile.display()));
         firejail.arg("--").args(self.command());
         firejail.env("HOME", "/root").current_dir("/");
-        // bash takes a socket for a login over the network, and reads ~/.bashrc (bash(1), "INVOCATION").
-        firejail.stdin(Stdio::null());
+        // As under systemd: a shell that none has called is more careful.
+        firejail.env_remove("SHLVL").stdin(Stdio::null());
         let mut process =
             Process::start(&mut firejail)?.patience(as_patient(Duration::from_secs(30)));
         // What Firejail waits for ends with it.

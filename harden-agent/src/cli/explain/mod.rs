@@ -274,6 +274,7 @@ fn hook<'a>(run: &'a Run, deed: Deed<'_>) -> Option<&'a str> {
     let fact = match deed {
         Deed::Ran | Deed::InvokedAs(_) => Facet::Exec,
         Deed::Syscall(..)
+        | Deed::Refused(..)
         | Deed::Family(_)
         | Deed::SocketType(_)
         | Deed::Socket(..)

@@ -109,7 +109,7 @@ impl Word {
                 self.is(name.as_str(), "cap_")
             }
             Deed::Family(name) => self.is(name.as_str(), "af_"),
-            Deed::Syscall(_, name) => {
+            Deed::Syscall(_, name) | Deed::Refused(_, name) => {
                 self.is(name.as_str(), "") || self.calls.iter().any(|call| call == name.as_str())
             }
             Deed::SocketType(name) | Deed::Argument(name) => self.is(name.as_str(), ""),

@@ -64,8 +64,10 @@ impl Syscalls {
 /// dynamic program: with each left out in turn, these two and the loader's were missed (bash 5.2,
 /// glibc 2.36, Firejail 0.9.72); what else it asks for it can do without. But with some of its four
 /// identities and without the others it takes itself for a setuid program, says so, and tries to
-/// become its user; and without getcwd it complains where PWD is not set, as under systemd.
-pub(in crate::policy) const SHELL: [&str; 23] = [
+/// become its user; without getcwd it complains where PWD is not set, as under systemd; and where getpeername is refused, it
+/// takes its standard input for a login over the network and reads ~/.bashrc (`isnetconn` in lib/sh/netconn.c of bash 5.2),
+/// unless it is called by a shell.
+pub(in crate::policy) const SHELL: [&str; 24] = [
     "access",
     "arch_prctl",
     "brk",
@@ -77,6 +79,7 @@ pub(in crate::policy) const SHELL: [&str; 23] = [
     "getegid",
     "geteuid",
     "getgid",
+    "getpeername",
     "getpgrp",
     "getuid",
     "mmap",
@@ -92,8 +95,7 @@ pub(in crate::policy) const SHELL: [&str; 23] = [
 ];
 
 /// What it calls beside, and can be refused; but not be killed for, as with `seccomp-error-action kill`.
-pub(in crate::policy) const SHELL_TRIES: [&str; 10] = [
-    "getpeername",
+pub(in crate::policy) const SHELL_TRIES: [&str; 9] = [
     "getpid",
     "getppid",
     "getrandom",

@@ -87,6 +87,11 @@ impl<'r> Judgement<'r> {
         "this version of harden does not know this fact about arguments",
     ));
 
+    /// A call that never began.
+    pub(super) const REFUSED: Self = Self::Unjudged(Unjudged::NotKnown(
+        "a filter refused the call, and whether the program needs it is not known",
+    ));
+
     pub(super) fn asks_for_nothing(why: impl Into<Cow<'static, str>>) -> Self {
         Self::Unjudged(Unjudged::AsksForNothing(why.into()))
     }

@@ -94,6 +94,7 @@ impl<'r> Firejail<'r> {
         let beyond = |why| Judgement::Unjudged(Unjudged::NotExpressible(why));
         match case.fact.what {
             Deed::Syscall(abi, name) => self.calls.judge(abi, name.as_str(), case),
+            Deed::Refused(..) => Judgement::REFUSED,
             Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => {
                 self.capability(case)
             }

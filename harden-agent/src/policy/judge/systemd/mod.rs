@@ -145,6 +145,7 @@ impl<'r> Systemd<'r> {
         let beyond = |why| Judgement::Unjudged(Unjudged::NotExpressible(why));
         match case.fact.what {
             Deed::Syscall(abi, name) => self.calls.judge(abi, name.as_str(), &self.yes, case),
+            Deed::Refused(..) => Judgement::REFUSED,
             Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => {
                 self.capability(case)
             }
