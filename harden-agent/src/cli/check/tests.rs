@@ -6,7 +6,10 @@ use super::*;
 use crate::{
     cli::Cli,
     observation::{self, CapabilityCheck, Operation},
-    policy::fixture::Fixture,
+    policy::{
+        firejail::{Launch, Target},
+        fixture::Fixture,
+    },
 };
 
 fn observed(directory: &Path) -> PathBuf {
