@@ -4,16 +4,20 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Output,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::{
-    agent::request::Shadow,
+    agent::request::{FactKind, NewFact, Shadow},
     apply::Backend,
+    observation::{Deed, Observation, Text},
 };
-use harden_tests::{Agent, Machine, Scratch, Setup, Written, programs};
+use harden_tests::{Agent, Machine, Process, Scratch, Setup, Written, programs};
+use nix::sys::signal::Signal;
 
 const UNIT: &str = "servant.service";
 const PROGRAM: &str = "/usr/bin/servant";
@@ -23,7 +27,7 @@ const SERVICE: &str = "[Service]\nExecStart=/usr/bin/servant 9100\n";
 const USUAL: [&str; 8] = [
     "read /etc/hostname",
     "make /var/lib/servant/data",
-    "write /var/lib/servant/data",
+    "write /var/lib/servant/there",
     "chown /var/lib/servant/data",
     "family 2",
     "call sysinfo",
@@ -53,7 +57,7 @@ const OTHER: [&str; 16] = [
 
 /// The files that tests find, and nothing of what they made.
 const PREPARE: &str = "rm -rf /srv/servant /var/lib/servant /home/servant && mkdir -p /srv/servant /var/lib/servant \
-                       && echo there >/srv/servant/there && echo home >/home/servant";
+                       && echo there >/srv/servant/there && echo there >/var/lib/servant/there && echo home >/home/servant";
 
 /// The unit on a machine, and the agent that observes it.
 struct Rig<'a> {
@@ -123,10 +127,6 @@ impl Rig<'_> {
         all.pop().context("no shadow")
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     /// Puts the profile in force.
     fn enforce(&self, written: &Written, profile: &str) -> Result<()> {
         let file = match self.backend {
@@ -146,20 +146,227 @@ impl Rig<'_> {
 
 /// The tests in which something would be refused.
 fn denied(shadow: &Shadow, name: &str) -> BTreeSet<usize> {
-    let marks = shadow.denials.iter().filter_map(|denial| denial.mark.as_ref());
-    let numbers = marks.filter_map(|mark| {
-        let mark = mark.to_string();
-        mark.strip_prefix(name)?.strip_prefix('-')?.parse().ok()
-    });
-    numbers.collect()
+    let denials = shadow.denials.iter();
+    let marks = denials.filter_map(|denial| denial.mark.as_ref());
+    marks.filter_map(|mark| number(mark, name)).collect()
+}
+
+/// The number of a test in a group of them.
+fn number(mark: &Text, name: &str) -> Option<usize> {
+    let mark = mark.to_string();
+    mark.strip_prefix(name)?.strip_prefix('-')?.parse().ok()
 }
 
 fn named<'d>(numbers: &BTreeSet<usize>, deeds: &[&'d str]) -> Vec<&'d str> {
     numbers.iter().map(|number| deeds[*number]).collect()
 }
 
-fn shadow_and_reality_agree(rig: &Rig<'_>) -> Result<()> {
+/// Both are the same.
+fn same<T: Ord + Clone + std::fmt::Debug>(predicted: &BTreeSet<T>, found: &BTreeSet<T>) -> Result<()> {
+    ensure!(
+        predicted == found,
+        "predicted and not found: {:#?}\nfound and not predicted: {:#?}",
+        predicted - found,
+        found - predicted
+    );
+    Ok(())
+}
+
+/// Paths, each with the test and the program.
+type Paths = BTreeSet<(usize, String, String)>;
+
+/// The paths that would be refused.
+fn predicted_paths(shadow: &Shadow, name: &str) -> Paths {
+    let paths = shadow.denials.iter().filter_map(|denial| {
+        if denial.kind != FactKind::Path {
+            return None;
+        }
+        let number = number(denial.mark.as_ref()?, name)?;
+        let fact = denial.fact.to_string();
+        let path = fact.splitn(3, ' ').nth(2)?.to_owned();
+        Some((number, denial.executable.to_string(), path))
+    });
+    paths.collect()
+}
+
+/// The paths for which there was an error, as harden itself has recorded it.
+fn refused_paths(observation: &Observation, name: &str) -> Paths {
+    let mut paths = Paths::new();
+    for run in observation.runs.values() {
+        let Some(number) = run.label.as_ref().and_then(|mark| number(mark, name)) else {
+            continue;
+        };
+        for fact in run.facts() {
+            if let Deed::File(path, _, outcome) = fact.what
+                && outcome.0.as_str() != "ok"
+            {
+                let program = fact.executable.to_string();
+                paths.insert((number, program, path.to_string()));
+            }
+        }
+    }
+    paths
+}
+
+/// A profile without some elements of its lists, and without some lines.
+fn without(profile: &str, elements: &[(&str, &str)], lines: &[&str]) -> Result<String> {
+    let mut found = BTreeSet::new();
+    let mut text = String::new();
+    for line in profile.lines() {
+        let mut line = line.to_owned();
+        for (start, element) in elements {
+            let separator = if start.ends_with('=') { ' ' } else { ',' };
+            let Some(list) = line.strip_prefix(start) else {
+                continue;
+            };
+            let left = list.split(separator).filter(|one| one != element);
+            let left = left.collect::<Vec<_>>().join(&separator.to_string());
+            if left.len() < list.len() {
+                found.insert(*element);
+                line = format!("{start}{left}");
+            }
+        }
+        if let Some(taken) = lines.iter().find(|one| **one == line) {
+            found.insert(taken);
+            continue;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let all = elements.len() + lines.len();
+    ensure!(found.len() == all, "only {found:?} of {elements:?} {lines:?} in:\n{profile}");
+    Ok(text)
+}
+
+/// The profile with a few lines less.
+fn shorter(backend: Backend, profile: &str) -> Result<String> {
+    match backend {
+        Backend::Systemd => without(
+            profile,
+            &[
+                ("SystemCallFilter=", "sysinfo"),
+                ("CapabilityBoundingSet=", "CAP_CHOWN"),
+                ("ReadWritePaths=", "-/var/lib/servant"),
+            ],
+            &[],
+        ),
+        Backend::Firejail => without(
+            profile,
+            &[
+                ("seccomp.keep ", "sysinfo"),
+                ("caps.keep ", "chown"),
+                ("private-etc ", "hostname"),
+            ],
+            &["read-write /var/lib/servant"],
+        ),
+    }
+}
+
+/// What of [`USUAL`] the shorter profile refuses, and by which line.
+fn refused_by_shorter(backend: Backend) -> &'static [(usize, FactKind, &'static str)] {
+    use FactKind::{Capability, Path, Syscall};
+    match backend {
+        Backend::Systemd => &[
+            (1, Path, "ProtectSystem=strict"),
+            (2, Path, "ProtectSystem=strict"),
+            (3, Capability, "CapabilityBoundingSet="),
+            (3, Path, "ProtectSystem=strict"),
+            (5, Syscall, "SystemCallFilter="),
+        ],
+        Backend::Firejail => &[
+            (0, Path, "private-etc"),
+            (1, Path, "read-only /var"),
+            (2, Path, "read-only /var"),
+            (3, Capability, "caps.keep"),
+            (3, Path, "read-only /var"),
+            (5, Syscall, "seccomp.keep"),
+        ],
+    }
+}
+
+/// The same work is not refused: in the same run of the daemon, and in the next.
+fn the_same_work_is_not_refused(rig: &Rig<'_>) -> Result<()> {
     let key = rig.key();
+    rig.says(&["shadow", &key, "--ready"], 1)?;
+    rig.freeze(&["--backend", rig.backend.name()])?;
+    let said = rig.says(&["shadow", &key, "--ready"], 1)?;
+    ensure!(said.contains("0 of 5 marked tests"), "{said}");
+    rig.machine.run(&["sh", "-c", PREPARE])?;
+    rig.tests("same", &USUAL)?;
+    rig.restart()?;
+    rig.tests("again", &USUAL)?;
+    let said = rig.says(&["shadow", &key, "--ready", "--tests", "16"], 0)?;
+    ensure!(said.contains(": ready"), "{said}");
+    rig.says(&["shadow", &key, "--ready", "--tests", "17"], 1)?;
+    rig.says(&["shadow", &key, "--ready", "--for", "1h"], 1)?;
+    rig.says(&["shadow", &key, "--tests", "1"], 2)?;
+    rig.says(&["shadow", &key], 1).map(drop)
+}
+
+/// What the plan does not allow is noted where people look.
+fn other_work_is_told(rig: &Rig<'_>) -> Result<Shadow> {
+    let key = rig.key();
+    let mut watch = Process::start(&mut rig.agent.command(&["watch", &key, "--json"]))?;
+    let refused = rig.tests("other", &OTHER)?;
+    ensure!(refused.is_empty(), "not confined: {:?}", named(&refused, &OTHER));
+    let shadow = rig.shadow()?;
+    rig.says(&["shadow", &key, "--ready", "--tests", "1"], 1)?;
+    let units = rig.agent.units()?;
+    let unit = units.iter().find(|unit| unit.unit.to_string() == key);
+    ensure!(unit.context("no such unit")?.denials == Some(shadow.denials.len() as u64));
+    let said = watch.output_so_far();
+    let told = || -> Result<BTreeSet<String>> {
+        let lines = said();
+        let facts = lines.lines().filter(|line| line.ends_with('}'));
+        let facts: Vec<NewFact> = facts.map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let refused = facts.iter().filter_map(|fact| {
+            fact.refused_by.as_ref()?;
+            Some(format!("{} {}", fact.executable, fact.fact))
+        });
+        Ok(refused.collect())
+    };
+    let all = shadow.denials.iter();
+    let all: BTreeSet<String> = all
+        .map(|denial| format!("{} {}", denial.executable, denial.fact))
+        .collect();
+    watch.until(|| same(&all, &told()?))?;
+    Ok(shadow)
+}
+
+/// What would be refused is refused, and nothing else is.
+fn reality_agrees(rig: &Rig<'_>, shadow: &Shadow) -> Result<()> {
+    let predicted = denied(shadow, "other");
+    let refused = rig.tests("enforced", &OTHER)?;
+    // It goes on without what it is refused: what that is, is compared below.
+    let bears = OTHER.iter().position(|deed| *deed == "run /usr/bin/id");
+    let answers = |set: &BTreeSet<usize>| {
+        let set = set.iter().filter(|number| Some(**number) != bears);
+        named(&set.copied().collect(), &OTHER).into_iter().collect()
+    };
+    same(&answers(&predicted), &answers(&refused))?;
+    ensure!(!refused.is_empty() && refused.len() < OTHER.len());
+    let recorded = rig.agent.snapshot(&rig.key())?;
+    let usual = refused_paths(&recorded, "other");
+    let refused = refused_paths(&recorded, "enforced");
+    let mut refused: Paths = &refused - &usual;
+    let mut predicted = predicted_paths(shadow, "other");
+    // A call that its filter refuses never reaches the recording, and a program that is refused does nothing.
+    let unseen = |number: usize, program: &str| {
+        let mut denials = shadow.denials.iter();
+        denials.any(|denial| {
+            let mark = denial.mark.as_ref();
+            let is_call = denial.kind == FactKind::Syscall;
+            is_call
+                && denial.executable.to_string() == program
+                && mark.and_then(|mark| self::number(mark, "other")) == Some(number)
+        })
+    };
+    predicted.retain(|(number, program, _)| !unseen(*number, program));
+    refused.retain(|(number, program, _)| !unseen(*number, program));
+    same(&predicted, &refused)
+}
+
+fn shadow_and_reality_agree(rig: &Rig<'_>) -> Result<()> {
     rig.machine.unit(UNIT, SERVICE)?;
     for _ in 0..2 {
         rig.restart()?;
@@ -170,34 +377,80 @@ fn shadow_and_reality_agree(rig: &Rig<'_>) -> Result<()> {
         Backend::Systemd => &written.drop_in,
         Backend::Firejail => &written.profile,
     };
+    the_same_work_is_not_refused(rig)?;
+    let other = other_work_is_told(rig)?;
 
-    // The same work.
-    rig.says(&["shadow", &key, "--ready"], 1)?;
-    rig.freeze(&["--backend", rig.backend.name()])?;
-    let said = rig.says(&["shadow", &key, "--ready"], 1)?;
-    ensure!(said.contains("0 of 5 marked tests"), "{said}");
-    rig.tests("same", &USUAL)?;
+    let shorter = shorter(rig.backend, profile)?;
+    let file = rig.directory.path().join("shorter.profile");
+    fs::write(&file, &shorter)?;
+    let file = file.to_str().context("a path in UTF-8")?;
+    rig.freeze(&["--replace", "--backend", rig.backend.name(), "--profile", file])?;
     rig.restart()?;
-    rig.tests("again", &USUAL)?;
-    let said = rig.says(&["shadow", &key, "--ready", "--tests", "16"], 0)?;
-    ensure!(said.contains("ready"), "{said}");
-
-    // Other work.
-    let refused = rig.tests("other", &OTHER)?;
-    ensure!(refused.is_empty(), "not confined: {:?}", named(&refused, &OTHER));
-    let shadow = rig.shadow()?;
-    let predicted = denied(&shadow, "other");
-    println!("{}: {:#?}", rig.backend, shadow);
-    println!("{:?}", named(&predicted, &OTHER));
+    rig.tests("less", &USUAL)?;
+    let less = rig.shadow()?;
+    let found = less.denials.iter().filter_map(|denial| {
+        let number = number(denial.mark.as_ref()?, "less")?;
+        Some((number, denial.kind, denial.line.to_string()))
+    });
+    let expected = refused_by_shorter(rig.backend).iter();
+    let expected = expected.map(|(number, kind, line)| (*number, *kind, (*line).to_owned()));
+    same(&expected.collect(), &found.collect()).with_context(|| format!("{less:#?}\n{shorter}"))?;
 
     rig.enforce(&written, profile)?;
-    let refused = rig.tests("enforced", &OTHER)?;
-    ensure!(
-        refused == predicted,
-        "predicted and not refused: {:?}; refused and not predicted: {:?}",
-        named(&(&predicted - &refused), &OTHER),
-        named(&(&refused - &predicted), &OTHER)
-    );
+    reality_agrees(rig, &other).with_context(|| format!("{other:#?}\n{profile}"))?;
+    rig.enforce(&written, &shorter)?;
+    let refused = rig.tests("shorter", &USUAL)?;
+    let predicted = denied(&less, "less");
+    let names = |set| named(set, &USUAL).into_iter().collect();
+    same(&names(&predicted), &names(&refused)).with_context(|| shorter.clone())
+}
+
+/// The agent's figures, as a collector gets them.
+fn page(metrics: &Path) -> Result<String> {
+    let mut stream = UnixStream::connect(metrics).context("no figures")?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What was frozen and noted survives a SIGKILL, and goes with what was recorded of the unit.
+fn shadows_last(agent: &mut Agent, metrics: &Path) -> Result<()> {
+    let shadows = |agent: &Agent| -> Result<Vec<Shadow>> {
+        let said = agent.say(&["shadow", "--json"])?;
+        let mut all: Vec<Shadow> = serde_json::from_str(&said)?;
+        for one in &mut all {
+            // It goes on.
+            one.summary.seconds = 0;
+        }
+        Ok(all)
+    };
+    let before = shadows(agent)?;
+    ensure!(before.len() == Backend::ALL.len(), "{before:#?}");
+    agent.end(Signal::SIGKILL)?;
+    agent.begin(&[])?;
+    let after = shadows(agent)?;
+    for (one, other) in before.iter().zip(&after) {
+        let what = |shadow: &Shadow| (shadow.denials.clone(), shadow.summary.tests);
+        ensure!(what(one) == what(other), "{one:#?}\n{other:#?}");
+    }
+    let status = agent.say(&["status"])?;
+    let page = page(metrics)?;
+    for shadow in &after {
+        let unit = shadow.summary.unit.to_string();
+        ensure!(status.contains(&format!("shadow: {unit} (")), "{status}");
+        let denials = shadow.denials.len();
+        let line = format!("harden_shadow_denials{{unit=\"{unit}\"}} {denials}\n");
+        ensure!(page.contains(&line), "no {line}in {page}");
+    }
+    let [first, second] = &after[..] else {
+        anyhow::bail!("{after:#?}");
+    };
+    agent.say(&["shadow", &first.summary.unit.to_string(), "--off"])?;
+    agent.say(&["forget", &second.summary.unit.to_string()])?;
+    ensure!(shadows(agent)?.is_empty());
+    let left = fs::read_dir(agent.state().join("shadows"))?.count();
+    ensure!(left == 0, "{left} files");
     Ok(())
 }
 
@@ -208,14 +461,20 @@ fn what_would_be_refused_is_what_is_refused() -> Result<()> {
     if machines.is_empty() {
         return Ok(());
     }
-    let agent = Agent::start(&Setup::default())?;
+    let directory = Scratch::new(Path::new("/run"))?;
+    let metrics: PathBuf = directory.path().join("metrics");
+    let mut agent = Agent::start(&Setup {
+        metrics: Some(&metrics),
+        ..Setup::default()
+    })?;
+    let observer = &agent;
     Machine::share(&machines, &Backend::ALL, |machine, backend| {
         let directory = Scratch::new(Path::new("/run"))?;
         let program = programs::install("servant", &directory)?;
         fs::copy(program, machine.root().join(&PROGRAM[1..]))?;
         let rig = Rig {
             machine,
-            agent: &agent,
+            agent: observer,
             backend: *backend,
             directory,
         };
@@ -225,6 +484,6 @@ fn what_would_be_refused_is_what_is_refused() -> Result<()> {
             machine.try_run(&["rm", "-rf", PROGRAM, "/srv/servant", "/var/lib/servant", "/home/servant"])?;
         }
         result.with_context(|| backend.to_string())
-    })
-    .map(drop)
+    })?;
+    shadows_last(&mut agent, &metrics)
 }

@@ -28,10 +28,7 @@ use crate::{
     plural::{plural, were},
     policy::{
         is_lost,
-        judge::{
-            Sandbox,
-            source::{self as lines, SourceLine},
-        },
+        judge::{Sandbox, source::SourceLine},
     },
     profile::{FORMATS, Request},
 };
@@ -267,11 +264,7 @@ impl Shadow {
         let mut written = files.written.into_iter();
         let output = written.next().context("no file of this format")?;
         let text = String::from_utf8(output.content.into_bytes()?)?;
-        Ok(Source {
-            lines: lines::lines(&output.name, &text),
-            name: output.name,
-            sandbox,
-        })
+        Ok(Source::of(output.name, sandbox, &text, None))
     }
 
     /// The file with what somebody has decided about the unit.
@@ -426,3 +419,6 @@ fn denied(denial: &Denial) -> String {
         kind.as_str()
     )
 }
+
+#[cfg(test)]
+mod tests;

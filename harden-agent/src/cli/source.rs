@@ -76,17 +76,29 @@ impl Source {
             bail!("{name} is not UTF-8");
         };
         let sandbox = sandbox(path, &text, kind);
-        let mut lines = source::lines(&name, &text);
-        match sandbox {
-            Sandbox::Firejail => lines = included(lines, path.parent(), 0),
-            Sandbox::Systemd => lines.extend(drop_ins(path)?),
-            Sandbox::Oci => {}
+        let mut source = Self::of(name, sandbox, &text, path.parent());
+        if sandbox == Sandbox::Systemd {
+            source.lines.extend(drop_ins(path)?);
         }
-        Ok(Self {
+        Ok(source)
+    }
+
+    /// A text, with what it includes, some of which may be `beside` it.
+    pub(in crate::cli) fn of(
+        name: String,
+        sandbox: Sandbox,
+        text: &str,
+        beside: Option<&Path>,
+    ) -> Self {
+        let mut lines = source::lines(&name, text);
+        if sandbox == Sandbox::Firejail {
+            lines = included(lines, beside, 0);
+        }
+        Self {
             name,
             sandbox,
             lines,
-        })
+        }
     }
 
     /// All lines as one text.
