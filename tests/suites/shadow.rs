@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::Output,
 };
 
@@ -19,9 +19,76 @@ use harden_agent::{
 use harden_tests::{Agent, Machine, Process, Scratch, Setup, Written, programs};
 use nix::sys::signal::Signal;
 
-const UNIT: &str = "servant.service";
+/// A daemon, and what it is told.
+struct Daemon {
+    unit: &'static str,
+    /// Its unit on these machines, or what differs: the name of the file below /run/systemd/system, and its text.
+    file: (&'static str, &'static str),
+    /// Its configuration.
+    config: (&'static str, &'static str),
+    /// Makes the files that tests find, and takes away what they made.
+    prepare: &'static str,
+    /// Has it do the deed `$1`, and prints 0, or why it was not done.
+    tell: &'static str,
+    /// What it answers once it is up, and what is no test.
+    up: &'static str,
+    /// What is recorded, and part of every plan.
+    usual: &'static [&'static str],
+    /// What comes later, each a test of its own.
+    other: &'static [&'static str],
+}
+
+/// Says the number of each error. It is a program of these tests.
+const SERVANT: Daemon = Daemon {
+    unit: "servant.service",
+    file: (
+        "servant.service",
+        "[Service]\nExecStart=/usr/bin/servant 9100\n",
+    ),
+    config: ("/run/servant", ""),
+    prepare: "rm -rf /srv/servant /var/lib/servant /home/servant && mkdir -p /srv/servant /var/lib/servant \
+              && echo there | tee /srv/servant/there /var/lib/servant/there >/home/servant",
+    tell: "echo \"$1\" | nc -N 127.0.0.1 9100",
+    up: "nothing at-all",
+    usual: &USUAL,
+    other: &OTHER,
+};
+
+/// Its own directories are not where Firejail always puts an empty one (/var/lib/nginx).
+const NGINX: Daemon = Daemon {
+    unit: "nginx.service",
+    file: (
+        "nginx.service.d/10-test.conf",
+        "[Service]\nExecStartPre=\nExecStart=\n\
+         ExecStart=/usr/sbin/nginx -c /etc/shadow-nginx.conf -g 'daemon on; master_process on;'\n",
+    ),
+    config: (
+        "/etc/shadow-nginx.conf",
+        "user www-data;\npid /run/nginx.pid;\nevents {}\nhttp { client_body_temp_path /srv/made/a; proxy_temp_path /srv/made/b;\n\
+         fastcgi_temp_path /srv/made/c; uwsgi_temp_path /srv/made/d; scgi_temp_path /srv/made/e;\n\
+         server { listen 8083; root /srv/site;\n\
+         location /up/ { dav_methods PUT DELETE MKCOL; } location /other/ { alias /opt/other/; } } }\n",
+    ),
+    prepare: "rm -rf /srv/site /opt/other && mkdir -p /srv/site/up /srv/made /opt/other \
+              && echo there | tee /srv/site/a /srv/site/b /srv/site/up/there >/opt/other/c \
+              && chown -R www-data /srv/site/up",
+    tell: "set -- $1; [ $1 = PUT ] && body='--data-binary text' || body=
+           code=$(curl -s -o /dev/null -w '%{http_code}' -X $1 $body http://127.0.0.1:8083$2)
+           case $code in 2*) echo 0;; *) echo $code;; esac",
+    up: "GET /nothing",
+    usual: &["GET /a"],
+    other: &[
+        "GET /a",
+        "GET /b",
+        "GET /up/there",
+        "GET /other/c",
+        "PUT /up/new",
+        "MKCOL /up/directory/",
+        "DELETE /up/there",
+    ],
+};
+
 const PROGRAM: &str = "/usr/bin/servant";
-const SERVICE: &str = "[Service]\nExecStart=/usr/bin/servant 9100\n";
 
 /// What is recorded, and part of every plan.
 const USUAL: [&str; 8] = [
@@ -55,21 +122,18 @@ const OTHER: [&str; 16] = [
     "run /usr/bin/id",
 ];
 
-/// The files that tests find, and nothing of what they made.
-const PREPARE: &str = "rm -rf /srv/servant /var/lib/servant /home/servant && mkdir -p /srv/servant /var/lib/servant \
-                       && echo there >/srv/servant/there && echo there >/var/lib/servant/there && echo home >/home/servant";
-
 /// The unit on a machine, and the agent that observes it.
 struct Rig<'a> {
     machine: &'a Machine,
     agent: &'a Agent,
+    daemon: &'static Daemon,
     backend: Backend,
     directory: Scratch,
 }
 
 impl Rig<'_> {
     fn key(&self) -> String {
-        self.machine.key(UNIT)
+        self.machine.key(self.daemon.unit)
     }
 
     fn harden(&self, arguments: &[&str]) -> Result<Output> {
@@ -90,16 +154,28 @@ impl Rig<'_> {
     }
 
     fn restart(&self) -> Result<()> {
-        self.machine.run(&["sh", "-c", PREPARE])?;
-        self.machine.run(&["systemctl", "restart", UNIT])?;
-        self.machine.work("echo call getpid | nc -N 127.0.0.1 9100")
+        self.prepare()?;
+        self.machine
+            .run(&["systemctl", "restart", self.daemon.unit])?;
+        // Its start may be over before it listens.
+        let Daemon { up, tell, .. } = self.daemon;
+        let answers = format!("answer=$(set -- '{up}'\n{tell}); [ \"${{answer:-000}}\" != 000 ]");
+        self.machine.work(&answers)
+    }
+
+    fn prepare(&self) -> Result<()> {
+        let prepare = ["sh", "-c", self.daemon.prepare];
+        self.machine.run(&prepare).map(drop)
     }
 
     /// Has the unit do something. Returns its answer.
     fn tell(&self, deed: &str) -> Result<i32> {
-        let tell = "echo \"$1\" | nc -N 127.0.0.1 9100";
-        let answer = self.machine.run(&["sh", "-c", tell, "sh", deed])?;
-        answer.trim().parse().with_context(|| format!("{deed}: {answer:?}"))
+        let tell = ["sh", "-c", self.daemon.tell, "sh", deed];
+        let answer = self.machine.run(&tell)?;
+        answer
+            .trim()
+            .parse()
+            .with_context(|| format!("{deed}: {answer:?}"))
     }
 
     /// Has it do all of it, each under a name. Returns what was refused.
@@ -134,10 +210,13 @@ impl Rig<'_> {
             Backend::Firejail => {
                 self.machine.write(written.profile_path()?, profile)?;
                 let edit = written.edit.as_deref();
-                ("60-harden-firejail", edit.map_err(|said| anyhow::anyhow!("{said}"))?)
+                (
+                    "60-harden-firejail",
+                    edit.map_err(|said| anyhow::anyhow!("{said}"))?,
+                )
             }
         };
-        let path = format!("/run/systemd/system/{UNIT}.d/{}.conf", file.0);
+        let path = format!("/run/systemd/system/{}.d/{}.conf", self.daemon.unit, file.0);
         self.machine.write(&path, file.1)?;
         self.machine.run(&["systemctl", "daemon-reload"])?;
         self.restart()
@@ -162,7 +241,10 @@ fn named<'d>(numbers: &BTreeSet<usize>, deeds: &[&'d str]) -> Vec<&'d str> {
 }
 
 /// Both are the same.
-fn same<T: Ord + Clone + std::fmt::Debug>(predicted: &BTreeSet<T>, found: &BTreeSet<T>) -> Result<()> {
+fn same<T: Ord + Clone + std::fmt::Debug>(
+    predicted: &BTreeSet<T>,
+    found: &BTreeSet<T>,
+) -> Result<()> {
     ensure!(
         predicted == found,
         "predicted and not found: {:#?}\nfound and not predicted: {:#?}",
@@ -239,7 +321,10 @@ fn without(profile: &str, elements: &[(&str, &str)], lines: &[&str]) -> Result<S
         text.push('\n');
     }
     let all = elements.len() + lines.len();
-    ensure!(found.len() == all, "only {found:?} of {elements:?} {lines:?} in:\n{profile}");
+    ensure!(
+        found.len() == all,
+        "only {found:?} of {elements:?} {lines:?} in:\n{profile}"
+    );
     Ok(text)
 }
 
@@ -295,18 +380,20 @@ fn refused_by_shorter(backend: Backend) -> &'static [(usize, FactKind, &'static 
 
 /// The same work is not refused: in the same run of the daemon, and in the next.
 fn the_same_work_is_not_refused(rig: &Rig<'_>) -> Result<()> {
-    let key = rig.key();
+    let (key, usual) = (rig.key(), rig.daemon.usual);
     rig.says(&["shadow", &key, "--ready"], 1)?;
     rig.freeze(&["--backend", rig.backend.name()])?;
     let said = rig.says(&["shadow", &key, "--ready"], 1)?;
     ensure!(said.contains("0 of 5 marked tests"), "{said}");
-    rig.machine.run(&["sh", "-c", PREPARE])?;
-    rig.tests("same", &USUAL)?;
+    rig.prepare()?;
+    rig.tests("same", usual)?;
     rig.restart()?;
-    rig.tests("again", &USUAL)?;
-    let said = rig.says(&["shadow", &key, "--ready", "--tests", "16"], 0)?;
+    rig.tests("again", usual)?;
+    let tests = |count: usize| count.to_string();
+    let (done, more) = (tests(2 * usual.len()), tests(2 * usual.len() + 1));
+    let said = rig.says(&["shadow", &key, "--ready", "--tests", &done], 0)?;
     ensure!(said.contains(": ready"), "{said}");
-    rig.says(&["shadow", &key, "--ready", "--tests", "17"], 1)?;
+    rig.says(&["shadow", &key, "--ready", "--tests", &more], 1)?;
     rig.says(&["shadow", &key, "--ready", "--for", "1h"], 1)?;
     rig.says(&["shadow", &key, "--tests", "1"], 2)?;
     rig.says(&["shadow", &key], 1).map(drop)
@@ -316,8 +403,13 @@ fn the_same_work_is_not_refused(rig: &Rig<'_>) -> Result<()> {
 fn other_work_is_told(rig: &Rig<'_>) -> Result<Shadow> {
     let key = rig.key();
     let mut watch = Process::start(&mut rig.agent.command(&["watch", &key, "--json"]))?;
-    let refused = rig.tests("other", &OTHER)?;
-    ensure!(refused.is_empty(), "not confined: {:?}", named(&refused, &OTHER));
+    let other = rig.daemon.other;
+    let refused = rig.tests("other", other)?;
+    ensure!(
+        refused.is_empty(),
+        "not confined: {:?}",
+        named(&refused, other)
+    );
     let shadow = rig.shadow()?;
     rig.says(&["shadow", &key, "--ready", "--tests", "1"], 1)?;
     let units = rig.agent.units()?;
@@ -345,15 +437,16 @@ fn other_work_is_told(rig: &Rig<'_>) -> Result<Shadow> {
 /// What would be refused is refused, and nothing else is.
 fn reality_agrees(rig: &Rig<'_>, shadow: &Shadow) -> Result<()> {
     let predicted = denied(shadow, "other");
-    let refused = rig.tests("enforced", &OTHER)?;
+    let other = rig.daemon.other;
+    let refused = rig.tests("enforced", other)?;
     // It goes on without what it is refused: what that is, is compared below.
-    let bears = OTHER.iter().position(|deed| *deed == "run /usr/bin/id");
+    let bears = other.iter().position(|deed| *deed == "run /usr/bin/id");
     let answers = |set: &BTreeSet<usize>| {
         let set = set.iter().filter(|number| Some(**number) != bears);
-        named(&set.copied().collect(), &OTHER).into_iter().collect()
+        named(&set.copied().collect(), other).into_iter().collect()
     };
     same(&answers(&predicted), &answers(&refused))?;
-    ensure!(!refused.is_empty() && refused.len() < OTHER.len());
+    ensure!(!refused.is_empty() && refused.len() < other.len());
     let recorded = rig.agent.snapshot(&rig.key())?;
     let usual = refused_paths(&recorded, "other");
     let refused = refused_paths(&recorded, "enforced");
@@ -379,25 +472,51 @@ fn reality_agrees(rig: &Rig<'_>, shadow: &Shadow) -> Result<()> {
     same(&paths(predicted), &paths(refused))
 }
 
-fn shadow_and_reality_agree(rig: &Rig<'_>) -> Result<()> {
-    rig.machine.unit(UNIT, SERVICE)?;
+/// The daemon, with what is its own on the machine.
+fn is_set_up(rig: &Rig<'_>) -> Result<()> {
+    let daemon = rig.daemon;
+    rig.machine.write(daemon.config.0, daemon.config.1)?;
+    rig.machine.unit(daemon.file.0, daemon.file.1)?;
     for _ in 0..2 {
         rig.restart()?;
-        rig.tests("usual", &USUAL)?;
+        rig.tests("usual", daemon.usual)?;
     }
-    let written = Written::of(rig.agent, rig.machine, UNIT)?;
+    Ok(())
+}
+
+fn shadow_and_reality_agree(rig: &Rig<'_>) -> Result<()> {
+    is_set_up(rig)?;
+    let written = Written::of(rig.agent, rig.machine, rig.daemon.unit)?;
     let profile = match rig.backend {
         Backend::Systemd => &written.drop_in,
         Backend::Firejail => &written.profile,
     };
     the_same_work_is_not_refused(rig)?;
     let other = other_work_is_told(rig)?;
+    let less = match rig.daemon.unit {
+        "servant.service" => Some(less_is_told(rig, profile)?),
+        _ => None,
+    };
+    rig.enforce(&written, profile)?;
+    reality_agrees(rig, &other).with_context(|| format!("{other:#?}\n{profile}"))?;
+    let Some((less, shorter)) = less else {
+        return Ok(());
+    };
+    rig.enforce(&written, &shorter)?;
+    let refused = rig.tests("shorter", &USUAL)?;
+    let predicted = denied(&less, "less");
+    let names = |set| named(set, &USUAL).into_iter().collect();
+    same(&names(&predicted), &names(&refused)).with_context(|| shorter.clone())
+}
 
+/// Of a profile with a few lines less, what needs them is noted, and nothing else. Returns that, and the profile.
+fn less_is_told(rig: &Rig<'_>, profile: &str) -> Result<(Shadow, String)> {
     let shorter = shorter(rig.backend, profile)?;
     let file = rig.directory.path().join("shorter.profile");
     fs::write(&file, &shorter)?;
     let file = file.to_str().context("a path in UTF-8")?;
-    rig.freeze(&["--replace", "--backend", rig.backend.name(), "--profile", file])?;
+    let backend = rig.backend.name();
+    rig.freeze(&["--replace", "--backend", backend, "--profile", file])?;
     rig.restart()?;
     rig.tests("less", &USUAL)?;
     let less = rig.shadow()?;
@@ -408,14 +527,7 @@ fn shadow_and_reality_agree(rig: &Rig<'_>) -> Result<()> {
     let expected = refused_by_shorter(rig.backend).iter();
     let expected = expected.map(|(number, kind, line)| (*number, *kind, (*line).to_owned()));
     same(&expected.collect(), &found.collect()).with_context(|| format!("{less:#?}\n{shorter}"))?;
-
-    rig.enforce(&written, profile)?;
-    reality_agrees(rig, &other).with_context(|| format!("{other:#?}\n{profile}"))?;
-    rig.enforce(&written, &shorter)?;
-    let refused = rig.tests("shorter", &USUAL)?;
-    let predicted = denied(&less, "less");
-    let names = |set| named(set, &USUAL).into_iter().collect();
-    same(&names(&predicted), &names(&refused)).with_context(|| shorter.clone())
+    Ok((less, shorter))
 }
 
 /// The agent's figures, as a collector gets them.
@@ -467,15 +579,18 @@ fn shadows_last(agent: &mut Agent, metrics: &Path) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn what_would_be_refused_is_what_is_refused() -> Result<()> {
-    let test = "what would be refused is what is refused";
+/// Does it with the daemon on machines of its own, one for each of what enforces.
+fn agree(
+    test: &str,
+    daemon: &'static Daemon,
+    then: impl Fn(&mut Agent, &Path) -> Result<()>,
+) -> Result<()> {
     let machines = Machine::several(test, Backend::ALL.len())?;
     if machines.is_empty() {
         return Ok(());
     }
     let directory = Scratch::new(Path::new("/run"))?;
-    let metrics: PathBuf = directory.path().join("metrics");
+    let metrics = directory.path().join("metrics");
     let mut agent = Agent::start(&Setup {
         metrics: Some(&metrics),
         ..Setup::default()
@@ -488,15 +603,36 @@ fn what_would_be_refused_is_what_is_refused() -> Result<()> {
         let rig = Rig {
             machine,
             agent: observer,
+            daemon,
             backend: *backend,
             directory,
         };
         let result = shadow_and_reality_agree(&rig);
         if machine.container().is_none() {
-            machine.try_run(&["systemctl", "stop", UNIT])?;
-            machine.try_run(&["rm", "-rf", PROGRAM, "/srv/servant", "/var/lib/servant", "/home/servant"])?;
+            machine.try_run(&["systemctl", "stop", daemon.unit])?;
+            machine.try_run(&[
+                "rm",
+                "-rf",
+                PROGRAM,
+                "/srv/servant",
+                "/var/lib/servant",
+                "/home/servant",
+            ])?;
+            machine.try_run(&["rm", "-rf", "/srv/site", "/srv/made", "/opt/other"])?;
         }
         result.with_context(|| backend.to_string())
     })?;
-    shadows_last(&mut agent, &metrics)
+    then(&mut agent, &metrics)
+}
+
+#[test]
+fn what_would_be_refused_is_what_is_refused() -> Result<()> {
+    let test = "what would be refused is what is refused";
+    agree(test, &SERVANT, shadows_last)
+}
+
+#[test]
+fn so_it_is_of_a_daemon_of_debian() -> Result<()> {
+    let test = "so it is of a daemon of debian";
+    agree(test, &NGINX, |_, _| Ok(()))
 }

@@ -90,7 +90,9 @@ impl Shadow {
             return self.give_up(&unit).map(|()| 0);
         }
         if self.ready || self.show {
-            let shadows = self.ask.agent(async |agent| agent.shadows(Some(&unit)).await);
+            let shadows = self
+                .ask
+                .agent(async |agent| agent.shadows(Some(&unit)).await);
             let shadows = shadows?;
             if self.show {
                 return self.print(&shadows).map(|()| 0);
@@ -161,7 +163,10 @@ impl Shadow {
         if let Some(wanted) = self.tests.or(default)
             && shadow.tests < wanted
         {
-            reasons.push(format!("{} of {wanted} marked tests have ended", shadow.tests));
+            reasons.push(format!(
+                "{} of {wanted} marked tests have ended",
+                shadow.tests
+            ));
         }
         if let Some(wanted) = self.time
             && shadow.seconds < wanted.as_secs()
@@ -382,10 +387,17 @@ fn details(shadow: &request::Shadow) -> String {
         text.push('\n');
     };
     if *left_out > 0 {
-        add(format!("{} refused too, and only counted", would_be(*left_out)));
+        add(format!(
+            "{} refused too, and only counted",
+            would_be(*left_out)
+        ));
     }
     for (reason, count) in unjudged {
-        add(format!("{}: {}", plural(*count, "fact"), Text::from(reason)));
+        add(format!(
+            "{}: {}",
+            plural(*count, "fact"),
+            Text::from(reason)
+        ));
     }
     for line in unread {
         add(format!("line not judged: {line}"));
@@ -410,7 +422,9 @@ fn denied(denial: &Denial) -> String {
     } = denial;
     let command = command.as_ref();
     let command = command.map_or_else(String::new, |one| format!("{} ", Text::from(one)));
-    let at = at.as_ref().map_or_else(String::new, |at| format!(" ({at})"));
+    let at = at
+        .as_ref()
+        .map_or_else(String::new, |at| format!(" ({at})"));
     let mark = mark.as_ref();
     let mark = mark.map_or_else(String::new, |mark| format!(", test {mark}"));
     let first = first.map_or_else(String::new, |time| format!(", first {}", time.0));

@@ -20,7 +20,9 @@ use crate::{
     policy::{
         firejail::{Launch, Target, Version},
         judge::{
-            Read, Sandbox, Trap, firejail, firejail::statement, oci,
+            Read, Sandbox, Trap, firejail,
+            firejail::statement,
+            oci,
             source::{self, Position, SourceLine},
             systemd,
         },

@@ -46,10 +46,7 @@ trait Proxy {
         replace: bool,
     ) -> zlink::Result<Result<FrozenReply, AgentError>>;
     async fn unfreeze(&mut self, unit: &Text) -> zlink::Result<Result<Unfrozen, AgentError>>;
-    async fn shadows(
-        &mut self,
-        unit: Option<&Text>,
-    ) -> zlink::Result<Result<Shadows, AgentError>>;
+    async fn shadows(&mut self, unit: Option<&Text>) -> zlink::Result<Result<Shadows, AgentError>>;
     #[zlink(more)]
     async fn watch(
         &mut self,

@@ -8,9 +8,7 @@ use std::{
 use super::{Core, CoreError, word};
 use crate::{
     agent::{
-        request::{
-            Denial, NewFact, Shadow, ShadowError, ShadowProfile, ShadowSummary,
-        },
+        request::{Denial, NewFact, Shadow, ShadowError, ShadowProfile, ShadowSummary},
         shadow::Present,
     },
     observation::{RunKind, Text, Word},
@@ -63,12 +61,16 @@ impl Core {
         if let Err(reason) = self.shadows.freeze(&unit, profile, before) {
             return Ok(Err(ShadowError::Refused(reason)));
         }
-        let (kind, label) = present.map_or((RunKind::Window, None), |(_, kind, label)| (kind, label));
+        let (kind, label) =
+            present.map_or((RunKind::Window, None), |(_, kind, label)| (kind, label));
         let id = word(&uuid::Uuid::new_v4().to_string());
         self.begin_run(id, kind, label, Some(&unit), |_| true)?;
         self.count_shadow_time();
         tracing::info!("{unit}: a profile is frozen, and what it would refuse is noted");
-        let summary = self.shadows.get(&unit).map(crate::agent::shadow::Shadow::summary);
+        let summary = self
+            .shadows
+            .get(&unit)
+            .map(crate::agent::shadow::Shadow::summary);
         Ok(summary.ok_or_else(|| ShadowError::Name(self.missing(&unit))))
     }
 

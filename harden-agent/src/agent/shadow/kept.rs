@@ -5,6 +5,7 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -205,7 +206,7 @@ impl Kept {
 
     /// Writes the file, whole or not at all.
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
-        match fs::create_dir(directory) {
+        match fs::DirBuilder::new().mode(0o700).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }

@@ -141,9 +141,10 @@ impl Shadows {
     /// Those that have to be looked at now.
     pub fn due(&self, changes: impl Fn(&Text) -> u64) -> Vec<Text> {
         let now = Instant::now();
-        let due = self.units.iter().filter(|(unit, shadow)| {
-            shadow.next <= now && shadow.changes != Some(changes(unit))
-        });
+        let due = self
+            .units
+            .iter()
+            .filter(|(unit, shadow)| shadow.next <= now && shadow.changes != Some(changes(unit)));
         due.map(|(unit, _)| unit.clone()).collect()
     }
 
@@ -218,8 +219,7 @@ impl Shadow {
         self.is_unsaved |= self.kept.count(tests, losses);
         let (news, is_changed) = self.kept.note(&looked, present.observation, &new);
         self.is_unsaved |= is_changed;
-        self.judged
-            .take(looked, |run| present.open.contains(run));
+        self.judged.take(looked, |run| present.open.contains(run));
         self.changes = Some(present.changes);
         self.next = Instant::now() + (began.elapsed() * SHARE).min(Duration::from_mins(10));
         news

@@ -182,7 +182,10 @@ fn losses_and_what_is_not_judged_are_counted() {
     assert_eq!(summary.losses.get("over-share"), Some(&3));
     assert_eq!(summary.denials, 0);
     let unread: Vec<String> = summary.unread.iter().map(ToString::to_string).collect();
-    assert!(unread[0].starts_with("d.conf:9: AppArmorProfile=d: "), "{unread:?}");
+    assert!(
+        unread[0].starts_with("d.conf:9: AppArmorProfile=d: "),
+        "{unread:?}"
+    );
 }
 
 #[test]

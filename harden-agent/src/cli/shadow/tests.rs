@@ -40,11 +40,11 @@ fn each_reason_is_enough() {
         reasons(&["--ready", "--for", "2m"], &fine()),
         "it was observed for 1m 30s of 2m"
     );
-    let few = ShadowSummary {
-        tests: 4,
-        ..fine()
-    };
-    assert_eq!(reasons(&["--ready"], &few), "4 of 5 marked tests have ended");
+    let few = ShadowSummary { tests: 4, ..fine() };
+    assert_eq!(
+        reasons(&["--ready"], &few),
+        "4 of 5 marked tests have ended"
+    );
     let refused = ShadowSummary {
         denials: 1,
         ..fine()
