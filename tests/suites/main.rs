@@ -58,6 +58,7 @@ mod run;
 mod secondary_calls;
 mod service;
 mod service_edit;
+mod shadow;
 mod signals;
 mod soak;
 mod survival;

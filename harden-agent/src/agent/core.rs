@@ -11,6 +11,7 @@ mod save;
 mod saving;
 mod scan;
 mod serve;
+mod shadow;
 mod slots;
 mod unwanted;
 
@@ -29,6 +30,7 @@ use super::{
     journal::{Journal, JournalError, Record},
     memory,
     request::{KernelSide, Watcher},
+    shadow::Shadows,
     state::State,
     store::{Store, StoreError},
 };
@@ -86,6 +88,8 @@ pub(super) struct Core {
     idle: Idle,
     windows: Windows,
     watchers: Vec<Watcher>,
+    shadows: Shadows,
+    shadows_written: shadow::Written,
     started: Timestamp,
     events: u64,
 }
@@ -102,6 +106,7 @@ impl Core {
         for unit in store.units() {
             state.register_file(unit);
         }
+        let shadows = Shadows::open(&config.state.directory);
         let mut journal = Journal::open(&config.state.directory, collect::layout())?;
         let replay = journal.replay(|record| state.apply(record))?;
         for fault in &replay.faults {
@@ -128,11 +133,14 @@ impl Core {
             idle: Idle::default(),
             windows: Windows::default(),
             watchers: Vec::new(),
+            shadows,
+            shadows_written: shadow::Written::default(),
             started: Timestamp::now(),
             events: 0,
         };
         core.forget_rest();
         core.say_store();
+        core.say_shadows();
         core.begin(&mut events)?;
         memory::give_back();
         Ok((core, events))
@@ -269,6 +277,7 @@ impl Core {
             self.compact()?;
         }
         self.cut_window()?;
+        self.look_at_shadows()?;
         if self.idle.begins(self.events) {
             memory::give_back();
         }

@@ -165,6 +165,7 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
     events.drain(|item| core.take(item));
     core.compact()?;
     core.save_rest();
+    core.end_shadows();
     core.tidy();
     tracing::info!("stopped");
     Ok(())

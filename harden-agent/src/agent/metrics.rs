@@ -3,7 +3,7 @@
 //! One short answer to `GET /` or `GET /metrics`, one client after the other, each for at most
 //! two seconds: no more of HTTP than a collector needs.
 
-use std::{fmt::Write, io, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     config::Listen,
     control,
-    request::{Request, Status, UnitState, UnitSummary},
+    request::{Request, ShadowSummary, Status, UnitState, UnitSummary},
 };
 
 /// Answers for ever.
@@ -183,7 +183,50 @@ pub fn text(status: &Status, units: &[UnitSummary]) -> String {
             out.value("harden_unit_last_new_timestamp_seconds", &labels, seconds);
         }
     }
+    for (name, help, value) in SHADOW {
+        out.family(name, "gauge", help);
+        for shadow in &status.shadows {
+            let unit = shadow.unit.to_string();
+            out.value(name, &[("unit", &unit)], value(shadow));
+        }
+    }
     out.0
+}
+
+/// A figure of a unit in shadow: its name, what it is, and how many.
+type OfShadow = (&'static str, &'static str, fn(&ShadowSummary) -> u64);
+
+const SHADOW: [OfShadow; 5] = [
+    (
+        "harden_shadow_denials",
+        "Facts that the profile frozen for a unit would refuse",
+        |shadow| shadow.denials,
+    ),
+    (
+        "harden_shadow_facts",
+        "Different facts of a unit since its profile was frozen",
+        |shadow| shadow.facts,
+    ),
+    (
+        "harden_shadow_unjudged",
+        "Facts that could not be judged since then",
+        |shadow| sum(&shadow.unjudged),
+    ),
+    (
+        "harden_shadow_tests",
+        "Marked tests that have ended since then",
+        |shadow| shadow.tests,
+    ),
+    (
+        "harden_shadow_losses",
+        "What could not be recorded of the unit since then",
+        |shadow| sum(&shadow.losses),
+    ),
+];
+
+fn sum(counts: &BTreeMap<String, u64>) -> u64 {
+    let counts = counts.values();
+    counts.fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 struct Figures(String);

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod names;
 mod quarantine;
 pub mod request;
+pub mod shadow;
 mod state;
 pub mod store;
 pub mod summary;

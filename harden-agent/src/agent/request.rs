@@ -4,6 +4,8 @@
 //! waiting for anybody: the core's time belongs to the ring buffer. What takes long on the way to
 //! a slow client waits in the client's own task, never in the core.
 
+mod shadow;
+
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
@@ -15,6 +17,9 @@ use zlink::{
     introspect::{CustomType, Type},
 };
 
+pub use self::shadow::{
+    Denial, Link, ProfilePart, Shadow, ShadowError, ShadowProfile, ShadowSummary,
+};
 use crate::{
     observation::{Kind, Observation, Text, Word},
     policy,
@@ -64,6 +69,31 @@ pub enum Request {
         /// Where the answer goes, once it is gone.
         reply: oneshot::Sender<Result<Forgotten, ForgetError>>,
     },
+    /// Freeze a profile for a unit: what it would refuse from now on is noted.
+    Freeze {
+        /// The unit.
+        unit: Text,
+        /// The profile.
+        profile: Box<ShadowProfile>,
+        /// Whether one that is frozen already is replaced.
+        replace: bool,
+        /// Where the answer goes, once it is on disk.
+        reply: oneshot::Sender<Result<ShadowSummary, ShadowError>>,
+    },
+    /// Give up what was frozen for a unit.
+    Unfreeze {
+        /// The unit.
+        unit: Text,
+        /// Where the answer goes: the unit's full name.
+        reply: oneshot::Sender<Result<Text, ShadowError>>,
+    },
+    /// The units in shadow, with what was noted up to now.
+    Shadows {
+        /// This unit; none: all.
+        unit: Option<Text>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Vec<Shadow>, ShadowError>>,
+    },
     /// Tell of every new fact from now on, until [`Watcher::tell`] says that nobody listens.
     Watch(Watcher),
 }
@@ -98,6 +128,8 @@ pub struct UnitSummary {
     pub last_new: Option<Time>,
     /// What could not be recorded, by kind.
     pub losses: BTreeMap<String, u64>,
+    /// How many facts the profile that is frozen for it would refuse; none: nothing is frozen.
+    pub denials: Option<u64>,
 }
 
 /// Whether a unit is there.
@@ -202,6 +234,8 @@ pub struct Status {
     pub limits: Vec<String>,
     /// What is wrong at this moment, as sentences.
     pub errors: Vec<String>,
+    /// The units in shadow.
+    pub shadows: Vec<ShadowSummary>,
 }
 
 /// Where the kernel side came from.
@@ -293,11 +327,14 @@ pub struct NewFact {
     pub first: Option<Time>,
     /// How many facts before this one were left out, because the client was slow.
     pub lagged: u64,
+    /// Which line of the profile that is frozen for the unit would refuse it. Such a fact comes a second time, once it is
+    /// judged.
+    pub refused_by: Option<Text>,
 }
 
 /// The kinds of facts.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, CustomType,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, CustomType,
 )]
 #[serde(rename_all = "snake_case")]
 #[zlink(rename_all = "snake_case")]
@@ -443,6 +480,7 @@ mod tests {
             fact: format!("read /{number}").as_bytes().into(),
             first: None,
             lagged: 0,
+            refused_by: None,
         }
     }
 

@@ -244,6 +244,7 @@ impl State {
         }
         let news = collector.take_news();
         unit.dirty = true;
+        unit.changes += 1;
         unit.held += 1;
         self.held += 1;
         for (_, fact) in news {
@@ -256,6 +257,7 @@ impl State {
                     fact: fact.text.as_str().into(),
                     first: Some(Time(time)),
                     lagged: 0,
+                    refused_by: None,
                 });
             }
         }
@@ -286,6 +288,7 @@ impl State {
             unit.discover(&program, &fact, time);
         }
         unit.dirty = true;
+        unit.changes += 1;
     }
 
     /// The kernel side that there is.
@@ -405,6 +408,19 @@ impl State {
     #[must_use]
     pub(super) fn is_dirty(&self, unit: &Text) -> bool {
         self.units.get(unit).is_some_and(|known| known.dirty)
+    }
+
+    /// How often something came that no run of `unit` had before. Other numbers than before: something came since.
+    #[must_use]
+    pub(super) fn changes(&self, unit: &Text) -> u64 {
+        self.units.get(unit).map_or(0, |known| known.changes)
+    }
+
+    /// The runs of `unit` that go on.
+    pub(super) fn open_runs(&self, unit: &Text) -> impl Iterator<Item = &Word> {
+        let open = self.units.get(unit).into_iter();
+        let open = open.flat_map(|known| &known.open);
+        open.filter(|(_, run)| !run.has_ended).map(|(id, _)| id)
     }
 
     /// So many units have records of their own.

@@ -60,6 +60,7 @@ pub fn summarise(observation: &Observation, state: UnitState) -> UnitSummary {
             .max()
             .map(Time),
         losses,
+        denials: None,
     }
 }
 

@@ -20,6 +20,7 @@ mod unit;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zlink::introspect::CustomType;
 
 pub use applied::Applied;
 pub use files::Files;
@@ -29,8 +30,9 @@ pub use trial::{NotPutBack, Outcome, STEPS, Trial, confirm};
 pub use unit::Unit;
 
 /// What confines the unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "lowercase")]
+#[zlink(rename_all = "lowercase")]
 pub enum Backend {
     /// systemd alone, by a drop-in.
     #[default]

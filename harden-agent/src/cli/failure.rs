@@ -76,7 +76,9 @@ fn kind(error: &anyhow::Error) -> &'static str {
             AgentError::UnitAmbiguous { .. } => "unit-ambiguous",
             AgentError::PermissionDenied { .. } => "permission-denied",
             AgentError::TooManyConnections { .. } => "too-many-connections",
-            AgentError::MarkRefused { .. } | AgentError::ForgetRefused { .. } => "refused",
+            AgentError::MarkRefused { .. }
+            | AgentError::ForgetRefused { .. }
+            | AgentError::ShadowRefused { .. } => "refused",
             AgentError::Stopping => "agent-gone",
         },
         None => "failed",

@@ -18,9 +18,12 @@ mod profile;
 pub mod render;
 pub mod revert;
 pub mod run;
+pub mod shadow;
 pub mod snapshot;
+mod source;
 pub mod status;
 mod summary;
+mod text;
 pub mod units;
 mod values;
 pub mod watch;
@@ -122,6 +125,11 @@ pub enum Command {
     /// An open run goes on from zero. The exit status is that of `harden units`, and 5 if a unit is not
     /// known; in that case nothing is dropped.
     Forget(forget::Forget),
+    /// Note what a profile would refuse of a unit from now on, without enforcing it; needs root, except to look
+    ///
+    /// The exit status is that of `harden units`, and 5 if the unit is not known. With --ready it is 0 if so many tests, or
+    /// so much time, brought no refusal and no loss, 1 if not, with the reason, and 2 if the command line is wrong.
+    Shadow(shadow::Shadow),
     /// Print every new fact as the agent finds it, one on each line
     ///
     /// The exit status is 0 after Ctrl-C or when the agent ends, otherwise that of `harden units`.
@@ -155,6 +163,7 @@ impl Cli {
             Command::Snapshot(snapshot) => snapshot.run().map(|()| 0),
             Command::Mark(mark) => mark.run().map(|()| 0),
             Command::Forget(forget) => forget.run().map(|()| 0),
+            Command::Shadow(shadow) => shadow.run(),
             Command::Watch(watch) => watch.run().map(|()| 0),
             Command::Generate(generate) => generate.run().map(|()| 0),
         }
@@ -174,6 +183,7 @@ impl Cli {
             Command::Snapshot(snapshot) => snapshot.json,
             Command::Mark(mark) => mark.json,
             Command::Forget(forget) => forget.json,
+            Command::Shadow(shadow) => shadow.json,
             Command::Watch(watch) => watch.json,
             Command::Render(_)
             | Command::Merge(_)

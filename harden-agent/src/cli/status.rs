@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     ask::{self, Ask},
+    shadow,
     units::age,
 };
 use crate::{
@@ -157,6 +158,10 @@ fn text(status: &request::Status, now: Timestamp) -> String {
         table.add_row([format!("{} by", plain(kind)), plain(hook)]);
     }
     let mut text = format!("{table}\n");
+    for one in &status.shadows {
+        text.push_str(&shadow::line(one, now));
+        text.push('\n');
+    }
     for file in &status.set_aside {
         text.extend([
             "set aside: ",

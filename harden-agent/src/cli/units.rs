@@ -158,6 +158,7 @@ fn table(units: &[UnitSummary], now: Timestamp) -> String {
         "FAMILIES",
         "LAST NEW",
         "LOST",
+        "REFUSED",
     ]);
     for unit in units {
         table.add_row([
@@ -174,6 +175,8 @@ fn table(units: &[UnitSummary], now: Timestamp) -> String {
             unit.last_new
                 .map_or_else(|| "-".to_owned(), |time| age(time.0, now)),
             lost(unit).to_string(),
+            unit.denials
+                .map_or_else(|| "-".to_owned(), |denials| denials.to_string()),
         ]);
     }
     for column in table.column_iter_mut().skip(NUMBERS) {

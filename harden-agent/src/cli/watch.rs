@@ -99,9 +99,15 @@ fn text(fact: &NewFact) -> String {
         executable,
         kind,
         fact,
+        refused_by,
         ..
     } = fact;
-    format!("{missed}{unit} {executable} {} {fact}\n", kind.as_str())
+    let refused = refused_by.as_ref();
+    let refused = refused.map_or_else(String::new, |line| format!(": would be refused by {line}"));
+    format!(
+        "{missed}{unit} {executable} {} {fact}{refused}\n",
+        kind.as_str()
+    )
 }
 
 #[cfg(test)]
@@ -119,10 +125,25 @@ mod tests {
             fact: "read /tmp/a\nb\u{1b}[2J".into(),
             first: None,
             lagged: 0,
+            refused_by: None,
         };
         let line = "cron.service /usr/sbin/cron path read /tmp/a\\nb\\x1B[2J\n";
         assert_eq!(text(&fact), line);
-        let late = NewFact { lagged: 8, ..fact };
+        let late = NewFact {
+            lagged: 8,
+            ..fact.clone()
+        };
         assert_eq!(text(&late), format!("(8 facts were left out here)\n{line}"));
+        let refused = NewFact {
+            refused_by: Some("private-tmp (a\nb:3)".into()),
+            ..fact
+        };
+        assert_eq!(
+            text(&refused),
+            format!(
+                "{}: would be refused by private-tmp (a\\nb:3)\n",
+                line.trim_end()
+            )
+        );
     }
 }

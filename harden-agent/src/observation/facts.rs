@@ -135,6 +135,14 @@ impl Operation {
     }
 }
 
+impl ControlCommand {
+    /// The name that the file has for it.
+    #[must_use]
+    pub fn name(self) -> String {
+        word(&self)
+    }
+}
+
 impl AddressOperation {
     /// The name that the file has for it.
     #[must_use]

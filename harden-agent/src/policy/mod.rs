@@ -54,7 +54,7 @@ pub use mode::{Advice, Mode};
 pub use paths::Links;
 pub use processes::of_any_process;
 pub use verdict::Verdict;
-pub use warnings::{Id, Warning};
+pub use warnings::{Id, Warning, is_lost};
 
 use crate::observation::Host;
 

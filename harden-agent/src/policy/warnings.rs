@@ -149,7 +149,8 @@ fn skipped(kind: &str) -> Option<&str> {
 }
 
 /// Whether a loss of this kind leaves something out for certain.
-pub(super) fn is_lost(kind: &str) -> bool {
+#[must_use]
+pub fn is_lost(kind: &str) -> bool {
     skipped(kind).is_none()
 }
 

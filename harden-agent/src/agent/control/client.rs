@@ -19,10 +19,12 @@ use super::{
     GROUP, INTERFACE,
     error::AgentError,
     frames::encode,
-    service::{StatusReply, Units, Watched},
+    service::{FrozenReply, Shadows, StatusReply, Unfrozen, Units, Watched},
 };
 use crate::{
-    agent::request::{Forgotten, Marked, NewFact, Status, UnitSummary},
+    agent::request::{
+        Forgotten, Marked, NewFact, Shadow, ShadowProfile, ShadowSummary, Status, UnitSummary,
+    },
     observation::Text,
 };
 
@@ -37,6 +39,14 @@ trait Proxy {
     ) -> zlink::Result<Result<Marked, AgentError>>;
     async fn unmark(&mut self, unit: Option<&Text>) -> zlink::Result<Result<Marked, AgentError>>;
     async fn forget(&mut self, units: &[Text]) -> zlink::Result<Result<Forgotten, AgentError>>;
+    async fn freeze(
+        &mut self,
+        unit: &Text,
+        profile: &ShadowProfile,
+        replace: bool,
+    ) -> zlink::Result<Result<FrozenReply, AgentError>>;
+    async fn unfreeze(&mut self, unit: &Text) -> zlink::Result<Result<Unfrozen, AgentError>>;
+    async fn shadows(&mut self, unit: Option<&Text>) -> zlink::Result<Result<Shadows, AgentError>>;
     #[zlink(more)]
     async fn watch(
         &mut self,
@@ -158,6 +168,38 @@ impl Client {
     pub async fn forget(&mut self, units: &[Text]) -> Result<Forgotten, ClientError> {
         let reply = self.connection.forget(units).await;
         self.answer(reply).await
+    }
+
+    /// Freezes a profile for a unit.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn freeze(
+        &mut self,
+        unit: &Text,
+        profile: &ShadowProfile,
+        replace: bool,
+    ) -> Result<ShadowSummary, ClientError> {
+        let reply = self.connection.freeze(unit, profile, replace).await;
+        Ok(self.answer(reply).await?.shadow)
+    }
+
+    /// Gives up what is frozen for a unit. Returns its full name.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn unfreeze(&mut self, unit: &Text) -> Result<Text, ClientError> {
+        let reply = self.connection.unfreeze(unit).await;
+        Ok(self.answer(reply).await?.unit)
+    }
+
+    /// The units in shadow, or one of them.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn shadows(&mut self, unit: Option<&Text>) -> Result<Vec<Shadow>, ClientError> {
+        let reply = self.connection.shadows(unit).await;
+        Ok(self.answer(reply).await?.shadows)
     }
 
     /// Gives `each` every new fact, until it says that it has enough.

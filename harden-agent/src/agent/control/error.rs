@@ -4,7 +4,7 @@ use serde::Serialize;
 use zlink::{ReplyError, idl, introspect, varlink_service};
 
 use crate::{
-    agent::request::{ForgetError, MARK_LENGTH, MarkError, NameError},
+    agent::request::{ForgetError, MARK_LENGTH, MarkError, NameError, ShadowError},
     observation::Text,
 };
 
@@ -43,6 +43,11 @@ pub enum AgentError {
     },
     /// Nothing, or not all, was forgotten.
     ForgetRefused {
+        /// Why.
+        reason: String,
+    },
+    /// No profile was frozen, or none is.
+    ShadowRefused {
         /// Why.
         reason: String,
     },
@@ -94,6 +99,15 @@ impl From<ForgetError> for AgentError {
     }
 }
 
+impl From<ShadowError> for AgentError {
+    fn from(error: ShadowError) -> Self {
+        match error {
+            ShadowError::Name(error) => error.into(),
+            ShadowError::Refused(reason) => Self::ShadowRefused { reason },
+        }
+    }
+}
+
 impl From<MarkError> for AgentError {
     fn from(error: MarkError) -> Self {
         match error {
@@ -116,6 +130,7 @@ impl AgentError {
             }
             Self::MarkRefused { reason } => format!("no run was begun: {}", Text::from(reason)),
             Self::ForgetRefused { reason } => format!("not forgotten: {}", Text::from(reason)),
+            Self::ShadowRefused { reason } => format!("no shadow: {}", Text::from(reason)),
             Self::Stopping => "the agent is about to end".to_owned(),
         }
     }

@@ -50,6 +50,8 @@ pub struct Limits {
     pub reserved: usize,
     /// Bytes of a call.
     pub message: usize,
+    /// Bytes of a call of root's: a profile is one.
+    pub message_of_root: usize,
     /// How long a call may take from its first byte to its last.
     pub half: Duration,
     /// How long a connection may be quiet between calls.
@@ -66,6 +68,7 @@ impl Default for Limits {
             connections: 64,
             reserved: 8,
             message: 64 << 10,
+            message_of_root: 4 << 20,
             half: Duration::from_secs(10),
             idle: Duration::from_mins(5),
             stalled: Duration::from_secs(30),
@@ -118,6 +121,11 @@ async fn accept(listener: UnixListener, group: u32, core: mpsc::Sender<Request>,
         let taken = role != Role::Root && places.available_permits() <= limits.reserved;
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) if !taken => {
+                let message = match role {
+                    Role::Root => limits.message_of_root,
+                    Role::Member => limits.message,
+                };
+                let limits = Limits { message, ..limits };
                 let service = service::Agent::new(role, core.clone(), limits.queue);
                 connections.spawn_local(async move {
                     if let Err(error) = connection::serve(stream, service, limits).await {

@@ -23,15 +23,17 @@ use super::{
 };
 use crate::{
     agent::request::{
-        FactKind, Forgotten, KernelSide, MARK_LENGTH, Marked, NameError, NewFact, Request, Status,
-        UnitState, UnitSummary, Verdict, Watcher,
+        Denial, FactKind, Forgotten, KernelSide, Link, MARK_LENGTH, Marked, NameError, NewFact,
+        ProfilePart, Request, Shadow, ShadowProfile, ShadowSummary, Status, UnitState, UnitSummary,
+        Verdict, Watcher,
     },
+    apply::Backend,
     observation::{Observation, Text},
 };
 
 /// What can be called. zlink takes a call of an unknown method for a known one with the wrong
 /// parameters.
-pub(super) const METHODS: [&str; 9] = [
+pub(super) const METHODS: [&str; 12] = [
     "org.varlink.service.GetInfo",
     "org.varlink.service.GetInterfaceDescription",
     "io.harden.Agent.Units",
@@ -40,6 +42,9 @@ pub(super) const METHODS: [&str; 9] = [
     "io.harden.Agent.Mark",
     "io.harden.Agent.Unmark",
     "io.harden.Agent.Forget",
+    "io.harden.Agent.Freeze",
+    "io.harden.Agent.Unfreeze",
+    "io.harden.Agent.Shadows",
     "io.harden.Agent.Watch",
 ];
 
@@ -80,6 +85,27 @@ impl Type for Whole {
     const TYPE: &'static idl::Type<'static> = &idl::Type::ForeignObject;
 }
 
+/// The answer of Freeze.
+#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+pub(super) struct FrozenReply {
+    /// What there is now.
+    pub(super) shadow: ShadowSummary,
+}
+
+/// The answer of Unfreeze.
+#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+pub(super) struct Unfrozen {
+    /// The unit's full name.
+    pub(super) unit: Text,
+}
+
+/// The answer of Shadows.
+#[derive(Debug, Serialize, Deserialize, introspect::Type)]
+pub(super) struct Shadows {
+    /// In the order of their names.
+    pub(super) shadows: Vec<Shadow>,
+}
+
 /// An answer of Watch.
 #[derive(Debug, Serialize, Deserialize, introspect::Type)]
 pub(super) struct Watched {
@@ -116,7 +142,10 @@ async fn ask<T>(
     product = "harden",
     version = env!("CARGO_PKG_VERSION"),
     url = "",
-    types = [UnitSummary, UnitState, Verdict, Status, KernelSide, Marked, Forgotten, NewFact, FactKind]
+    types = [
+        UnitSummary, UnitState, Verdict, Status, KernelSide, Marked, Forgotten, ShadowProfile, Backend, ProfilePart, Link,
+        ShadowSummary, Shadow, Denial, NewFact, FactKind
+    ]
 )]
 #[expect(clippy::unused_async, reason = "zlink awaits every method")]
 impl Agent {
@@ -179,6 +208,42 @@ impl Agent {
         }
         let forgotten = ask(&self.core, |reply| Request::Forget { units, reply }).await?;
         Ok(forgotten?)
+    }
+
+    /// Freezes a profile for a unit: what it would refuse from now on is noted, and nothing is refused. For root only.
+    async fn freeze(
+        &mut self,
+        unit: Text,
+        profile: ShadowProfile,
+        replace: bool,
+    ) -> Result<FrozenReply, AgentError> {
+        if self.role != Role::Root {
+            return Err(AgentError::denied_change());
+        }
+        let profile = Box::new(profile);
+        let frozen = ask(&self.core, |reply| Request::Freeze {
+            unit,
+            profile,
+            replace,
+            reply,
+        });
+        let shadow = frozen.await??;
+        Ok(FrozenReply { shadow })
+    }
+
+    /// Gives up what is frozen for a unit. For root only.
+    async fn unfreeze(&mut self, unit: Text) -> Result<Unfrozen, AgentError> {
+        if self.role != Role::Root {
+            return Err(AgentError::denied_change());
+        }
+        let unit = ask(&self.core, |reply| Request::Unfreeze { unit, reply }).await??;
+        Ok(Unfrozen { unit })
+    }
+
+    /// The units for which a profile is frozen, or one of them, and what it would have refused.
+    async fn shadows(&self, unit: Option<Text>) -> Result<Shadows, AgentError> {
+        let shadows = ask(&self.core, |reply| Request::Shadows { unit, reply }).await??;
+        Ok(Shadows { shadows })
     }
 
     /// Every new fact of one unit, or of all, from now on. Needs `more`.

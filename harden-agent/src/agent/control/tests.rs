@@ -17,11 +17,13 @@ use crate::{
     agent::{
         names::suggest,
         request::{
-            FactKind, Forgotten, KernelSide, MarkError, Marked, NameError, NewFact, Status, Time,
+            Denial, FactKind, Forgotten, KernelSide, Link, MarkError, Marked, NameError, NewFact,
+            ProfilePart, Shadow, ShadowError, ShadowProfile, ShadowSummary, Status, Time,
             UnitState, UnitSummary, Verdict, Watcher,
         },
         summary::summarise,
     },
+    apply::Backend,
     observation::{Observation, Text, Word, from_json},
 };
 
@@ -140,6 +142,57 @@ pub(crate) fn status(units: usize) -> Status {
         set_aside: vec!["/var/lib/harden/journal.1.corrupt-1".into()],
         limits: vec!["state.max_units: there are records of 2000 units".to_owned()],
         errors: vec!["/var/lib/harden: No space left on device".to_owned()],
+        shadows: vec![shadow("nginx.service").summary],
+    }
+}
+
+/// A unit in shadow whose profile would refuse one fact.
+pub(crate) fn shadow(unit: &str) -> Shadow {
+    Shadow {
+        summary: ShadowSummary {
+            unit: unit.into(),
+            backend: Backend::Firejail,
+            source: "nginx.profile".into(),
+            digest: "ab12".to_owned(),
+            since: time(),
+            seconds: 90,
+            tests: 7,
+            facts: 400,
+            denials: 1,
+            left_out: 0,
+            unjudged: BTreeMap::from([("not judged: why".to_owned(), 2)]),
+            unread: vec!["nginx.profile:3: net eth0: why".into()],
+            losses: BTreeMap::from([("over-share".to_owned(), 4)]),
+        },
+        denials: vec![Denial {
+            command: Some("start-pre".to_owned()),
+            executable: "/usr/sbin/d".into(),
+            kind: FactKind::Capability,
+            fact: "chown granted".into(),
+            line: "caps.keep".into(),
+            at: Some("nginx.profile:12".into()),
+            first: Some(time()),
+            run: Word::new("0b7e").unwrap(),
+            mark: Some("upload".into()),
+        }],
+    }
+}
+
+pub(crate) fn profile() -> ShadowProfile {
+    ShadowProfile {
+        backend: Backend::Systemd,
+        source: "d.conf".into(),
+        parts: vec![ProfilePart {
+            file: "d.conf".into(),
+            first: 1,
+            text: "[Service]\nPrivateTmp=yes".to_owned(),
+        }],
+        homes: Vec::new(),
+        links: vec![Link {
+            path: "/bin".into(),
+            text: "usr/bin".into(),
+        }],
+        overrides: None,
     }
 }
 
@@ -152,6 +205,7 @@ fn fact(unit: &str, fact: &str) -> NewFact {
         fact: fact.into(),
         first: Some(time()),
         lagged: 0,
+        refused_by: None,
     }
 }
 
@@ -214,6 +268,23 @@ pub(crate) async fn core(observations: Vec<Observation>, mut requests: mpsc::Rec
                         units,
                     }),
                 });
+            }
+            Request::Freeze { unit, reply, .. } => {
+                let shadow = Ok(shadow(&unit.to_string()).summary);
+                let missing = || Err(not_found(unit.clone()).into());
+                let _ = reply.send(if all.contains_key(&unit) {
+                    shadow
+                } else {
+                    missing()
+                });
+            }
+            Request::Unfreeze { unit, reply } => {
+                let reason = format!("{unit} is not in shadow");
+                let _ = reply.send(Err(ShadowError::Refused(reason)));
+            }
+            Request::Shadows { unit, reply } => {
+                let unit = unit.unwrap_or_else(|| "nginx.service".into());
+                let _ = reply.send(Ok(vec![shadow(&unit.to_string())]));
             }
             Request::Watch(watcher) => watchers.push(watcher),
         }
@@ -325,6 +396,13 @@ fn the_interface_describes_itself() {
             "Verdict",
             json!(<Verdict as clap::ValueEnum>::value_variants()),
         ),
+        ("ShadowProfile", json!(profile())),
+        ("ProfilePart", json!(profile().parts[0])),
+        ("Link", json!(profile().links[0])),
+        ("Backend", json!(Backend::ALL)),
+        ("Shadow", json!(shadow("a.service"))),
+        ("ShadowSummary", json!(shadow("a.service").summary)),
+        ("Denial", json!(shadow("a.service").denials[0])),
         ("Marked", json!({"id": "", "units": []})),
         ("Forgotten", json!({"units": [], "open": []})),
     ];

@@ -39,6 +39,7 @@ impl Core {
                 self.begin_from_zero(&unit)?;
             }
             let removed = self.store.forget(unit);
+            self.give_up_shadow(unit);
             self.say_store();
             self.health.forget_limits();
             if let Err(error) = removed {
@@ -127,6 +128,7 @@ impl Core {
             if let Err(error) = self.store.forget(&unit) {
                 tracing::error!("{unit}: {error}");
             }
+            self.give_up_shadow(&unit);
         }
     }
 }

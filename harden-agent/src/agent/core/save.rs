@@ -80,6 +80,8 @@ impl Core {
             self.state.saved(unit);
             if key != unit {
                 self.state.forget(unit);
+                // What came of it is known under no other name before.
+                self.shadows.touch(key);
             }
         }
         if is_at_rest && units.contains(key) {

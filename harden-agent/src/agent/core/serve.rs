@@ -8,6 +8,7 @@ use crate::{
     agent::{
         names,
         request::{MarkError, Marked, NameError, Request, Status, Time, UnitState, UnitSummary},
+        shadow::Shadow,
         store::Version,
         summary::summarise,
     },
@@ -69,6 +70,24 @@ impl Core {
                 let answer = self.forget(events, &units)?;
                 let _ = reply.send(answer);
             }
+            Request::Freeze {
+                unit,
+                profile,
+                replace,
+                reply,
+            } => {
+                events.drain(|item| self.take(item));
+                let answer = self.freeze(&unit, *profile, replace)?;
+                let _ = reply.send(answer);
+            }
+            Request::Unfreeze { unit, reply } => {
+                let _ = reply.send(self.unfreeze(&unit));
+            }
+            Request::Shadows { unit, reply } => {
+                events.drain(|item| self.take(item));
+                let answer = self.shadows_of(unit.as_ref())?;
+                let _ = reply.send(answer);
+            }
             Request::Watch(watcher) => self.watchers.push(watcher),
         }
         Ok(())
@@ -82,7 +101,7 @@ impl Core {
         }
     }
 
-    fn seen(&mut self, unit: &Text) -> Result<Observation, NameError> {
+    pub(super) fn seen(&mut self, unit: &Text) -> Result<Observation, NameError> {
         match self.observation(unit) {
             Ok(observation) => Ok(observation),
             Err(error) => {
@@ -136,6 +155,7 @@ impl Core {
         Some(UnitSummary {
             state,
             last_new: last_new.or(summary.last_new),
+            denials: self.shadows.get(unit).map(Shadow::count),
             ..summary
         })
     }
@@ -148,18 +168,18 @@ impl Core {
     }
 
     /// The full name of a unit.
-    fn resolve_one(&self, unit: &Text) -> Result<Text, NameError> {
+    pub(super) fn resolve_one(&self, unit: &Text) -> Result<Text, NameError> {
         names::resolve(unit, &self.units())
     }
 
-    fn missing(&self, unit: &Text) -> NameError {
+    pub(super) fn missing(&self, unit: &Text) -> NameError {
         NameError::NotFound {
             unit: unit.clone(),
             near: names::suggest(unit, self.state.units()),
         }
     }
 
-    fn status(&self) -> Result<Status, CoreError> {
+    fn status(&mut self) -> Result<Status, CoreError> {
         let instance = self.state.instance();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -182,9 +202,10 @@ impl Core {
                 .map(|(kind, count)| (kind.to_string(), *count))
                 .collect(),
             hooks: self.probe.hooks(),
-            set_aside: self.store.set_aside(),
+            set_aside: [self.store.set_aside(), self.shadows.set_aside()].concat(),
             limits: self.health.limits().collect(),
             errors: self.health.errors().collect(),
+            shadows: self.shadow_summaries(),
         })
     }
 }

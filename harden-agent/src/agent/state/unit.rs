@@ -27,6 +27,8 @@ pub(super) struct Unit {
     pub last_new: Option<Timestamp>,
     /// There is more than on disk.
     pub dirty: bool,
+    /// How often something came.
+    pub changes: u64,
     /// So many facts, about.
     pub held: usize,
 }

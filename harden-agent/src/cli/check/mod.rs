@@ -2,29 +2,27 @@
 
 mod junit;
 mod report;
-mod source;
 #[cfg(test)]
 mod tests;
-mod text;
 
-use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fs, path::PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use self::{report::Report, source::Source};
-use super::ask::{self, Ask};
+use self::report::Report;
+use super::{
+    ask::{self, Ask},
+    source::{Kind, Machine, Source},
+};
 use crate::{
-    machine,
     observation::{Join as _, Observation},
     policy::{
         Generalisation,
-        firejail::{Launch, Target, Version},
-        judge::{
-            Judge, Read, Recorded, Sandbox, Surroundings, Trap, check, firejail, oci, systemd,
-        },
+        firejail::Version,
+        judge::{Judge, Recorded, Sandbox, Surroundings, check, firejail},
     },
-    profile::{self, Request, Start},
+    profile::{self, Start},
 };
 
 /// `harden check`
@@ -63,17 +61,6 @@ pub struct Check {
     pub ask: Ask,
 }
 
-/// What a profile is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// A Firejail profile
-    Firejail,
-    /// A systemd unit, or a drop-in
-    Systemd,
-    /// The seccomp object of an OCI container
-    Oci,
-}
-
 impl Check {
     /// Reads, judges, and prints.
     ///
@@ -84,13 +71,12 @@ impl Check {
         let observation = self.observation()?;
         let adapted = profile::adapted(&observation, Generalisation::Exact, &self.overrides)?;
         let recorded = &adapted.exact.recorded;
-        let machine = self.machine(source.sandbox, recorded);
+        let machine = Machine::ask(source.sandbox, recorded, self.firejail_version, self.start);
         let (read, mut traps) = machine.understand(&source)?;
-        let homes = machine.target.homes.given().cloned().unwrap_or_default();
-        let around = Surroundings::of(recorded, homes);
-        let hides_shell = || firejail::hides_shell(&read.rules, &around, &machine.target);
-        let hides = Some(source.sandbox).filter(|one| *one == Sandbox::Firejail);
-        traps.extend(hides.and_then(|_| hides_shell()));
+        let around = Surroundings::of(recorded, machine.homes());
+        if source.sandbox == Sandbox::Firejail {
+            traps.extend(firejail::hides_shell(&read.rules, &around, &machine.target));
+        }
         let judge = Judge::new(&read.rules, &around);
         let check = check::Check::of(&read.rules, &judge, &Recorded::of(recorded));
         let report = Report {
@@ -113,26 +99,6 @@ impl Check {
         Ok(report.status(self.strict))
     }
 
-    fn machine(&self, sandbox: Sandbox, observation: &Observation) -> Machine {
-        let target = match sandbox {
-            Sandbox::Firejail => {
-                let asked = machine::firejail::ask(self.firejail_version, Launch::Direct);
-                let request = Request {
-                    target: asked.target,
-                    start: self.start,
-                    ..Request::default()
-                };
-                request.target(observation)
-            }
-            Sandbox::Systemd | Sandbox::Oci => Target::default(),
-        };
-        let calls = (sandbox == Sandbox::Systemd).then(machine::systemd::calls);
-        Machine {
-            target,
-            calls: calls.flatten(),
-        }
-    }
-
     /// All observations as one.
     fn observation(&self) -> anyhow::Result<Observation> {
         let mut all = self.observations.iter();
@@ -142,32 +108,5 @@ impl Check {
             sum.join(ask::observation(other, &self.ask)?);
         }
         Ok(sum)
-    }
-}
-
-/// What the installed sandboxes say of themselves.
-struct Machine {
-    target: Target,
-    calls: Option<BTreeSet<String>>,
-}
-
-impl Machine {
-    fn understand(&self, source: &Source) -> anyhow::Result<(Read, Vec<Trap>)> {
-        let lines = &source.lines;
-        Ok(match source.sandbox {
-            Sandbox::Firejail => {
-                let homes = self.target.homes.given().cloned().unwrap_or_default();
-                let read = firejail::read_lines(lines, &homes);
-                (read, firejail::traps(lines, &self.target))
-            }
-            Sandbox::Systemd => {
-                let traps = systemd::traps(lines, self.calls.as_ref());
-                (systemd::read_lines(lines), traps)
-            }
-            Sandbox::Oci => {
-                let read = oci::read(&source.text()).with_context(|| source.name.clone())?;
-                (read, Vec::new())
-            }
-        })
     }
 }

@@ -2,11 +2,14 @@ use std::{fs, path::Path};
 
 use clap::Parser as _;
 
-use super::*;
+use super::{super::text, *};
 use crate::{
     cli::Cli,
     observation::{self, CapabilityCheck, Operation},
-    policy::fixture::Fixture,
+    policy::{
+        firejail::{Launch, Target},
+        fixture::Fixture,
+    },
 };
 
 fn observed(directory: &Path) -> PathBuf {

@@ -25,6 +25,7 @@ pub struct Recorded<'a> {
     runs: Vec<Scene<'a>>,
     /// Of the main process, and of all commands of the unit.
     vain: [Rc<Vain>; 2],
+    /// By the invocation: its file systems live as long as it does.
     made: HashMap<&'a Word, Made>,
 }
 
@@ -38,7 +39,7 @@ struct Vain {
     made: BTreeSet<Word>,
 }
 
-/// What was made in one run.
+/// What was made in one invocation.
 #[derive(Default)]
 struct Made {
     by_main: HashSet<Vec<u8>>,
@@ -48,6 +49,7 @@ struct Made {
 }
 
 struct Scene<'a> {
+    id: &'a Word,
     test: Test<'a>,
     run: &'a Run,
     links: Links<'a>,
@@ -86,13 +88,13 @@ impl<'a> Recorded<'a> {
     /// Prepares. The work grows with the facts.
     #[must_use]
     pub fn of(observation: &'a Observation) -> Self {
-        let runs: Vec<Scene<'_>> = observation
-            .tests()
-            .map(|(test, run)| Scene::of(test, run))
+        let runs = observation.runs.keys().zip(observation.tests());
+        let runs: Vec<Scene<'_>> = runs
+            .map(|(id, (test, run))| Scene::of(id, test, run))
             .collect();
         let mut made: HashMap<&Word, Made> = HashMap::new();
         for scene in &runs {
-            let made = made.entry(scene.test.id).or_default();
+            let made = made.entry(scene.life()).or_default();
             for program in &scene.programs {
                 let own = match program.command {
                     None => &mut made.by_main,
@@ -190,7 +192,7 @@ impl Worked {
 }
 
 impl<'a> Scene<'a> {
-    fn of(test: Test<'a>, run: &'a Run) -> Self {
+    fn of(id: &'a Word, test: Test<'a>, run: &'a Run) -> Self {
         let main = run.executables.iter().map(|program| (None, program));
         let others = run.control.iter().flat_map(|(command, programs)| {
             programs
@@ -209,11 +211,17 @@ impl<'a> Scene<'a> {
         });
         let programs = programs.collect();
         Self {
+            id,
             test,
             run,
             links: Links::new(&run.symlinks),
             programs,
         }
+    }
+
+    /// What its own file systems live as long as: the invocation that it is a part of, or itself where that is not known.
+    fn life(&self) -> &'a Word {
+        self.run.invocation.as_ref().unwrap_or(self.test.id)
     }
 
     /// The paths of entries to which the program did something of a kind.
@@ -247,6 +255,12 @@ impl<'a> Case<'_, 'a> {
     #[must_use]
     pub fn test(&self) -> Test<'a> {
         self.scene.test
+    }
+
+    /// The identifier of that run: of a window its own, where the test is the invocation.
+    #[must_use]
+    pub fn run(&self) -> &'a Word {
+        self.scene.id
     }
 
     /// Whether the run was root's.
@@ -299,19 +313,19 @@ impl<'a> Case<'_, 'a> {
         self.scene.place(self.program, self.fact.what)
     }
 
-    /// Whether what leads to `path` in `directory` was made in the same run: by the main process, or, `all` told, by another
+    /// Whether what leads to `path` in `directory` was made in the same invocation: by the main process, or, `all` told, by another
     /// command of the unit. A file that was made in a directory that was there before is not there without that.
     pub(super) fn is_made(&self, path: &[u8], directory: &[u8], all: bool) -> bool {
-        let Some(made) = self.recorded.made.get(self.scene.test.id) else {
+        let Some(made) = self.recorded.made.get(self.scene.life()) else {
             return false;
         };
         entry_towards(path, directory)
             .is_some_and(|at| made.by_main.contains(at) || all && made.by_others.contains(at))
     }
 
-    /// Whether `path` was made in the same run, and is there at its end.
+    /// Whether `path` was made in the same invocation, and is there at its end.
     pub(super) fn is_left(&self, path: &[u8]) -> bool {
-        let Some(made) = self.recorded.made.get(self.scene.test.id) else {
+        let Some(made) = self.recorded.made.get(self.scene.life()) else {
             return false;
         };
         let is_made = made.by_main.contains(path) || made.by_others.contains(path);

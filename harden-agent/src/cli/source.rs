@@ -1,6 +1,8 @@
-//! The text of a profile, with what belongs to it: what it includes, the drop-ins of a unit.
+//! The text of a profile, with what belongs to it: what it includes, the drop-ins of a unit. And what it means for this
+//! machine.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     os::unix::ffi::OsStrExt as _,
@@ -9,28 +11,47 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::{Kind, text};
+use clap::ValueEnum;
+
+use super::text;
 use crate::{
     machine,
-    observation::Text,
-    policy::judge::{
-        Sandbox,
-        firejail::{is_ignored, statement},
-        source::{self, Position, SourceLine},
+    observation::{Observation, Text},
+    policy::{
+        firejail::{Launch, Target, Version},
+        judge::{
+            Read, Sandbox, Trap, firejail,
+            firejail::{is_ignored, statement},
+            oci,
+            source::{self, Position, SourceLine},
+            systemd,
+        },
     },
+    profile::{Request, Start},
 };
 
+/// What a profile is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A Firejail profile
+    Firejail,
+    /// A systemd unit, or a drop-in
+    Systemd,
+    /// The seccomp object of an OCI container
+    Oci,
+}
+
 /// A profile, line by line.
-pub(super) struct Source {
+pub(in crate::cli) struct Source {
     /// As messages name it.
-    pub(super) name: String,
-    pub(super) sandbox: Sandbox,
-    pub(super) lines: Vec<SourceLine>,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) sandbox: Sandbox,
+    pub(in crate::cli) lines: Vec<SourceLine>,
 }
 
 impl Source {
     /// Reads a file, standard input, or an installed unit.
-    pub(super) fn read(profile: &OsStr, kind: Option<Kind>) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn read(profile: &OsStr, kind: Option<Kind>) -> anyhow::Result<Self> {
         let shown = Text::from(profile.as_bytes());
         let path = Path::new(profile);
         let is_unit = profile.as_bytes().ends_with(b".service") && !path.exists();
@@ -52,11 +73,23 @@ impl Source {
         };
         let text = text.with_context(|| name.clone())?;
         let sandbox = sandbox(path, &text, kind);
-        let mut lines = source::lines(&name, &text);
-        match sandbox {
-            Sandbox::Firejail => lines = Included::of(lines, path.parent())?,
-            Sandbox::Systemd => lines.extend(drop_ins(path)?),
-            Sandbox::Oci => {}
+        let mut source = Self::of(name, sandbox, &text, path.parent())?;
+        if sandbox == Sandbox::Systemd {
+            source.lines.extend(drop_ins(path)?);
+        }
+        Ok(source)
+    }
+
+    /// A text, with what it includes, some of which may be `beside` it.
+    pub(in crate::cli) fn of(
+        name: String,
+        sandbox: Sandbox,
+        text: &str,
+        beside: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let mut lines = source::lines(&name, text);
+        if sandbox == Sandbox::Firejail {
+            lines = Included::of(lines, beside)?;
         }
         Ok(Self {
             name,
@@ -66,7 +99,7 @@ impl Source {
     }
 
     /// All lines as one text.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::cli) fn text(&self) -> String {
         let lines: Vec<&str> = self.lines.iter().map(|line| line.text.as_str()).collect();
         lines.join("\n")
     }
@@ -213,4 +246,62 @@ fn candidates(name: &str, beside: Option<&Path>) -> Vec<PathBuf> {
     let beside = beside.map(|directory| directory.join(name));
     let installed = etc.join(name);
     own.into_iter().chain([installed]).chain(beside).collect()
+}
+
+/// What the installed sandboxes say of themselves.
+pub(in crate::cli) struct Machine {
+    pub(in crate::cli) target: Target,
+    pub(in crate::cli) calls: Option<BTreeSet<String>>,
+}
+
+impl Machine {
+    /// Asks them, about those who did what `observation` shows.
+    pub(in crate::cli) fn ask(
+        sandbox: Sandbox,
+        observation: &Observation,
+        version: Option<Version>,
+        start: Option<Start>,
+    ) -> Self {
+        let target = match sandbox {
+            Sandbox::Firejail => {
+                let asked = machine::firejail::ask(version, Launch::Direct);
+                let request = Request {
+                    target: asked.target,
+                    start,
+                    ..Request::default()
+                };
+                request.target(observation)
+            }
+            Sandbox::Systemd | Sandbox::Oci => Target::default(),
+        };
+        let calls = (sandbox == Sandbox::Systemd).then(machine::systemd::calls);
+        Self {
+            target,
+            calls: calls.flatten(),
+        }
+    }
+
+    /// The home directories of those who start Firejail, as far as they are known.
+    pub(in crate::cli) fn homes(&self) -> BTreeSet<Text> {
+        self.target.homes.given().cloned().unwrap_or_default()
+    }
+
+    /// What the lines say, and which of them do not mean what they seem to mean.
+    pub(in crate::cli) fn understand(&self, source: &Source) -> anyhow::Result<(Read, Vec<Trap>)> {
+        let lines = &source.lines;
+        Ok(match source.sandbox {
+            Sandbox::Firejail => {
+                let read = firejail::read_lines(lines, &self.homes());
+                (read, firejail::traps(lines, &self.target))
+            }
+            Sandbox::Systemd => {
+                let traps = systemd::traps(lines, self.calls.as_ref());
+                (systemd::read_lines(lines), traps)
+            }
+            Sandbox::Oci => {
+                let read = oci::read(&source.text()).with_context(|| source.name.clone())?;
+                (read, Vec::new())
+            }
+        })
+    }
 }
