@@ -70,3 +70,4 @@ mod unasked;
 mod unit_file;
 mod units;
 mod varlink;
+mod why;

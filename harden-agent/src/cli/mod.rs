@@ -27,6 +27,7 @@ mod text;
 pub mod units;
 mod values;
 pub mod watch;
+pub mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -78,6 +79,10 @@ pub enum Command {
     /// start with such a profile (with --strict also if a line could not be judged), and 2 if a file cannot be read or no
     /// agent knows a unit.
     Check(check::Check),
+    /// Show what a unit was refused, by which line of what confines it, and what would allow it
+    ///
+    /// The exit status is 0 if a line refused nothing, 1 if one did, and 2 if the unit or the agent cannot be asked.
+    Why(why::Why),
     /// Explain why a profile contains a rule: which program needed it, in which runs, when, how often, and which
     /// hook saw it
     ///
@@ -153,6 +158,7 @@ impl Cli {
             Command::Apply(apply) => apply.run(),
             Command::Confirm(confirm) => confirm.run(),
             Command::Revert(revert) => revert.run(),
+            Command::Why(why) => why.run(),
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
             Command::Audit(audit) => audit.run(),
@@ -191,6 +197,7 @@ impl Cli {
             | Command::Apply(_)
             | Command::Confirm(_)
             | Command::Revert(_)
+            | Command::Why(_)
             | Command::Agent(_)
             | Command::Generate(_) => false,
         }
@@ -209,7 +216,8 @@ impl Cli {
             | Command::Explain(_)
             | Command::Audit(_)
             | Command::Confirm(_)
-            | Command::Revert(_) => 2,
+            | Command::Revert(_)
+            | Command::Why(_) => 2,
             Command::Render(_) | Command::Merge(_) | Command::Doctor(_) | Command::Generate(_) => 1,
             _ => ask::failure_status(error),
         }

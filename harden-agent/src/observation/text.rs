@@ -166,6 +166,11 @@ impl Word {
         }
     }
 
+    /// The outcome of what succeeded.
+    pub(crate) fn ok() -> Self {
+        Self(EcoString::inline("ok"))
+    }
+
     /// `prefix-number`, for what has no name yet. The prefix is a literal of this program.
     #[must_use]
     pub(crate) fn numbered(prefix: &'static str, number: u32) -> Self {

@@ -3,6 +3,7 @@
 //! Both change facts, not decisions: whatever the sandbox, what somebody allows counts like what was seen, what
 //! somebody denies as if nobody had seen it, and a directory replaces what is in it.
 
+mod accept;
 mod generalise;
 mod overrides;
 
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 use super::Commands;
 use crate::observation::{Observation, RunKind};
 
+pub use accept::{AcceptError, accept};
 pub use generalise::Generalisation;
 pub use overrides::{Overrides, OverridesError, is_call};
 

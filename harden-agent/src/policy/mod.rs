@@ -13,6 +13,7 @@ mod calls;
 mod capabilities;
 mod completeness;
 mod coverage;
+pub mod denials;
 mod elsewhere;
 mod equivalents;
 mod evidence;
@@ -44,7 +45,9 @@ mod unchecked;
 mod verdict;
 mod warnings;
 
-pub use adapt::{Adapted, Generalisation, Overrides, OverridesError, adapt, is_call};
+pub use adapt::{
+    AcceptError, Adapted, Generalisation, Overrides, OverridesError, accept, adapt, is_call,
+};
 pub use basis::{Basis, Commands, UnitBasis};
 pub use completeness::{Completeness, Estimate};
 pub use coverage::Coverage;
