@@ -54,9 +54,9 @@ impl Applied {
     }
 }
 
-/// The digest of an observation's file.
+/// The digest of an observation's file, or of another text.
 #[must_use]
-pub(super) fn digest(file: &[u8]) -> String {
+pub fn digest(file: &[u8]) -> String {
     let mut text = String::new();
     for byte in Sha256::digest(file) {
         // Writing to a string cannot fail.

@@ -22,7 +22,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
-pub use applied::Applied;
+pub use applied::{Applied, digest};
 pub use files::Files;
 pub use list::{Installed, State, installed};
 pub use revert::{Reverted, revert};

@@ -35,6 +35,10 @@ use crate::{
 
 /// `harden shadow`
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Shadow {
     /// The unit, as `harden units` lists it [default: list all that are in shadow]
     pub unit: Option<OsString>,

@@ -9,7 +9,7 @@ use super::{Core, CoreError, word};
 use crate::{
     agent::{
         request::{Denial, NewFact, Shadow, ShadowError, ShadowProfile, ShadowSummary},
-        shadow::Present,
+        shadow::{self, Present},
     },
     observation::{RunKind, Text, Word},
 };
@@ -67,10 +67,7 @@ impl Core {
         self.begin_run(id, kind, label, Some(&unit), |_| true)?;
         self.count_shadow_time();
         tracing::info!("{unit}: a profile is frozen, and what it would refuse is noted");
-        let summary = self
-            .shadows
-            .get(&unit)
-            .map(crate::agent::shadow::Shadow::summary);
+        let summary = self.shadows.get(&unit).map(shadow::Shadow::summary);
         Ok(summary.ok_or_else(|| ShadowError::Name(self.missing(&unit))))
     }
 
@@ -127,7 +124,7 @@ impl Core {
         self.count_shadow_time();
         let shadows = self.shadows.units();
         let shadows = shadows.filter_map(|unit| self.shadows.get(unit));
-        shadows.map(crate::agent::shadow::Shadow::summary).collect()
+        shadows.map(shadow::Shadow::summary).collect()
     }
 
     /// Looks at the units of which something came.
@@ -152,6 +149,7 @@ impl Core {
     }
 
     fn look_at(&mut self, unit: &Text) -> Result<(), CoreError> {
+        let began = Instant::now();
         self.read_unit(unit)?;
         let Ok(observation) = self.seen(unit) else {
             return Ok(());
@@ -161,6 +159,7 @@ impl Core {
             open: self.state.open_runs(unit).cloned().collect(),
             mark: self.state.present_mark(unit).map(|(id, ..)| id),
             changes: self.state.changes(unit),
+            began,
         };
         for denial in self.shadows.look(unit, &present) {
             self.tell_denial(unit, denial);

@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
     agent::request::ShadowProfile,
-    apply::Backend,
+    apply::{self, Backend},
     observation::{Observation, Text},
     policy::{
         Overrides,
@@ -20,6 +18,9 @@ use crate::{
 
 /// The most bytes that a profile may have, with what it includes and without comments.
 pub const LARGEST: usize = 512 << 10;
+
+/// The most lines. Firejail's own lists of programs have two thousand together.
+const LINES: usize = 20_000;
 
 /// A profile that was read.
 pub struct Frozen {
@@ -39,6 +40,14 @@ impl Frozen {
         if size > LARGEST {
             return Err(format!("the profile has more than {} KiB", LARGEST >> 10));
         }
+        let count: usize = profile
+            .parts
+            .iter()
+            .map(|part| part.text.lines().count())
+            .sum();
+        if count > LINES {
+            return Err(format!("the profile has more than {LINES} lines"));
+        }
         let homes: BTreeSet<Text> = profile.homes.iter().cloned().collect();
         let lines = lines(profile);
         let read = match profile.backend {
@@ -54,11 +63,11 @@ impl Frozen {
         }
         let overrides = profile.overrides.as_deref().map(Overrides::parse);
         let overrides = overrides.transpose().map_err(|error| error.to_string())?;
-        let links = profile.links.iter();
+        let known = profile.links.iter();
         Ok(Self {
             read,
             homes,
-            links: links
+            links: known
                 .map(|link| (link.path.clone(), link.text.clone()))
                 .collect(),
             overrides: overrides.unwrap_or_default(),
@@ -122,11 +131,7 @@ fn lines(profile: &ShadowProfile) -> Vec<SourceLine> {
 
 /// The digest of all lines, each with a line break.
 pub(super) fn digest(profile: &ShadowProfile) -> String {
-    let mut digest = Sha256::new();
-    for line in profile.parts.iter().flat_map(|part| part.text.lines()) {
-        digest.update(line);
-        digest.update("\n");
-    }
-    let bytes = digest.finalize();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let lines = profile.parts.iter().flat_map(|part| part.text.lines());
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    apply::digest(text.as_bytes())
 }

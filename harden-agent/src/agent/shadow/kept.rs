@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use jiff::Timestamp;
@@ -270,7 +270,7 @@ pub(super) fn all(directory: &Path, notices: &mut Vec<String>) -> Vec<Kept> {
     all
 }
 
-fn aside(path: &PathBuf, error: &io::Error) -> String {
+fn aside(path: &Path, error: &io::Error) -> String {
     let to = match quarantine::move_aside(path) {
         Ok(to) => format!("it is now {}", to.display()),
         Err(error) => format!("and cannot be renamed: {error}"),

@@ -1,7 +1,7 @@
 //! A look at runs: what the frozen profile means for each of their facts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
@@ -10,7 +10,7 @@ use super::{
     Frozen,
 };
 use crate::{
-    observation::{Fact, Observation, Run, Text, Told, Word},
+    observation::{ControlCommand, Fact, Observation, Run, Seen, Text, Told, Word},
     policy::{
         Generalisation, adapt,
         judge::{Case, Judgement, Recorded, Refusal},
@@ -78,16 +78,16 @@ impl Looked {
         let denial = Denial {
             line: line.into(),
             at,
-            first: case.seen.and_then(|seen| seen.first()).map(Time),
+            first: case.seen.and_then(Seen::first).map(Time),
             run: case.run().clone(),
             mark: test.label.cloned(),
             ..denial(&case.fact)
         };
         match self.refused.entry(key(&denial)) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            Entry::Vacant(entry) => {
                 entry.insert(denial);
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
+            Entry::Occupied(mut entry) => {
                 let is_earlier = match (denial.first, entry.get().first) {
                     (Some(one), Some(other)) => one < other,
                     (Some(_), None) => true,
@@ -124,7 +124,7 @@ fn around(observation: &Observation, new: &BTreeSet<&Word>) -> Observation {
 fn denial(fact: &Fact<'_>) -> Denial {
     let told = Told::from(fact.what);
     Denial {
-        command: fact.command.map(|command| command.name()),
+        command: fact.command.map(ControlCommand::name),
         executable: fact.executable.clone(),
         kind: told.kind.into(),
         fact: told.text.as_str().into(),

@@ -58,6 +58,8 @@ pub struct Present<'a> {
     pub mark: Option<Word>,
     /// How often something came.
     pub changes: u64,
+    /// When the agent began to read it.
+    pub began: Instant,
 }
 
 impl Shadows {
@@ -200,7 +202,6 @@ impl Shadow {
     }
 
     fn look(&mut self, present: &Present<'_>) -> Vec<Denial> {
-        let began = Instant::now();
         let since = |(id, run): &(&Word, &Run)| self.kept.is_since(id, run);
         let runs = || present.observation.runs.iter().filter(since);
         let new = runs().filter(|(id, _)| !self.judged.is_settled(id));
@@ -221,7 +222,7 @@ impl Shadow {
         self.is_unsaved |= is_changed;
         self.judged.take(looked, |run| present.open.contains(run));
         self.changes = Some(present.changes);
-        self.next = Instant::now() + (began.elapsed() * SHARE).min(Duration::from_mins(10));
+        self.next = Instant::now() + (present.began.elapsed() * SHARE).min(Duration::from_mins(10));
         news
     }
 

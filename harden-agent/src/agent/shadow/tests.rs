@@ -54,6 +54,7 @@ fn present(observation: &Observation) -> Present<'_> {
         open: BTreeSet::new(),
         mark: None,
         changes: 1,
+        began: Instant::now(),
     }
 }
 
