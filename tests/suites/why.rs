@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use harden_tests::{Agent, Machine, Scratch, Setup, Written};
 use serde_json::Value;
 
@@ -18,14 +18,19 @@ fn denied(agent: &Agent, key: &str, options: &[&str]) -> Result<(i32, Value)> {
     let output = agent.harden(&[&["why", key, "--json"], options].concat())?;
     let status = output.status.code().context("harden why was killed")?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok((status, serde_json::from_slice(&output.stdout).context(error)?))
+    ensure!(status < 2, "{error}");
+    Ok((
+        status,
+        serde_json::from_slice(&output.stdout).context(error)?,
+    ))
 }
 
 /// Each denial with its line.
 fn pairs(report: &Value) -> BTreeSet<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let all = report["denied"].as_array().into_iter().flatten();
-    all.map(|one| (text(&one["denied"]), text(&one["by"]))).collect()
+    all.map(|one| (text(&one["denied"]), text(&one["by"])))
+        .collect()
 }
 
 #[test]
@@ -51,42 +56,78 @@ fn what_is_refused_has_its_line_and_can_be_accepted() -> Result<()> {
     machine.run(&["systemctl", "start", redis.unit])?;
     machine.work(SET)?;
     machine.work(SAVE)?;
-    machine.run(&["systemctl", "stop", redis.unit])?;
+    // Without its file on the disk it does not end.
+    machine.run(&["systemctl", "kill", "--signal=KILL", redis.unit])?;
+    machine.try_run(&["systemctl", "stop", redis.unit])?;
     let directory = Scratch::new(Path::new("/run"))?;
     let file = directory.path().join("redis.service");
     let overrides = directory.path().join("overrides");
-    fs::write(&file, machine.run(&["systemctl", "cat", "--no-pager", redis.unit])?)?;
+    fs::write(
+        &file,
+        machine.run(&["systemctl", "cat", "--no-pager", redis.unit])?,
+    )?;
     let file = file.to_str().context("a path in UTF-8")?;
-    let options = ["--profile", file, "--overrides", overrides.to_str().context("a path in UTF-8")?];
+    let options = [
+        "--profile",
+        file,
+        "--overrides",
+        overrides.to_str().context("a path in UTF-8")?,
+    ];
 
     let (status, report) = denied(&agent, &key, &options)?;
     ensure!(status == 1, "{report}");
     let found = pairs(&report);
     println!("{found:#?}");
     let refused = found.iter().find(|(what, by)| {
-        let is_call = CALLS.iter().any(|call| what.ends_with(&format!("native {call} refused")));
+        let is_call = CALLS
+            .iter()
+            .any(|call| what.ends_with(&format!("native {call} refused")));
         is_call && by.starts_with("SystemCallFilter")
     });
     let (refused, _) = refused.with_context(|| format!("{report}"))?;
-    let call = CALLS.into_iter().find(|call| refused.contains(&format!(" {call} ")));
+    let call = CALLS
+        .into_iter()
+        .find(|call| refused.contains(&format!(" {call} ")));
     let call = call.context("no call")?;
 
     // It is not in the next drop-in before it is accepted, and in it afterwards.
     let written = || -> Result<String> {
         let out = Scratch::new(Path::new("/run"))?;
         let out = out.path().to_str().context("a path in UTF-8")?.to_owned();
-        let arguments = ["snapshot", "--format", "systemd", "--overrides", options[3], "--out", &out, &key];
+        let arguments = [
+            "snapshot",
+            "--format",
+            "systemd",
+            "--overrides",
+            options[3],
+            "--out",
+            &out,
+            &key,
+        ];
         agent.say(&arguments)?;
-        let mut entries = fs::read_dir(&out)?;
-        let entry = entries.next().context("no file")??;
-        Ok(fs::read_to_string(entry.path())?)
+        for entry in fs::read_dir(&out)? {
+            let path = entry?.path();
+            if path.extension() == Some("conf".as_ref()) {
+                return Ok(fs::read_to_string(path)?);
+            }
+        }
+        bail!("no drop-in was written")
     };
     let is_allowed = |text: &str| {
-        let mut lines = text.lines().filter(|line| line.starts_with("SystemCallFilter="));
+        let mut lines = text
+            .lines()
+            .filter(|line| line.starts_with("SystemCallFilter="));
         lines.any(|line| line.split([' ', '=']).any(|word| word == call))
     };
-    ensure!(!is_allowed(&written()?), "{call} is allowed before it is accepted");
+    ensure!(
+        !is_allowed(&written()?),
+        "{call} is allowed before it is accepted"
+    );
     denied(&agent, &key, &[&options[..], &["--accept"]].concat())?;
-    ensure!(is_allowed(&written()?), "{call} is not allowed after it was accepted");
+    let after = written()?;
+    ensure!(
+        is_allowed(&after),
+        "{call} is not allowed after it was accepted:\n{after}"
+    );
     redis.install(&machine, "")
 }

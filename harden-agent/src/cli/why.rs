@@ -221,7 +221,8 @@ fn profile_of(unit: &str) -> Option<PathBuf> {
     let commands = unit
         .lines()
         .filter_map(|line| line.strip_prefix("ExecStart="));
-    let last = commands.filter(|line| line.contains("firejail")).last()?;
+    let mut commands = commands.filter(|line| line.contains("firejail"));
+    let last = commands.next_back()?;
     let words = shlex::split(last)?;
     let profile = words
         .iter()
