@@ -21,6 +21,7 @@ pub mod run;
 pub mod snapshot;
 pub mod status;
 mod summary;
+pub mod trial;
 pub mod units;
 mod values;
 pub mod watch;
@@ -69,6 +70,12 @@ pub enum Command {
     ///
     /// The exit status is 0, 1 if nothing of it is there, and 2 for any other error.
     Revert(revert::Revert),
+    /// Find the lines of a drop-in or a profile that break a test, by running it; needs root
+    ///
+    /// Restarts the unit for each test run, and puts it back at the end. The exit status is 0 if the files under which the
+    /// test passes were written, 1 if there are none, with the reason, and 6 if the unit could not be put back. It is
+    /// that of `harden apply` for any other error.
+    Trial(trial::Trial),
     /// Check whether a profile would have broken recorded runs, and show by which line
     ///
     /// The exit status is 0 if everything that was recorded is allowed, 1 if something is refused or the sandbox does not
@@ -145,6 +152,7 @@ impl Cli {
             Command::Apply(apply) => apply.run(),
             Command::Confirm(confirm) => confirm.run(),
             Command::Revert(revert) => revert.run(),
+            Command::Trial(trial) => trial.run(),
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
             Command::Audit(audit) => audit.run(),
@@ -179,6 +187,7 @@ impl Cli {
             | Command::Merge(_)
             | Command::Explain(_)
             | Command::Apply(_)
+            | Command::Trial(_)
             | Command::Confirm(_)
             | Command::Revert(_)
             | Command::Agent(_)
@@ -193,7 +202,7 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Apply(_) => apply::failure_status(error),
+            Command::Apply(_) | Command::Trial(_) => apply::failure_status(error),
             Command::Diff(_)
             | Command::Check(_)
             | Command::Explain(_)
