@@ -24,10 +24,7 @@ pub(super) fn is_free(unit: &Unit, wanted: Backend) -> Result<()> {
         "a trial of {name} is under way, or waits for harden confirm {name} or harden revert {name}"
     );
     for backend in Backend::ALL {
-        let (trial, lasting) = (
-            place::trial(unit, backend),
-            place::lasting(unit, backend),
-        );
+        let (trial, lasting) = (place::trial(unit, backend), place::lasting(unit, backend));
         let is_there = |path: &std::path::Path| path.symlink_metadata().is_ok();
         ensure!(
             !is_there(&trial),
@@ -101,7 +98,12 @@ impl Attempt<'_> {
         Ok(drop_in)
     }
 
-    fn works(&self, drop_in: &std::path::Path, before: Before, deadline: Instant) -> Result<String> {
+    fn works(
+        &self,
+        drop_in: &std::path::Path,
+        before: Before,
+        deadline: Instant,
+    ) -> Result<String> {
         let unit = self.unit;
         if let Err(error) = systemctl(&["restart", "--", unit.name()], deadline) {
             if Instant::now() >= deadline {

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// So much longer than an attempt does the guard wait: an attempt ends by itself, with what came of it.
-const SLACK: Duration = Duration::from_secs(20);
+const SLACK: Duration = Duration::from_secs(5);
 
 /// A unit on trial, time after time.
 pub struct Session<'a> {

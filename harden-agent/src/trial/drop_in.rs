@@ -148,7 +148,9 @@ pub(super) fn relaxed(text: &str, relaxations: &[&Relaxation], why: Option<&str>
     for one in relaxations {
         // Assignments of these add up (systemd.exec(5)).
         let line = match one {
-            Relaxation::Word(directive, word) if !is_out(directive) => format!("{directive}={word}"),
+            Relaxation::Word(directive, word) if !is_out(directive) => {
+                format!("{directive}={word}")
+            }
             Relaxation::Write(path) => format!("ReadWritePaths=-{}", path.display()),
             _ => continue,
         };

@@ -13,7 +13,13 @@ use crate::apply::{Session, trial_step};
 /// What is said about a test run.
 pub trait Report {
     /// It begins; so long has all taken.
-    fn begins(&mut self, plan: &Plan<'_>, confinement: &Confinement, progress: Progress, time: Duration);
+    fn begins(
+        &mut self,
+        plan: &Plan<'_>,
+        confinement: &Confinement,
+        progress: Progress,
+        time: Duration,
+    );
     /// It has ended; and why it failed, if it did.
     fn ended(&mut self, failure: Option<&str>);
 }
@@ -46,8 +52,7 @@ impl<R: Report> Gate for UnitGate<'_, '_, R> {
             return Ok(passed);
         }
         let time = || self.before + self.since.elapsed();
-        self.report
-            .begins(self.plan, confinement, progress, time());
+        self.report.begins(self.plan, confinement, progress, time());
         let files = self.plan.files(confinement);
         let failure = self.session.attempt(&files, self.test)?;
         self.report.ended(failure.as_deref());

@@ -20,8 +20,7 @@ mod record;
 pub mod search;
 
 use std::{
-    fmt,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 

@@ -126,7 +126,6 @@ impl<'d> Plan<'d> {
             }
         }
         // Stable: those of the same weight keep their order.
-        self.candidates
-            .sort_by_key(|one| one.weight != WEIGHT);
+        self.candidates.sort_by_key(|one| one.weight != WEIGHT);
     }
 }
