@@ -23,8 +23,9 @@ use crate::{
     plural::plural,
     render::{firejail, service, systemd},
     trial::{
-        Key, Plan, Record, ThisSystem, UnitGate, overrides,
+        Key, Plan, Record, Relaxation, ThisSystem, UnitGate, overrides,
         search::{Limits, Outcome, Set, Verdict, search},
+        suspects,
     },
 };
 
@@ -46,6 +47,9 @@ pub struct Trial {
     /// Try this drop-in instead of one made from an observation
     #[arg(long, value_name = "FILE", conflicts_with_all = ["observation", "backend"])]
     pub drop_in: Option<PathBuf>,
+    /// An observation of the unit (a JSON file): what the files refuse of it is tried first [default: what the agent has]
+    #[arg(long, value_name = "OBSERVATION")]
+    pub seen: Option<PathBuf>,
     /// Go on with a trial that was interrupted
     #[arg(long)]
     pub resume: bool,
@@ -86,6 +90,10 @@ impl Trial {
         let files = self.files(&unit)?;
         let mut plan = Plan::new(files.clone(), &ThisSystem);
         let mut record = self.record(&unit, &files, &plan)?;
+        if !self.resume {
+            record.suspect(self.suspects(&unit, &files)?);
+        }
+        plan.suspect(record.suspects());
         let session = Session::open(&unit, files.backend, self.within, self.settle)?;
         let outcome = self.search(&session, &mut plan, &mut record);
         session.close()?;
@@ -103,6 +111,18 @@ impl Trial {
         }
         let recorded = recorded(unit, self.observation.as_deref(), &self.ask)?;
         decided(unit, self.backend, &self.decisions, recorded)
+    }
+
+    /// What is tried first. No agent has to answer.
+    fn suspects(&self, unit: &Unit, files: &Files) -> Result<Vec<Relaxation>> {
+        let seen = match &self.seen {
+            Some(path) => recorded(unit, Some(path), &self.ask)?,
+            None => match recorded(unit, None, &self.ask) {
+                Ok(seen) => seen,
+                Err(_) => return Ok(Vec::new()),
+            },
+        };
+        Ok(suspects(files, &seen))
     }
 
     fn record(&self, unit: &Unit, files: &Files, plan: &Plan<'_>) -> Result<Record> {
@@ -132,7 +152,15 @@ impl Trial {
         record: &mut Record,
     ) -> Result<Outcome> {
         let candidates = plan.candidates();
-        eprintln!("{} can be relaxed", plural(candidates.len(), "thing"));
+        eprintln!(
+            "{} can be relaxed; {} refused of what was seen",
+            plural(candidates.len(), "thing"),
+            match record.suspects().len() {
+                0 => "nothing is".to_owned(),
+                1 => "one is".to_owned(),
+                some => format!("{some} are"),
+            }
+        );
         if self.resume {
             eprintln!("{} are known already", plural(record.runs(), "test run"));
         }

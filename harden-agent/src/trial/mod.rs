@@ -7,7 +7,7 @@
 //!                                record ◄─ gate (the unit under the files, and the test)
 //! ```
 //!
-//! [`search`] is pure. [`Plan`] says what can be relaxed, and writes the files with some of it relaxed. [`UnitGate`] runs
+//! [`search()`](search::search) is pure. [`Plan`] says what can be relaxed, and writes the files with some of it relaxed. [`UnitGate`] runs
 //! the test for real, and [`Record`] keeps what came of each run, so that an interrupted search goes on.
 
 mod drop_in;
@@ -18,6 +18,7 @@ pub(crate) mod overrides;
 mod plan;
 mod record;
 pub mod search;
+mod suspects;
 
 use std::{
     fmt, fs,
@@ -27,11 +28,14 @@ use std::{
 pub use gate::{Report, UnitGate};
 pub use plan::Plan;
 pub use record::{Key, Record};
+use serde::{Deserialize, Serialize};
+pub use suspects::suspects;
 
 use crate::observation::Text;
 
 /// One thing that can be relaxed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Relaxation {
     /// A word more on a list: the directive, and the word.
     Word(String, String),

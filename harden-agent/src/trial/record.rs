@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::Relaxation;
+
 /// What a record is about. If any of it has changed, the record is of another search.
 #[derive(Clone, Debug)]
 pub struct Key<'a> {
@@ -59,6 +61,8 @@ struct Kept {
     digest: String,
     /// How long the search has taken.
     seconds: u64,
+    /// What is tried first.
+    suspects: Vec<Relaxation>,
     runs: Vec<Run>,
 }
 
@@ -83,6 +87,7 @@ impl Record {
                 schema: SCHEMA,
                 digest: key.digest(),
                 seconds: 0,
+                suspects: Vec::new(),
                 runs: Vec::new(),
             },
             replayed: 0,
@@ -138,6 +143,17 @@ impl Record {
     #[must_use]
     pub fn time(&self) -> Duration {
         Duration::from_secs(self.kept.seconds)
+    }
+
+    /// Has these be tried first, which a resumed search does too.
+    pub fn suspect(&mut self, suspects: Vec<Relaxation>) {
+        self.kept.suspects = suspects;
+    }
+
+    /// What is tried first.
+    #[must_use]
+    pub fn suspects(&self) -> &[Relaxation] {
+        &self.kept.suspects
     }
 
     /// How many runs are kept.

@@ -178,7 +178,7 @@ struct Search<'g, G> {
 
 impl<G: Gate> Search<'_, G> {
     fn whole(&mut self, candidates: Vec<usize>) -> Result<Verdict, Stop> {
-        self.left = self.limits.unconfined + self.bound(candidates.len(), 0);
+        self.left = self.limits.unconfined + self.bound(&candidates, 0, 0);
         for _ in 0..self.limits.unconfined {
             let passed = self.run(&Confinement::None, Purpose::Flakes)?;
             self.flakes.count(passed);
@@ -188,7 +188,7 @@ impl<G: Gate> Search<'_, G> {
         }
         let everything: Set = candidates.iter().copied().collect();
         let repeats = self.flakes.repeats();
-        self.left = self.bound(candidates.len(), 0);
+        self.left = self.bound(&candidates, 0, 0);
         if !self.ask(&Set::new(), Purpose::AsItIs, repeats)?
             && !self.ask(&everything, Purpose::AllRelaxed, repeats)?
         {
@@ -210,7 +210,7 @@ impl<G: Gate> Search<'_, G> {
         let mut pool: Vec<usize> = candidates.to_vec();
         pool.retain(|one| !self.found.contains(one));
         loop {
-            self.left = self.bound(pool.len(), self.found.len());
+            self.left = self.bound(&pool, 0, self.found.len());
             let found = self.found.clone();
             if self.ask(&found, Purpose::Enough, self.flakes.repeats_in_bisection())? {
                 return Ok(());
@@ -227,7 +227,7 @@ impl<G: Gate> Search<'_, G> {
                 let middle = self.middle(&pool, low, high);
                 let mut tried = found.clone();
                 tried.extend(&pool[..middle]);
-                self.left = self.bound(high - low, found.len());
+                self.left = self.bound(&pool[..high], low, found.len());
                 let repeats = self.flakes.repeats_in_bisection();
                 if self.ask(&tried, Purpose::Bisect(high - low), repeats)? {
                     high = middle;
@@ -283,7 +283,7 @@ impl<G: Gate> Search<'_, G> {
             let mut tried = others.clone();
             tried.extend(&parts);
             let repeats = self.flakes.repeats();
-            self.left = self.bound_of_narrowing(parts.len(), depth) + self.limits.again;
+            self.left = self.bound_of_narrowing(&parts, depth) + self.limits.again;
             if !self.ask(&tried, Purpose::Narrower(wide), repeats)? {
                 continue;
             }
@@ -357,12 +357,24 @@ impl<G: Gate> Search<'_, G> {
         Ok(passed)
     }
 
-    /// How many runs there are left at most, if each is at its worst and `pool` candidates are left.
-    fn bound(&self, pool: usize, found: usize) -> usize {
-        let more = self.limits.culprits.saturating_sub(found).min(pool);
-        let each = (logarithm(pool) + 1) * self.flakes.repeats_in_bisection();
-        let begin = 2 * self.flakes.repeats();
-        begin + more * each + self.bound_of_rest(more + found)
+    /// How many runs there are left at most, if each is at its worst, while one is looked for among those after `low`
+    /// of `pool`. Failures by chance can make it more, and what is looked for in directories.
+    fn bound(&self, pool: &[usize], low: usize, found: usize) -> usize {
+        let more = self.limits.culprits.saturating_sub(found).min(pool.len());
+        let repeats = self.flakes.repeats_in_bisection();
+        let first = self.halvings(&pool[low..]);
+        let others = more.saturating_sub(1) * (self.halvings(pool) + 1);
+        2 * self.flakes.repeats()
+            + (first + others + 1) * repeats
+            + self.bound_of_rest(more + found)
+    }
+
+    /// How often these can be halved by their weight.
+    fn halvings(&self, pool: &[usize]) -> usize {
+        let weights = pool
+            .iter()
+            .map(|one| self.gate.weight(*one).max(1) as usize);
+        pool.len().min(logarithm(weights.sum()) + 1)
     }
 
     /// The same, once this many are found.
@@ -371,8 +383,8 @@ impl<G: Gate> Search<'_, G> {
     }
 
     /// The same, for one that may have something narrower.
-    fn bound_of_narrowing(&self, parts: usize, depth: usize) -> usize {
-        let each = (logarithm(parts) + 1) * self.flakes.repeats_in_bisection();
+    fn bound_of_narrowing(&self, parts: &[usize], depth: usize) -> usize {
+        let each = (self.halvings(parts) + 1) * self.flakes.repeats_in_bisection();
         depth * (each + 2 * self.flakes.repeats())
     }
 }

@@ -1,6 +1,7 @@
 //! How often the search finds exactly what was planted, and what that costs beside two simpler ways.
 
 use super::{simulated::*, *};
+use crate::trial::Relaxation;
 
 const SEEDS: u64 = 50;
 /// How often a test fails by itself, of a hundred.
@@ -54,10 +55,17 @@ fn passes(gate: &mut Simulated, relaxed: &[usize], repeats: usize) -> bool {
     (0..repeats).any(|_| gate.test(&relaxed))
 }
 
+/// What the simpler ways choose from: words alone, as they would take a whole list where that is fewer.
+fn words(gate: &Simulated) -> Vec<usize> {
+    let mut all = gate.plan.candidates();
+    all.retain(|one| !matches!(gate.plan.relaxation(*one), Relaxation::Line(_)));
+    all
+}
+
 /// Confines one after the other.
 fn one_at_a_time(gate: &mut Simulated, repeats: usize) -> Set {
-    let mut relaxed = gate.plan.candidates();
-    for one in gate.plan.candidates().into_iter().rev() {
+    let mut relaxed = words(gate);
+    for one in words(gate).into_iter().rev() {
         let rest: Vec<usize> = relaxed
             .iter()
             .copied()
@@ -72,7 +80,7 @@ fn one_at_a_time(gate: &mut Simulated, repeats: usize) -> Set {
 
 /// Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input (2002), for the smallest set that passes.
 fn ddmin(gate: &mut Simulated, repeats: usize) -> Set {
-    let mut relaxed = gate.plan.candidates();
+    let mut relaxed = words(gate);
     if passes(gate, &[], repeats) {
         return Set::new();
     }
@@ -135,7 +143,7 @@ fn tables() -> (String, Vec<Tally>) {
         ];
         let means = ways.map(|way| {
             let mut tally = Tally::default();
-            for mut gate in gates(count, 0) {
+            for mut gate in gates(count, 0).step_by(5) {
                 let set = way(&mut gate);
                 tally.count(&gate, set.as_ref());
             }
@@ -159,27 +167,31 @@ fn what_was_planted_is_found_and_the_page_says_how_often() {
 
 #[test]
 fn no_more_runs_are_left_than_was_said() {
-    for mut gate in gates(3, 0).chain(gates(1, 3)) {
+    let mut checked = 0;
+    for mut gate in gates(3, 0).chain(gates(1, 0)) {
         // What is in a directory is looked for when there is one.
-        let is_narrowed = found(&mut gate).is_none_or(|set| {
-            let mut relaxations = set.iter().map(|one| gate.plan.relaxation(*one));
-            relaxations.any(|one| matches!(one, crate::trial::Relaxation::Write(_)))
-        });
-        let ends = gate.ends.iter().copied();
-        let least = if is_narrowed { ends.max() } else { ends.min() };
-        assert!(least.unwrap() >= gate.runs.get(), "{:?}", gate.ends);
+        let set = found(&mut gate).unwrap();
+        let mut relaxations = set.iter().map(|one| gate.plan.relaxation(*one));
+        if relaxations.any(|one| matches!(one, Relaxation::Write(_))) {
+            continue;
+        }
+        let least = gate.ends.iter().min();
+        assert!(*least.unwrap() >= gate.runs.get(), "{:?}", gate.ends);
+        checked += 1;
     }
+    assert!(checked > 100, "{checked}");
 }
 
 #[test]
 fn a_culprit_that_is_not_always_in_the_way_is_found_too() {
     let mut tally = Tally::default();
     for gate in gates(2, 0) {
-        let mut gate = gate.that_bites(90);
+        let mut gate = gate.that_bites(98);
         let set = found(&mut gate);
         tally.count(&gate, set.as_ref());
     }
-    assert!(tally.percent() >= 50.0, "{}", tally.percent());
+    println!("{:.1} %", tally.percent());
+    assert!(tally.percent() >= 90.0, "{}", tally.percent());
 }
 
 /// A gate of which a function says what passes.
