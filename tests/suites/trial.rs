@@ -82,7 +82,7 @@ impl Daemon {
         let mut left = self.needed.to_vec();
         let mut planted = Vec::new();
         let mut text = text.to_owned();
-        for _ in 0..1 + chance.below(3) {
+        for _ in 0..=chance.below(3) {
             let (directive, word) = left.swap_remove(chance.below(left.len()));
             text = without(&text, directive, word)?;
             planted.push((directive, word));
@@ -263,6 +263,32 @@ enum Case {
     Kill(&'static str),
 }
 
+impl Case {
+    fn run(&self, machine: &Machine, good: &[(String, String)]) -> Result<()> {
+        let without_listen = || without(&good[0].0, "SystemCallFilter", "listen");
+        match self {
+            Self::Find(number, round) => {
+                let daemon = &DAEMONS[*number];
+                let (drop_in, observation) = &good[*number];
+                let (less, planted) = daemon.planted(drop_in, *round)?;
+                let rig = prepare(machine, daemon, &less)?;
+                // What was seen and is refused now is tried first, where there is such.
+                let seen = (*round == 1).then_some(observation.as_str());
+                it_is_found(&rig, &planted, seen)
+            }
+            Self::Refuse => what_is_not_the_profiles_fault_is_said(&prepare(
+                machine,
+                &NGINX,
+                &without_listen()?,
+            )?),
+            Self::Kill(step) => {
+                let rig = prepare(machine, &NGINX, &without_listen()?)?;
+                a_kill_leaves_it_as_it_was(&rig, step, &[("SystemCallFilter", "listen")])
+            }
+        }
+    }
+}
+
 #[test]
 fn it_finds_what_was_taken_out_and_leaves_the_unit_as_it_was() -> Result<()> {
     let test = "it finds what was taken out and leaves the unit as it was";
@@ -276,32 +302,13 @@ fn it_finds_what_was_taken_out_and_leaves_the_unit_as_it_was() -> Result<()> {
     })?;
     drop(agent);
     // The machine of each daemon is set up already, and is the one with its number.
-    let finds = [0, 1].map(|seed| [0, 1, 2].map(|at| Case::Find(at, seed)));
+    let finds = [0, 1].map(|round| [0, 1, 2].map(|number| Case::Find(number, round)));
     let [first, second] = finds;
     let mut kills = TRIAL_STEPS.into_iter().map(Case::Kill);
     let mut cases: Vec<Case> = first.into_iter().chain([Case::Refuse]).collect();
     cases.extend(second.into_iter().chain(kills.next()));
     cases.extend(kills);
-    let done = Machine::share(&machines, &cases, |machine, case| match case {
-        Case::Find(at, seed) => {
-            let daemon = &DAEMONS[*at];
-            let (good, seen) = &good[*at];
-            let (text, planted) = daemon.planted(good, *seed)?;
-            let rig = prepare(machine, daemon, &text)?;
-            // What was seen and is refused now is tried first, where there is such.
-            let seen = (*seed == 1).then_some(seen.as_str());
-            it_is_found(&rig, &planted, seen)
-        }
-        Case::Refuse => {
-            let text = without(&good[0].0, "SystemCallFilter", "listen")?;
-            what_is_not_the_profiles_fault_is_said(&prepare(machine, &NGINX, &text)?)
-        }
-        Case::Kill(step) => {
-            let text = without(&good[0].0, "SystemCallFilter", "listen")?;
-            let rig = prepare(machine, &NGINX, &text)?;
-            a_kill_leaves_it_as_it_was(&rig, step, &[("SystemCallFilter", "listen")])
-        }
-    });
+    let done = Machine::share(&machines, &cases, |machine, case| case.run(machine, &good));
     for machine in &machines {
         let _ = fs::remove_file(machine.root().join(&HARDEN[1..]));
     }

@@ -56,7 +56,7 @@ impl Applied {
 
 /// The digest of an observation's file.
 #[must_use]
-pub(super) fn digest(file: &[u8]) -> String {
+pub(crate) fn digest(file: &[u8]) -> String {
     let mut text = String::new();
     for byte in Sha256::digest(file) {
         // Writing to a string cannot fail.

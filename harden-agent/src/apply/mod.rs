@@ -24,6 +24,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use applied::Applied;
+pub(crate) use applied::digest;
 pub use files::Files;
 pub use list::{Installed, State, installed};
 pub use revert::{Reverted, revert};

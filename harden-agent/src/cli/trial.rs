@@ -178,7 +178,7 @@ impl Trial {
             runs: self.runs,
             ..Limits::default()
         };
-        search(&mut gate, candidates, limits)
+        search(&mut gate, &candidates, limits)
     }
 
     fn finish(&self, unit: &Unit, plan: &Plan<'_>, outcome: &Outcome) -> Result<u8> {
@@ -186,8 +186,11 @@ impl Trial {
         let runs = plural(outcome.runs, "test run");
         let flakes = outcome.flakes;
         let listed = |set: &Set| {
-            let named = plan.named(set).into_iter();
-            named.map(|one| format!("  {one}\n")).collect::<String>()
+            let mut lines = String::new();
+            for one in plan.named(set) {
+                lines += &["  ", &one, "\n"].concat();
+            }
+            lines
         };
         let said = match &outcome.verdict {
             Verdict::Found(set) => {

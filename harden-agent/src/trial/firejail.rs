@@ -133,7 +133,9 @@ pub(super) fn relaxed(text: &str, relaxations: &[&Relaxation], why: Option<&str>
             note(&mut result, &format!("{list}: {}", words.join(",")));
             let before = (list == name).then_some(argument).into_iter();
             let all: Vec<&str> = before.chain(words).collect();
-            result.push_str(&format!("{list} {}", all.join(",")));
+            result.push_str(list);
+            result.push(' ');
+            result.push_str(&all.join(","));
         }
         result.push('\n');
     }

@@ -13,7 +13,7 @@ pub(super) fn calls() -> Vec<String> {
 /// Capabilities, by number.
 pub(super) fn capabilities() -> Vec<String> {
     let mut all: Vec<_> = caps::all().into_iter().collect();
-    all.sort_by_key(|one| one.index());
+    all.sort_by_key(caps::Capability::index);
     all.iter().map(ToString::to_string).collect()
 }
 

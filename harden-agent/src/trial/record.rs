@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::Relaxation;
+use crate::apply::digest;
 
 /// What a record is about. If any of it has changed, the record is of another search.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Key<'a> {
 
 impl Key<'_> {
     fn digest(&self) -> String {
-        let mut digest = Sha256::new();
+        let mut all = Vec::new();
         let texts = [self.unit, self.unit_text, self.test];
         let candidates = self.candidates.iter().map(String::as_str);
         for text in texts
@@ -39,11 +39,10 @@ impl Key<'_> {
             .chain(self.files.iter().copied())
             .chain(candidates)
         {
-            digest.update(text.len().to_le_bytes());
-            digest.update(text.as_bytes());
+            all.extend(text.len().to_le_bytes());
+            all.extend(text.as_bytes());
         }
-        let bytes = digest.finalize();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        digest(&all)
     }
 }
 

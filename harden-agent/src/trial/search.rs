@@ -125,7 +125,7 @@ const ROUNDS: usize = 3;
 ///
 /// # Errors
 /// The gate's.
-pub fn search(gate: &mut impl Gate, candidates: Vec<usize>, limits: Limits) -> Result<Outcome> {
+pub fn search(gate: &mut impl Gate, candidates: &[usize], limits: Limits) -> Result<Outcome> {
     let mut search = Search {
         gate,
         limits,
@@ -177,8 +177,8 @@ struct Search<'g, G> {
 }
 
 impl<G: Gate> Search<'_, G> {
-    fn whole(&mut self, candidates: Vec<usize>) -> Result<Verdict, Stop> {
-        self.left = self.limits.unconfined + self.bound(&candidates, 0, 0);
+    fn whole(&mut self, candidates: &[usize]) -> Result<Verdict, Stop> {
+        self.left = self.limits.unconfined + self.bound(candidates, 0, 0);
         for _ in 0..self.limits.unconfined {
             let passed = self.run(&Confinement::None, Purpose::Flakes)?;
             self.flakes.count(passed);
@@ -188,14 +188,14 @@ impl<G: Gate> Search<'_, G> {
         }
         let everything: Set = candidates.iter().copied().collect();
         let repeats = self.flakes.repeats();
-        self.left = self.bound(&candidates, 0, 0);
+        self.left = self.bound(candidates, 0, 0);
         if !self.ask(&Set::new(), Purpose::AsItIs, repeats)?
             && !self.ask(&everything, Purpose::AllRelaxed, repeats)?
         {
             return Ok(Verdict::Elsewhere);
         }
         for _ in 0..ROUNDS {
-            self.add_culprits(&candidates)?;
+            self.add_culprits(candidates)?;
             self.remove_needless()?;
             self.narrow()?;
             if self.passes_again()? {

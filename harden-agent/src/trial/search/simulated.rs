@@ -159,8 +159,6 @@ pub(super) struct Simulated {
     culprits: Vec<Relaxation>,
     /// How often it fails by itself, of a hundred.
     flakes: usize,
-    /// How often a culprit is in the way, of a hundred.
-    bites: usize,
     chance: Chance,
     pub(super) runs: Cell<usize>,
     /// The bounds that were given.
@@ -175,17 +173,10 @@ impl Simulated {
             plan: Plan::new(Files::of_drop_in(text), &Debian),
             culprits,
             flakes,
-            bites: 100,
             chance,
             runs: Cell::new(0),
             ends: Vec::new(),
         }
-    }
-
-    /// The culprits are in the way only so often, of a hundred.
-    pub(super) fn that_bites(mut self, percent: usize) -> Self {
-        self.bites = percent;
-        self
     }
 
     /// Whether exactly the culprits are among these.
@@ -213,8 +204,7 @@ impl Simulated {
                 (one, culprit) => *one == culprit,
             })
         };
-        let is_missing = !self.culprits.iter().all(gives_back);
-        !(is_missing && self.chance.is_in(self.bites))
+        self.culprits.iter().all(gives_back)
     }
 }
 

@@ -1,5 +1,7 @@
 //! How often the search finds exactly what was planted, and what that costs beside two simpler ways.
 
+use std::fmt::Write as _;
+
 use super::{simulated::*, *};
 use crate::trial::Relaxation;
 
@@ -8,6 +10,11 @@ const SEEDS: u64 = 50;
 const FLAKES: [usize; 3] = [0, 3, 10];
 /// How many words are taken out.
 const MOST: usize = 4;
+
+fn ratio(one: usize, other: usize) -> f64 {
+    let exact = |number| f64::from(u32::try_from(number).unwrap());
+    exact(one) / exact(other)
+}
 
 #[derive(Default)]
 struct Tally {
@@ -26,11 +33,11 @@ impl Tally {
     }
 
     fn percent(&self) -> f64 {
-        100.0 * self.exact as f64 / self.searches as f64
+        100.0 * ratio(self.exact, self.searches)
     }
 
     fn mean(&self) -> f64 {
-        self.runs as f64 / self.searches as f64
+        ratio(self.runs, self.searches)
     }
 }
 
@@ -43,7 +50,10 @@ fn gates(culprits: usize, flakes: usize) -> impl Iterator<Item = Simulated> {
 
 fn found(gate: &mut Simulated) -> Option<Set> {
     let candidates = gate.plan.candidates();
-    match search(gate, candidates, Limits::default()).unwrap().verdict {
+    match search(gate, &candidates, Limits::default())
+        .unwrap()
+        .verdict
+    {
         Verdict::Found(set) => Some(set),
         _ => None,
     }
@@ -125,13 +135,15 @@ fn tables() -> (String, Vec<Tally>) {
             let set = found(&mut gate);
             tally.count(&gate, set.as_ref());
         }
-        text += &format!(
-            "| {flakes} % | {} | {:.1} % | {:.1} | {} |\n",
+        writeln!(
+            text,
+            "| {flakes} % | {} | {:.1} % | {:.1} | {} |",
             tally.searches,
             tally.percent(),
             tally.mean(),
             tally.longest
-        );
+        )
+        .unwrap();
         tallies.push(tally);
     }
     text += "\n| words taken out | `harden trial` | one at a time | ddmin |\n| --- | --- | --- | --- |\n";
@@ -149,7 +161,7 @@ fn tables() -> (String, Vec<Tally>) {
             }
             format!("{:.1}", tally.mean())
         });
-        text += &format!("| {count} | {} |\n", means.join(" | "));
+        writeln!(text, "| {count} | {} |", means.join(" | ")).unwrap();
     }
     (text, tallies)
 }
@@ -182,18 +194,6 @@ fn no_more_runs_are_left_than_was_said() {
     assert!(checked > 100, "{checked}");
 }
 
-#[test]
-fn a_culprit_that_is_not_always_in_the_way_is_found_too() {
-    let mut tally = Tally::default();
-    for gate in gates(2, 0) {
-        let mut gate = gate.that_bites(98);
-        let set = found(&mut gate);
-        tally.count(&gate, set.as_ref());
-    }
-    println!("{:.1} %", tally.percent());
-    assert!(tally.percent() >= 90.0, "{}", tally.percent());
-}
-
 /// A gate of which a function says what passes.
 struct By<F>(F);
 
@@ -212,7 +212,7 @@ impl<F: FnMut(&Confinement) -> bool> Gate for By<F> {
 }
 
 fn verdict(passes: impl FnMut(&Confinement) -> bool, limits: Limits) -> Verdict {
-    search(&mut By(passes), (0..100).collect(), limits)
+    search(&mut By(passes), &(0..100).collect::<Vec<_>>(), limits)
         .unwrap()
         .verdict
 }
