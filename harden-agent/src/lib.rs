@@ -59,3 +59,4 @@ pub mod probe;
 pub mod profile;
 pub mod render;
 pub mod run;
+pub mod trial;

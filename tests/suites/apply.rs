@@ -18,11 +18,11 @@ use harden_tests::{Agent, Machine, Setup, as_patient, harden};
 use serde_json::Value;
 
 /// How many machines share the cases.
-const MACHINES: usize = 4;
+pub(super) const MACHINES: usize = 4;
 
 /// Where the program is put: a container does not see this machine's files.
-const HARDEN: &str = "/run/harden-under-test";
-const OBSERVATION: &str = "/run/observation.json";
+pub(super) const HARDEN: &str = "/run/harden-under-test";
+pub(super) const OBSERVATION: &str = "/run/observation.json";
 
 const NGINX: &str = "nginx.service";
 const WORK: &str = "curl -sf -m 2 http://127.0.0.1/ >/dev/null";
@@ -40,32 +40,32 @@ grep -E '^(Name|Uid|CapBnd|NoNewPrivs|Seccomp)' /proc/$(systemctl show -P MainPI
 
 /// A unit that runs on a machine.
 #[derive(Clone, Copy)]
-struct Rig<'a> {
-    machine: &'a Machine,
-    unit: &'static str,
-    work: &'static str,
+pub(super) struct Rig<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) unit: &'static str,
+    pub(super) work: &'static str,
 }
 
 impl Rig<'_> {
-    fn state(&self) -> Result<String> {
+    pub(super) fn state(&self) -> Result<String> {
         self.machine.run(&["sh", "-c", STATE, "sh", self.unit])
     }
 
     /// Restarts after restarts are what systemd would stop at.
-    fn calm(&self) -> Result<()> {
+    pub(super) fn calm(&self) -> Result<()> {
         // One that systemd has forgotten has no count.
         self.machine
             .try_run(&["systemctl", "reset-failed", self.unit])
             .map(drop)
     }
 
-    fn harden(&self, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn harden(&self, arguments: &[&str]) -> Result<Output> {
         self.calm()?;
         self.machine.try_run(&[&[HARDEN], arguments].concat())
     }
 
     /// How harden ends, and what it says.
-    fn says(&self, arguments: &[&str], status: i32) -> Result<String> {
+    pub(super) fn says(&self, arguments: &[&str], status: i32) -> Result<String> {
         let output = self.harden(arguments)?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -80,7 +80,7 @@ impl Rig<'_> {
     }
 
     /// The state, once it is this one.
-    fn becomes(&self, state: &str, limit: Duration) -> Result<()> {
+    pub(super) fn becomes(&self, state: &str, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + as_patient(limit);
         loop {
             let now = self.state().unwrap_or_default();
@@ -108,7 +108,7 @@ impl Rig<'_> {
         Ok(())
     }
 
-    fn is_as(&self, state: &str) -> Result<()> {
+    pub(super) fn is_as(&self, state: &str) -> Result<()> {
         let now = self.state()?;
         ensure!(now == state, "{}", differ(state, &now));
         self.machine.work(self.work)
@@ -116,7 +116,7 @@ impl Rig<'_> {
 }
 
 /// What two states do not share.
-fn differ(old: &str, new: &str) -> String {
+pub(super) fn differ(old: &str, new: &str) -> String {
     let only = |one: &str, other: &str| {
         let lines = one
             .lines()
@@ -131,7 +131,7 @@ fn differ(old: &str, new: &str) -> String {
 }
 
 /// The lines about files in /etc, which a reboot keeps.
-fn etc(state: &str) -> Vec<&str> {
+pub(super) fn etc(state: &str) -> Vec<&str> {
     let lines = state.lines();
     lines.filter(|line| line.contains(" /etc/")).collect()
 }
@@ -376,7 +376,7 @@ fn a_kill_leaves_it_as_it_was(rig: &Rig<'_>, step: &str) -> Result<()> {
 }
 
 /// Two lives of a unit that runs when this is called.
-fn recorded(machine: &Machine, unit: &str, work: &str) -> Result<Observation> {
+pub(super) fn recorded(machine: &Machine, unit: &str, work: &str) -> Result<Observation> {
     machine.run(&["systemctl", "stop", unit])?;
     let agent = Agent::start(&Setup::default())?;
     for _ in 0..2 {

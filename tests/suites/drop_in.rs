@@ -126,7 +126,7 @@ impl Daemon {
 }
 
 /// The drop-in without one word.
-fn without(text: &str, directive: &str, word: &str) -> Result<String> {
+pub(super) fn without(text: &str, directive: &str, word: &str) -> Result<String> {
     let start = format!("{directive}=");
     let mut found = false;
     let lines = text.lines().map(|line| {

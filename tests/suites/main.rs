@@ -66,6 +66,7 @@ mod syscalls;
 mod systemd;
 mod threads;
 mod tiers;
+mod trial;
 mod unasked;
 mod unit_file;
 mod units;

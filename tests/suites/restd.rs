@@ -7,7 +7,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use harden_tests::{Agent, Machine, Scratch, Setup, Written, as_patient};
 
-const UNIT: &str = "restd.service";
+pub(super) const UNIT: &str = "restd.service";
 
 /// HTTPS on a port below 1024, a secret in /run, a database's socket with its group, audit over netlink, a log.
 const DAEMON: &str = r#"
@@ -50,7 +50,7 @@ while True:
     client.close()
 "#;
 
-fn set_up(machine: &Machine) -> Result<()> {
+pub(super) fn set_up(machine: &Machine) -> Result<()> {
     machine.run(&["groupadd", "--system", "--force", "ovsdb-client"])?;
     machine.write("/opt/restd.py", DAEMON)?;
     machine.write("/opt/ovsdb.py", DATABASE)?;

@@ -41,6 +41,17 @@ impl Files {
         })
     }
 
+    /// A drop-in that is there already.
+    #[must_use]
+    pub fn of_drop_in(text: String) -> Self {
+        Self {
+            backend: Backend::Systemd,
+            observation: applied::digest(text.as_bytes()),
+            drop_in: text,
+            profile: None,
+        }
+    }
+
     /// The files that would stay: where, and what is in them.
     #[must_use]
     pub fn lasting(&self, unit: &Unit) -> Vec<(PathBuf, &str)> {

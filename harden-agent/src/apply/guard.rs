@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
@@ -101,6 +101,21 @@ pub(super) fn arm(unit: &Unit, after: Duration) -> Result<()> {
         .arg(&script)
         .stderr(Stdio::piped());
     finish(&mut command, soon()).context("systemd-run")
+}
+
+/// Has the timer begin its time again. systemd does it in one step: there is no moment without it.
+///
+/// # Errors
+/// It is not there any more, or systemd does not do it.
+pub(super) fn extend(unit: &Unit) -> Result<()> {
+    let _lock = Lock::take()?;
+    ensure!(
+        is_armed(unit),
+        "{} was put back meanwhile: a trial may not be interrupted for longer than --within",
+        unit.name()
+    );
+    let timer = format!("{}.timer", name(unit));
+    systemctl(&["restart", "--", &timer], soon())
 }
 
 /// Takes the timer away. What it has started already goes on, and finds nothing to do.

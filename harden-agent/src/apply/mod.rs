@@ -6,6 +6,7 @@
 //! ([`Applied`]): there is no other record that could differ from it.
 
 mod applied;
+mod attempt;
 mod control;
 mod files;
 mod guard;
@@ -14,6 +15,7 @@ mod look;
 mod payload;
 mod place;
 mod revert;
+mod session;
 mod trial;
 mod unit;
 
@@ -26,7 +28,9 @@ pub use applied::{Applied, digest};
 pub use files::Files;
 pub use list::{Installed, State, installed};
 pub use revert::{Reverted, revert};
-pub use trial::{NotPutBack, Outcome, STEPS, Trial, confirm};
+pub use session::Session;
+pub(crate) use trial::step as trial_step;
+pub use trial::{NotPutBack, Outcome, STEPS, TRIAL_STEPS, Trial, confirm};
 pub use unit::Unit;
 
 /// What confines the unit.

@@ -1,18 +1,15 @@
 //! A trial, step by step. A kill between any two of them leaves the unit to the guard.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::{
-    Applied, Backend, Files, Unit,
-    control::{finish, systemctl},
-    files, guard, look, place,
-    unit::Before,
+    Backend, Files, Unit,
+    attempt::{self, Attempt},
+    control::systemctl,
+    files, guard, place,
 };
 use crate::crash_point;
 
@@ -30,8 +27,23 @@ pub const STEPS: [&str; 10] = [
     "apply-cleared",
 ];
 
-fn step(name: &'static str) {
-    debug_assert!(STEPS.contains(&name), "{name} is in no list");
+/// What a session of `harden trial` has done when it passes each of these.
+pub const TRIAL_STEPS: [&str; 8] = [
+    "apply-armed",
+    "trial-extended",
+    "apply-installed",
+    "apply-reloaded",
+    "apply-restarted",
+    "apply-looked",
+    "apply-tested",
+    "trial-saved",
+];
+
+pub(crate) fn step(name: &'static str) {
+    debug_assert!(
+        STEPS.contains(&name) || TRIAL_STEPS.contains(&name),
+        "{name} is in no list"
+    );
     crash_point::pass(name);
 }
 
@@ -77,11 +89,18 @@ impl Trial<'_> {
         let until = Timestamp::now() + limit;
         {
             let _lock = guard::Lock::take()?;
-            self.is_free()?;
+            attempt::is_free(self.unit, self.files.backend)?;
             guard::arm(self.unit, limit)?;
         }
         step("apply-armed");
-        let tried = self.tried(before, until, deadline);
+        let attempt = Attempt {
+            unit: self.unit,
+            files: self.files,
+            runtime: self.runtime,
+            test: self.test,
+            settle: self.settle,
+        };
+        let tried = attempt.run(before, until, deadline).flatten();
         let tried = tried.and_then(|found| {
             if self.confirm.is_none() {
                 keep(self.unit, self.files.backend)?;
@@ -100,90 +119,13 @@ impl Trial<'_> {
             }
         }
     }
-
-    /// Whether nothing is installed that this would be mixed with.
-    fn is_free(&self) -> Result<()> {
-        let name = self.unit.name();
-        ensure!(
-            !guard::is_armed(self.unit),
-            "a trial of {name} is under way, or waits for harden confirm {name} or harden revert {name}"
-        );
-        for backend in Backend::ALL {
-            let (trial, lasting) = (
-                place::trial(self.unit, backend),
-                place::lasting(self.unit, backend),
-            );
-            let is_there = |path: &std::path::Path| path.symlink_metadata().is_ok();
-            ensure!(
-                !is_there(&trial),
-                "{} is there already: first harden revert {name}",
-                trial.display()
-            );
-            // The new drop-in hides an older one of the same name. Firejail's edit is made for the unit without it.
-            let may_replace = backend == Backend::Systemd && self.files.backend == Backend::Systemd;
-            ensure!(
-                may_replace || !is_there(&lasting),
-                "{} is there already: first harden revert {name}, or remove the file if harden apply did not install it",
-                lasting.display()
-            );
-            if may_replace && is_there(&lasting) {
-                ensure!(
-                    files::is_ours(&lasting)?,
-                    "harden did not write {}: move it away first",
-                    lasting.display()
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Installs, restarts, looks, and tests. Returns what is in force.
-    fn tried(&self, before: Before, until: Timestamp, deadline: Instant) -> Result<String> {
-        let unit = self.unit;
-        let applied = Applied {
-            backend: self.files.backend,
-            since: seconds(Timestamp::now()),
-            observation: self.files.observation.clone(),
-            runtime: self.runtime,
-            until: Some(seconds(until)),
-        };
-        if let Some(profile) = &self.files.profile {
-            let path = place::trial_profile(unit);
-            files::write(path.as_ref(), &applied.over(profile))?;
-        }
-        step("apply-profile");
-        let drop_in = place::trial(unit, self.files.backend);
-        files::write(&drop_in, &applied.over(&self.files.on_trial(unit)))?;
-        step("apply-installed");
-        systemctl(&["daemon-reload"], deadline)?;
-        step("apply-reloaded");
-        if let Err(error) = systemctl(&["restart", "--", unit.name()], deadline) {
-            if Instant::now() >= deadline {
-                return Err(error);
-            }
-            bail!(look::why_not_up(unit)?);
-        }
-        step("apply-restarted");
-        let found = look::look(unit, self.files, &drop_in, before, self.settle)?;
-        step("apply-looked");
-        if let Some(test) = self.test {
-            let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", test]);
-            finish(&mut shell, deadline).with_context(|| format!("the test fails: {test}"))?;
-            // It may have survived the test, or not.
-            look::look(unit, self.files, &drop_in, before, Duration::ZERO)
-                .context("after the test")?;
-        }
-        step("apply-tested");
-        Ok(found)
-    }
 }
 
 /// The unit could not be put back.
 #[derive(Debug, thiserror::Error)]
 #[error("the unit could not be put back, after: {reason}")]
 pub struct NotPutBack {
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// Keeps what is on trial, which somebody has looked at. Returns `false` where nothing is, or it was put back already.
@@ -232,9 +174,4 @@ fn keep(unit: &Unit, backend: Backend) -> Result<()> {
     // systemd has read the same text from the other place.
     let _ = systemctl(&["daemon-reload"], guard::soon());
     Ok(())
-}
-
-/// Without what nobody reads.
-fn seconds(time: Timestamp) -> Timestamp {
-    time.round(jiff::Unit::Second).unwrap_or(time)
 }

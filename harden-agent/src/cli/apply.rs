@@ -70,8 +70,8 @@ impl Apply {
     /// Nothing could be decided or tried; or the unit could not be put back.
     pub fn run(&self) -> Result<u8> {
         let unit = Unit::find(&self.unit)?;
-        let recorded = self.recorded(&unit)?;
-        let files = self.decided(&unit, recorded)?;
+        let recorded = recorded(&unit, self.observation.as_deref(), &self.ask)?;
+        let files = decided(&unit, self.backend, &self.decisions, recorded)?;
         if self.dry_run {
             ask::print(&diff(&unit, &files)?)?;
             return Ok(0);
@@ -112,48 +112,60 @@ impl Apply {
         let is_back = matches!(outcome, Outcome::PutBack(_));
         Ok(if is_back { PUT_BACK } else { 0 })
     }
+}
 
-    fn recorded(&self, unit: &Unit) -> Result<Observation> {
-        let Some(path) = &self.observation else {
-            return ask::recorded(&unit.name().into(), &self.ask);
-        };
-        let observation = observation::read(path)?;
-        ensure!(
-            unit.is_meant_by(&observation.name),
-            "{} is an observation of {}, not of {}",
-            path.display(),
-            observation.name,
-            unit.name()
-        );
-        Ok(observation)
-    }
+/// What was recorded of a unit: in a file, or by the agent.
+///
+/// # Errors
+/// It cannot be read, or is of another unit.
+pub(super) fn recorded(unit: &Unit, path: Option<&Path>, ask: &Ask) -> Result<Observation> {
+    let Some(path) = path else {
+        return ask::recorded(&unit.name().into(), ask);
+    };
+    let observation = observation::read(path)?;
+    ensure!(
+        unit.is_meant_by(&observation.name),
+        "{} is an observation of {}, not of {}",
+        path.display(),
+        observation.name,
+        unit.name()
+    );
+    Ok(observation)
+}
 
-    /// The files for the unit, as `harden render` makes them.
-    fn decided(&self, unit: &Unit, mut observation: Observation) -> Result<Files> {
-        let json = observation::to_json(&observation)?;
-        // On the machine where it was made it may have been a container's.
-        observation.name = Text::from(unit.name());
-        let (request, warnings) = self.decisions.request();
-        if self.backend == Backend::Firejail {
-            for warning in &warnings {
-                eprintln!("warning: {warning}");
-            }
+/// The files for the unit, as `harden render` makes them.
+///
+/// # Errors
+/// One of them is withheld.
+pub(super) fn decided(
+    unit: &Unit,
+    backend: Backend,
+    decisions: &Decisions,
+    mut observation: Observation,
+) -> Result<Files> {
+    let json = observation::to_json(&observation)?;
+    // On the machine where it was made it may have been a container's.
+    observation.name = Text::from(unit.name());
+    let (request, warnings) = decisions.request();
+    if backend == Backend::Firejail {
+        for warning in &warnings {
+            eprintln!("warning: {warning}");
         }
-        let names = self.backend.formats();
-        let formats = FORMATS.iter().filter(|one| names.contains(&one.name));
-        let request = Request {
-            formats: formats.collect(),
-            ..request
-        };
-        let adapted = request.adapt(&observation)?;
-        let made = request.plan(&observation, &adapted).files();
-        if let Some(withheld) = made.withheld.first() {
-            anyhow::bail!("{} is not written: {}", withheld.name, withheld.reason);
-        }
-        let contents = made.written.into_iter();
-        let contents: Result<_, _> = contents.map(|output| output.content.into_bytes()).collect();
-        Files::new(self.backend, contents?, &json)
     }
+    let names = backend.formats();
+    let formats = FORMATS.iter().filter(|one| names.contains(&one.name));
+    let request = Request {
+        formats: formats.collect(),
+        ..request
+    };
+    let adapted = request.adapt(&observation)?;
+    let made = request.plan(&observation, &adapted).files();
+    if let Some(withheld) = made.withheld.first() {
+        anyhow::bail!("{} is not written: {}", withheld.name, withheld.reason);
+    }
+    let contents = made.written.into_iter();
+    let contents: Result<_, _> = contents.map(|output| output.content.into_bytes()).collect();
+    Files::new(backend, contents?, &json)
 }
 
 /// What would change, as diff(1) says it.

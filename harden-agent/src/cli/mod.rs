@@ -24,6 +24,7 @@ mod source;
 pub mod status;
 mod summary;
 mod text;
+pub mod trial;
 pub mod units;
 mod values;
 pub mod watch;
@@ -73,6 +74,12 @@ pub enum Command {
     ///
     /// The exit status is 0, 1 if nothing of it is there, and 2 for any other error.
     Revert(revert::Revert),
+    /// Find the lines of a drop-in or a profile that break a test, by running it; needs root
+    ///
+    /// Restarts the unit for each test run, and puts it back at the end. The exit status is 0 if the files under which the
+    /// test passes were written, 1 if there are none, with the reason, and 6 if the unit could not be put back. It is
+    /// that of `harden apply` for any other error.
+    Trial(trial::Trial),
     /// Check whether a profile would have broken recorded runs, and show by which line
     ///
     /// The exit status is 0 if everything that was recorded is allowed, 1 if something is refused or the sandbox does not
@@ -159,6 +166,7 @@ impl Cli {
             Command::Confirm(confirm) => confirm.run(),
             Command::Revert(revert) => revert.run(),
             Command::Why(why) => why.run(),
+            Command::Trial(trial) => trial.run(),
             Command::Check(check) => check.run(),
             Command::Explain(explain) => explain.run(),
             Command::Audit(audit) => audit.run(),
@@ -195,6 +203,7 @@ impl Cli {
             | Command::Merge(_)
             | Command::Explain(_)
             | Command::Apply(_)
+            | Command::Trial(_)
             | Command::Confirm(_)
             | Command::Revert(_)
             | Command::Why(_)
@@ -210,7 +219,7 @@ impl Cli {
     pub fn failure_status(&self, error: &anyhow::Error) -> u8 {
         match &self.command {
             Command::Run(_) => run::failure_status(error),
-            Command::Apply(_) => apply::failure_status(error),
+            Command::Apply(_) | Command::Trial(_) => apply::failure_status(error),
             Command::Diff(_)
             | Command::Check(_)
             | Command::Explain(_)

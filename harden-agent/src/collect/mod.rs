@@ -19,4 +19,5 @@ pub use clock::Clock;
 pub use collector::{Collector, Facts, Totals};
 pub use disk::Disk;
 pub use event::{Event, header, layout, losses, parse, slot, withheld};
+pub(crate) use names::FAMILIES;
 pub use names::{call_name, is_capability, is_family, is_socket_type};

@@ -181,7 +181,7 @@ pub(super) fn capability(number: u32) -> Word {
 }
 
 /// include/linux/socket.h, Linux 6.18, in the order of the numbers.
-const FAMILIES: [&str; 46] = [
+pub(crate) const FAMILIES: [&str; 46] = [
     "unspec",
     "unix",
     "inet",
