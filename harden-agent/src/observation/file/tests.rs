@@ -177,7 +177,7 @@ fn another_schema_is_named_before_anything_else_is_judged() {
     let newer = from_json(br#"{"shape": "unknown", "schema": 8}"#).unwrap_err();
     assert_eq!(
         newer.to_string(),
-        ": written by a newer harden (schema 8, this one reads 1 to 7): update harden"
+        ": written by a newer harden (schema 9, this one reads 1 to 8): update harden"
     );
     let older = from_json(br#"{"schema": 0}"#).unwrap_err();
     assert!(older.to_string().contains("an older harden"), "{older}");
@@ -391,7 +391,7 @@ fn a_file_of_the_first_schema_is_read_and_written_in_the_present_one() {
     );
     let json = to_json(&migrated).unwrap();
     assert_eq!(from_json(&json).unwrap(), migrated);
-    assert!(json.starts_with(b"{\n  \"schema\": 7,"));
+    assert!(json.starts_with(b"{\n  \"schema\": 8,"));
 
     // As strict as ever, and what is new is no part of the old.
     for (from, to, says) in [
