@@ -112,6 +112,8 @@ impl<'c, 'a> Use<'c, 'a> {
         let path = &*self.place.path;
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         let is_library = name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.");
+        // The loader's list of libraries is mapped to be read alone.
+        let is_library = is_library && name != b"ld.so.cache";
         let maps = self.operation == Operation::Read && is_library;
         self.is_done() && (self.operation == Operation::Execute || maps)
     }
