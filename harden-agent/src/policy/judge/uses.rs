@@ -6,6 +6,7 @@ use crate::observation::Operation;
 
 use super::{
     super::{
+        mode::is_library,
         paths::{is_within, parent, up},
         places::{Answer, Place, changes_entry, passes},
     },
@@ -110,11 +111,7 @@ impl<'c, 'a> Use<'c, 'a> {
     /// apart.
     pub(super) fn executes(&self) -> bool {
         let path = &*self.place.path;
-        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-        let is_library = name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.");
-        // The loader's list of libraries is mapped to be read alone.
-        let is_library = is_library && name != b"ld.so.cache";
-        let maps = self.operation == Operation::Read && is_library;
+        let maps = self.operation == Operation::Read && is_library(path);
         self.is_done() && (self.operation == Operation::Execute || maps)
     }
 
