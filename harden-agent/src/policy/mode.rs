@@ -194,7 +194,8 @@ fn doubts(observation: &Observation, coverage: &Coverage) -> Vec<String> {
     doubts
 }
 
-fn is_library(path: &[u8]) -> bool {
+/// Whether the name is that of a shared library.
+pub(super) fn is_library(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let name = String::from_utf8_lossy(name);
     // Not ld.so.cache.

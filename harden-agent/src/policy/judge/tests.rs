@@ -442,12 +442,13 @@ fn patterns_macros_and_exceptions_are_those_of_the_sandbox() {
             "refused by TemporaryFileSystem=/srv:ro",
         ),
         ("NoExecPaths=/srv", "/srv/a", FREE),
-        // A library is mapped.
+        // A library is mapped, and the loader's list of them is read.
         (
             "NoExecPaths=/srv",
             "/srv/liba.so.1",
             "refused by NoExecPaths=/srv",
         ),
+        ("NoExecPaths=/srv", "/srv/ld.so.cache", FREE),
     ] {
         assert_eq!(drop_in(text, read(path)), [expected], "{text}");
     }

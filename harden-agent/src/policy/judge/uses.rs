@@ -6,6 +6,7 @@ use crate::observation::Operation;
 
 use super::{
     super::{
+        mode::is_library,
         paths::{is_within, parent, up},
         places::{Answer, Place, changes_entry, passes},
     },
