@@ -174,7 +174,7 @@ fn as_of_schema_3(example: Observation) -> Observation {
 
 #[test]
 fn another_schema_is_named_before_anything_else_is_judged() {
-    let newer = from_json(br#"{"shape": "unknown", "schema": 8}"#).unwrap_err();
+    let newer = from_json(br#"{"shape": "unknown", "schema": 9}"#).unwrap_err();
     assert_eq!(
         newer.to_string(),
         ": written by a newer harden (schema 9, this one reads 1 to 8): update harden"

@@ -153,15 +153,6 @@ impl<'c, 'a> Use<'c, 'a> {
     }
 }
 
-/// Whether a file is called as libraries are: libc.so.6, but not ld.so.cache, which is read and not run.
-fn is_library(path: &[u8]) -> bool {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    let version = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
-    let ends = (0..name.len()).filter_map(|at| name[at..].strip_prefix(b".so"));
-    let mut ends = ends.filter(|end| end.first().is_none_or(|byte| *byte == b'.'));
-    ends.any(|end| end.iter().all(version))
-}
-
 /// Why nothing can be said of what a use leaves behind in a directory of the program's own.
 pub(super) const LEFT: &str = "it is left in a directory of the program's own, and whether others look for it there is not known";
 
