@@ -462,7 +462,7 @@ whitelist /var/lib/d
 caps.drop all
 protocol inet
 seccomp.block-secondary
-seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getcwd,getegid,geteuid,getgid,getpgrp,\
+seccomp.keep access,arch_prctl,brk,close,execve,exit_group,futex,getcwd,getegid,geteuid,getgid,getpeername,getpgrp,\
 getuid,mmap,mprotect,munmap,newfstatat,openat,pread64,prlimit64,read,set_robust_list,set_tid_address
 
 private-bin bash,d
