@@ -4,20 +4,16 @@ use core::ffi::c_void;
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_stack};
 use harden_common::{
-    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_KEPT, FACT_NATIVE, FactEvent,
-    Loss, SlotRecord, check as kinds, class, kind, nr,
+    CALLS, CAPABILITIES, CAPABILITY_CHECKS, FACT_CAPABILITY, FACT_KEPT, FACT_NATIVE, Loss,
+    SlotRecord, check as kinds, class, nr,
 };
 
 use crate::{
     arch::Call,
     attribution::{self, Current},
-    counts,
-    emit::{self, header},
-    facts,
+    counts, facts,
     kernel::{self as k, Address},
-    loss::lost_of,
-    once::{self, OnceKey},
-    records,
+    once, records,
 };
 
 /// Frames looked at: the asking function is at most this far above the hook.

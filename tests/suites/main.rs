@@ -14,6 +14,7 @@ mod capabilities;
 mod cgroups;
 mod check;
 mod daemons;
+mod denials;
 mod directives;
 mod doctor;
 mod drop_in;

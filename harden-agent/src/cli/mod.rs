@@ -83,8 +83,8 @@ pub enum Command {
     /// Check whether a profile would have broken recorded runs, and show by which line
     ///
     /// The exit status is 0 if everything that was recorded is allowed, 1 if something is refused or the sandbox does not
-    /// start with such a profile (with --strict also if a line could not be judged), and 2 if a file cannot be read or no
-    /// agent knows a unit.
+    /// start with such a profile (with --strict also if a line could not be judged), 2 if a file cannot be read or no
+    /// agent knows a unit, and 3 if nothing is refused, but a line could not be judged.
     Check(check::Check),
     /// Show what a unit was refused, by which line of what confines it, and what would allow it
     ///

@@ -123,6 +123,8 @@ pub const GUESTS: &[Guest] = &[
     },
     in_tests(OLDEST, "cgroups", "moved_in_it_is_observed"),
     in_tests(ENDS, "io_uring", ""),
+    // Filters of threads and of other conventions, and audit_seccomp where the kernel has it as a hook.
+    in_tests(ENDS, "denials", ""),
     small("pinning"),
     // The steps of the writer are the same on all kernels.
     Guest {
