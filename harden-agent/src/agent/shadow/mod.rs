@@ -1,6 +1,6 @@
 //! Units in shadow: a profile is frozen for each, and what it would refuse from then on is noted. Nothing is enforced.
 //!
-//! A shadow is no part of [`super::state`]: it has a file of its own, which is written when something changes, and what
+//! A shadow is no part of the state of the units: it has a file of its own, which is written when something changes, and what
 //! that file lacks is judged again from the record of the unit. A fact is judged with its run, which gives it the links,
 //! outcomes and files on which its meaning depends ([`crate::policy::judge`]); a run that has ended is judged once.
 
