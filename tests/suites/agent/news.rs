@@ -138,7 +138,8 @@ fn ages(machine: &Machine, agent: &mut Agent, key: &str) -> Result<()> {
         .lines()
         .find(|line| line.contains("harden-obeys.service"))
         .context("listed")?;
-    let age: Vec<_> = line.split_whitespace().rev().skip(1).take(2).collect();
+    // Behind it stand what was lost and the shadow.
+    let age: Vec<_> = line.split_whitespace().rev().skip(2).take(2).collect();
     let seconds: u64 = age
         .get(1)
         .context("an age")?
