@@ -175,7 +175,7 @@ fn a_flood_of_other_programs_and_cgroups_takes_nothing_from_its_neighbours() -> 
     ) {
         return Ok(());
     }
-    let kernel = format!("slots = 512\npaths_at_once = {AT_ONCE}\npaths_per_second = {PER_SECOND}");
+    let kernel = format!("slots = 384\npaths_at_once = {AT_ONCE}\npaths_per_second = {PER_SECOND}");
     let flooded = beside(COPIES, &kernel)?;
     let lost = flooded.losses();
     // Each program is a slot, and more of them ran than the flood has slots.
