@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-
 use clap::ValueEnum;
 
 use super::text;

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, path::Path};
 use anyhow::{Context as _, bail, ensure};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
-/// No profile is larger: all that Firejail 0.9.72 comes with are 1.5 MB together.
+/// Much more than a profile has, and not enough to fill the memory.
 const LARGEST: u64 = 4 << 20;
 
 /// The text of a regular file. Bytes that are not UTF-8 become replacement characters.

@@ -126,7 +126,7 @@ impl Why {
                 "no line of these files: permissions, another sandbox, or the program's own filter",
             );
             let _ = writeln!(text, "  by     {by}");
-            let _ = writeln!(text, "  allow  {}", line(&one.wish));
+            let _ = writeln!(text, "  allow  {}", one.wish);
             let runs: Vec<String> = one.evidence.runs.iter().map(ToString::to_string).collect();
             let _ = writeln!(text, "  runs   {}", runs.join(", "));
             let marks: Vec<String> = one.evidence.marks.iter().map(ToString::to_string).collect();
@@ -161,7 +161,7 @@ impl Why {
             content: Content::Bytes(now.into_bytes()),
             ours: Ours::Marker,
         };
-        // It is the system's, whoever called sudo.
+        // It belongs to root, even where sudo was called by another user.
         output::stage_for(Access::System, &self.overrides, &[output], true)?.commit()?;
         eprintln!("harden: written to {}", path.display());
         Ok(())
@@ -230,18 +230,6 @@ fn profile_of(unit: &str) -> Option<PathBuf> {
     Some(Path::new(profile).to_owned())
 }
 
-/// As a file of overrides has it: `syscalls = ["ptrace"]`.
-fn line(wish: &Wish) -> String {
-    let (list, name) = match wish {
-        Wish::Call(name) => ("syscalls", name.to_string()),
-        Wish::Capability(name) => ("capabilities", name.to_string()),
-        Wish::Family(name) => ("families", name.to_string()),
-        Wish::Read(name) => ("read", name.to_string()),
-        Wish::Write(name) => ("write", name.to_string()),
-    };
-    format!("{list} = [{name:?}]")
-}
-
 /// The evidence, in a line.
 fn remark(one: &Told) -> String {
     let by = one.by.as_deref().unwrap_or_default();
@@ -263,7 +251,7 @@ fn to_json(one: &Told) -> Value {
     json!({
         "denied": one.what,
         "by": one.by,
-        "allow": line(&one.wish),
+        "allow": one.wish.to_string(),
         "evidence": one.evidence,
     })
 }

@@ -4,7 +4,10 @@
 //! refused. So each refusal is turned round: it is supposed that it had been let through, and the matcher says which line of
 //! what is in force would have refused that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::{
     Evidence,
@@ -34,6 +37,31 @@ pub enum Wish {
     Read(Text),
     /// A path that is changed.
     Write(Text),
+}
+
+impl Wish {
+    /// The list of `[allow]` in a file of overrides that it belongs to.
+    #[must_use]
+    pub fn list(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "syscalls",
+            Self::Capability(_) => "capabilities",
+            Self::Family(_) => "families",
+            Self::Read(_) => "read",
+            Self::Write(_) => "write",
+        }
+    }
+}
+
+/// As a file of overrides has it: `syscalls = ["ptrace"]`.
+impl fmt::Display for Wish {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Call(name) | Self::Capability(name) | Self::Family(name) => name.to_string(),
+            Self::Read(path) | Self::Write(path) => path.to_string(),
+        };
+        write!(out, "{} = [{name:?}]", self.list())
+    }
 }
 
 /// Something refused.

@@ -202,7 +202,7 @@ fn no_file_fills_the_memory_or_is_waited_for() {
     .unwrap();
     assert!(text::file(&fifo).is_err());
     assert_eq!(status(path, "d.profile", "include /dev/zero\n", &[]), 1);
-    // Each includes the next one twice.
+    // Each includes the next one four times.
     for number in 0..14 {
         let next = format!("include {}.inc\n", number + 1).repeat(4);
         fs::write(path.join(format!("{number}.inc")), next).unwrap();

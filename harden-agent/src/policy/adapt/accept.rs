@@ -32,7 +32,7 @@ pub fn accept<'w>(
 ) -> Result<String, AcceptError> {
     let mut document: DocumentMut = text.parse()?;
     for (wish, remark) in wishes {
-        let (list, name) = place(wish)?;
+        let (list, name) = (wish.list(), name(wish)?);
         let allow = document.entry("allow").or_insert(Item::Table(Table::new()));
         let allow = allow.as_table_like_mut().ok_or(AcceptError::Shape(""))?;
         let array = allow
@@ -65,19 +65,14 @@ fn add(array: &mut Array, name: &str, remark: &str) {
     array.set_trailing("\n");
 }
 
-fn place(wish: &Wish) -> Result<(&'static str, String), AcceptError> {
-    let path = |path: &crate::observation::Text| {
-        let text = std::str::from_utf8(path.as_bytes());
-        text.map(str::to_owned)
-            .map_err(|_| AcceptError::Path(path.to_string()))
-    };
-    Ok(match wish {
-        Wish::Call(name) => ("syscalls", name.to_string()),
-        Wish::Capability(name) => ("capabilities", name.to_string()),
-        Wish::Family(name) => ("families", name.to_string()),
-        Wish::Read(name) => ("read", path(name)?),
-        Wish::Write(name) => ("write", path(name)?),
-    })
+/// The name that stands in the list.
+fn name(wish: &Wish) -> Result<String, AcceptError> {
+    match wish {
+        Wish::Call(name) | Wish::Capability(name) | Wish::Family(name) => Ok(name.to_string()),
+        Wish::Read(path) | Wish::Write(path) => std::str::from_utf8(path.as_bytes())
+            .map(str::to_owned)
+            .map_err(|_| AcceptError::Path(path.to_string())),
+    }
 }
 
 #[cfg(test)]

@@ -54,13 +54,12 @@ impl<'r> Capabilities<'r> {
         if let Some(kept) = &self.kept {
             return kept.allows(name);
         }
-        let dropped = self.dropped.as_ref().and_then(|list| list.get(name));
-        match dropped.or(self.default) {
-            Some(line)
-                if dropped.is_some() || self.dropped.is_none() && DEFAULT.contains(&name) =>
-            {
-                against(line)
-            }
+        let line = match &self.dropped {
+            Some(dropped) => dropped.get(name),
+            None => self.default.filter(|_| DEFAULT.contains(&name)),
+        };
+        match line {
+            Some(line) => against(line),
             _ if OVERRIDES.contains(&name) => Err(Refusal::Always(
                 "Firejail takes it from root where no caps.keep says what stays",
             )),
