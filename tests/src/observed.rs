@@ -36,16 +36,24 @@ pub fn stored(state: &Path, unit: &str) -> Result<Observation> {
 
 /// What was lost of a run, by kind.
 ///
-/// Of most programs the kernel only says how often it has skipped them for anybody, which says nothing
-/// of the run: what a suite expects to see tells that.
+/// Of most programs the kernel only says how often it has skipped them for anybody, which says nothing of the run. The
+/// end of a call is lost to the run that made it; where the kernel preempts programs, that happens now and then, and the
+/// suite `preemption` is about it. What a suite expects to see shows whether it mattered.
 #[must_use]
 pub fn losses(run: &Run) -> BTreeMap<&str, u64> {
+    let skips = is_preempted(run);
     let all = run
         .losses
         .iter()
         .map(|(kind, count)| (kind.as_str(), *count));
-    all.filter(|(kind, _)| !kind.starts_with("skipped-") || *kind == "skipped-sys_exit")
+    all.filter(|(kind, _)| !kind.starts_with("skipped-") || *kind == "skipped-sys_exit" && !skips)
         .collect()
+}
+
+/// Whether the kernel preempts BPF programs, or has skipped one: then the second programs on calls are attached.
+fn is_preempted(run: &Run) -> bool {
+    let hook = run.hooks.get("skipped-calls");
+    hook.is_some_and(|hook| hook.contains("sys_exit"))
 }
 
 /// The one run, of which nothing may be lost.
