@@ -24,14 +24,14 @@ pub(super) const MACHINES: usize = 4;
 pub(super) const HARDEN: &str = "/run/harden-under-test";
 pub(super) const OBSERVATION: &str = "/run/observation.json";
 
-const NGINX: &str = "nginx.service";
-const WORK: &str = "curl -sf -m 2 http://127.0.0.1/ >/dev/null";
-const LASTING: &str = "/etc/systemd/system/nginx.service.d/50-harden.conf";
+pub(super) const NGINX: &str = "nginx.service";
+pub(super) const WORK: &str = "curl -sf -m 2 http://127.0.0.1/ >/dev/null";
+pub(super) const LASTING: &str = "/etc/systemd/system/nginx.service.d/50-harden.conf";
 
 /// What there is of a unit: its files, all others in /etc, what systemd has read of it, the confinement of its main
 /// process, and what harden has left.
 const STATE: &str = r#"
-find /etc /run/systemd/system /run/systemd/system.control /run/systemd/transient /run/harden-apply -type f ! -name lock \
+find /etc /run/systemd/system /run/systemd/system.control /run/systemd/transient /run/harden-apply /var/lib/harden-apply -type f ! -name lock \
     2>/dev/null | sort | xargs -d '\n' cksum
 systemctl show "$1" -p ActiveState,DropInPaths,NeedDaemonReload,CapabilityBoundingSet,SystemCallFilter,NoNewPrivileges,ProtectSystem,ReadWritePaths,Type
 systemctl list-units --all --plain --no-legend 'harden-revert*'
@@ -74,7 +74,7 @@ impl Rig<'_> {
         Ok(said)
     }
 
-    fn apply(&self, options: &[&str], status: i32) -> Result<String> {
+    pub(super) fn apply(&self, options: &[&str], status: i32) -> Result<String> {
         let rest = ["--settle", "300ms", self.unit, OBSERVATION];
         self.says(&[&["apply"], options, &rest].concat(), status)
     }
@@ -388,7 +388,7 @@ pub(super) fn recorded(machine: &Machine, unit: &str, work: &str) -> Result<Obse
 }
 
 /// Puts harden and the observation on the machine, and has the unit run.
-fn prepare<'a>(
+pub(super) fn prepare<'a>(
     machine: &'a Machine,
     unit: &'static str,
     work: &'static str,

@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation::Abi;
-use harden_tests::{Scratch, harden, observed::facts, programs::install};
+use harden_agent::observation::{Abi, Word};
+use harden_tests::{Scratch, harden, is_emulated, observed::facts, programs::install, scaled};
 
 /// What a filter does with a call (include/uapi/linux/seccomp.h), and whether that refuses it.
 const ACTIONS: [(&str, &str, bool); 8] = [
@@ -57,5 +57,50 @@ fn which_call_was_refused_is_known_whatever_the_filter_does() -> Result<()> {
             ensure!(is_known == is_refused, "{what}, {convention}: {is_known}");
         }
     }
+    Ok(())
+}
+
+/// What goes on around the calls: `tests/programs/rounds.c`.
+const MODES: [&str; 6] = ["plain", "signals", "threads", "forks", "execs", "ptrace"];
+
+/// Thousands of calls, of which each seed has others refused: every one that was refused is known, by its number, and none that
+/// was let through passes for refused, though it failed.
+#[test]
+fn none_passes_for_refused_whatever_goes_on_around_it() -> Result<()> {
+    let dir = Scratch::new(Path::new("/opt"))?;
+    let program = install("rounds", &dir)?;
+    let program = program.to_str().context("UTF-8")?;
+    let count = scaled(4000)?.to_string();
+    // Emulated, a recording takes seconds to begin.
+    let seeds = if is_emulated() { 1 } else { 3 };
+    let (mut known, mut all) = (0, 0);
+    for mode in MODES {
+        for seed in ["1", "2", "3"].into_iter().take(seeds) {
+            let recorded = harden::record("rounds", &[], &[program, mode, seed, &count])?;
+            let printed = recorded
+                .output
+                .lines()
+                .filter_map(|line| line.strip_prefix("refused "));
+            let expected: BTreeSet<&str> = printed.map(str::trim).collect();
+            ensure!(!expected.is_empty(), "{mode} {seed}: {}", recorded.output);
+            let facts = facts(&recorded.observation, "rounds");
+            let conventions: Vec<_> = facts.refused.keys().collect();
+            ensure!(
+                conventions == [&Abi::Native],
+                "{mode} {seed}: {conventions:?}"
+            );
+            let found: BTreeSet<&str> = facts.refused[&Abi::Native]
+                .keys()
+                .map(Word::as_str)
+                .collect();
+            ensure!(
+                found == expected,
+                "{mode} {seed}: {found:?}, not {expected:?}"
+            );
+            known += found.len();
+            all += expected.len();
+        }
+    }
+    println!("{known} of {all} refused calls by their number, none that was not refused");
     Ok(())
 }

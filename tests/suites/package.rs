@@ -59,6 +59,8 @@ fn the_files_are_where_they_belong() -> Result<()> {
     assert_eq!(files["./usr/bin/harden"], "-rwxr-xr-x");
     for name in [
         "etc/harden/harden.toml",
+        "usr/lib/systemd/system/harden-proof.path",
+        "usr/lib/systemd/system/harden-proof-warn.service",
         "usr/lib/systemd/system/harden.service",
         "usr/lib/sysusers.d/harden.conf",
         "usr/lib/tmpfiles.d/harden.conf",
@@ -114,6 +116,13 @@ fn the_scripts_start_replace_and_remove_the_agent() -> Result<()> {
             "_dh_action=restart",
             "_dh_action=start",
             "deb-systemd-invoke $_dh_action harden.service",
+        ],
+    )?;
+    in_order(
+        &read("postinst")?,
+        &[
+            "deb-systemd-helper enable harden-proof.path",
+            "deb-systemd-invoke $_dh_action harden-proof.path",
         ],
     )?;
     // An upgrade leaves the agent running until the new one is there.

@@ -58,6 +58,43 @@ fn systemd_finds_nothing_wrong_with_the_unit() -> Result<()> {
     Ok(())
 }
 
+/// The pair that warns of stale proofs, with the program where it is.
+#[test]
+fn systemd_finds_nothing_wrong_with_the_path_unit() -> Result<()> {
+    if !met("the path unit is verified", &["systemd-analyze"]) {
+        return Ok(());
+    }
+    let scratch = Scratch::new(Path::new("/run"))?;
+    let binary = harden::binary().canonicalize()?;
+    let path = scratch.path().join("harden-proof.path");
+    for name in ["harden-proof.path", "harden-proof-warn.service"] {
+        let text = fs::read_to_string(deploy("proof").join(name))?;
+        let text = text.replace("/usr/bin/harden", &binary.to_string_lossy());
+        fs::write(scratch.path().join(name), text)?;
+    }
+    let verify = || {
+        let mut command = Command::new("systemd-analyze");
+        command.args(["verify", "--man=no"]);
+        run(command.arg(&path))
+    };
+    let ours = |output: &Output| words(output).lines().any(|line| line.contains("harden"));
+    let output = verify()?;
+    ensure!(
+        output.status.success() && !ours(&output),
+        "{}",
+        words(&output)
+    );
+    // The service is looked at too.
+    let service = scratch.path().join("harden-proof-warn.service");
+    let text = fs::read_to_string(&service)?;
+    fs::write(
+        &service,
+        text.replace("PrivateNetwork=", "PrivateNetworks="),
+    )?;
+    ensure!(words(&verify()?).contains("PrivateNetworks"));
+    Ok(())
+}
+
 #[test]
 fn the_unit_is_exposed_little() -> Result<()> {
     if !met("the unit's exposure", &["systemd-analyze"]) {

@@ -15,7 +15,14 @@ pub use self::{
 use crate::workspace;
 
 /// What needs a system that systemd has started, or a kernel that this machine does not have: in virtual machines only.
-const ONLY_IN_GUESTS: &[&str] = &["agent_roles", "boot", "preemption", "service", "tiers"];
+const ONLY_IN_GUESTS: &[&str] = &[
+    "agent_roles",
+    "boot",
+    "preemption",
+    "service",
+    "story",
+    "tiers",
+];
 
 /// What counts or measures something of the whole machine, or fills tables that other suites' cgroups would fill too. The
 /// others look at their own programs and units alone.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::Backend;
+use super::{Backend, proof::Named};
 
 /// What an installed file says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,17 +23,21 @@ pub struct Applied {
     /// On trial: when it is put back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The proof record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Named>,
 }
 
 /// How the line begins.
 const START: &str = "# Applied by harden: ";
 
 impl Applied {
-    /// The same, kept.
+    /// The same, kept, with this proof.
     #[must_use]
-    pub fn kept(&self) -> Self {
+    pub fn kept(&self, proof: Option<&Named>) -> Self {
         Self {
             until: None,
+            proof: proof.cloned(),
             ..self.clone()
         }
     }
@@ -57,8 +61,12 @@ impl Applied {
 /// The digest of an observation's file, or of another text.
 #[must_use]
 pub fn digest(file: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(file))
+}
+
+pub(super) fn hexadecimal(digest: &[u8]) -> String {
     let mut text = String::new();
-    for byte in Sha256::digest(file) {
+    for byte in digest {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
@@ -77,18 +85,23 @@ mod tests {
             observation: digest(b"abc"),
             runtime: true,
             until: Some(Timestamp::new(65, 0).unwrap()),
+            proof: None,
         }
     }
 
     #[test]
     fn what_is_written_is_read_and_is_still_ours() {
         let text = "# x\n# Written by harden; y\n\n[Service]\n";
-        for applied in [applied(), applied().kept()] {
+        let named = Named {
+            file: "/var/lib/a.json".into(),
+            sha256: digest(b"abc"),
+        };
+        for applied in [applied(), applied().kept(Some(&named))] {
             let file = applied.over(text);
             assert_eq!(Applied::read(&file), Some((applied, text)));
             assert!(Ours::Marker.recognises(file.as_bytes()).unwrap());
         }
-        assert_eq!(applied().kept().until, None);
+        assert_eq!(applied().kept(None).until, None);
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Attempt<'_> {
             observation: self.files.observation.clone(),
             runtime: self.runtime,
             until: Some(seconds(until)),
+            proof: None,
         };
         if let Some(profile) = &self.files.profile {
             let path = place::trial_profile(unit);

@@ -61,6 +61,14 @@ impl Files {
         profile.into_iter().chain([drop_in]).collect()
     }
 
+    /// The files below /run: where, and what is in them.
+    pub(super) fn of_runtime(&self, unit: &Unit) -> Vec<(PathBuf, String)> {
+        let profile = self.profile.clone();
+        let profile = profile.map(|text| (place::trial_profile(unit).into(), text));
+        let drop_in = (place::trial(unit, self.backend), self.on_trial(unit));
+        profile.into_iter().chain([drop_in]).collect()
+    }
+
     /// The drop-in, with the profile where it lies on trial.
     pub(super) fn on_trial(&self, unit: &Unit) -> String {
         with_profile(
@@ -81,16 +89,28 @@ pub(super) fn with_profile(drop_in: &str, from: &str, to: &str) -> String {
 /// # Errors
 /// It may not, or cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    put(path, text.as_bytes().to_vec(), Ours::Marker, false)
+}
+
+/// Writes a file in a directory of harden's own, over an earlier one; never through a link.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_data(path: &Path, bytes: Vec<u8>) -> Result<()> {
+    put(path, bytes, Ours::Json, true)
+}
+
+fn put(path: &Path, bytes: Vec<u8>, ours: Ours, force: bool) -> Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         anyhow::bail!("{} is no file", path.display());
     };
     make(directory).with_context(|| directory.display().to_string())?;
     let output = Output {
         name: name.to_string_lossy().into_owned(),
-        content: output::Content::Bytes(text.as_bytes().to_vec()),
-        ours: Ours::Marker,
+        content: output::Content::Bytes(bytes),
+        ours,
     };
-    output::stage_for(Access::System, directory, &[output], false)?.commit()?;
+    output::stage_for(Access::System, directory, &[output], force)?.commit()?;
     Ok(())
 }
 
@@ -163,6 +183,7 @@ mod tests {
             observation: String::new(),
             runtime: false,
             until: None,
+            proof: None,
         }
     }
 

@@ -182,11 +182,14 @@ fn text(unit: &Unit) -> String {
          head -n 1 {plain} {firejail} 2>/dev/null | grep -q '\"until\":' || is_over=yes\n\
          if [ -n \"$is_over\" ]; then\n\
          \t[ -e {firejail} ] || rm -f {trial_profile}\n\
+         \t[ -e {plain} ] || [ -e {firejail} ] || rm -f {trial_proof}\n\
          \texec 9>&-\n\
          \tsystemctl daemon-reload\n\
          \texit\n\
          fi\n\
-         rm -f {plain} {firejail} {trial_profile}\n\
+         rm -f {plain} {firejail} {trial_profile} {trial_proof}\n\
+         # A proof that was made lasting, and nothing that names it.\n\
+         [ -e {edit} ] || [ -e {lasting} ] || rm -rf {proofs}\n\
          rmdir {directory} 2>/dev/null\n\
          exec 9>&-\n\
          systemctl daemon-reload\n\
@@ -199,6 +202,9 @@ fn text(unit: &Unit) -> String {
         edit = path(place::lasting(unit, Backend::Firejail)),
         profile = quote(&place::lasting_profile(unit)),
         trial_profile = quote(&place::trial_profile(unit)),
+        trial_proof = path(place::trial_proof(unit)),
+        lasting = path(place::lasting(unit, Backend::Systemd)),
+        proofs = path(place::proofs(unit)),
     )
 }
 

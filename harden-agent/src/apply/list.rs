@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Applied, Backend, files, place};
+use super::{Applied, Backend, files, place, proof::Named};
 use crate::observation::Text;
 
 /// What is applied to a unit.
@@ -21,6 +21,8 @@ pub struct Installed {
     pub observation: Text,
     /// How long it stays.
     pub state: State,
+    /// The proof record.
+    pub proof: Option<Named>,
 }
 
 /// How long it stays.
@@ -69,6 +71,7 @@ fn in_directory(directory: &Path, state: impl Fn(&Applied) -> State) -> Vec<Inst
                 since: applied.since,
                 observation: applied.observation.as_str().into(),
                 state: state(&applied),
+                proof: applied.proof,
             });
         }
     }
@@ -90,13 +93,14 @@ mod tests {
             observation: "ab".to_owned(),
             runtime: false,
             until: Some(until),
+            proof: None,
         };
         let write = |above: &Path, unit: &str, text: &str| {
             files::write(&above.join(format!("{unit}.d/50-harden.conf")), text).unwrap();
         };
-        write(&lasting, "b.service", &applied.kept().over(""));
+        write(&lasting, "b.service", &applied.kept(None).over(""));
         write(&trial, "a.service", &applied.over(""));
-        write(&trial, "b.service", &applied.kept().over(""));
+        write(&trial, "b.service", &applied.kept(None).over(""));
         write(&lasting, "c.service", "# Written by harden\n");
         let all = listed(&trial, &lasting);
         let all: Vec<_> = all

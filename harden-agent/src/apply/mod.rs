@@ -3,7 +3,8 @@
 //!
 //! Until a trial is over, all of it lies below /run, so a reboot forgets it. Before the first file is there, systemd has
 //! a timer that puts the unit back, whatever becomes of harden. What is installed says so itself, in its first line
-//! ([`Applied`]): there is no other record that could differ from it.
+//! ([`Applied`]): a proof record
+//! ([`proof`]) says what it rests on.
 
 mod applied;
 mod attempt;
@@ -14,6 +15,7 @@ mod list;
 mod look;
 mod payload;
 mod place;
+pub mod proof;
 mod revert;
 mod session;
 mod trial;

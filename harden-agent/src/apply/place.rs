@@ -19,6 +19,9 @@ pub(super) const TRIAL: &str = "/run/systemd/system.control";
 /// Drop-ins that stay.
 pub(super) const LASTING: &str = "/etc/systemd/system";
 
+/// Proof records that stay. Not in the agent's state directory, which belongs to the agent's user.
+const PROOFS: &str = "/var/lib/harden-apply";
+
 /// The drop-in on trial.
 pub(super) fn trial(unit: &Unit, backend: Backend) -> PathBuf {
     drop_in(TRIAL, unit, backend)
@@ -36,6 +39,21 @@ fn drop_in(above: &str, unit: &Unit, backend: Backend) -> PathBuf {
 /// Firejail's profile on trial. Its name has no character that systemd or a shell looks at.
 pub(super) fn trial_profile(unit: &Unit) -> String {
     format!("{RUN}/{}", firejail::file_name(&Text::from(unit.name())))
+}
+
+/// The proof of what is on trial, or stays until a reboot.
+pub(super) fn trial_proof(unit: &Unit) -> PathBuf {
+    PathBuf::from(format!("{RUN}/{}.proof.json", unit.name()))
+}
+
+/// The directory of the unit's proofs that stay.
+pub(super) fn proofs(unit: &Unit) -> PathBuf {
+    PathBuf::from(format!("{PROOFS}/{}", unit.name()))
+}
+
+/// A proof that stays, by the digest of its file: a new one never replaces that which a drop-in in force names.
+pub(super) fn lasting_proof(unit: &Unit, sha256: &str) -> PathBuf {
+    proofs(unit).join(format!("{sha256:.16}.json"))
 }
 
 /// Firejail's profile that stays, as the service edit names it.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Backend, Unit, control::systemctl, files, guard, place};
+use super::{Backend, Unit, control::systemctl, files, guard, place, proof};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
         for profile in [place::trial_profile(unit), place::lasting_profile(unit)] {
             is_there |= files::remove(profile.as_ref())?;
         }
+        proof::discard(unit);
+        proof::clear(unit, None);
         if !is_there {
             return Ok(Reverted::Nothing);
         }

@@ -1,6 +1,9 @@
 //! A trial, step by step. A kill between any two of them leaves the unit to the guard.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
@@ -9,12 +12,12 @@ use super::{
     Backend, Files, Unit,
     attempt::{self, Attempt},
     control::systemctl,
-    files, guard, place,
+    files, guard, place, proof,
 };
-use crate::crash_point;
+use crate::{crash_point, observation::Text};
 
 /// What a trial has done when it passes each of these, in their order.
-pub const STEPS: [&str; 10] = [
+pub const STEPS: [&str; 12] = [
     "apply-armed",
     "apply-profile",
     "apply-installed",
@@ -22,6 +25,8 @@ pub const STEPS: [&str; 10] = [
     "apply-restarted",
     "apply-looked",
     "apply-tested",
+    "apply-proved",
+    "apply-kept-proof",
     "apply-kept-profile",
     "apply-kept",
     "apply-cleared",
@@ -58,6 +63,8 @@ pub struct Trial<'a> {
     pub runtime: bool,
     /// What a shell runs, and has to succeed.
     pub test: Option<&'a str>,
+    /// The programs that it was seen to run.
+    pub programs: &'a BTreeSet<Text>,
     /// It is put back in this time, unless somebody confirms it.
     pub confirm: Option<Duration>,
     /// How long all of the trial may take.
@@ -102,6 +109,7 @@ impl Trial<'_> {
         };
         let tried = attempt.run(before, until, deadline).flatten();
         let tried = tried.and_then(|found| {
+            self.prove(&found)?;
             if self.confirm.is_none() {
                 keep(self.unit, self.files.backend)?;
             }
@@ -118,6 +126,31 @@ impl Trial<'_> {
                 Ok(Outcome::PutBack(format!("{reason:#}")))
             }
         }
+    }
+}
+
+impl Trial<'_> {
+    /// Writes what is known of it now.
+    fn prove(&self, in_force: &str) -> Result<()> {
+        let installed = if self.runtime {
+            self.files.of_runtime(self.unit)
+        } else {
+            let lasting = self.files.lasting(self.unit).into_iter();
+            lasting
+                .map(|(path, text)| (path, text.to_owned()))
+                .collect()
+        };
+        let proof = proof::gather(&proof::Tried {
+            unit: self.unit,
+            files: self.files,
+            installed,
+            programs: self.programs,
+            test: self.test,
+            in_force,
+        });
+        proof::stage(self.unit, &proof)?;
+        step("apply-proved");
+        Ok(())
     }
 }
 
@@ -150,7 +183,9 @@ fn keep(unit: &Unit, backend: Backend) -> Result<()> {
     let Some((applied, text)) = files::read(&trial)? else {
         bail!("it took too long, and was put back (--within)");
     };
-    let kept = applied.kept();
+    let proof = proof::keep(unit, applied.runtime)?;
+    step("apply-kept-proof");
+    let kept = applied.kept(proof.as_ref());
     if applied.runtime {
         files::write(&trial, &kept.over(&text))?;
     } else {
@@ -167,6 +202,8 @@ fn keep(unit: &Unit, backend: Backend) -> Result<()> {
         // It is kept now, whatever comes. What fails from here on is left to the timer, which takes away what was on trial.
         let _ = files::remove(&trial);
         let _ = files::remove(from.as_ref());
+        proof::discard(unit);
+        proof::clear(unit, proof.as_ref());
         step("apply-cleared");
     }
     let _ = guard::disarm(unit);

@@ -1,6 +1,7 @@
 //! `harden apply`: files in their places, tried, and put back where they do not prove themselves.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fmt::Write as _,
     io::Write as _,
@@ -71,6 +72,7 @@ impl Apply {
     pub fn run(&self) -> Result<u8> {
         let unit = Unit::find(&self.unit)?;
         let recorded = recorded(&unit, self.observation.as_deref(), &self.ask)?;
+        let programs = programs(&recorded);
         let files = decided(&unit, self.backend, &self.decisions, recorded)?;
         if self.dry_run {
             ask::print(&diff(&unit, &files)?)?;
@@ -82,6 +84,7 @@ impl Apply {
             files: &files,
             runtime: self.runtime,
             test: self.test.as_deref(),
+            programs: &programs,
             confirm: self.confirm,
             within: self.within,
             settle: self.settle,
@@ -112,6 +115,13 @@ impl Apply {
         let is_back = matches!(outcome, Outcome::PutBack(_));
         Ok(if is_back { PUT_BACK } else { 0 })
     }
+}
+
+/// The programs that a unit was seen to run.
+fn programs(recorded: &Observation) -> BTreeSet<Text> {
+    let runs = recorded.runs.values();
+    runs.flat_map(|run| run.executables.keys().cloned())
+        .collect()
 }
 
 /// What was recorded of a unit: in a file, or by the agent.

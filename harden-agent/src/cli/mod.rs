@@ -15,6 +15,7 @@ pub mod generate;
 pub mod mark;
 pub mod merge;
 mod profile;
+pub mod proof;
 pub mod render;
 pub mod revert;
 pub mod run;
@@ -74,6 +75,12 @@ pub enum Command {
     ///
     /// The exit status is 0, 1 if nothing of it is there, and 2 for any other error.
     Revert(revert::Revert),
+    /// Show what was tried before the files of a unit were kept, and what has changed since
+    ///
+    /// `harden apply` writes a proof record. The proof is stale once a program or library that the unit runs, one of the
+    /// unit's files, or systemd or Firejail was changed. The exit status is 0 if every proof holds, 1 if one is stale or
+    /// there is none, and 2 if nothing is applied to the unit.
+    Proof(proof::ProofOf),
     /// Find the lines of a drop-in or a profile that break a test, by running it; needs root
     ///
     /// Restarts the unit for each test run, and puts it back at the end. The exit status is 0 if the files under which the
@@ -165,6 +172,7 @@ impl Cli {
             Command::Apply(apply) => apply.run(),
             Command::Confirm(confirm) => confirm.run(),
             Command::Revert(revert) => revert.run(),
+            Command::Proof(proof) => proof.run(),
             Command::Why(why) => why.run(),
             Command::Trial(trial) => trial.run(),
             Command::Check(check) => check.run(),
@@ -198,6 +206,7 @@ impl Cli {
             Command::Mark(mark) => mark.json,
             Command::Forget(forget) => forget.json,
             Command::Shadow(shadow) => shadow.json,
+            Command::Proof(proof) => proof.json,
             Command::Watch(watch) => watch.json,
             Command::Render(_)
             | Command::Merge(_)
@@ -226,6 +235,7 @@ impl Cli {
             | Command::Audit(_)
             | Command::Confirm(_)
             | Command::Revert(_)
+            | Command::Proof(_)
             | Command::Why(_) => 2,
             Command::Render(_) | Command::Merge(_) | Command::Doctor(_) | Command::Generate(_) => 1,
             _ => ask::failure_status(error),

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use clap::Args;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     ask::{self, Ask},
-    shadow,
+    proof, shadow,
     units::age,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         control::{ClientError, SOCKET},
         request::{self, KernelSide},
     },
-    apply::{self, Installed, State},
+    apply::{self, Installed, State, proof::Standing},
     machine::systemd,
     observation::Text,
 };
@@ -42,7 +43,7 @@ impl Status {
     /// # Errors
     /// No agent answers, or it says no.
     pub fn run(&self) -> anyhow::Result<u8> {
-        let applied = apply::installed();
+        let applied: Vec<_> = apply::installed().into_iter().map(Applied::of).collect();
         let status = self.ask.agent(async |agent| agent.status().await);
         if status.is_err() && !self.json {
             // No agent is needed for what is applied.
@@ -51,7 +52,10 @@ impl Status {
         let status = status.map_err(|error| self.explain(error))?;
         let text = if self.json {
             let mut object = serde_json::to_value(&status)?;
-            object["applied"] = serde_json::to_value(&applied)?;
+            object["applied"] = applied
+                .iter()
+                .map(Applied::as_json)
+                .collect::<Result<_, _>>()?;
             format!("{}\n", serde_json::to_string_pretty(&object)?)
         } else {
             let now = Timestamp::now();
@@ -102,16 +106,40 @@ fn failed(properties: &BTreeMap<String, String>) -> Option<AgentFailed> {
     None
 }
 
+/// What is installed, and what is known of its proof.
+struct Applied {
+    installed: Installed,
+    standing: Standing,
+}
+
+impl Applied {
+    fn of(installed: Installed) -> Self {
+        let standing = apply::proof::standing(installed.proof.as_ref());
+        Self {
+            installed,
+            standing,
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Result<Value> {
+        let mut object = serde_json::to_value(&self.installed)?;
+        object["standing"] = proof::as_json(&self.installed, &self.standing);
+        Ok(object)
+    }
+}
+
 /// What `harden apply` has installed, a line a unit.
-fn applied_to(applied: &[Installed]) -> String {
-    let lines = applied.iter().map(|one| {
+fn applied_to(applied: &[Applied]) -> String {
+    let lines = applied.iter().map(|applied| {
+        let one = &applied.installed;
+        let summary = proof::summary(one, &applied.standing);
         let state = match one.state {
             State::Kept => String::new(),
             State::Runtime => ", until a reboot".to_owned(),
             State::Trial(until) => format!(", put back at {until} unless confirmed"),
         };
         format!(
-            "applied: {} ({}) since {}{state}; observation sha256 {}\n",
+            "applied: {} ({}) since {}{state}; {summary}; observation sha256 {}\n",
             one.unit, one.backend, one.since, one.observation
         )
     });
@@ -209,13 +237,15 @@ mod tests {
             since,
             observation: "ab12".into(),
             state,
+            proof: None,
         };
+        let one = |state| Applied::of(one(state));
         let text = applied_to(&[one(State::Kept), one(State::Trial(since))]);
         assert_eq!(
             text,
-            "applied: a\\n.service (firejail) since 1970-01-01T00:00:05Z; observation sha256 ab12\n\
+            "applied: a\\n.service (firejail) since 1970-01-01T00:00:05Z; no proof record; observation sha256 ab12\n\
              applied: a\\n.service (firejail) since 1970-01-01T00:00:05Z, put back at 1970-01-01T00:00:05Z unless \
-             confirmed; observation sha256 ab12\n"
+             confirmed; on trial; observation sha256 ab12\n"
         );
     }
 

@@ -56,7 +56,11 @@ pub fn ask(version: Option<Version>, launch: Launch) -> Asked {
     }
 }
 
-fn installed_version() -> io::Result<Version> {
+/// The version of the installed Firejail.
+///
+/// # Errors
+/// There is none, or its answer holds no version.
+pub(crate) fn installed_version() -> io::Result<Version> {
     let text = output("--version")?;
     text.split_whitespace()
         .find_map(|word| word.parse().ok())

@@ -7,6 +7,7 @@ pub mod disks;
 pub mod firejail;
 pub(crate) mod host;
 pub mod logs;
+pub(crate) mod mapped;
 pub(crate) mod proc;
 pub(crate) mod services;
 pub mod systemd;

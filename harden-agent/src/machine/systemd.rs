@@ -15,6 +15,15 @@ pub fn calls() -> Option<BTreeSet<String>> {
     (output.status.success() && !known.is_empty()).then_some(known)
 }
 
+/// Its version, as it prints it: `systemd 252 (252.39-1~deb12u1)`. `None` if it could not be asked.
+#[must_use]
+pub fn version() -> Option<String> {
+    let output = Command::new("systemctl").arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let first = text.lines().next().unwrap_or_default().trim();
+    (output.status.success() && !first.is_empty()).then(|| first.to_owned())
+}
+
 /// These properties of a unit of the system; `None` if it could not be asked.
 #[must_use]
 pub fn properties(unit: &str, names: &[&str]) -> Option<BTreeMap<String, String>> {

@@ -124,7 +124,7 @@ pub const GUESTS: &[Guest] = &[
     in_tests(OLDEST, "cgroups", "moved_in_it_is_observed"),
     in_tests(ENDS, "io_uring", ""),
     // Filters of threads and of other conventions, and audit_seccomp where the kernel has it as a hook.
-    in_tests(ENDS, "denials", ""),
+    in_tests(ENDS, "denials", "which_call"),
     small("pinning"),
     // The steps of the writer are the same on all kernels.
     Guest {
@@ -208,6 +208,11 @@ pub const GUESTS: &[Guest] = &[
         parameter: INSTALLED,
         in_tests: NEWEST,
         ..debian("agent_roles", HOOKS)
+    },
+    Guest {
+        parameter: INSTALLED,
+        in_tests: NEWEST,
+        ..debian("story", NEWEST)
     },
     Guest {
         parameter: INSTALLED,
