@@ -36,7 +36,7 @@ pub use agent::{Agent, Setup};
 pub use container::Container;
 pub use installed::Installed;
 pub use machine::Machine;
-pub use process::{Process, as_patient, is_alive};
+pub use process::{Process, as_patient, is_alive, is_emulated};
 pub use profile::Profile;
 pub use requirements::met;
 pub use scale::scaled;

@@ -32,6 +32,12 @@ pub fn as_patient(patience: Duration) -> Duration {
     patience * times.and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
+/// Whether all takes many times as long here.
+#[must_use]
+pub fn is_emulated() -> bool {
+    as_patient(Duration::from_secs(1)) > Duration::from_secs(1)
+}
+
 /// A running program, killed with all its descendants when dropped.
 pub struct Process {
     child: Child,

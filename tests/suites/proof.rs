@@ -102,7 +102,7 @@ fn what_was_tried_is_recorded(proved: &Proved<'_>) -> Result<()> {
 }
 
 fn each_change_is_named(proved: &Proved<'_>) -> Result<()> {
-    const LIBRARY: &str = "$(ls /usr/lib/*/libpcre2-8.so.0.*)";
+    const LIBRARY: &str = "/usr/lib/*/libssl.so.3";
     let program = "/usr/sbin/nginx";
     let library = proved.sh(&format!("realpath {LIBRARY}"))?;
     let library = library.trim();
@@ -169,11 +169,11 @@ fn an_upgrade_is_told_at_once(proved: &Proved<'_>) -> Result<()> {
     rig.machine
         .run(&["systemctl", "start", "harden-proof.path"])?;
     proved.sh(
-        "library=$(realpath /usr/lib/*/libpcre2-8.so.0.*); cp -a $library /var/tmp/library
+        "library=$(realpath /usr/lib/*/libssl.so.3); cp -a $library /var/tmp/library; echo $library >/var/tmp/where
          mkdir -p /var/tmp/p/DEBIAN /var/tmp/p$(dirname $library)
          cp -a $library /var/tmp/p$library; echo >>/var/tmp/p$library
          printf 'Package: harden-upgrade\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@example.org>\\nDescription: x\\n\
-         Replaces: libpcre2-8-0\\n' >/var/tmp/p/DEBIAN/control
+         Replaces: libssl3\\n' >/var/tmp/p/DEBIAN/control
          dpkg-deb --build /var/tmp/p /var/tmp/p.deb >&2; dpkg -i /var/tmp/p.deb >&2",
     )?;
     let told = || {
@@ -197,7 +197,7 @@ fn an_upgrade_is_told_at_once(proved: &Proved<'_>) -> Result<()> {
     let said = told()?;
     ensure!(
         said.contains("nginx.service: proof is STALE: ")
-            && said.contains("libpcre2-8.so.0")
+            && said.contains("libssl.so.3")
             && said.contains("was changed"),
         "{said}"
     );
@@ -212,8 +212,8 @@ fn an_upgrade_is_told_at_once(proved: &Proved<'_>) -> Result<()> {
     let new = proved.records()?;
     ensure!(new.len() == 1 && new != old, "{old:?}, {new:?}");
     proved.sh(
-        "dpkg --purge harden-upgrade >&2; mv /var/tmp/library $(ls -d /usr/lib/*-linux-gnu)/$(basename $(readlink -m \
-         /usr/lib/*/libpcre2-8.so.0)); ldconfig; rm -rf /var/tmp/p /var/tmp/p.deb; systemctl stop harden-proof.path",
+        "dpkg --purge harden-upgrade >&2; mv /var/tmp/library \"$(cat /var/tmp/where)\"; ldconfig
+         rm -rf /var/tmp/p /var/tmp/p.deb; systemctl stop harden-proof.path",
     )?;
     Ok(())
 }

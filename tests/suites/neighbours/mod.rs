@@ -19,7 +19,7 @@ use harden_agent::observation::{Observation, Text};
 use harden_tests::{
     Agent, Setup, as_patient,
     deeds::{Then, Workshop},
-    met, observed,
+    is_emulated, met, observed,
     usage::{processor, status},
 };
 
@@ -80,11 +80,6 @@ fn course() -> Result<Course> {
             measured: Duration::from_secs(1),
         },
     })
-}
-
-/// Whether all takes many times as long here.
-fn is_emulated() -> bool {
-    as_patient(ANSWER) > ANSWER
 }
 
 /// The agent comes to rest within the time that it has.
