@@ -24,7 +24,7 @@ pub(crate) fn executable(pid: u32) -> BTreeSet<Mapped> {
 }
 
 /// Of a line `START-END PERMISSIONS OFFSET DEVICE INODE PATH` (proc(5)). The kernel writes a newline in a path as `\012`,
-/// and nothing else so (`show_map_vma`, fs/proc/task_mmu.c).
+/// and nothing else so (`show_map_vma`, `fs/proc/task_mmu.c`).
 fn parse(line: &[u8]) -> Option<Mapped> {
     const DELETED: &[u8] = b" (deleted)";
     let mut rest = line;
