@@ -1,5 +1,5 @@
 //! The proof record of `harden apply`: it holds until something that it rests on is changed, each kind of which is named, and
-//! the journal says so at once after an upgrade. Costs some 25 s.
+//! the journal says so at once after an upgrade. Costs some 40 s.
 
 use std::{fs, path::Path, thread, time::Duration};
 
@@ -45,7 +45,7 @@ impl Proved<'_> {
         );
         let status = self.0.says(&["status"], 3)?;
         ensure!(
-            status.contains(&format!("; proof is STALE: {what} ")),
+            status.contains("; proof is STALE: ") && status.contains(what),
             "{status}"
         );
         self.sh(back)?;
@@ -73,7 +73,7 @@ fn what_was_tried_is_recorded(proved: &Proved<'_>) -> Result<()> {
         Ok(sum.split(' ').next().unwrap_or_default().to_owned())
     };
     ensure!(
-        proof["programs"]["/usr/sbin/nginx"]["sha256"] == digest("/usr/sbin/nginx")?,
+        proof["programs"]["/usr/sbin/nginx"] == digest("/usr/sbin/nginx")?,
         "{proof}"
     );
     let libraries = proof["programs"].as_object().context("no programs")?;
@@ -131,11 +131,48 @@ fn each_change_is_named(proved: &Proved<'_>) -> Result<()> {
         &format!("rm {other}; systemctl daemon-reload"),
     )?;
     proved.is_stale_by(
-        &format!("cp {LASTING} /var/tmp/old; echo SystemCallFilter=reboot >>{LASTING}"),
+        &format!("cp {LASTING} /var/tmp/old; echo SystemCallFilter=reboot >>{LASTING}; systemctl daemon-reload"),
         LASTING,
         "changed",
-        &format!("cp /var/tmp/old {LASTING}"),
+        &format!("cp /var/tmp/old {LASTING}; systemctl daemon-reload"),
     )?;
+    // A copy of the drop-in, first line and all, with something more; one that hides it; and one that needs a reload.
+    let copy = "/etc/systemd/system/nginx.service.d/99-copy.conf";
+    proved.is_stale_by(
+        &format!("cp {LASTING} {copy}; echo UMask=0022 >>{copy}; systemctl daemon-reload"),
+        copy,
+        "new",
+        &format!("rm {copy}; systemctl daemon-reload"),
+    )?;
+    let hides = "/etc/systemd/system.control/nginx.service.d";
+    proved.sh(&format!(
+        "mkdir -p {hides}; : >{hides}/50-harden.conf; systemctl daemon-reload"
+    ))?;
+    let said = proved.0.says(&["proof", NGINX], 1)?;
+    ensure!(
+        said.contains(&format!("systemd does not read {LASTING}")),
+        "{said}"
+    );
+    ensure!(
+        said.contains(&format!("{hides}/50-harden.conf is new")),
+        "{said}"
+    );
+    proved.sh(&format!("rm -r {hides}; systemctl daemon-reload"))?;
+    proved.holds()?;
+    proved.is_stale_by(
+        &format!("printf '[Service]\\nUMask=0022\\n' >{other}"),
+        NGINX,
+        "not-reloaded",
+        &format!("rm {other}; systemctl daemon-reload"),
+    )?;
+    // The drop-in of this unit says nothing about another.
+    let others = "/etc/systemd/system/redis-server.service.d";
+    proved.sh(&format!(
+        "mkdir -p {others}; cp {LASTING} {others}/; systemctl daemon-reload"
+    ))?;
+    let said = proved.0.says(&["proof", "redis-server"], 1)?;
+    ensure!(said.contains("is not about"), "{said}");
+    proved.sh(&format!("rm -r {others}; systemctl daemon-reload"))?;
     // The same bytes, installed again.
     proved.sh(&format!(
         "cp -p {program} /var/tmp/same; mv /var/tmp/same {program}; touch {library}"
@@ -218,9 +255,94 @@ fn an_upgrade_is_told_at_once(proved: &Proved<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What was replaced while the test ran was not tested; and what nobody has tested yet is not kept.
+fn the_test_has_to_be_over(proved: &Proved<'_>) -> Result<()> {
+    let rig = proved.0;
+    rig.says(&["revert", NGINX], 0)?;
+    let before = rig.state()?;
+    let program = "/usr/sbin/nginx";
+    let replaces = format!(
+        "cp -p {program} /var/tmp/n; cp -p {program} /var/tmp/o; echo x >>/var/tmp/n; mv /var/tmp/n {program}; {WORK}"
+    );
+    rig.apply(&["--test", &replaces], 0)?;
+    let said = rig.says(&["proof", NGINX], 1)?;
+    ensure!(said.contains(&format!("{program} was changed")), "{said}");
+    rig.says(&["revert", NGINX], 0)?;
+    proved.sh(&format!("mv /var/tmp/o {program}; systemctl restart nginx"))?;
+    rig.is_as(&before)?;
+    let confirms = format!("{HARDEN} confirm nginx");
+    let said = rig.apply(&["--test", &confirms], 1)?;
+    ensure!(
+        said.contains("is not over") && said.contains("put back as it was"),
+        "{said}"
+    );
+    rig.is_as(&before)?;
+    for options in [["--test", " "], ["--within", "200ms"]] {
+        rig.apply(&options, 2)?;
+    }
+    rig.apply(&["--test", WORK], 0)?;
+    proved.holds()
+}
+
+/// A unit whose command is a link, with a script that is long over, and that has another file at a path than we have.
+fn files_are_those_that_the_unit_sees(machine: &Machine) -> Result<()> {
+    const UNIT: &str = "views.service";
+    const TEXT: &str = "[Service]
+ExecStartPre=-/opt/before
+ExecStart=/opt/link infinity
+ExecStartPost=/usr/bin/true
+BindReadOnlyPaths=/opt/mytrue:/usr/bin/true
+";
+    let sh = |script: &str| machine.run(&["sh", "-ec", script]);
+    sh("cp /usr/bin/sleep /opt/mysleep; ln -s /opt/mysleep /opt/link; cp /usr/bin/true /opt/mytrue; echo >>/opt/mytrue
+        printf '#!/bin/sh\n:\n' >/opt/before; chmod 755 /opt/before")?;
+    machine.unit(UNIT, TEXT)?;
+    let seen = recorded(machine, UNIT, "true")?;
+    let rig = prepare(machine, UNIT, "true", &seen)?;
+    rig.apply(&[], 0)?;
+    let said = rig.says(&["proof", UNIT, "--json"], 0)?;
+    let json: Value = serde_json::from_str(&said).context(said)?;
+    let proof = &json["proof"];
+    ensure!(proof["links"]["/opt/link"] == "/opt/mysleep", "{proof}");
+    for path in ["/opt/mysleep", "/opt/before"] {
+        ensure!(proof["programs"][path].is_string(), "no {path}: {proof}");
+    }
+    let not_followed = proof["not_followed"].as_array().context("no list")?;
+    ensure!(not_followed.contains(&"/usr/bin/true".into()), "{proof}");
+    for (change, what, back) in [
+        (
+            "ln -sfn /usr/bin/true /opt/link",
+            "/opt/link",
+            "ln -sfn /opt/mysleep /opt/link",
+        ),
+        (
+            "echo : >>/opt/before",
+            "/opt/before",
+            "printf '#!/bin/sh\n:\n' >/opt/before",
+        ),
+    ] {
+        sh(change)?;
+        let said = rig.says(&["proof", UNIT], 1)?;
+        ensure!(said.contains(&format!("{what} was changed")), "{said}");
+        sh(back)?;
+        rig.says(&["proof", UNIT], 0)?;
+    }
+    // One that is masked is put back too.
+    machine.run(&["systemctl", "stop", UNIT])?;
+    sh("rm /run/systemd/system/views.service; systemctl daemon-reload")?;
+    rig.says(&["revert", UNIT], 0).map(drop)
+}
+
 fn a_trial_is_not_proved_and_a_runtime_is(proved: &Proved<'_>) -> Result<()> {
     let rig = proved.0;
     rig.says(&["revert", NGINX], 0)?;
+    // Never through a link.
+    proved.sh("mkdir /var/tmp/else; echo >/var/tmp/else/0123456789abcdef.json; mkdir -p /var/lib/harden-apply
+               ln -s /var/tmp/else /var/lib/harden-apply/nginx.service")?;
+    rig.says(&["revert", NGINX], 1)?;
+    proved.sh(
+        "test -e /var/tmp/else/0123456789abcdef.json; rm /var/lib/harden-apply/nginx.service",
+    )?;
     ensure!(proved.records()?.is_empty());
     rig.says(&["proof", NGINX], 2)?;
     rig.apply(&["--confirm", "1m", "--test", WORK], 0)?;
@@ -251,7 +373,7 @@ fn under_firejail_its_profile_counts(proved: &Proved<'_>) -> Result<()> {
     let json = proved.json(0)?;
     let programs = &json["proof"]["programs"];
     ensure!(
-        programs["/usr/sbin/nginx"].is_object() && programs["/usr/bin/firejail"].is_object(),
+        programs["/usr/sbin/nginx"].is_string() && programs["/usr/bin/firejail"].is_string(),
         "{json}"
     );
     ensure!(json["proof"]["system"]["firejail"].is_string(), "{json}");
@@ -260,6 +382,13 @@ fn under_firejail_its_profile_counts(proved: &Proved<'_>) -> Result<()> {
         profile,
         "changed",
         &format!("cp /var/tmp/old {profile}"),
+    )?;
+    let local = "/etc/firejail/globals.local";
+    proved.is_stale_by(
+        &format!("echo '# nothing' >{local}"),
+        local,
+        "new",
+        &format!("rm {local}"),
     )?;
     rig.says(&["revert", NGINX], 0)?;
     ensure!(proved.records()?.is_empty());
@@ -271,12 +400,14 @@ fn a_proof_holds_until_what_it_rests_on_is_changed() -> Result<()> {
     let Some(machine) = Machine::here("a proof holds until what it rests on is changed")? else {
         return Ok(());
     };
+    files_are_those_that_the_unit_sees(&machine)?;
     let seen = recorded(&machine, NGINX, WORK)?;
     let rig = prepare(&machine, NGINX, WORK, &seen)?;
     let proved = Proved(&rig);
     let done = what_was_tried_is_recorded(&proved)
         .and_then(|()| each_change_is_named(&proved))
         .and_then(|()| a_record_that_was_changed_proves_nothing(&proved))
+        .and_then(|()| the_test_has_to_be_over(&proved))
         .and_then(|()| an_upgrade_is_told_at_once(&proved))
         .and_then(|()| a_trial_is_not_proved_and_a_runtime_is(&proved))
         .and_then(|()| under_firejail_its_profile_counts(&proved));

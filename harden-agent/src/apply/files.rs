@@ -89,7 +89,9 @@ pub(super) fn with_profile(drop_in: &str, from: &str, to: &str) -> String {
 /// # Errors
 /// It may not, or cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    put(path, text.as_bytes().to_vec(), Ours::Marker, false)
+    // A drop-in of somebody's own, once installed, has no other mark of harden than its first line.
+    let is_installed = read(path)?.is_some();
+    put(path, text.as_bytes().to_vec(), Ours::Marker, is_installed)
 }
 
 /// Writes a file in a directory of harden's own, over an earlier one; never through a link.
@@ -143,8 +145,10 @@ pub(super) fn is_ours(path: &Path) -> Result<bool> {
 /// # Errors
 /// It cannot be read.
 pub(super) fn read(path: &Path) -> Result<Option<(Applied, String)>> {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
-    if !is_file {
+    /// No drop-in and no profile is so long.
+    const LONGEST: u64 = 16 << 20;
+    let is_file = |found: fs::Metadata| found.is_file() && found.len() <= LONGEST;
+    if !fs::symlink_metadata(path).is_ok_and(is_file) {
         return Ok(None);
     }
     let file = fs::read(path).with_context(|| path.display().to_string())?;
@@ -212,6 +216,12 @@ mod tests {
         assert!(!remove(&path).unwrap());
         write(&path, "x").unwrap_err();
         assert!(elsewhere.exists());
+
+        // One without a mark of its own is replaced, once it is installed.
+        fs::remove_file(&path).unwrap();
+        write(&path, &applied().over("[Service]\nUMask=0022\n")).unwrap();
+        write(&path, &applied().over("[Service]\nUMask=0077\n")).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().ends_with("=0077\n"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What is applied on this system, as the files say.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,6 +24,8 @@ pub struct Installed {
     pub observation: Text,
     /// How long it stays.
     pub state: State,
+    /// The drop-in.
+    pub path: PathBuf,
     /// The proof record.
     pub proof: Option<Named>,
 }
@@ -62,7 +67,8 @@ fn in_directory(directory: &Path, state: impl Fn(&Applied) -> State) -> Vec<Inst
             continue;
         };
         for backend in Backend::ALL {
-            let Ok(Some((applied, _))) = files::read(&entry.path().join(backend.drop_in())) else {
+            let path = entry.path().join(backend.drop_in());
+            let Ok(Some((applied, _))) = files::read(&path) else {
                 continue;
             };
             found.push(Installed {
@@ -71,6 +77,7 @@ fn in_directory(directory: &Path, state: impl Fn(&Applied) -> State) -> Vec<Inst
                 since: applied.since,
                 observation: applied.observation.as_str().into(),
                 state: state(&applied),
+                path,
                 proof: applied.proof,
             });
         }

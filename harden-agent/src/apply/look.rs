@@ -12,7 +12,10 @@ use anyhow::{Result, bail, ensure};
 
 use super::{Files, Unit, payload, unit::Before};
 use crate::{
-    machine::proc::{self, Status},
+    machine::{
+        proc::{self, Status},
+        systemd,
+    },
     observation::Text,
     plural::plural,
     policy::firejail::service::UnitFile,
@@ -213,12 +216,10 @@ fn stays_up(unit: &Unit, drop_in: &Path, settle: Duration) -> Result<u32> {
     }
 }
 
-/// Whether the path is among those that systemd lists, which escapes a `\` in them.
+/// Whether the path is among those that systemd lists.
 fn has_path(paths: &str, path: &Path) -> bool {
-    let path = path.to_string_lossy();
-    let escaped = path.replace('\\', "\\\\");
-    let mut paths = paths.split_whitespace();
-    paths.any(|one| one == path || one == escaped)
+    let paths = systemd::paths(paths);
+    paths.iter().any(|one| Path::new(one) == path)
 }
 
 /// Why the unit is not up, as far as systemd says.

@@ -20,7 +20,7 @@ pub(super) const TRIAL: &str = "/run/systemd/system.control";
 pub(super) const LASTING: &str = "/etc/systemd/system";
 
 /// Proof records that stay. Not in the agent's state directory, which belongs to the agent's user.
-const PROOFS: &str = "/var/lib/harden-apply";
+pub(super) const PROOFS: &str = "/var/lib/harden-apply";
 
 /// The drop-in on trial.
 pub(super) fn trial(unit: &Unit, backend: Backend) -> PathBuf {

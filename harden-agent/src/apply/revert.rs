@@ -48,9 +48,10 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
         }
     }
     systemctl(&["daemon-reload"], guard::soon())?;
-    let properties = unit.properties(&["ActiveState"])?;
-    let state = properties.get("ActiveState").map_or("", String::as_str);
-    let restarted = ["active", "activating", "reloading"].contains(&state);
+    let properties = unit.properties(&["ActiveState", "LoadState"])?;
+    let property = |name: &str| properties.get(name).map_or("", String::as_str);
+    let is_up = ["active", "activating", "reloading"].contains(&property("ActiveState"));
+    let restarted = is_up && property("LoadState") == "loaded";
     if restarted {
         systemctl(&["restart", "--", unit.name()], guard::soon())?;
     }

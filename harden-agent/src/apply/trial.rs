@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::{
@@ -172,6 +172,12 @@ pub fn confirm(unit: &Unit) -> Result<bool> {
     let Some(backend) = guard::on_trial(unit)? else {
         return Ok(false);
     };
+    // Every attempt of harden trial is on trial too, and none of them is to be kept.
+    ensure!(
+        proof::is_staged(unit),
+        "the test of what is on trial is not over, or did not succeed; to put {name} back: harden revert {name}",
+        name = unit.name()
+    );
     keep(unit, backend)?;
     Ok(true)
 }

@@ -34,6 +34,10 @@ impl Unit {
         let Some(name) = plain(&text) else {
             bail!("{text} cannot be the name of a service of this system");
         };
+        ensure!(
+            !name.ends_with("@.service"),
+            "{name} is a template: name one of its instances"
+        );
         let Some(properties) = systemd::properties(&name, &["Id", "Names", "LoadState"]) else {
             bail!("systemd does not answer");
         };
@@ -50,6 +54,28 @@ impl Unit {
         let names = property("Names").split_whitespace();
         let names = names.map(str::to_owned).chain([name]).collect();
         Ok(Self { name: own, names })
+    }
+
+    /// The service that is called so, or was: one that is masked or gone may still have files of harden.
+    ///
+    /// # Errors
+    /// No service of this system's systemd can be called so, or none is and nothing is installed for it.
+    pub fn find_installed(typed: &OsStr) -> Result<Self> {
+        Self::find(typed).or_else(|error| {
+            let name = plain(&Text::as_typed(typed.as_bytes()));
+            let installed = super::installed();
+            let is_installed = |name: &String| {
+                let name = Text::from(name.as_str());
+                installed.iter().any(|one| one.unit == name)
+            };
+            match name.filter(is_installed) {
+                Some(name) => Ok(Self {
+                    names: vec![name.clone()],
+                    name,
+                }),
+                None => Err(error),
+            }
+        })
     }
 
     /// Its own name.

@@ -79,6 +79,7 @@ impl Apply {
             return Ok(0);
         }
         needs_root("apply")?;
+        self.is_possible()?;
         let trial = Trial {
             unit: &unit,
             files: &files,
@@ -114,6 +115,27 @@ impl Apply {
         ask::print(&text)?;
         let is_back = matches!(outcome, Outcome::PutBack(_));
         Ok(if is_back { PUT_BACK } else { 0 })
+    }
+}
+
+impl Apply {
+    /// That the time is enough, and the test is one.
+    fn is_possible(&self) -> Result<()> {
+        let (limit, option) = match self.confirm {
+            Some(confirm) => (confirm, "--confirm"),
+            None => (self.within, "--within"),
+        };
+        ensure!(
+            limit > self.settle,
+            "{option} has to be longer than --settle, which is {}",
+            humantime::format_duration(self.settle)
+        );
+        let is_test = |test: &str| !test.trim().is_empty();
+        ensure!(
+            self.test.as_deref().is_none_or(is_test),
+            "--test is empty: name a command, or leave the option out"
+        );
+        Ok(())
     }
 }
 

@@ -40,10 +40,13 @@ impl ProofOf {
     /// There is no such unit, or nothing is applied to it.
     pub fn run(&self) -> Result<u8> {
         let installed = self.wanted()?;
+        if installed.is_empty() && !self.warn && !self.json {
+            eprintln!("harden: nothing is applied to any unit");
+        }
         let mut text = String::new();
         let mut status = 0;
         for one in &installed {
-            let standing = proof::standing(one.proof.as_ref());
+            let standing = proof::standing(one);
             if !holds(one, &standing) {
                 status = NOT_PROVED;
             }
@@ -66,7 +69,7 @@ impl ProofOf {
         }
         let mut wanted = Vec::new();
         for typed in &self.units {
-            let unit = Unit::find(typed)?;
+            let unit = Unit::find_installed(typed)?;
             let name = Text::from(unit.name());
             let found: Vec<_> = all.iter().filter(|one| one.unit == name).cloned().collect();
             if found.is_empty() {
@@ -98,6 +101,9 @@ pub(super) fn summary(one: &Installed, standing: &Standing) -> String {
         Standing::Known(proof, changes) => match changes.as_slice() {
             [] if proof.tests.is_empty() => "proof holds (no test was run)".to_owned(),
             [] => "proof holds".to_owned(),
+            [first, ..] if first.is_unknown() => {
+                format!("proof cannot be checked by this user: {first}")
+            }
             [first, rest @ ..] => {
                 let more = match rest.len() {
                     0 => String::new(),
@@ -131,7 +137,12 @@ fn shown(one: &Installed, standing: &Standing) -> Result<String> {
     {
         tried(&mut text, proof)?;
         for change in changes {
-            writeln!(text, "  stale        {change}")?;
+            let how = if change.is_unknown() {
+                "unknown"
+            } else {
+                "stale"
+            };
+            writeln!(text, "  {how:12} {change}")?;
         }
     }
     if let Some(named) = &one.proof {
@@ -228,6 +239,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             observation: "ab12".into(),
             state,
+            path: "/run/a.conf".into(),
             proof: None,
         }
     }
@@ -256,6 +268,18 @@ mod tests {
             warning(&kept, &known(&["/a\nb", "/c"], None)),
             "<4>a\\n.service: proof is STALE: /a\\nb was changed, and 1 more; look with harden proof a\\n.service, and run \
              harden apply again\n"
+        );
+        let unknown = Change {
+            what: "/c".into(),
+            how: How::Unreadable("permission denied".to_owned()),
+        };
+        let Standing::Known(proof, _) = known(&[], None) else {
+            panic!()
+        };
+        let unknown = Standing::Known(proof, vec![unknown]);
+        assert_eq!(
+            summary(&kept, &unknown),
+            "proof cannot be checked by this user: /c cannot be read: permission denied"
         );
         let lost = Standing::Lost("it is gone".to_owned());
         assert!(warning(&kept, &lost).contains("no proof record: it is gone"));

@@ -22,7 +22,7 @@ impl Revert {
     /// There is no such unit, or it cannot be taken away.
     pub fn run(&self) -> Result<u8> {
         needs_root("revert")?;
-        let unit = Unit::find(&self.unit)?;
+        let unit = Unit::find_installed(&self.unit)?;
         let said = match apply::revert(&unit)? {
             Reverted::Trial => "the trial is over, and it is as it was before",
             Reverted::Kept { restarted: true } => "removed, and restarted without it",

@@ -114,7 +114,7 @@ struct Applied {
 
 impl Applied {
     fn of(installed: Installed) -> Self {
-        let standing = apply::proof::standing(installed.proof.as_ref());
+        let standing = apply::proof::standing(&installed);
         Self {
             installed,
             standing,
@@ -237,6 +237,7 @@ mod tests {
             since,
             observation: "ab12".into(),
             state,
+            path: "/run/a.conf".into(),
             proof: None,
         };
         let one = |state| Applied::of(one(state));

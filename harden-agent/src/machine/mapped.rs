@@ -1,22 +1,37 @@
 //! Which files a process has mapped to run code from: its program and its libraries.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    fs::{self, File},
+    io,
+};
 
 use bstr::ByteSlice as _;
 
 use crate::observation::Text;
 
 /// A file that is mapped.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapped {
     /// Its path, in the process's own view of the files.
     pub path: Text,
     /// It has no name any more, as after an upgrade.
     pub is_deleted: bool,
+    /// Where it is mapped, as the kernel writes it: `START-END`.
+    range: String,
+}
+
+impl Mapped {
+    /// The file itself, whatever lies at its path by now.
+    ///
+    /// # Errors
+    /// It cannot be opened: that takes `CAP_SYS_ADMIN` or `CAP_CHECKPOINT_RESTORE` (proc(5), `/proc/PID/map_files`).
+    pub(crate) fn open(&self, pid: u32) -> io::Result<File> {
+        File::open(format!("/proc/{pid}/map_files/{}", self.range))
+    }
 }
 
 /// The files that process `pid` has mapped executable; none if there is no such process, or without the right to know.
-pub(crate) fn executable(pid: u32) -> BTreeSet<Mapped> {
+pub(crate) fn executable(pid: u32) -> Vec<Mapped> {
     let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
     maps.split(|byte| *byte == b'\n')
         .filter_map(parse)
@@ -34,7 +49,7 @@ fn parse(line: &[u8]) -> Option<Mapped> {
         *field = &rest[..end];
         rest = &rest[end + 1..];
     }
-    let [_, permissions, _, _, inode] = fields;
+    let [range, permissions, _, _, inode] = fields;
     let start = rest.iter().position(|byte| *byte != b' ')?;
     let path = &rest[start..];
     // A name in brackets, and memory without a file, have the number 0.
@@ -45,14 +60,21 @@ fn parse(line: &[u8]) -> Option<Mapped> {
         Some(path) => (path, true),
         None => (path, false),
     };
+    // The directory has the numbers without leading zeros, and so has this file.
+    let range = str::from_utf8(range).ok()?;
+    let (from, to) = range.split_once('-')?;
+    let plain = |number: &str| u64::from_str_radix(number, 16).ok();
     Some(Mapped {
         path: Text::from(path.replace(br"\012", b"\n")),
         is_deleted,
+        range: format!("{:x}-{:x}", plain(from)?, plain(to)?),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -63,8 +85,9 @@ mod tests {
             of(path.as_bytes()),
             Some(("/usr/sbin/a b".to_owned(), false))
         );
-        let deleted = b"55e0-55e4 r-xp 00002000 fd:00 1234   /usr/lib/x.so (deleted)";
+        let deleted = b"00055e0-55e4 r-xp 00002000 fd:00 1234   /usr/lib/x.so (deleted)";
         assert_eq!(of(deleted), Some(("/usr/lib/x.so".to_owned(), true)));
+        assert_eq!(parse(deleted).unwrap().range, "55e0-55e4");
         let newline = parse(b"1-2 r-xp 0 0:1 9 /a\\012b\xff").unwrap();
         assert_eq!(newline.path.as_bytes(), b"/a\nb\xff");
         for other in [
@@ -72,6 +95,7 @@ mod tests {
             b"7ffd-7ffe r-xp 00000000 00:00 0    [vdso]",
             b"7ffd-7ffe r-xp 00000000 00:00 0 ",
             b"7ffd-7ffe r-xp",
+            b"x-y r-xp 0 0:1 9 /a",
             b"",
         ] {
             assert_eq!(of(other), None);
@@ -80,14 +104,18 @@ mod tests {
 
     #[test]
     fn this_process_has_its_program_mapped() {
-        let own = Text::from(
-            std::env::current_exe()
-                .unwrap()
-                .as_os_str()
-                .as_encoded_bytes(),
-        );
+        let own = std::env::current_exe().unwrap();
+        let text = Text::from(own.as_os_str().as_encoded_bytes());
         let mapped = executable(std::process::id());
-        assert!(mapped.iter().any(|one| one.path == own && !one.is_deleted));
         assert!(mapped.len() > 1, "{mapped:?}");
+        let found = mapped.iter().find(|one| one.path == text).unwrap();
+        assert!(!found.is_deleted);
+        match found.open(std::process::id()) {
+            Ok(file) => {
+                let (mapped, there) = (file.metadata().unwrap(), own.metadata().unwrap());
+                assert_eq!((mapped.ino(), mapped.len()), (there.ino(), there.len()));
+            }
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
     }
 }

@@ -30,10 +30,18 @@ pub fn properties(unit: &str, names: &[&str]) -> Option<BTreeMap<String, String>
     let mut command = Command::new("systemctl");
     let wanted = format!("--property={}", names.join(","));
     let output = command.args(["show", &wanted, "--", unit]).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
+    // A path among them may be anything.
+    let text = String::from_utf8_lossy(&output.stdout);
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
     output.status.success().then(|| pairs.collect())
+}
+
+/// The paths in a property that is a list: systemd puts those in quotation marks that have a character that a shell looks at.
+#[must_use]
+pub fn paths(list: &str) -> Vec<String> {
+    let plain = || list.split_whitespace().map(str::to_owned).collect();
+    shlex::split(list).unwrap_or_else(plain)
 }
 
 /// The overall exposure, of 10, of a service whose files hold `text`: `9.6`. `None` if it could not be asked: since 250 it
@@ -70,6 +78,19 @@ fn listed(text: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_paths_is_taken_apart_as_systemd_puts_it_together() {
+        let list = r#"/etc/a.conf "/run/t@x\\x2dy.service.d/50-harden.conf" "/etc/60 a b.conf""#;
+        let expected = [
+            "/etc/a.conf",
+            r"/run/t@x\x2dy.service.d/50-harden.conf",
+            "/etc/60 a b.conf",
+        ];
+        assert_eq!(paths(list), expected);
+        assert_eq!(paths("/a \"/b"), ["/a", "\"/b"]);
+        assert_eq!(paths(""), [""; 0]);
+    }
 
     #[test]
     fn the_number_is_found() {

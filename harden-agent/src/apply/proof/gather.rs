@@ -3,15 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 
-use super::{Proof, Stamp, System};
+use super::{Proof, System, digest, unit_files::UnitFiles};
 use crate::{
-    apply::{Backend, Files, Unit, applied::digest},
-    machine::{firejail, host, mapped, proc, systemd},
+    apply::{Backend, Files, Unit, applied, place},
+    machine::{self, firejail, host, mapped, proc, systemd},
     observation::Text,
 };
 
@@ -30,46 +31,121 @@ pub(in crate::apply) struct Tried<'a> {
 /// The proof of what was tried just now.
 pub(in crate::apply) fn gather(tried: &Tried<'_>) -> Proof {
     let name = tried.unit.name();
-    let text = |path: &PathBuf| Text::from(path.as_os_str().as_encoded_bytes());
+    let backend = tried.files.backend;
     let installed = tried.installed.iter();
-    let installed = installed.map(|(path, below)| (text(path), digest(below.as_bytes())));
+    let digests = installed.map(|(path, below)| {
+        let path = Text::from(path.as_os_str().as_encoded_bytes());
+        (path, applied::digest(below.as_bytes()))
+    });
     let mut proof = Proof {
         schema: Proof::SCHEMA,
         unit: name.into(),
-        backend: tried.files.backend,
+        backend,
         proved: Timestamp::now(),
-        system: system(tried.files.backend),
+        system: system(backend),
         observation: tried.files.observation.clone(),
         tests: tried.test.map(str::to_owned).into_iter().collect(),
         in_force: tried.in_force.to_owned(),
-        installed: installed.collect(),
-        unit_files: unit_files(name),
+        installed: digests.collect(),
+        unit_files: BTreeMap::new(),
         programs: BTreeMap::new(),
+        links: BTreeMap::new(),
         not_followed: BTreeSet::new(),
     };
-    let recorded = tried.programs.iter().cloned();
-    for path in running(name).into_iter().chain(recorded) {
-        proof.follow(path);
+    let mut but = proof.installed_paths();
+    but.insert(place::trial(tried.unit, backend));
+    let mut files = UnitFiles::of(name, &but);
+    if let Some(profile) = &tried.files.profile {
+        files.add_firejail(profile);
     }
+    proof.unit_files = files
+        .digests
+        .into_iter()
+        .filter_map(|(path, digest)| Some((path, digest.ok()?)))
+        .collect();
+    let main = main(name);
+    let running = running(name, main);
+    for pid in &running {
+        proof.follow_mapped(*pid);
+    }
+    let scripts = running.iter().flat_map(|pid| scripts(*pid));
+    for path in scripts.chain(tried.programs.iter().cloned()) {
+        proof.follow(path, main);
+    }
+    proof.follow_commands(name, main);
     proof
 }
 
 impl Proof {
-    /// Has a change of the file noticed.
-    fn follow(&mut self, path: Text) {
-        if self.programs.contains_key(&path) {
+    /// Follows what a process has mapped: the file itself, whatever lies at its path by now.
+    fn follow_mapped(&mut self, pid: u32) {
+        for mapped in mapped::executable(pid) {
+            let path = &mapped.path;
+            if self.programs.contains_key(path) || self.not_followed.contains(path) {
+                continue;
+            }
+            let digest = mapped.open(pid).and_then(digest::of_file);
+            let now = digest::of(path.as_path()).ok().flatten();
+            match digest {
+                // One that was replaced in the course of the test makes the proof stale at once, as it should.
+                Ok(digest) if mapped.is_deleted && now.is_some() => {
+                    self.programs.insert(path.clone(), digest);
+                }
+                Ok(digest) if now.as_ref() == Some(&digest) => {
+                    self.programs.insert(path.clone(), digest);
+                }
+                // Another file lies there in this system's view: that of a root directory, or of a container.
+                Ok(_) | Err(_) => {
+                    self.not_followed.insert(path.clone());
+                }
+            }
+        }
+    }
+
+    /// Follows the file at this path, if it is the same in the view of process `main` and in ours.
+    fn follow(&mut self, path: Text, main: u32) {
+        if self.programs.contains_key(&path) || self.not_followed.contains(&path) {
             return;
         }
-        match Stamp::of(path.as_path()) {
-            Ok(Some(stamp)) => {
-                self.programs.insert(path, stamp);
+        match digest::of(path.as_path()) {
+            Ok(Some(digest)) if is_seen(path.as_path(), main, &digest) => {
+                self.programs.insert(path, digest);
             }
-            // Another view of the files, or it is gone already: at the next start there is another one.
-            Ok(None) | Err(_) => {
+            _ => {
                 self.not_followed.insert(path);
             }
         }
     }
+
+    /// Follows the programs and scripts in the unit's commands, which may be over by now, and where links among them lead.
+    fn follow_commands(&mut self, unit: &str, main: u32) {
+        for word in commands(unit) {
+            let path = word.as_path();
+            if let Ok(target) = path.canonicalize() {
+                let target = Text::from(target.as_os_str().as_encoded_bytes());
+                if target != word {
+                    self.links.insert(word, target.clone());
+                }
+                self.follow(target, main);
+            }
+        }
+    }
+}
+
+/// Whether process `main` sees the same file at this path, or none: then somebody else ran it.
+fn is_seen(path: &Path, main: u32, digest: &str) -> bool {
+    let Ok(below) = path.strip_prefix("/") else {
+        return false;
+    };
+    let seen = Path::new("/proc")
+        .join(main.to_string())
+        .join("root")
+        .join(below);
+    let (Ok(seen_file), Ok(file)) = (seen.metadata(), path.metadata()) else {
+        return true;
+    };
+    (seen_file.dev(), seen_file.ino()) == (file.dev(), file.ino())
+        || digest::of(&seen).is_ok_and(|seen| seen.as_deref() == Some(digest))
 }
 
 /// This system, now.
@@ -86,40 +162,24 @@ pub(super) fn system(backend: Backend) -> System {
     }
 }
 
-/// The files of the unit that systemd reads, but for those of harden, with their digests.
-pub(super) fn unit_files(unit: &str) -> BTreeMap<Text, String> {
-    const PATHS: [&str; 3] = ["FragmentPath", "SourcePath", "DropInPaths"];
-    let found = systemd::properties(unit, &PATHS).unwrap_or_default();
-    let paths = found.values().flat_map(|paths| paths.split_whitespace());
-    let files = paths.filter_map(|path| {
-        // systemd escapes what a shell would look at.
-        let path = Text::as_typed(path.as_bytes());
-        let file = fs::read(path.as_path()).ok()?;
-        let is_own = crate::apply::Applied::read(&String::from_utf8_lossy(&file)).is_some();
-        (!is_own).then(|| (path, digest(&file)))
-    });
-    files.collect()
+/// The unit's main process; 0 if it has none.
+fn main(unit: &str) -> u32 {
+    let properties = systemd::properties(unit, &["MainPID"]).unwrap_or_default();
+    let main = properties.get("MainPID").and_then(|pid| pid.parse().ok());
+    main.unwrap_or_default()
 }
 
-/// What the unit's processes run: programs, libraries and scripts.
-fn running(unit: &str) -> BTreeSet<Text> {
-    let properties = systemd::properties(unit, &["ControlGroup", "MainPID"]).unwrap_or_default();
-    let property = |name: &str| properties.get(name).map_or("", String::as_str);
-    let main: u32 = property("MainPID").parse().unwrap_or_default();
-    let cgroup = property("ControlGroup").as_bytes();
+/// The unit's processes.
+fn running(unit: &str, main: u32) -> Vec<u32> {
+    let properties = systemd::properties(unit, &["ControlGroup"]).unwrap_or_default();
+    let cgroup = properties.get("ControlGroup").map_or("", String::as_str);
     let is_in = |pid: u32| {
         let found = proc::cgroup(pid).unwrap_or_default();
-        let below = found.as_bytes().strip_prefix(cgroup);
-        pid == main
-            || !cgroup.is_empty()
-                && below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        let below = found.as_bytes().strip_prefix(cgroup.as_bytes());
+        let is_below = below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        pid == main || !cgroup.is_empty() && is_below
     };
-    let all = proc::all().into_iter().filter(|pid| is_in(*pid));
-    all.flat_map(|pid| {
-        let mapped = mapped::executable(pid).into_iter().map(|one| one.path);
-        mapped.chain(scripts(pid)).collect::<BTreeSet<_>>()
-    })
-    .collect()
+    proc::all().into_iter().filter(|pid| is_in(*pid)).collect()
 }
 
 /// The scripts that a process runs: no kernel interface names them, so these are the words of its command that can be
@@ -128,6 +188,38 @@ fn scripts(pid: u32) -> BTreeSet<Text> {
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words = command.split(|byte| *byte == 0).map(Text::from);
     words.filter(is_script).collect()
+}
+
+/// The paths of programs and scripts in the unit's commands, as they are written there.
+fn commands(unit: &str) -> BTreeSet<Text> {
+    const COMMANDS: [&str; 7] = [
+        "ExecCondition",
+        "ExecStartPre",
+        "ExecStart",
+        "ExecStartPost",
+        "ExecReload",
+        "ExecStop",
+        "ExecStopPost",
+    ];
+    let Some(unit) = machine::unit::installed(&unit.into()) else {
+        return BTreeSet::new();
+    };
+    let commands = COMMANDS.iter().flat_map(|name| unit.list(name));
+    let words = commands.flat_map(|command| {
+        // Before the program may be characters that say how it is run (systemd.service(5)).
+        let command = command.trim_start_matches(['@', '-', ':', '+', '!', '|']);
+        shlex::split(command).unwrap_or_default()
+    });
+    let words = words.map(|word| Text::from(word.as_str()));
+    words
+        .filter(|word| is_script(word) || is_program(word.as_path()))
+        .collect()
+}
+
+fn is_program(path: &Path) -> bool {
+    let found = path.metadata();
+    path.is_absolute()
+        && found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// Whether a word of a command is the path of a script.
@@ -165,6 +257,8 @@ mod tests {
         assert!(!is_script(&file("empty", "")));
         assert!(!is_script(&"restd.py".into()));
         assert!(!is_script(&"/".into()));
+        assert!(is_program(Path::new("/bin/sh")));
+        assert!(!is_program(Path::new("/etc/passwd")));
     }
 
     #[test]
@@ -174,13 +268,11 @@ mod tests {
         fs::write(&path, "abc").unwrap();
         let path = Text::from(path.as_os_str().as_encoded_bytes());
         let mut proof = super::super::stale::tests::proof();
-        proof.follow(path.clone());
-        proof.follow("/nonexistent/program".into());
+        let own = std::process::id();
+        proof.follow(path.clone(), own);
+        proof.follow("/nonexistent/program".into(), own);
         assert!(proof.programs.contains_key(&path));
-        assert!(
-            proof
-                .not_followed
-                .contains(&Text::from("/nonexistent/program"))
-        );
+        let missing = Text::from("/nonexistent/program");
+        assert!(proof.not_followed.contains(&missing));
     }
 }

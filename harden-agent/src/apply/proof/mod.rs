@@ -1,10 +1,11 @@
 //! The proof record: what `harden apply` tried before it kept a unit's files, on which system, and which files that rests
 //! on. Once one of them has changed, the proof is stale: the same test may fail now.
 
+mod digest;
 mod gather;
 mod stale;
-mod stamp;
 mod store;
+mod unit_files;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,9 +20,8 @@ use crate::observation::Text;
 
 pub(super) use gather::{Tried, gather};
 pub use stale::{Change, How};
-pub use stamp::Stamp;
 pub use store::{Standing, standing};
-pub(super) use store::{clear, discard, keep, stage};
+pub(super) use store::{clear, discard, is_staged, keep, stage};
 
 /// What was tried, and what that rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +44,14 @@ pub struct Proof {
     pub in_force: String,
     /// The files that confine the unit, with the SHA-256 digest of what is below the first line of each.
     pub installed: BTreeMap<Text, String>,
-    /// The unit's own files and its other drop-ins, with their SHA-256 digests.
+    /// The unit's own files, its other drop-ins, and what else systemd and Firejail read for it, with their SHA-256
+    /// digests; `absent` for one that is not there.
     pub unit_files: BTreeMap<Text, String>,
-    /// The programs that the unit ran, and the libraries that they had mapped.
-    pub programs: BTreeMap<Text, Stamp>,
+    /// The programs and scripts that the unit ran, and the libraries that they had mapped, with their SHA-256 digests.
+    pub programs: BTreeMap<Text, String>,
+    /// Links in the unit's commands, and where they lead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<Text, Text>,
     /// Programs and libraries that are not looked after, because they are not at that place on this system's disks.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub not_followed: BTreeSet<Text>,

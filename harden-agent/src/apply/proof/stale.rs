@@ -1,25 +1,28 @@
 //! What has changed since something was proved.
 
-use std::{fmt, fs, io, path::Path};
+use std::{collections::BTreeSet, fmt, io, path::PathBuf};
 
 use serde::Serialize;
 
-use super::{Proof, gather};
+use super::{
+    Proof, digest, gather,
+    unit_files::{ABSENT, UnitFiles, text},
+};
 use crate::{
-    apply::{Applied, applied::digest},
+    apply::{Applied, Backend, applied},
     observation::Text,
 };
 
 /// A change of what a proof rests on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Change {
-    /// A file, or `systemd`, or `firejail`.
+    /// A file, the unit, `systemd` or `firejail`.
     pub what: Text,
     /// What became of it.
     pub how: How,
 }
 
-/// What became of a file.
+/// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
@@ -29,7 +32,11 @@ pub enum How {
     Gone,
     /// It was not there.
     New,
-    /// It cannot be read, so nobody knows.
+    /// systemd does not read it: another file of the same name hides it.
+    Hidden,
+    /// Its files were changed, and systemd has not read them yet.
+    NotReloaded,
+    /// It cannot be read by this user, so it may be the same.
     Unreadable(String),
 }
 
@@ -40,13 +47,33 @@ impl fmt::Display for Change {
             How::Changed => write!(out, "{what} was changed"),
             How::Gone => write!(out, "{what} is gone"),
             How::New => write!(out, "{what} is new"),
+            How::Hidden => write!(out, "systemd does not read {what}"),
+            How::NotReloaded => write!(
+                out,
+                "files of {what} were changed, and systemd has not read them: systemctl daemon-reload"
+            ),
             How::Unreadable(why) => write!(out, "{what} cannot be read: {why}"),
         }
     }
 }
 
+impl Change {
+    fn of(what: &Text, how: How) -> Self {
+        Self {
+            what: what.clone(),
+            how,
+        }
+    }
+
+    /// Whether it is only that this user cannot look.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.how, How::Unreadable(_))
+    }
+}
+
 impl Proof {
-    /// What has changed since: nothing, and the proof holds.
+    /// What has changed since: nothing, and the proof holds. What is for certain comes first.
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
         let mut changes = self.changed_files();
@@ -56,8 +83,18 @@ impl Proof {
             ("systemd", now.systemd, &self.system.systemd),
             ("firejail", now.firejail, &self.system.firejail),
         ];
-        let versions = versions.into_iter().filter(|(_, now, then)| now != *then);
-        changes.extend(versions.map(|(what, ..)| changed(&what.into())));
+        for (what, now, then) in versions {
+            match (now, then) {
+                (now, then) if now == *then => {}
+                // As Firejail refuses users that are not on its list.
+                (None, Some(_)) => {
+                    let how = How::Unreadable("it does not say its version".to_owned());
+                    changes.push(Change::of(&what.into(), how));
+                }
+                _ => changes.push(Change::of(&what.into(), How::Changed)),
+            }
+        }
+        changes.sort_by_key(Change::is_unknown);
         changes
     }
 
@@ -68,54 +105,71 @@ impl Proof {
         (now != self.system.kernel).then_some(now)
     }
 
-    fn changed_files(&self) -> Vec<Change> {
-        let installed = self.installed.iter().filter_map(|(path, then)| {
-            judged(
-                path,
-                fs::read(path.as_path()).map(|file| below(&file) == *then),
-            )
-        });
-        let programs = self.programs.iter();
-        let programs =
-            programs.filter_map(|(path, stamp)| judged(path, stamp.is_of(path.as_path())));
-        installed.chain(programs).collect()
+    /// The files that are proved.
+    pub(super) fn installed_paths(&self) -> BTreeSet<PathBuf> {
+        let paths = self.installed.keys();
+        paths.map(|path| path.as_path().to_owned()).collect()
     }
 
-    /// What systemd reads of the unit now, beside what it read then.
+    fn changed_files(&self) -> Vec<Change> {
+        let installed = self.installed.iter().filter_map(|(path, then)| {
+            let now = digest::text(path.as_path());
+            judged(
+                path,
+                now.map(|text| text.is_some_and(|text| below(&text) == *then)),
+            )
+        });
+        let programs = self.programs.iter().filter_map(|(path, then)| {
+            let now = digest::of(path.as_path());
+            judged(path, now.map(|now| now.as_ref() == Some(then)))
+        });
+        let links = self.links.iter().filter_map(|(path, then)| {
+            let now = path.as_path().canonicalize();
+            judged(path, now.map(|now| text(&now) == *then))
+        });
+        installed.chain(programs).chain(links).collect()
+    }
+
+    /// What systemd and Firejail read for the unit now, beside what they read then.
     fn changed_unit(&self) -> Vec<Change> {
-        let now = gather::unit_files(&self.unit.to_string());
+        let installed = self.installed_paths();
+        let mut now = UnitFiles::of(&self.unit.to_string(), &installed);
         let mut changes = Vec::new();
-        for (path, then) in &self.unit_files {
-            match now.get(path) {
-                Some(now) if now == then => {}
-                Some(_) => changes.push(changed(path)),
-                // It may be there, and not be read.
-                None if is_there(path.as_path()) => changes.push(changed(path)),
-                None => changes.push(Change {
-                    what: path.clone(),
-                    how: How::Gone,
-                }),
+        // All but the profile is a drop-in.
+        let is_drop_in = |path: &&PathBuf| path.extension().is_some_and(|end| end == "conf");
+        for path in installed.iter().filter(is_drop_in) {
+            if !now.drop_ins.contains(path) && path.exists() {
+                changes.push(Change::of(&text(path), How::Hidden));
             }
         }
-        let new = now
-            .into_keys()
-            .filter(|path| !self.unit_files.contains_key(path));
-        changes.extend(new.map(|what| Change {
-            what,
-            how: How::New,
-        }));
+        if now.needs_reload {
+            changes.push(Change::of(&self.unit, How::NotReloaded));
+        }
+        if self.backend == Backend::Firejail {
+            let profile = installed.iter().find(|path| !is_drop_in(path));
+            let profile = profile.and_then(|path| digest::text(path).ok().flatten());
+            now.add_firejail(&profile.unwrap_or_default());
+        }
+        for (path, then) in &self.unit_files {
+            match now.digests.remove(path) {
+                Some(Ok(now)) if now == *then => {}
+                Some(Ok(now)) if now == ABSENT => changes.push(Change::of(path, How::Gone)),
+                Some(Ok(_)) if then == ABSENT => changes.push(Change::of(path, How::New)),
+                Some(Err(why)) => changes.push(Change::of(path, How::Unreadable(why))),
+                Some(Ok(_)) => changes.push(Change::of(path, How::Changed)),
+                None => changes.push(Change::of(path, How::Gone)),
+            }
+        }
+        let new = now.digests.keys();
+        changes.extend(new.map(|path| Change::of(path, How::New)));
         changes
     }
 }
 
-fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-}
-
 /// The digest of what is below the first line of an installed file; nobody's, if it has no such line.
-fn below(file: &[u8]) -> String {
-    let file = String::from_utf8_lossy(file);
-    Applied::read(&file).map_or_else(String::new, |(_, text)| digest(text.as_bytes()))
+fn below(file: &str) -> String {
+    let found = Applied::read(file);
+    found.map_or_else(String::new, |(_, text)| applied::digest(text.as_bytes()))
 }
 
 /// What became of a file that is, or is not, the same.
@@ -126,25 +180,16 @@ fn judged(path: &Text, same: io::Result<bool>) -> Option<Change> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => How::Gone,
         Err(error) => How::Unreadable(error.to_string()),
     };
-    Some(Change {
-        what: path.clone(),
-        how,
-    })
-}
-
-fn changed(what: &Text) -> Change {
-    Change {
-        what: what.clone(),
-        how: How::Changed,
-    }
+    Some(Change::of(path, how))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::{fs, path::Path};
+
     use jiff::Timestamp;
 
-    use super::{super::Stamp, *};
-    use crate::apply::Backend;
+    use super::*;
 
     /// Of a unit that no systemd knows.
     pub(in crate::apply) fn proof() -> Proof {
@@ -160,8 +205,13 @@ pub(super) mod tests {
             installed: [].into(),
             unit_files: [].into(),
             programs: [].into(),
+            links: [].into(),
             not_followed: [].into(),
         }
+    }
+
+    fn said(proof: &Proof) -> Vec<String> {
+        proof.changes().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -172,7 +222,6 @@ pub(super) mod tests {
             fs::write(&path, content).unwrap();
             path
         };
-        let text = |path: &Path| Text::from(path.as_os_str().as_encoded_bytes());
         let applied = Applied {
             backend: Backend::Systemd,
             since: Timestamp::UNIX_EPOCH,
@@ -183,37 +232,61 @@ pub(super) mod tests {
         };
         let drop_in = file("drop-in", &applied.over("[Service]\n"));
         let (program, library) = (file("program", "1"), file("library", "1"));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&program, &link).unwrap();
         let mut proof = proof();
-        let sum = digest(b"[Service]\n");
+        let sum = applied::digest(b"[Service]\n");
         proof.installed.insert(text(&drop_in), sum);
         for path in [&program, &library] {
-            let stamp = Stamp::of(path).unwrap().unwrap();
-            proof.programs.insert(text(path), stamp);
+            let digest = digest::of(path).unwrap().unwrap();
+            proof.programs.insert(text(path), digest);
         }
-        assert_eq!(proof.changes(), []);
-        // Another head is the same text.
+        let target = text(&program.canonicalize().unwrap());
+        proof.links.insert(text(&link), target);
+        assert_eq!(said(&proof), [""; 0]);
+        // Another head is the same text, and the same bytes are the same program.
         let applied = Applied {
             runtime: true,
             ..applied
         };
         fs::write(&drop_in, applied.over("[Service]\n")).unwrap();
-        assert_eq!(proof.changes(), []);
+        fs::rename(file("again", "1"), &program).unwrap();
+        assert_eq!(said(&proof), [""; 0]);
 
         fs::write(&drop_in, applied.over("[Service]\nUser=root\n")).unwrap();
         fs::write(&program, "2").unwrap();
         fs::remove_file(&library).unwrap();
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&drop_in, &link).unwrap();
         proof.system.systemd = Some("systemd 1".to_owned());
         proof
             .unit_files
             .insert("/nonexistent/a.service".into(), String::new());
-        let changes: Vec<_> = proof.changes().iter().map(ToString::to_string).collect();
+        let now = gather::system(Backend::Systemd).systemd;
+        let systemd = match now {
+            Some(_) => "systemd was changed",
+            None => "systemd cannot be read: it does not say its version",
+        };
+        let shown = |path: &Path| path.display().to_string();
         let expected = [
-            format!("{} was changed", drop_in.display()),
-            format!("{} is gone", library.display()),
-            format!("{} was changed", program.display()),
+            format!("{} was changed", shown(&drop_in)),
+            format!("{} is gone", shown(&library)),
+            format!("{} was changed", shown(&program)),
+            format!("{} was changed", shown(&link)),
             "/nonexistent/a.service is gone".to_owned(),
-            "systemd was changed".to_owned(),
+            systemd.to_owned(),
         ];
-        assert_eq!(changes, expected);
+        assert_eq!(said(&proof), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_said_to_be_changed() {
+        let mut proof = proof();
+        proof
+            .programs
+            .insert("/dev/null/program".into(), String::new());
+        let changes = proof.changes();
+        assert!(changes.iter().all(Change::is_unknown), "{changes:?}");
+        assert_eq!(changes.len(), 1);
     }
 }

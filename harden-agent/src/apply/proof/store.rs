@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Change, Named, Proof};
-use crate::apply::{Unit, applied::digest, files, place};
+use crate::apply::{Installed, Unit, applied::digest, files, place};
 
 /// What is known of the proof of what is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub(in crate::apply) fn stage(unit: &Unit, proof: &Proof) -> Result<()> {
     files::write_data(&place::trial_proof(unit), text.into_bytes())
 }
 
+/// Whether the test of what is on trial is over, and succeeded.
+pub(in crate::apply) fn is_staged(unit: &Unit) -> bool {
+    place::trial_proof(unit).is_file()
+}
+
 /// Makes the proof of what is on trial lasting, if there is one, and returns its name. With `runtime` it stays where it is.
 /// An older one stays too: the files name that until they are replaced.
 ///
@@ -44,6 +49,14 @@ pub(in crate::apply) fn keep(unit: &Unit, runtime: bool) -> Result<Option<Named>
         from
     } else {
         let file = place::lasting_proof(unit, &sha256);
+        for directory in [Path::new(place::PROOFS), &place::proofs(unit)] {
+            let is_link = fs::symlink_metadata(directory).is_ok_and(|found| !found.is_dir());
+            ensure!(
+                !is_link,
+                "{} has to be a directory: move it away first",
+                directory.display()
+            );
+        }
         files::write_data(&file, bytes)?;
         file
     };
@@ -58,8 +71,13 @@ pub(in crate::apply) fn discard(unit: &Unit) {
 /// Removes the lasting proofs of a unit but for this one. What cannot be removed is named by no file, and does no harm.
 pub(in crate::apply) fn clear(unit: &Unit, but: Option<&Named>) {
     let directory = place::proofs(unit);
+    // Never through a link.
+    if !fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()) {
+        return;
+    }
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-        if but.is_none_or(|kept| kept.file != entry.path()) {
+        let is_other = but.is_none_or(|kept| kept.file != entry.path());
+        if is_other && is_record(&entry.file_name().to_string_lossy()) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -67,13 +85,29 @@ pub(in crate::apply) fn clear(unit: &Unit, but: Option<&Named>) {
     let _ = fs::remove_dir(directory);
 }
 
-/// What is known of a proof, as installed files name it.
+/// Whether this is the name of a record: `DIGEST.json`.
+fn is_record(name: &str) -> bool {
+    let digest = name.strip_suffix(".json").unwrap_or_default();
+    digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What is known of the proof of what is installed.
 #[must_use]
-pub fn standing(named: Option<&Named>) -> Standing {
-    let Some(named) = named else {
+pub fn standing(installed: &Installed) -> Standing {
+    let Some(named) = &installed.proof else {
         return Standing::None;
     };
-    match read(&named.file, &named.sha256) {
+    let proof = read(&named.file, &named.sha256).and_then(|proof| {
+        let path = &installed.path;
+        ensure!(
+            proof.unit == installed.unit && proof.installed_paths().contains(path),
+            "{} is not about {}",
+            named.file.display(),
+            path.display()
+        );
+        Ok(proof)
+    });
+    match proof {
         Ok(proof) => {
             let changes = proof.changes();
             Standing::Known(Box::new(proof), changes)
@@ -110,29 +144,51 @@ fn read(file: &Path, sha256: &str) -> Result<Proof> {
 #[cfg(test)]
 mod tests {
     use super::{super::stale::tests::proof, *};
+    use crate::{apply::State, observation::Text};
 
     #[test]
     fn a_record_is_used_only_as_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("proof.json");
+        let drop_in = directory.path().join("50-harden.conf");
         let mut proof = proof();
         proof.not_followed.insert("/a\nb".into());
+        let text = Text::from(drop_in.as_os_str().as_encoded_bytes());
+        proof.installed.insert(text, String::new());
         let bytes = serde_json::to_vec(&proof).unwrap();
-        let named = Named {
+        let mut installed = Installed {
+            unit: proof.unit.clone(),
+            backend: proof.backend,
+            since: proof.proved,
+            observation: "".into(),
+            state: State::Kept,
+            path: drop_in,
+            proof: None,
+        };
+        assert_eq!(standing(&installed), Standing::None);
+        installed.proof = Some(Named {
             file: file.clone(),
             sha256: digest(&bytes),
-        };
-        let lost = |part: &str| match standing(Some(&named)) {
+        });
+        let lost_of = |installed: &Installed, part: &str| match standing(installed) {
             Standing::Lost(why) => assert!(why.contains(part), "{why}"),
             other => panic!("{other:?}"),
         };
-        assert_eq!(standing(None), Standing::None);
+        let lost = |part: &str| lost_of(&installed, part);
         lost("No such file");
         fs::write(&file, &bytes).unwrap();
-        assert_eq!(
-            standing(Some(&named)),
-            Standing::Known(Box::new(proof.clone()), Vec::new())
-        );
+        assert!(matches!(standing(&installed), Standing::Known(found, _) if *found == proof));
+        // The drop-in of another unit, or a copy beside it.
+        let other = Installed {
+            unit: "other.service".into(),
+            ..installed.clone()
+        };
+        lost_of(&other, "is not about");
+        let copy = Installed {
+            path: directory.path().join("99-copy.conf"),
+            ..installed.clone()
+        };
+        lost_of(&copy, "is not about");
         proof.tests.push("true".to_owned());
         fs::write(&file, serde_json::to_vec(&proof).unwrap()).unwrap();
         lost("was changed since");
