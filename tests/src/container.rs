@@ -1,5 +1,6 @@
 //! A Debian with a systemd of its own, on this machine's kernel: what `systemd-nspawn` boots from the disk
-//! image of the virtual machines. No machined, no network, and nothing that is written there stays.
+//! image of the virtual machines. No machined, no network, and nothing that is written there stays, but over a reboot of one
+//! that is booted for that.
 
 use std::{
     env, fs,
@@ -36,6 +37,38 @@ exec setpriv --pdeathsig TERM systemd-nspawn --quiet --register=no --keep-unit -
     --boot --private-network --capability=all --console=pipe
 "#;
 
+/// The same, of a system that can reboot: what it has written is there again. systemd-nspawn ends with 133 then
+/// (`EXIT_FORCE_RESTART`, src/nspawn/nspawn.c), and the next one is to find its cgroup empty, without this shell.
+const START_AGAIN: &str = r#"set -e
+image=$1 root=$2
+shift 2
+mkdir "$root/image" "$root/written" "$root/system"
+mount -o ro,loop,noload "$image" "$root/image"
+mount -t tmpfs tmpfs "$root/written"
+mkdir "$root/written/upper" "$root/written/work"
+mount -t overlay -o "lowerdir=$root/image,upperdir=$root/written/upper,workdir=$root/written/work" overlay "$root/system"
+boot='set -e
+root=$1
+shift
+for cgroup in "$@"; do
+    # Who has told it to reboot may not be gone yet.
+    until find "$cgroup" -mindepth 1 -depth -type d -exec rmdir {} +; do
+        sleep 0.05
+    done
+    echo 0 >"$cgroup/cgroup.procs"
+done
+exec setpriv --pdeathsig TERM systemd-nspawn --quiet --register=no --keep-unit --directory="$root" \
+    --boot --private-network --capability=all --console=pipe'
+exec setpriv --pdeathsig TERM /bin/sh -c '
+boot=$1
+shift
+status=133
+while [ $status = 133 ]; do
+    status=0
+    /bin/sh -c "$boot" sh "$@" || status=$?
+done' sh "$boot" "$root/system" "$@"
+"#;
+
 /// Runs a command in there. Arguments: the first process, cgroups to be in, `--`, the command.
 const ENTER: &str = r#"set -e
 leader=$1
@@ -51,6 +84,8 @@ exec nsenter --target "$leader" --all --wd=/ -- "$@"
 /// A running container; gone with its processes, mounts and cgroups when dropped.
 pub struct Container {
     leader: Pid,
+    /// What starts it.
+    starter: Pid,
     cgroups: Vec<Tree>,
     // Ends the thread that is systemd-nspawn's parent. Dropped before the thread is waited for.
     end: Option<mpsc::Sender<()>>,
@@ -88,6 +123,31 @@ impl Container {
     /// # Errors
     /// It does not come up.
     pub fn boot() -> Result<Self> {
+        Self::boot_by(START)
+    }
+
+    /// Boots one that can reboot.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn boot_again() -> Result<Self> {
+        Self::boot_by(START_AGAIN)
+    }
+
+    /// Waits until it has rebooted, which it was told to do, and everything is up again.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub fn reboots(&mut self) -> Result<()> {
+        let deadline = Instant::now() + as_patient(BOOT);
+        while is_alive(self.leader) {
+            ensure!(Instant::now() < deadline, "it does not go down");
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.comes_up()
+    }
+
+    fn boot_by(script: &'static str) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if let Some(missing) = Self::missing() {
             bail!(missing);
@@ -99,7 +159,7 @@ impl Container {
         let (end, ended) = mpsc::channel();
         // Who starts systemd-nspawn is its parent for PR_SET_PDEATHSIG, and the threads of tests come and go.
         let parent = thread::spawn(move || {
-            let started = start(&directories);
+            let started = start(script, &directories);
             let kept = match started {
                 Ok((nspawn, root)) => {
                     let _ = sender.send(Ok(nspawn.id()));
@@ -116,20 +176,26 @@ impl Container {
         });
         let mut container = Self {
             leader: Pid::from_raw(0),
+            starter: Pid::from_raw(0),
             cgroups,
             end: Some(end),
             parent: Some(parent),
         };
-        let nspawn = receiver
+        container.starter = receiver
             .recv()
             .context("the thread that starts it ended")??;
-        container.leader = until_up(nspawn)?;
+        container.comes_up()?;
+        Ok(container)
+    }
+
+    fn comes_up(&mut self) -> Result<()> {
+        self.leader = until_up(self.starter, self.leader)?;
         // For commands: a cgroup that has others in it may hold no process.
-        for tree in &container.cgroups {
+        for tree in &self.cgroups {
             fs::create_dir(tree.root.join("test"))?;
         }
-        container.run(&["systemctl", "is-system-running", "--wait"])?;
-        Ok(container)
+        self.run(&["systemctl", "is-system-running", "--wait"])?;
+        Ok(())
     }
 
     /// Its first process, as this machine numbers it.
@@ -229,42 +295,49 @@ fn image() -> PathBuf {
     )
 }
 
-fn start(cgroups: &[PathBuf]) -> Result<(Process, Scratch)> {
+fn start(script: &str, cgroups: &[PathBuf]) -> Result<(Process, Scratch)> {
     let root = Scratch::new(Path::new("/run"))?;
     let mut nspawn = Command::new("unshare");
-    nspawn.args(["--mount", "/bin/sh", "-c", START, "sh"]);
+    nspawn.args(["--mount", "/bin/sh", "-c", script, "sh"]);
     nspawn.arg(image()).arg(root.path()).args(cgroups);
     // What runs in there is to be as free as on a machine: no filter of systemd-nspawn's.
     nspawn.env("SYSTEMD_SECCOMP", "0");
     Ok((Process::start(&mut nspawn)?, root))
 }
 
-/// The first process, once it takes commands.
-fn until_up(nspawn: Pid) -> Result<Pid> {
+/// The first process, another than the last one, once it takes commands.
+fn until_up(starter: Pid, last: Pid) -> Result<Pid> {
     let deadline = Instant::now() + as_patient(BOOT);
     while Instant::now() < deadline {
-        if let Some(leader) = leader(nspawn) {
+        if let Some(leader) = leader(starter).filter(|leader| *leader != last) {
             let socket = format!("/proc/{leader}/root/run/systemd/private");
             if Path::new(&socket).exists() {
                 return Ok(leader);
             }
         }
-        ensure!(is_alive(nspawn), "systemd-nspawn has ended");
+        ensure!(is_alive(starter), "systemd-nspawn has ended");
         thread::sleep(Duration::from_millis(20));
     }
     bail!("no systemd is up in the container")
 }
 
-/// The child that is the first process of its own PID namespace.
-fn leader(nspawn: Pid) -> Option<Pid> {
-    let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
-    let mut children = children.split_ascii_whitespace();
-    let first = children.find(|child| {
+/// The child, or one of a child, that is the first process of its own PID namespace.
+fn leader(starter: Pid) -> Option<Pid> {
+    let children = children(starter);
+    let first = children.iter().copied().find(|child| {
         let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().nth(1) == Some("1"))
-    })?;
-    first.parse().ok().map(Pid::from_raw)
+    });
+    first.or_else(|| children.into_iter().find_map(leader))
+}
+
+fn children(pid: Pid) -> Vec<Pid> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let numbers = list
+        .split_ascii_whitespace()
+        .filter_map(|one| one.parse().ok());
+    numbers.map(Pid::from_raw).collect()
 }
 
 /// Makes the cgroup in every hierarchy that systemd uses, the version 2 one first.

@@ -72,6 +72,31 @@ impl Machine {
         machines.collect()
     }
 
+    /// A container that can reboot: not this machine, on which the test itself runs. `None` counts as skipped.
+    ///
+    /// # Errors
+    /// The container does not come up.
+    pub fn that_reboots(test: &str) -> Result<Option<Self>> {
+        if let Some(reason) = Container::missing() {
+            skip(test, &reason);
+            return Ok(None);
+        }
+        Ok(Some(Self::new(Some(Container::boot_again()?), None)))
+    }
+
+    /// Runs a command in which the machine reboots, and waits until it is up again.
+    ///
+    /// # Errors
+    /// It does not reboot, or does not come up again.
+    pub fn reboots_in(&mut self, argv: &[&str]) -> Result<()> {
+        let output = self.try_run(argv)?;
+        let container = self.container.as_mut();
+        let container = container.context("this machine is not rebooted")?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        container.reboots().context(said)
+    }
+
     fn new(container: Option<Container>, turn: Option<MutexGuard<'static, ()>>) -> Self {
         Self {
             container,

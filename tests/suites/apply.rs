@@ -137,7 +137,7 @@ pub(super) fn etc(state: &str) -> Vec<&str> {
 }
 
 /// What is in force in the main process is what the drop-in says; and the state names where it comes from.
-fn is_in_force(rig: &Rig<'_>) -> Result<()> {
+pub(super) fn is_in_force(rig: &Rig<'_>) -> Result<()> {
     /// include/uapi/linux/capability.h, from 0.
     const CAPABILITIES: [&str; 11] = [
         "CHOWN",
@@ -245,13 +245,13 @@ fn what_does_not_work_is_put_back(rig: &Rig<'_>, recorded: &Observation) -> Resu
 }
 
 impl Rig<'_> {
-    fn record(&self, observation: &Observation) -> Result<()> {
+    pub(super) fn record(&self, observation: &Observation) -> Result<()> {
         let json = String::from_utf8(observation::to_json(observation)?)?;
         self.machine.write(OBSERVATION, &json)
     }
 
     /// The observation, as if a call had not been seen, nor what needs it.
-    fn without(&self, recorded: &Observation, call: &str) -> Result<()> {
+    pub(super) fn without(&self, recorded: &Observation, call: &str) -> Result<()> {
         let mut value: Value = serde_json::from_slice(&observation::to_json(recorded)?)?;
         let found = take(&mut value, call);
         ensure!(found > 0, "{call} was not seen");
@@ -435,14 +435,10 @@ fn it_works_or_is_put_back_by_itself() -> Result<()> {
 }
 
 /// lighttpd's own, and what the tests have it serve.
-const LIGHTTPD: &str = "lighttpd.service";
-const DOCUMENT: &str = "curl -sf -m 2 http://127.0.0.1:8081/hostname >/dev/null";
+pub(super) const LIGHTTPD: &str = "lighttpd.service";
+pub(super) const DOCUMENT: &str = "curl -sf -m 2 http://127.0.0.1:8081/hostname >/dev/null";
 
-#[test]
-fn so_it_is_under_firejail() -> Result<()> {
-    let Some(machine) = Machine::here("so it is under firejail")? else {
-        return Ok(());
-    };
+pub(super) fn set_up_lighttpd(machine: &Machine) -> Result<()> {
     machine.write(
         "/etc/edit-lighttpd.conf",
         "server.document-root = \"/etc\"\nserver.port = 8081\nserver.username = \"www-data\"\n",
@@ -451,7 +447,15 @@ fn so_it_is_under_firejail() -> Result<()> {
         &format!("/run/systemd/system/{LIGHTTPD}.d/10-test.conf"),
         "[Service]\nExecStartPre=\nExecStart=\nExecStart=/usr/sbin/lighttpd -D -f /etc/edit-lighttpd.conf\n",
     )?;
-    machine.run(&["systemctl", "daemon-reload"])?;
+    machine.run(&["systemctl", "daemon-reload"]).map(drop)
+}
+
+#[test]
+fn so_it_is_under_firejail() -> Result<()> {
+    let Some(machine) = Machine::here("so it is under firejail")? else {
+        return Ok(());
+    };
+    set_up_lighttpd(&machine)?;
     let seen = recorded(&machine, LIGHTTPD, DOCUMENT)?;
     let rig = prepare(&machine, LIGHTTPD, DOCUMENT, &seen)?;
     let before = rig.state()?;

@@ -1,5 +1,5 @@
 //! `harden trial`: words are taken out of good drop-ins of three daemons, and it finds exactly those; killed at each of
-//! its steps, it leaves the unit as it was, and goes on from there.
+//! its steps, it leaves the unit as it was, and goes on from there; so it does after a reboot, and under Firejail.
 
 use std::{fs, os::unix::process::ExitStatusExt as _, time::Duration};
 
@@ -8,10 +8,13 @@ use harden_agent::apply::TRIAL_STEPS;
 use harden_tests::{Agent, Machine, Setup, Written, as_patient, harden};
 
 use super::{
-    apply::{HARDEN, MACHINES, Rig},
+    apply::{self, HARDEN, MACHINES, Rig},
     drop_in::without,
     restd,
 };
+
+mod firejail;
+mod reboot;
 
 /// A daemon, what it does, and what it cannot do that without.
 struct Daemon {
@@ -60,7 +63,15 @@ const RESTD: Daemon = Daemon {
     ],
 };
 
-const DAEMONS: [Daemon; 3] = [NGINX, REDIS, RESTD];
+/// Under Firejail.
+const LIGHTTPD: Daemon = Daemon {
+    unit: apply::LIGHTTPD,
+    work: apply::DOCUMENT,
+    set_up: apply::set_up_lighttpd,
+    needed: &[],
+};
+
+const DAEMONS: [Daemon; 4] = [NGINX, REDIS, RESTD, LIGHTTPD];
 
 impl Daemon {
     /// The good drop-in, of two lives, and what it was made from.
@@ -261,6 +272,7 @@ enum Case {
     Find(usize, u64),
     Refuse,
     Kill(&'static str),
+    Firejail,
 }
 
 impl Case {
@@ -281,6 +293,7 @@ impl Case {
                 &NGINX,
                 &without_listen()?,
             )?),
+            Self::Firejail => firejail::a_profile_is_tried_too(machine, &good[3].1),
             Self::Kill(step) => {
                 let rig = prepare(machine, &NGINX, &without_listen()?)?;
                 a_kill_leaves_it_as_it_was(&rig, step, &[("SystemCallFilter", "listen")])
@@ -308,6 +321,7 @@ fn it_finds_what_was_taken_out_and_leaves_the_unit_as_it_was() -> Result<()> {
     let mut cases: Vec<Case> = first.into_iter().chain([Case::Refuse]).collect();
     cases.extend(second.into_iter().chain(kills.next()));
     cases.extend(kills);
+    cases.push(Case::Firejail);
     let done = Machine::share(&machines, &cases, |machine, case| case.run(machine, &good));
     for machine in &machines {
         let _ = fs::remove_file(machine.root().join(&HARDEN[1..]));

@@ -18,18 +18,21 @@ use super::{
 use crate::{
     apply::{Backend, Files, Session, Unit},
     machine,
-    observation::Text,
+    observation::{Observation, Text},
     output::{self, Content, Ours, Output, file_stem},
     plural::plural,
     render::{firejail, service, systemd},
     trial::{
-        Key, Plan, Record, Relaxation, ThisSystem, UnitGate, overrides,
+        Key, Plan, Record, Removal, Runner, ThisSystem, UnitGate, overrides,
         search::{Limits, Outcome, Set, Verdict, search},
         suspects,
     },
 };
 
 mod progress;
+mod tighten;
+
+use tighten::Tight;
 
 /// `harden trial`
 #[derive(Debug, Args)]
@@ -47,9 +50,13 @@ pub struct Trial {
     /// Try this drop-in instead of one made from an observation
     #[arg(long, value_name = "FILE", conflicts_with_all = ["observation", "backend"])]
     pub drop_in: Option<PathBuf>,
-    /// An observation of the unit (a JSON file): what the files refuse of it is tried first [default: what the agent has]
+    /// An observation of the unit (a JSON file): what the files refuse of it is tried first, and --tighten rests on it too
+    /// [default: what the agent has]
     #[arg(long, value_name = "OBSERVATION")]
     pub seen: Option<PathBuf>,
+    /// Then take away what the files allow and the recording shows as asked for in vain alone, as long as the test passes
+    #[arg(long)]
+    pub tighten: bool,
     /// Go on with a trial that was interrupted
     #[arg(long)]
     pub resume: bool,
@@ -87,42 +94,63 @@ impl Trial {
     pub fn run(&self) -> Result<u8> {
         needs_root("trial")?;
         let unit = Unit::find(&self.unit)?;
-        let files = self.files(&unit)?;
+        let source = match &self.drop_in {
+            Some(_) => None,
+            None => Some(recorded(&unit, self.observation.as_deref(), &self.ask)?),
+        };
+        let files = self.files(&unit, source.as_ref())?;
         let mut plan = Plan::new(files.clone(), &ThisSystem);
         let mut record = self.record(&unit, &files, &plan)?;
+        let seen = self.seen(&unit)?;
+        let in_vain = if self.tighten {
+            Some(self.in_vain([source.as_ref(), seen.as_ref()])?)
+        } else {
+            None
+        };
         if !self.resume {
-            record.suspect(self.suspects(&unit, &files)?);
+            let suspects = seen.map(|seen| suspects(&files, &seen));
+            record.suspect(suspects.unwrap_or_default());
         }
         plan.suspect(record.suspects());
         let session = Session::open(&unit, files.backend, self.within, self.settle)?;
-        let outcome = self.search(&session, &mut plan, &mut record);
+        let mut search = || {
+            let mut runner = self.runner(&session, &mut record);
+            let outcome = self.search(&mut runner, &mut plan)?;
+            let tight = match (&outcome.verdict, &in_vain) {
+                (Verdict::Found(set), Some(in_vain)) => {
+                    let files = plan.relaxed(set, Some(&self.why()));
+                    Some(self.tighten(&mut runner, files, in_vain, &outcome)?)
+                }
+                _ => None,
+            };
+            anyhow::Ok((outcome, tight))
+        };
+        let found = search();
         session.close()?;
-        let outcome = outcome?;
-        if !matches!(outcome.verdict, Verdict::OutOfRuns(_)) {
+        let (outcome, tight) = found?;
+        let is_out_of_runs = matches!(outcome.verdict, Verdict::OutOfRuns(_))
+            || tight.as_ref().is_some_and(Tight::is_out_of_runs);
+        if !is_out_of_runs {
             record.remove();
         }
-        self.finish(&unit, &plan, &outcome)
+        self.finish(&unit, &plan, &outcome, tight.as_ref())
     }
 
-    fn files(&self, unit: &Unit) -> Result<Files> {
+    fn files(&self, unit: &Unit, source: Option<&Observation>) -> Result<Files> {
         if let Some(path) = &self.drop_in {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
             return Ok(Files::of_drop_in(text));
         }
-        let recorded = recorded(unit, self.observation.as_deref(), &self.ask)?;
-        decided(unit, self.backend, &self.decisions, recorded)
+        let source = source.context("there is no observation")?;
+        decided(unit, self.backend, &self.decisions, source.clone())
     }
 
-    /// What is tried first. No agent has to answer.
-    fn suspects(&self, unit: &Unit, files: &Files) -> Result<Vec<Relaxation>> {
-        let seen = match &self.seen {
-            Some(path) => recorded(unit, Some(path), &self.ask)?,
-            None => match recorded(unit, None, &self.ask) {
-                Ok(seen) => seen,
-                Err(_) => return Ok(Vec::new()),
-            },
-        };
-        Ok(suspects(files, &seen))
+    /// What is known of the unit beside what the files are made from. No agent has to answer.
+    fn seen(&self, unit: &Unit) -> Result<Option<Observation>> {
+        match &self.seen {
+            Some(path) => recorded(unit, Some(path), &self.ask).map(Some),
+            None => Ok(recorded(unit, None, &self.ask).ok()),
+        }
     }
 
     fn record(&self, unit: &Unit, files: &Files, plan: &Plan<'_>) -> Result<Record> {
@@ -145,45 +173,63 @@ impl Trial {
         Ok(Record::new(&self.state, &stem, &key))
     }
 
+    fn runner<'r>(
+        &'r self,
+        session: &'r Session<'r>,
+        record: &'r mut Record,
+    ) -> Runner<'r, progress::Progress> {
+        Runner {
+            session,
+            test: &self.test,
+            before: record.time(),
+            record,
+            report: progress::Progress,
+            since: Instant::now(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            runs: self.runs,
+            ..Limits::default()
+        }
+    }
+
     fn search(
         &self,
-        session: &Session<'_>,
+        runner: &mut Runner<'_, progress::Progress>,
         plan: &mut Plan<'_>,
-        record: &mut Record,
     ) -> Result<Outcome> {
         let candidates = plan.candidates();
         eprintln!(
             "{} can be relaxed; {} refused of what was seen",
             plural(candidates.len(), "thing"),
-            match record.suspects().len() {
+            match runner.record.suspects().len() {
                 0 => "nothing is".to_owned(),
                 1 => "one is".to_owned(),
                 some => format!("{some} are"),
             }
         );
         if self.resume {
-            eprintln!("{} are known already", plural(record.runs(), "test run"));
+            eprintln!(
+                "{} are known already",
+                plural(runner.record.runs(), "test run")
+            );
         }
-        let before = record.time();
-        let mut gate = UnitGate {
-            session,
-            plan,
-            test: &self.test,
-            record,
-            report: progress::Progress,
-            since: Instant::now(),
-            before,
-        };
-        let limits = Limits {
-            runs: self.runs,
-            ..Limits::default()
-        };
-        search(&mut gate, &candidates, limits)
+        let mut gate = UnitGate { plan, runner };
+        search(&mut gate, &candidates, self.limits())
     }
 
-    fn finish(&self, unit: &Unit, plan: &Plan<'_>, outcome: &Outcome) -> Result<u8> {
+    fn finish(
+        &self,
+        unit: &Unit,
+        plan: &Plan<'_>,
+        outcome: &Outcome,
+        tight: Option<&Tight>,
+    ) -> Result<u8> {
         let name = unit.name();
-        let runs = plural(outcome.runs, "test run");
+        let runs = tight.map_or(outcome.runs, |tight| tight.runs);
+        let runs = plural(runs, "test run");
         let flakes = outcome.flakes;
         let listed = |set: &Set| {
             let mut lines = String::new();
@@ -193,17 +239,21 @@ impl Trial {
             lines
         };
         let said = match &outcome.verdict {
-            Verdict::Found(set) => {
-                let written = self.write(unit, plan, set)?;
+            Verdict::Found(set) if !tight.is_some_and(Tight::is_out_of_runs) => {
+                let written = self.write(unit, plan, set, tight)?;
                 let found = match set.len() {
                     0 => "the test passes as it is".to_owned(),
                     some => format!("{} relaxed", plural(some, "thing")),
                 };
+                let gone = tight.map_or_else(String::new, |tight| {
+                    format!(", {} taken away", plural(tight.gone().len(), "thing"))
+                });
                 ask::print(&format!(
-                    "{name}: {found}, in {runs}; the test failed by itself in {} of {}\n{}{written}",
+                    "{name}: {found}{gone}, in {runs}; the test failed by itself in {} of {}\n{}{}{written}",
                     flakes.failed,
                     flakes.runs,
-                    listed(set)
+                    listed(set),
+                    tight.map(Tight::said).unwrap_or_default()
                 ))?;
                 return Ok(0);
             }
@@ -219,7 +269,7 @@ impl Trial {
                 plural(set.len(), "relaxation"),
                 listed(set)
             ),
-            Verdict::OutOfRuns(set) => format!(
+            Verdict::Found(set) | Verdict::OutOfRuns(set) => format!(
                 "the {runs} are used up; go on with --resume and a larger --runs. Found so far:\n{}",
                 listed(set)
             ),
@@ -228,11 +278,25 @@ impl Trial {
         Ok(NOTHING)
     }
 
-    /// Writes the files with these relaxed. Returns what to say of that.
-    fn write(&self, unit: &Unit, plan: &Plan<'_>, set: &Set) -> Result<String> {
+    /// What goes with each thing that was relaxed.
+    fn why(&self) -> String {
+        format!("without it this test fails: {}", self.test)
+    }
+
+    /// Writes the files with these relaxed, and what was found needless taken away. Returns what to say of that.
+    fn write(
+        &self,
+        unit: &Unit,
+        plan: &Plan<'_>,
+        set: &Set,
+        tight: Option<&Tight>,
+    ) -> Result<String> {
         let subject = Text::from(unit.name());
-        let why = format!("without it this test fails: {}", self.test);
-        let files = plan.relaxed(set, Some(&why));
+        let gone: Vec<&Removal> = tight.map(Tight::gone).unwrap_or_default();
+        let files = match tight {
+            Some(tight) => tight.files(&self.test),
+            None => plan.relaxed(set, Some(&self.why())),
+        };
         let mut texts = match files.profile {
             Some(profile) => vec![
                 (firejail::file_name(&subject), profile),
@@ -242,8 +306,13 @@ impl Trial {
         };
         let relaxations: Vec<_> = set.iter().map(|one| plan.relaxation(*one)).collect();
         let stem = file_stem(&subject);
-        let why = format!("Without these this test fails: {}", self.test);
-        if let Some(text) = overrides::text(&stem, &relaxations, &why) {
+        let needed = format!("Without these this test fails: {}", self.test);
+        let needless = format!(
+            "All that was recorded of these was in vain, and without them this test passes: {}",
+            self.test
+        );
+        let said = overrides::text(&stem, (&relaxations, &needed), (&gone, &needless));
+        if let Some(text) = said {
             texts.push((format!("{stem}.overrides.toml"), text));
         }
         let outputs = texts.into_iter().map(|(name, text)| Output {

@@ -162,7 +162,8 @@ pub(super) fn arguments(run: &Run, facts: &Executable) -> Vec<Argument> {
     said.filter(|argument| !is_vain(*argument)).collect()
 }
 
-fn is_refused(run: &Run, facts: &Executable, name: &str, seen: &Seen) -> bool {
+/// Whether the call was refused each time.
+pub(super) fn is_refused(run: &Run, facts: &Executable, name: &str, seen: &Seen) -> bool {
     let operation = NAMED.iter().find(|(call, _)| *call == name);
     // There may be a million files to look at: last.
     let by_right = || match operation {
@@ -195,7 +196,8 @@ fn is_plain_open(run: &Run, facts: &Executable, call: &str) -> bool {
         && outcomes(facts, Operation::Create).next().is_none()
 }
 
-fn outcomes(facts: &Executable, operation: Operation) -> impl Iterator<Item = &Outcome> {
+/// How all that was done so with paths has ended.
+pub(super) fn outcomes(facts: &Executable, operation: Operation) -> impl Iterator<Item = &Outcome> {
     let files = facts.files.values();
     files
         .flat_map(move |file| file.operations.of(operation))

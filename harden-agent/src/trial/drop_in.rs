@@ -12,7 +12,7 @@ use super::{Candidate, Directories, Relaxation, commented, names};
 use crate::policy::firejail::service::UnitFile;
 
 /// Lists to which words are added.
-const WORDS: [&str; 3] = [
+pub(super) const WORDS: [&str; 3] = [
     "CapabilityBoundingSet",
     "RestrictAddressFamilies",
     "SystemCallFilter",
@@ -91,20 +91,27 @@ pub(super) fn candidates(text: &str, directories: &dyn Directories) -> Vec<Candi
 }
 
 /// The words of a list, as the candidates are called. What a list refuses is not on it.
-fn allowed(unit: &UnitFile, directive: &str) -> BTreeSet<String> {
+pub(super) fn allowed(unit: &UnitFile, directive: &str) -> BTreeSet<String> {
     let values = unit.list(directive);
-    let words = || values.iter().flat_map(|value| value.split_whitespace());
+    let mut all = BTreeSet::new();
     if values.first().is_some_and(|value| value.starts_with('~')) {
-        let refused: BTreeSet<&str> = words().map(|word| word.trim_start_matches('~')).collect();
-        let all = match directive {
+        all.extend(match directive {
             "CapabilityBoundingSet" => names::capabilities(),
             "RestrictAddressFamilies" => names::families(),
             _ => names::calls(),
-        };
-        let all = all.into_iter();
-        return all.filter(|one| !refused.contains(one.as_str())).collect();
+        });
     }
-    words().map(str::to_owned).collect()
+    // A later line adds, or takes away.
+    for value in values {
+        if let Some(refused) = value.strip_prefix('~') {
+            refused.split_whitespace().for_each(|word| {
+                all.remove(word);
+            });
+        } else {
+            all.extend(value.split_whitespace().map(str::to_owned));
+        }
+    }
+    all
 }
 
 fn is_protected(path: &Path) -> bool {
@@ -175,7 +182,7 @@ pub(super) fn narrower(path: &Path, directories: &dyn Directories) -> Vec<PathBu
 }
 
 /// Whether systemd reads the path as it is written.
-fn is_plain(path: &Path) -> bool {
+pub(super) fn is_plain(path: &Path) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@,".contains(&byte);
     path.to_str().is_some_and(|text| text.bytes().all(known))
 }
@@ -238,6 +245,10 @@ mod tests {
             .collect();
         calls.sort();
         assert_eq!(calls, ["SystemCallFilter mount", "SystemCallFilter ptrace"]);
+        let text = "[Service]\nSystemCallFilter=read access\nSystemCallFilter=~access\n";
+        let all = words(&candidates(text, &|_: &Path| Vec::new()));
+        assert!(all.contains(&"SystemCallFilter access".to_owned()));
+        assert!(!all.contains(&"SystemCallFilter read".to_owned()));
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn capabilities() -> Vec<String> {
 }
 
 /// The name of a rule, and what it is about; nothing of a comment.
-fn rule(line: &str) -> Option<(&str, &str)> {
+pub(super) fn rule(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;

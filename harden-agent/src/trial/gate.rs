@@ -5,31 +5,32 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{
-    Plan, Record,
+    Plan, Record, Tighter,
     search::{Confinement, Gate, Progress},
 };
-use crate::apply::{Session, trial_step};
+use crate::apply::{Files, Session, trial_step};
+
+/// What is tried in a test run.
+#[derive(Clone, Copy)]
+pub enum Tried<'t, 'd> {
+    /// The files with some of it relaxed.
+    Relaxed(&'t Plan<'d>, &'t Confinement),
+    /// The files with some of it taken away.
+    Tighter(&'t Tighter, &'t Confinement),
+}
 
 /// What is said about a test run.
 pub trait Report {
     /// It begins; so long has all taken.
-    fn begins(
-        &mut self,
-        plan: &Plan<'_>,
-        confinement: &Confinement,
-        progress: Progress,
-        time: Duration,
-    );
+    fn begins(&mut self, tried: Tried<'_, '_>, progress: Progress, time: Duration);
     /// It has ended; and why it failed, if it did.
     fn ended(&mut self, failure: Option<&str>);
 }
 
-/// The gate of a real unit.
-pub struct UnitGate<'a, 'd, R> {
+/// What test runs have in common.
+pub struct Runner<'a, R> {
     /// The unit, under its guard.
     pub session: &'a Session<'a>,
-    /// What is tried.
-    pub plan: &'a mut Plan<'d>,
     /// What a shell runs.
     pub test: &'a str,
     /// What came of it.
@@ -42,24 +43,46 @@ pub struct UnitGate<'a, 'd, R> {
     pub before: Duration,
 }
 
-impl<R: Report> Gate for UnitGate<'_, '_, R> {
-    fn passes(&mut self, confinement: &Confinement, progress: Progress) -> Result<bool> {
-        let relaxed = match confinement {
-            Confinement::None => None,
-            Confinement::Except(set) => Some(self.plan.named(set)),
-        };
-        if let Some(passed) = self.record.replay(relaxed.as_deref()) {
+impl<R: Report> Runner<'_, R> {
+    /// Runs the test under the files, unless it is recorded what comes of that. `names` is what the record calls it.
+    fn run(
+        &mut self,
+        names: Option<Vec<String>>,
+        files: impl FnOnce() -> Files,
+        (tried, progress): (Tried<'_, '_>, Progress),
+    ) -> Result<bool> {
+        if let Some(passed) = self.record.replay(names.as_deref()) {
             return Ok(passed);
         }
         let time = || self.before + self.since.elapsed();
-        self.report.begins(self.plan, confinement, progress, time());
-        let files = self.plan.files(confinement);
-        let failure = self.session.attempt(&files, self.test)?;
+        self.report.begins(tried, progress, time());
+        let failure = self.session.attempt(&files(), self.test)?;
         self.report.ended(failure.as_deref());
         let passed = failure.is_none();
-        self.record.add(relaxed, passed, time())?;
+        self.record.add(names, passed, time())?;
         trial_step("trial-saved");
         Ok(passed)
+    }
+}
+
+/// The gate of a real unit.
+pub struct UnitGate<'g, 'a, 'd, R> {
+    /// What is tried.
+    pub plan: &'g mut Plan<'d>,
+    /// How.
+    pub runner: &'g mut Runner<'a, R>,
+}
+
+impl<R: Report> Gate for UnitGate<'_, '_, '_, R> {
+    fn passes(&mut self, confinement: &Confinement, progress: Progress) -> Result<bool> {
+        let names = match confinement {
+            Confinement::None => None,
+            Confinement::Except(set) => Some(self.plan.named(set)),
+        };
+        let plan = &*self.plan;
+        let tried = Tried::Relaxed(plan, confinement);
+        let files = || plan.files(confinement);
+        self.runner.run(names, files, (tried, progress))
     }
 
     fn weight(&self, candidate: usize) -> u32 {
@@ -68,5 +91,40 @@ impl<R: Report> Gate for UnitGate<'_, '_, R> {
 
     fn narrower(&mut self, candidate: usize) -> Vec<usize> {
         self.plan.narrower(candidate)
+    }
+}
+
+/// The same, where something is taken away.
+pub struct TighterGate<'g, 'a, R> {
+    /// What is tried.
+    pub tighter: &'g Tighter,
+    /// How.
+    pub runner: &'g mut Runner<'a, R>,
+}
+
+impl<R: Report> Gate for TighterGate<'_, '_, R> {
+    fn passes(&mut self, confinement: &Confinement, progress: Progress) -> Result<bool> {
+        let gone = match confinement {
+            Confinement::None => Vec::new(),
+            Confinement::Except(left) => self.tighter.all_but(left),
+        };
+        let names = gone.iter().map(|one| format!("taken away: {one}"));
+        let tried = Tried::Tighter(self.tighter, confinement);
+        let files = || self.tighter.files(confinement);
+        self.runner
+            .run(Some(names.collect()), files, (tried, progress))
+    }
+
+    /// What only lookups rest on is needed the least.
+    fn weight(&self, candidate: usize) -> u32 {
+        if self.tighter.removal(candidate).proof.is_lookup {
+            1
+        } else {
+            2
+        }
+    }
+
+    fn narrower(&mut self, _: usize) -> Vec<usize> {
+        Vec::new()
     }
 }

@@ -7,6 +7,9 @@
 //!                                record ◄─ gate (the unit under the files, and the test)
 //! ```
 //!
+//! With `--tighten`, what the files allow and the unit was seen to ask for in vain alone is taken away afterwards ([`Tighter`]), by
+//! the same search: what it looks for then is what has to stay.
+//!
 //! [`search()`](search::search) is pure. [`Plan`] says what can be relaxed, and writes the files with some of it relaxed. [`UnitGate`] runs
 //! the test for real, and [`Record`] keeps what came of each run, so that an interrupted search goes on.
 
@@ -19,17 +22,19 @@ mod plan;
 mod record;
 pub mod search;
 mod suspects;
+mod tighten;
 
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
 };
 
-pub use gate::{Report, UnitGate};
+pub use gate::{Report, Runner, TighterGate, Tried, UnitGate};
 pub use plan::Plan;
 pub use record::{Key, Record};
 use serde::{Deserialize, Serialize};
 pub use suspects::suspects;
+pub use tighten::{Removal, Tighter};
 
 use crate::observation::Text;
 

@@ -10,6 +10,7 @@
 
 mod flakes;
 mod known;
+mod tighten;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,7 @@ use anyhow::Result;
 
 pub use flakes::Flakes;
 use known::Known;
+pub use tighten::{Tightened, tighten};
 
 /// Candidates, by number.
 pub type Set = BTreeSet<usize>;
@@ -134,6 +136,8 @@ pub fn search(gate: &mut impl Gate, candidates: &[usize], limits: Limits) -> Res
         done: 0,
         left: 0,
         found: Set::new(),
+        demand: 1,
+        learns: true,
     };
     let verdict = match search.whole(candidates) {
         Ok(verdict) => verdict,
@@ -174,6 +178,10 @@ struct Search<'g, G> {
     /// At most, from here on.
     left: usize,
     found: Set,
+    /// How often the test has to pass until that is believed.
+    demand: usize,
+    /// Whether a failure before a pass is one of the test itself.
+    learns: bool,
 }
 
 impl<G: Gate> Search<'_, G> {
@@ -327,15 +335,21 @@ impl<G: Gate> Search<'_, G> {
         if self.known.passes(relaxed) {
             return Ok(true);
         }
+        let mut passes = 0;
         while self.known.failures(relaxed) < repeats {
-            let passed = self.run(&Confinement::Except(relaxed.clone()), purpose)?;
-            if passed {
+            if !self.run(&Confinement::Except(relaxed.clone()), purpose)? {
+                self.known.fail(relaxed);
+                continue;
+            }
+            passes += 1;
+            if passes == self.demand {
                 let by_chance = self.known.pass(relaxed);
-                self.flakes.count(true);
-                (0..by_chance).for_each(|_| self.flakes.count(false));
+                if self.learns {
+                    self.flakes.count(true);
+                    (0..by_chance).for_each(|_| self.flakes.count(false));
+                }
                 return Ok(true);
             }
-            self.known.fail(relaxed);
         }
         Ok(false)
     }
@@ -365,7 +379,7 @@ impl<G: Gate> Search<'_, G> {
         let first = self.halvings(&pool[low..]);
         let others = more.saturating_sub(1) * (self.halvings(pool) + 1);
         2 * self.flakes.repeats()
-            + (first + others + 1) * repeats
+            + (first + others + 1) * (repeats + self.demand - 1)
             + self.bound_of_rest(more + found)
     }
 
@@ -379,7 +393,7 @@ impl<G: Gate> Search<'_, G> {
 
     /// The same, once this many are found.
     fn bound_of_rest(&self, found: usize) -> usize {
-        found * (self.flakes.repeats() + 1) + self.limits.again
+        found * (self.flakes.repeats() + self.demand) + self.limits.again
     }
 
     /// The same, for one that may have something narrower.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     plural::plural,
     trial::{
-        Plan, Report,
+        Plan, Report, Tighter, Tried,
         search::{self, Confinement, Purpose},
     },
 };
@@ -14,21 +14,18 @@ use crate::{
 pub(super) struct Progress;
 
 impl Report for Progress {
-    fn begins(
-        &mut self,
-        plan: &Plan<'_>,
-        confinement: &Confinement,
-        progress: search::Progress,
-        time: Duration,
-    ) {
+    fn begins(&mut self, tried: Tried<'_, '_>, progress: search::Progress, time: Duration) {
         let seconds = time.as_secs();
+        let what = match tried {
+            Tried::Relaxed(plan, confinement) => relaxed(plan, confinement, progress.purpose),
+            Tried::Tighter(tighter, confinement) => gone(tighter, confinement, progress.purpose),
+        };
         eprintln!(
-            "run {}, at most {} left, {}:{:02}: {}",
+            "run {}, at most {} left, {}:{:02}: {what}",
             progress.done + 1,
             progress.left,
             seconds / 60,
             seconds % 60,
-            what(plan, confinement, progress.purpose)
         );
     }
 
@@ -40,7 +37,7 @@ impl Report for Progress {
     }
 }
 
-fn what(plan: &Plan<'_>, confinement: &Confinement, purpose: Purpose) -> String {
+fn relaxed(plan: &Plan<'_>, confinement: &Confinement, purpose: Purpose) -> String {
     let relaxed = match confinement {
         Confinement::None => 0,
         Confinement::Except(set) => set.len(),
@@ -57,5 +54,21 @@ fn what(plan: &Plan<'_>, confinement: &Confinement, purpose: Purpose) -> String 
         Purpose::Needed(one) => format!("without {}", plan.relaxation(one)),
         Purpose::Narrower(one) => format!("what is in {}", plan.relaxation(one)),
         Purpose::Again => "the result, again".to_owned(),
+    }
+}
+
+fn gone(tighter: &Tighter, confinement: &Confinement, purpose: Purpose) -> String {
+    let gone = match confinement {
+        Confinement::None => 0,
+        Confinement::Except(left) => tighter.all_but(left).len(),
+    };
+    match purpose {
+        Purpose::Bisect(left) => format!(
+            "{gone} taken away, one of {} has to stay",
+            plural(left, "candidate")
+        ),
+        Purpose::Needed(one) => format!("{} taken away too", tighter.removal(one)),
+        Purpose::Again => format!("{gone} taken away, again"),
+        _ => format!("{gone} taken away"),
     }
 }

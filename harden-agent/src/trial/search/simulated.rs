@@ -101,7 +101,7 @@ impl Chance {
         usize::try_from((bits ^ (bits >> 31)) % limit as u64).unwrap()
     }
 
-    fn is_in(&mut self, percent: usize) -> bool {
+    pub(super) fn is_in(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 }

@@ -11,7 +11,7 @@ const FLAKES: [usize; 3] = [0, 3, 10];
 /// How many words are taken out.
 const MOST: usize = 4;
 
-fn ratio(one: usize, other: usize) -> f64 {
+pub(super) fn ratio(one: usize, other: usize) -> f64 {
     let exact = |number| f64::from(u32::try_from(number).unwrap());
     exact(one) / exact(other)
 }
