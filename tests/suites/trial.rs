@@ -15,11 +15,14 @@ use super::{
 
 mod firejail;
 mod reboot;
+mod tighten;
 
 /// A daemon, what it does, and what it cannot do that without.
 struct Daemon {
     unit: &'static str,
     work: &'static str,
+    /// What is recorded beside that.
+    more: &'static str,
     set_up: fn(&Machine) -> Result<()>,
     needed: &'static [(&'static str, &'static str)],
 }
@@ -27,6 +30,7 @@ struct Daemon {
 const NGINX: Daemon = Daemon {
     unit: "nginx.service",
     work: "curl -sf -m 2 http://127.0.0.1/ >/dev/null",
+    more: "true",
     set_up: |_| Ok(()),
     needed: &[
         ("SystemCallFilter", "accept4"),
@@ -42,6 +46,7 @@ const NGINX: Daemon = Daemon {
 const REDIS: Daemon = Daemon {
     unit: "redis-server.service",
     work: "timeout 2 redis-cli set key value | grep -q OK && timeout 2 redis-cli save | grep -q OK",
+    more: tighten::MORE,
     set_up: |_| Ok(()),
     needed: &[
         ("SystemCallFilter", "accept4"),
@@ -54,6 +59,7 @@ const REDIS: Daemon = Daemon {
 const RESTD: Daemon = Daemon {
     unit: restd::UNIT,
     work: "for i in 1 2 3 4 5 6 7 8 9 10; do curl -skf -m 2 https://127.0.0.1/ >/dev/null; s=$?; [ $s = 7 ] || exit $s; sleep 0.1; done; exit 7",
+    more: "true",
     set_up: restd::set_up,
     needed: &[
         ("CapabilityBoundingSet", "CAP_NET_BIND_SERVICE"),
@@ -67,6 +73,7 @@ const RESTD: Daemon = Daemon {
 const LIGHTTPD: Daemon = Daemon {
     unit: apply::LIGHTTPD,
     work: apply::DOCUMENT,
+    more: "true",
     set_up: apply::set_up_lighttpd,
     needed: &[],
 };
@@ -81,6 +88,7 @@ impl Daemon {
         for _ in 0..2 {
             machine.run(&["systemctl", "start", self.unit])?;
             machine.work(self.work)?;
+            machine.work(self.more)?;
             machine.run(&["systemctl", "stop", self.unit])?;
         }
         let written = Written::of(agent, machine, self.unit)?;
