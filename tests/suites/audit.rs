@@ -361,6 +361,49 @@ fn the_unit_is_known() -> Result<()> {
     Ok(())
 }
 
+/// A record that needs no kernel.
+const RECORD: &str = "audit: type=1326 audit(1428331621.110:4): auid=0 uid=0 gid=0 ses=1 pid=7 comm=\"restd\" \
+                      exe=\"/usr/bin/restd\" sig=31 arch=c000003e syscall=201 compat=0 ip=0x7f00 code=0x0";
+
+/// Has harden read what the shell `writes` into its standard input, or into a FIFO; with little memory.
+fn of_stream(writes: &str, fifo: Option<&Path>) -> Result<Output> {
+    let script = "if [ -n \"$2\" ]; then (eval \"$3\") >\"$2\" & from=$2; else from=-; fi
+        # Address space, in KiB: an agent's own and 64 MiB.
+        ulimit -v 400000
+        if [ \"$from\" = - ]; then (eval \"$3\") | \"$1\" audit -; else \"$1\" audit \"$from\"; fi";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(harden::binary());
+    shell.arg(fifo.map_or(OsStr::new(""), Path::as_os_str));
+    Ok(shell.arg(writes).stdin(Stdio::null()).output()?)
+}
+
+#[test]
+fn a_stream_may_be_torn_slow_and_endless() -> Result<()> {
+    let dir = Scratch::new(Path::new("/tmp"))?;
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
+    let slow = format!(
+        "printf '%s\\n' 'half a li'; head -c 70000 /dev/zero; sleep 0.3; printf '%s' '{}'; sleep 0.3; echo '{}'; \
+         head -c 1000000 /dev/zero | tr '\\0' x; echo; head -c 5000 /dev/zero",
+        &RECORD[..60],
+        &RECORD[60..]
+    );
+    for fifo in [None, Some(&*fifo)] {
+        let output = of_stream(&slow, fifo)?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(output.status.code() == Some(1), "{text}");
+        ensure!(text.contains("/usr/bin/restd: time (x86_64)"), "{text}");
+        ensure!(text.contains("1 lines that could not be read"), "{text}");
+        for endless in ["cat /dev/zero", "tr '\\0' x </dev/zero"] {
+            let output = of_stream(endless, fifo)?;
+            let said = String::from_utf8(output.stderr)?;
+            ensure!(output.status.code() == Some(2), "{endless}: {said}");
+            ensure!(said.contains("does not end"), "{endless}: {said}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn what_cannot_be_read_is_an_error() -> Result<()> {
     let run = |arguments: &[&str], input: &[u8]| -> Result<(Option<i32>, String)> {
@@ -383,6 +426,8 @@ fn what_cannot_be_read_is_an_error() -> Result<()> {
         status == Some(2) && said.starts_with("harden: /no/such/log: "),
         "{said}"
     );
+    let (status, said) = run(&["/dev/zero"], b"")?;
+    ensure!(status == Some(2) && said.contains("no log"), "{said}");
     let (status, said) = run(&["-"], b"\x1f\x8b and no more")?;
     ensure!(status == Some(2) && said.lines().count() == 1, "{said}");
     let (status, said) = run(&["-", "--since", "sometime"], b"")?;

@@ -18,6 +18,8 @@ const VARIANTS: &[(&str, &str, &[&str])] = &[
     // Static: it is held against strace, and calls the same everywhere.
     #[cfg(target_arch = "x86_64")]
     ("tasks-32", "tasks", &["-m32", "-static"]),
+    // The only program in its root.
+    ("chores-static", "chores", &["-static"]),
 ];
 
 /// Builds what is missing or older than the sources: each file under its own name, and the variants.

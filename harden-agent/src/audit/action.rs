@@ -63,6 +63,15 @@ impl Action {
         known(&|_, names| names.contains(&name.as_str()))
     }
 
+    /// Whether nothing can be missing at its end: the codes of all actions but the first have five or eight digits.
+    pub(super) fn is_whole(value: &[u8]) -> bool {
+        let Some(digits) = value.strip_prefix(b"0x") else {
+            return false;
+        };
+        let length = digits.iter().take_while(|byte| is_digit(**byte)).count();
+        digits[..length] == *b"0" || matches!(length, 5 | 8)
+    }
+
     /// What it did, behind the name of the call.
     #[must_use]
     pub fn done(self) -> &'static str {

@@ -17,6 +17,10 @@ const SEPARATORS: [&[u8]; 2] = [b"\x1d", b"#035"];
 #[derive(Debug, Default)]
 pub(super) struct Fields<'l> {
     values: [Value<'l>; KEYS.len()],
+    /// The one behind which there is nothing.
+    last: Option<usize>,
+    /// Whether auditd's own follow.
+    is_enriched: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,14 +35,18 @@ enum Value<'l> {
 
 impl<'l> Fields<'l> {
     pub(super) fn parse(mut body: &'l [u8]) -> Self {
+        let mut fields = Self::default();
         for separator in SEPARATORS {
             if let Some(at) = find(body, separator) {
                 body = &body[..at];
+                fields.is_enriched = true;
             }
         }
-        let mut fields = Self::default();
         let mut rest = body;
         while let Some((key, value)) = next(&mut rest) {
+            if rest.is_empty() && !fields.is_enriched {
+                fields.last = Some(key);
+            }
             let slot = &mut fields.values[key];
             *slot = match slot {
                 Value::None => value,
@@ -46,6 +54,16 @@ impl<'l> Fields<'l> {
             };
         }
         fields
+    }
+
+    /// Whether nothing follows it: it may be a part of a value.
+    pub(super) fn is_last(&self, key: &str) -> bool {
+        self.last.is_some_and(|last| KEYS[last] == key)
+    }
+
+    /// Whether the kernel's fields are whole, as others follow.
+    pub(super) fn is_enriched(&self) -> bool {
+        self.is_enriched
     }
 
     fn value(&self, key: &str) -> Value<'l> {

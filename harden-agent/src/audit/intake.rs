@@ -9,6 +9,7 @@ use super::action::Action;
 use super::architecture::Call;
 use super::finding;
 use super::loss::Losses;
+use super::piece::Piece;
 use super::record::{Line, Process, Record};
 use crate::observation::Text;
 
@@ -83,14 +84,15 @@ impl Intake {
         }
     }
 
-    /// Takes one line of a log.
-    pub fn line(&mut self, taken: &mut Taken, line: &[u8]) {
-        match Line::parse(line) {
-            Line::Record(record) => self.record(taken, *record),
-            Line::Loss(loss) => taken.losses.add(loss),
-            Line::Unclear => taken.unclear += 1,
-            Line::NotTheKernels => taken.not_the_kernels += 1,
-            Line::Other => {}
+    /// Takes one piece of a log.
+    pub fn piece(&mut self, taken: &mut Taken, piece: Piece<'_>) {
+        for line in Line::all(piece) {
+            match line {
+                Line::Record(record) => self.record(taken, *record),
+                Line::Loss(loss) => taken.losses.add(loss),
+                Line::Unclear => taken.unclear += 1,
+                Line::NotTheKernels => taken.not_the_kernels += 1,
+            }
         }
     }
 

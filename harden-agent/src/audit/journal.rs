@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde_json::{Value, value::RawValue};
 
+use super::fields::find;
+use super::heads;
 use super::loss::Loss;
-use super::record::Line;
+use super::record::{Line, unclear};
 use crate::collect::unit::{self, Unit};
 use crate::observation::Text;
 
@@ -47,35 +49,54 @@ impl<'l> Entry<'l> {
     }
 }
 
-/// The record that an entry holds.
-pub(super) fn parse(line: &[u8]) -> Line {
-    let Some(entry) = Entry::parse(line) else {
-        return Line::Other;
-    };
+/// What the entries in a line hold: one, where no line break was lost. What is no entry, and holds a record, is unclear.
+pub(super) fn parse(line: &[u8]) -> Vec<Line> {
+    let mut entries = serde_json::Deserializer::from_slice(line).into_iter();
+    let mut all = Vec::new();
+    let mut end = 0;
+    while let Some(Ok(fields)) = entries.next() {
+        of_entry(&Entry { fields }, &mut all);
+        end = entries.byte_offset();
+    }
+    let rest = &line[end..];
+    let is_audits = || find(rest, b"\"_AUDIT_TYPE\":\"1326\"").is_some();
+    match heads::count(rest, rest.len()) {
+        0 => all.extend((is_audits() || heads::is_end(rest)).then_some(Line::Unclear)),
+        count => all.extend(unclear(count)),
+    }
+    all
+}
+
+fn of_entry(entry: &Entry<'_>, all: &mut Vec<Line>) {
     let message = entry.get("MESSAGE").unwrap_or_default();
     let transport = entry.get("_TRANSPORT").unwrap_or_default();
-    let mut line = match &transport[..] {
-        b"audit" => of_audit(&entry, &message),
-        b"kernel" if entry.number("SYSLOG_FACILITY").unwrap_or(0) == 0 => Line::of_text(&message),
+    let mut lines = match &transport[..] {
+        b"audit" => of_audit(entry, &message),
+        b"kernel" if entry.number("SYSLOG_FACILITY").unwrap_or(0) == 0 => {
+            Line::of_text(&message, false)
+        }
         // journald's own.
-        b"driver" => Loss::parse(&message).map_or(Line::Other, Line::Loss),
-        _ => match Line::of_text(&message) {
-            Line::Other | Line::Loss(_) => Line::Other,
-            _ => Line::NotTheKernels,
-        },
+        b"driver" => Loss::parse(&message).map(Line::Loss).into_iter().collect(),
+        _ => {
+            let lines = Line::of_text(&message, false).into_iter();
+            let lines = lines.filter(|line| !matches!(line, Line::Loss(_)));
+            lines.map(|_| Line::NotTheKernels).collect()
+        }
     };
-    if let Line::Record(record) = &mut line {
-        record.process.boot = entry.get("_BOOT_ID").map(Text::from);
-        record.cgroup = entry.get("_SYSTEMD_CGROUP").map(Text::from);
+    for line in &mut lines {
+        if let Line::Record(record) = line {
+            record.process.boot = entry.get("_BOOT_ID").map(Text::from);
+            record.cgroup = entry.get("_SYSTEMD_CGROUP").map(Text::from);
+        }
     }
-    line
+    all.append(&mut lines);
 }
 
 /// What the journal has from the kernel's audit subsystem itself: the fields behind the type's name, and the stamp in fields
 /// of its own.
-fn of_audit(entry: &Entry<'_>, message: &[u8]) -> Line {
+fn of_audit(entry: &Entry<'_>, message: &[u8]) -> Vec<Line> {
     if entry.number("_AUDIT_TYPE") != Some(1326) {
-        return Line::Other;
+        return Vec::new();
     }
     let body = message.iter().position(|byte| *byte == b' ');
     let body = body.map_or(&b""[..], |at| &message[at..]);
@@ -85,7 +106,12 @@ fn of_audit(entry: &Entry<'_>, message: &[u8]) -> Line {
         let (seconds, millis) = (micros / 1_000_000, micros / 1000 % 1000);
         Some(format!("{seconds}.{millis:03}:{serial}"))
     };
-    Line::of_body(stamp().as_ref().map(String::as_bytes), body)
+    let stamp = stamp();
+    vec![Line::of_body(
+        stamp.as_ref().map(String::as_bytes),
+        body,
+        false,
+    )]
 }
 
 /// What an entry says of a process that has logged something, or has dumped core.

@@ -7,9 +7,11 @@ mod action;
 mod architecture;
 mod fields;
 pub mod finding;
+mod heads;
 pub mod intake;
 mod journal;
 mod loss;
+mod piece;
 pub mod proposal;
 pub mod record;
 #[cfg(test)]
@@ -23,6 +25,7 @@ pub use self::{
     intake::{Event, Events, Intake, Taken, Times},
     journal::{FIELDS, Seen, unit_of_process},
     loss::Losses,
+    piece::{OVERLAP, Part, Piece},
     proposal::{Known, NotProposed, Proposed},
     record::{Line, Process, Record},
     unseen::{LogState, Unseen},

@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use super::action::Action;
 use super::architecture::Call;
 use super::fields::{Fields, find};
+use super::heads::{self, MESSAGES, TYPES};
 use super::journal;
 use super::loss::Loss;
+use super::piece::{OVERLAP, Part, Piece};
 use crate::observation::Text;
 
-/// What a line is.
+/// What a line holds that is of interest.
 #[derive(Debug)]
 pub enum Line {
     /// A record.
@@ -24,8 +26,6 @@ pub enum Line {
     Unclear,
     /// It reads like a record, and another program than the kernel or auditd has written it.
     NotTheKernels,
-    /// Something else.
-    Other,
 }
 
 /// What the kernel said of one call.
@@ -59,35 +59,83 @@ pub struct Process {
 }
 
 impl Line {
-    /// Any line of any log.
+    /// What any piece of any log holds: mostly one thing. Where line breaks were lost there are more.
     #[must_use]
-    pub fn parse(line: &[u8]) -> Self {
-        let line = line.trim_ascii();
+    pub fn all(piece: Piece<'_>) -> Vec<Self> {
+        let Piece { bytes, part } = piece;
+        if let Part::TooLong { last } = part {
+            let end = if last { 0 } else { OVERLAP };
+            return unclear(heads::count(bytes, bytes.len().saturating_sub(end)));
+        }
+        // A byte order mark of UTF-8; what json-seq and json-sse of journalctl have in front.
+        let line = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let line = line.strip_prefix(b"\x1e").unwrap_or(line).trim_ascii();
+        let line = match line.strip_prefix(b"data: ") {
+            Some(entry) if entry.starts_with(b"{") => entry,
+            _ => line,
+        };
         if line.first() == Some(&b'{') {
             return journal::parse(line);
         }
-        Self::of_text(line)
+        Self::of_text(line, part == Part::Cut)
     }
 
-    /// As a person or a program reads it.
-    pub(super) fn of_text(line: &[u8]) -> Self {
-        if let Some(loss) = Loss::parse(line) {
-            return Self::Loss(loss);
-        }
+    /// As a person or a program reads it. What is cut ends in the middle of something.
+    pub(super) fn of_text(line: &[u8], is_cut: bool) -> Vec<Self> {
         let Some((before, after)) = record(line) else {
-            return Self::Other;
+            return Self::of_rest(line);
         };
         if !is_the_kernels(before) {
-            return Self::NotTheKernels;
+            return vec![Self::NotTheKernels];
         }
         let (stamp, body) = stamp(after);
-        Self::of_body(stamp, body)
+        // In an interpreted record names are not escaped: a program's may be a record.
+        let is_raw = stamp.is_none_or(|stamp| time(stamp).is_some());
+        let Some(next) = heads::next(body) else {
+            return vec![Self::of_body(stamp, body, is_cut)];
+        };
+        if !is_raw {
+            let mut all = unclear(heads::count(body, body.len()));
+            all.push(Self::of_body(stamp, body, is_cut));
+            return all;
+        }
+        let (own, glued) = body.split_at(next);
+        let mut all = vec![Self::of_body(stamp, without_start(own), true)];
+        let mut rest = glued;
+        while let Some((_, after)) = record(rest) {
+            let (stamp, body) = self::stamp(after);
+            let next = heads::next(body);
+            let (own, glued) = body.split_at(next.unwrap_or(body.len()));
+            let is_cut = is_cut || next.is_some();
+            let own = if next.is_some() {
+                without_start(own)
+            } else {
+                own
+            };
+            all.push(Self::of_body(stamp, own, is_cut));
+            rest = glued;
+        }
+        all
     }
 
-    /// `auid=1000 uid=1000 …`, with the stamp that belongs to it.
-    pub(super) fn of_body(stamp: Option<&[u8]>, body: &[u8]) -> Self {
+    /// What has no record at its beginning. Records in it are another's text, or the rest of a line before them was lost.
+    fn of_rest(line: &[u8]) -> Vec<Self> {
+        let mut all = unclear(heads::count(line, line.len()));
+        if let Some(loss) = Loss::parse(line) {
+            all.push(Self::Loss(loss));
+        }
+        if all.is_empty() && heads::is_end(line) {
+            all.push(Self::Unclear);
+        }
+        all
+    }
+
+    /// `auid=1000 uid=1000 …`, with the stamp that belongs to it. Of what is cut, the last value may be a part of one, and
+    /// what another line begins with may stand behind it.
+    pub(super) fn of_body(stamp: Option<&[u8]>, body: &[u8], is_cut: bool) -> Self {
         let fields = Fields::parse(body);
-        let call = fields.get("syscall");
+        // The kernel writes more behind it. Part of a number is another number.
+        let call = fields.get("syscall").filter(|_| !fields.is_last("syscall"));
         let Some(call) = call.and_then(|syscall| Call::parse(fields.get("arch"), syscall)) else {
             return Self::Unclear;
         };
@@ -98,23 +146,30 @@ impl Line {
             name: name("comm"),
             boot: None,
         };
+        let code = fields
+            .get("code")
+            .filter(|code| !is_cut || fields.is_enriched() || Action::is_whole(code));
         Self::Record(Box::new(Record {
             stamp: stamp.map(<[u8]>::to_owned),
             time: stamp.and_then(time),
             process,
             call,
-            action: fields.get("code").map_or(Action::Unknown, Action::parse),
+            action: code.map_or(Action::Unknown, Action::parse),
             cgroup: None,
         }))
     }
 }
 
-/// What `type=` has to say; the last is auditd's, where it is older than the kernel.
-const TYPES: [&[u8]; 3] = [b"1326", b"SECCOMP", b"UNKNOWN[1326]"];
+pub(super) fn unclear(count: u64) -> Vec<Line> {
+    (0..count).map(|_| Line::Unclear).collect()
+}
 
-/// What the journal puts before the fields of a record that it has from the kernel (`process_audit_string`,
-/// src/journal/journald-audit.c); the second is of systemd 220 and before.
-const MESSAGES: [&[u8]; 2] = [b": SECCOMP auid=", b": <audit-1326> auid="];
+/// Without what belongs to the record behind it.
+fn without_start(body: &[u8]) -> &[u8] {
+    let body = without_node(body.trim_ascii_end());
+    let body = body.strip_suffix(b"audit:").unwrap_or(body);
+    without_uptime(body.trim_ascii_end())
+}
 
 /// What lies before and behind the type of a record. The first type of a line counts: a record of another type may
 /// quote this one.
@@ -210,6 +265,8 @@ fn is_priority(before: &[u8]) -> bool {
     priority.is_some_and(|priority| priority >> 3 == 0)
 }
 
+const LONGEST_STAMP: usize = 256;
+
 /// `msg=audit(1428331621.110:4): ` in front of the fields.
 fn stamp(after: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let after = after.trim_ascii_start();
@@ -217,7 +274,9 @@ fn stamp(after: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let Some(inner) = message.strip_prefix(b"audit(") else {
         return (None, after);
     };
-    match inner.iter().position(|byte| *byte == b')') {
+    // A date may be in it, in any language.
+    let inner_start = &inner[..inner.len().min(LONGEST_STAMP)];
+    match inner_start.iter().position(|byte| *byte == b')') {
         Some(end) => (Some(&inner[..end]), &inner[end + 1..]),
         None => (None, after),
     }

@@ -77,15 +77,16 @@ fn taken(lines: &[String]) -> (Events, Taken) {
     let mut intake = Intake::new(None);
     let mut taken = Taken::default();
     for line in lines {
-        intake.line(&mut taken, line.as_bytes());
+        intake.piece(&mut taken, Piece::line(line.as_bytes()));
     }
     (intake.finish(), taken)
 }
 
 fn record(line: &str) -> Record {
-    match Line::parse(line.as_bytes()) {
-        Line::Record(record) => *record,
-        other => panic!("{line}: {other:?}"),
+    let mut all = Line::all(Piece::line(line.as_bytes()));
+    match all.pop() {
+        Some(Line::Record(record)) if all.is_empty() => *record,
+        other => panic!("{line}: {all:?} {other:?}"),
     }
 }
 
@@ -225,6 +226,179 @@ fn a_record_without_a_call_is_counted() {
     assert_eq!(taken.unclear, lines.len() as u64);
 }
 
+/// What is taken of the bytes of a log, however they are torn.
+fn of_bytes(bytes: &[u8]) -> (Vec<Record>, Taken) {
+    let mut records = Vec::new();
+    let mut intake = Intake::new(None);
+    let mut taken = Taken::default();
+    let gaps = crate::machine::logs::stream(bytes, |piece| {
+        let lines = Line::all(piece).into_iter();
+        records.extend(lines.filter_map(|line| match line {
+            Line::Record(record) => Some(*record),
+            _ => None,
+        }));
+        intake.piece(&mut taken, piece);
+    });
+    taken.losses.unread += gaps.unwrap().too_long;
+    (records, taken)
+}
+
+fn numbered(serial: usize) -> String {
+    format!("audit: type=1326 audit(1428331621.110:{serial}): {BODY}")
+}
+
+#[test]
+fn a_record_after_nul_bytes_is_taken_and_what_was_cut_before_them_is_counted() {
+    let zeros = "\0".repeat(5000);
+    for start in ["", "Apr 6 10:47:01 debian kernel: [12255.533062] "] {
+        let log = format!("{zeros}{start}{}\n", numbered(1));
+        assert_eq!(of_bytes(log.as_bytes()).1.records, 1);
+        // Written in part before the crash, and whole after it.
+        let half = &numbered(1)[..150];
+        let log = format!("{start}{half}{zeros}{start}{}\n", numbered(2));
+        let (_, taken) = of_bytes(log.as_bytes());
+        assert_eq!((taken.records, taken.unclear), (1, 1), "{log}");
+        // Of a block in the middle of a line only the end is there.
+        let log = format!("{zeros}{}\n{}\n", &numbered(1)[150..], numbered(2));
+        let (_, taken) = of_bytes(log.as_bytes());
+        assert_eq!((taken.records, taken.unclear), (1, 1), "{log}");
+    }
+}
+
+#[test]
+fn a_record_is_the_same_with_any_end_of_line() {
+    for end in ["\n", "\r\n", "\r", "\n\r", "\0", ""] {
+        let (records, taken) = of_bytes(format!("{}{end}", numbered(1)).as_bytes());
+        assert_eq!(taken.unclear, 0, "{end:?}");
+        assert_eq!(records[0].action, Action::KillThread, "{end:?}");
+    }
+}
+
+/// Wherever a log is cut off, a record is itself, less in what it says, or counted; never another one.
+#[test]
+fn a_record_that_is_cut_is_never_another_one() {
+    for form in forms() {
+        let form = form.replace("code=0x0", "code=0x7ffc0000");
+        let whole = record(&form);
+        for length in 0..form.len() {
+            let (records, taken) = of_bytes(&form.as_bytes()[..length]);
+            for cut in &records {
+                assert_eq!(cut.call, whole.call, "{:?}", &form[..length]);
+                let actions = [Action::Unknown, whole.action];
+                assert!(actions.contains(&cut.action), "{:?}", &form[..length]);
+            }
+            let is_named = ["type=1326 ", "type=SECCOMP ", "SECCOMP auid="];
+            if is_named.iter().any(|mark| form[..length].contains(mark)) {
+                let counted = taken.records + taken.unclear;
+                assert_eq!(counted, 1, "{:?}", &form[..length]);
+            }
+        }
+    }
+}
+
+#[test]
+fn records_in_one_line_are_all_taken() {
+    for form in forms() {
+        if form.starts_with('{') {
+            continue;
+        }
+        let glued = format!(
+            "{form}{}{}\n",
+            form.replace(":4)", ":5)"),
+            form.replace(":4)", ":6)")
+        );
+        let (records, taken) = of_bytes(glued.as_bytes());
+        assert_eq!((taken.records, taken.unclear), (3, 0), "{glued}");
+        let whole = record(&form);
+        for one in &records {
+            assert_eq!(one.process, whole.process, "{glued}");
+            assert_eq!(one.call, whole.call, "{glued}");
+            assert!(
+                [whole.action, Action::Unknown].contains(&one.action),
+                "{glued}"
+            );
+        }
+    }
+    let entry = &forms()[19];
+    let (_, taken) = of_bytes(format!("{entry}{}\n", entry.replace("\"4\"", "\"5\"")).as_bytes());
+    assert_eq!((taken.records, taken.unclear), (2, 0), "{entry}");
+    let (_, taken) = of_bytes(format!("{entry}{}\n", &entry[..entry.len() - 9]).as_bytes());
+    assert_eq!((taken.records, taken.unclear), (1, 1), "{entry}");
+}
+
+#[test]
+fn a_record_in_anothers_text_is_counted_and_not_believed() {
+    let inner = format!("type=SECCOMP msg={STAMP}: {BODY}");
+    for (line, records) in [
+        (
+            format!("type=USER_CMD msg={STAMP}: pid=1 msg='cmd={inner}'"),
+            0,
+        ),
+        (
+            format!("type=SYSCALL msg={STAMP}: arch=c000003e syscall=2{inner}"),
+            0,
+        ),
+        // A name that is not escaped.
+        (
+            format!(
+                "type=SECCOMP msg=audit(04/06/2015 10:47:01.110:4) : {}",
+                INTERPRETED.replace("comm=restd", &format!("comm=x {inner}"))
+            ),
+            0,
+        ),
+    ] {
+        let (events, taken) = taken(std::slice::from_ref(&line));
+        assert_eq!((events.len(), taken.records), (records, 0), "{line}");
+        assert!(taken.unclear > 0, "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_utf_8_is_a_record_or_counted() {
+    for form in forms() {
+        let mut bytes = form.clone().into_bytes();
+        let at = form.find("restd").unwrap();
+        bytes[at] = 0xff;
+        let (records, taken) = of_bytes(&bytes);
+        assert_eq!(records.len() as u64 + taken.unclear, 1, "{form}");
+    }
+}
+
+#[test]
+fn records_in_a_line_that_is_too_long_are_counted() {
+    let filling = "x".repeat(300_000);
+    for at in (262_000..262_200).step_by(7) {
+        let (before, after) = filling.split_at(at);
+        let log = format!("{before}{}{after} {}\n", numbered(1), numbered(2));
+        let (_, taken) = of_bytes(log.as_bytes());
+        assert_eq!(
+            (taken.records, taken.unclear, taken.losses.unread),
+            (0, 2, 1)
+        );
+    }
+}
+
+#[test]
+fn other_outputs_of_journalctl_are_taken_or_counted() {
+    let journal = &forms()[20];
+    for line in [format!("\x1e{journal}"), format!("data: {journal}")] {
+        let (events, _) = taken(std::slice::from_ref(&line));
+        assert_eq!(events.len(), 1, "{line}");
+    }
+    for line in [
+        format!("MESSAGE=SECCOMP {BODY}"),
+        format!("SECCOMP {BODY}"),
+        format!("        \"MESSAGE\" : \"audit: type=1326 {STAMP}: {BODY}\","),
+    ] {
+        let (events, taken) = taken(std::slice::from_ref(&line));
+        assert_eq!(
+            (events.len(), taken.unclear + taken.not_the_kernels),
+            (0, 1),
+            "{line}"
+        );
+    }
+}
+
 #[test]
 fn records_of_other_moments_processes_calls_and_machines_are_others() {
     let line = |serial: &str, pid: &str, call: &str| {
@@ -255,7 +429,7 @@ fn what_is_older_is_left_out() {
     let count = |since: i64| {
         let since = jiff::Timestamp::from_second(since).unwrap();
         let mut intake = Intake::new(Some(since));
-        intake.line(&mut Taken::default(), line.as_bytes());
+        intake.piece(&mut Taken::default(), Piece::line(line.as_bytes()));
         intake.finish().len()
     };
     assert_eq!((count(1_428_331_621), count(1_428_331_622)), (1, 0));
@@ -391,12 +565,16 @@ proptest! {
         let line = forms[form % forms.len()].as_bytes();
         let (from, to) = (cut.index(line.len() + 1), other.index(line.len() + 1));
         let changed = [&line[..from], &noise, &line[to..]].concat();
-        if let Line::Record(record) = Line::parse(&changed) {
-            // What is printed of it is one line.
-            let shown = format!("{:?}{:?}", record.process, record.call);
-            prop_assert!(!shown.contains(char::is_control));
+        for part in [Part::Whole, Part::Cut, Part::TooLong { last: false }] {
+            for line in Line::all(Piece { bytes: &changed, part }) {
+                // What is printed of it is one line.
+                if let Line::Record(record) = line {
+                    let shown = format!("{:?}{:?}", record.process, record.call);
+                    prop_assert!(!shown.contains(char::is_control));
+                }
+            }
+            let _ = Line::all(Piece { bytes: &noise, part });
         }
-        let _ = Line::parse(&noise);
         let _ = unit_of_process(&changed);
     }
 }

@@ -36,7 +36,7 @@ pub enum Kind {
     Firejail,
     /// A systemd unit, or a drop-in
     Systemd,
-    /// The seccomp object of an OCI container
+    /// A file of an OCI container: a list of calls, or the runtime's config.json
     Oci,
 }
 
@@ -46,6 +46,8 @@ pub(in crate::cli) struct Source {
     pub(in crate::cli) name: String,
     pub(in crate::cli) sandbox: Sandbox,
     pub(in crate::cli) lines: Vec<SourceLine>,
+    /// Of a container's file, the directory that it is in.
+    bundle: Option<PathBuf>,
 }
 
 impl Source {
@@ -63,6 +65,7 @@ impl Source {
                 name: shown.to_string(),
                 sandbox: Sandbox::Systemd,
                 lines: of_unit(&text),
+                bundle: None,
             });
         }
         let (name, text) = if profile == "-" {
@@ -90,10 +93,18 @@ impl Source {
         if sandbox == Sandbox::Firejail {
             lines = Included::of(lines, beside)?;
         }
+        let whole = beside.and_then(|directory| {
+            if directory.as_os_str().is_empty() {
+                std::env::current_dir().ok()
+            } else {
+                fs::canonicalize(directory).ok()
+            }
+        });
         Ok(Self {
             name,
             sandbox,
             lines,
+            bundle: whole.filter(|_| sandbox == Sandbox::Oci),
         })
     }
 
@@ -251,6 +262,8 @@ fn candidates(name: &str, beside: Option<&Path>) -> Vec<PathBuf> {
 pub(in crate::cli) struct Machine {
     pub(in crate::cli) target: Target,
     pub(in crate::cli) calls: Option<BTreeSet<String>>,
+    /// Where the containers run.
+    pub(in crate::cli) host: oci::Host,
 }
 
 impl Machine {
@@ -277,6 +290,7 @@ impl Machine {
         Self {
             target,
             calls: calls.flatten(),
+            host: oci::Host::of(observation),
         }
     }
 
@@ -298,8 +312,12 @@ impl Machine {
                 (systemd::read_lines(lines), traps)
             }
             Sandbox::Oci => {
-                let read = oci::read(&source.text()).with_context(|| source.name.clone())?;
-                (read, Vec::new())
+                let host = match &source.bundle {
+                    Some(bundle) => self.host.clone().with_bundle(bundle.clone(), Path::exists),
+                    None => self.host.clone(),
+                };
+                let read = oci::read_file(&source.name, &source.text(), &host);
+                (read.with_context(|| source.name.clone())?, Vec::new())
             }
         })
     }

@@ -1,23 +1,24 @@
-//! The logs of this machine, line by line: the journal, the kernel's own, and files.
+//! The logs of this machine, piece by piece: the journal, the kernel's own, and files.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+mod lines;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, IsTerminal as _, Read, Seek as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 
+pub use self::lines::stream;
+use self::lines::{lines, stream_of};
+use crate::audit::Piece;
 use crate::observation::Text;
 
 /// Where the kernel's own log is read.
 pub const KERNEL: &str = "/dev/kmsg";
 /// Where auditd writes.
 pub const AUDITD: &str = "/var/log/audit/audit.log";
-
-/// Longer lines are no records: the kernel's own are shorter than 9 KiB (`MAX_AUDIT_MESSAGE_LENGTH`).
-const LINE: usize = 1 << 18;
 
 /// What a log did not give.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Gaps {
 ///
 /// # Errors
 /// There is no journalctl, or it fails.
-pub fn journal(since: Option<Timestamp>, line: impl FnMut(&[u8])) -> io::Result<Gaps> {
+pub fn journal(since: Option<Timestamp>, piece: impl FnMut(Piece<'_>)) -> io::Result<Gaps> {
     let mut arguments = vec![
         "_TRANSPORT=audit",
         "_AUDIT_TYPE=1326",
@@ -49,7 +50,7 @@ pub fn journal(since: Option<Timestamp>, line: impl FnMut(&[u8])) -> io::Result<
     let mut all: Vec<&str> = vec![fields];
     all.extend(since.as_deref());
     all.append(&mut arguments);
-    journalctl(&all, line)
+    journalctl(&all, piece)
 }
 
 /// The entries from the first moment to the second that match any of these: `_PID=12`. Only some of their fields.
@@ -60,7 +61,7 @@ pub fn entries(
     (from, to): (Timestamp, Timestamp),
     matches: &[String],
     fields: &[&str],
-    line: impl FnMut(&[u8]),
+    mut line: impl FnMut(&[u8]),
 ) -> io::Result<Gaps> {
     let from = format!("--since=@{}", from.as_second());
     let to = format!("--until=@{}", to.as_second());
@@ -73,10 +74,10 @@ pub fn entries(
         }
         arguments.push(one);
     }
-    journalctl(&arguments, line)
+    journalctl(&arguments, |piece| line(piece.bytes))
 }
 
-fn journalctl(arguments: &[&str], line: impl FnMut(&[u8])) -> io::Result<Gaps> {
+fn journalctl(arguments: &[&str], piece: impl FnMut(Piece<'_>)) -> io::Result<Gaps> {
     let mut said = tempfile::tempfile()?;
     let mut command = Command::new("journalctl");
     // --all: what is no text, or long, too.
@@ -88,7 +89,7 @@ fn journalctl(arguments: &[&str], line: impl FnMut(&[u8])) -> io::Result<Gaps> {
         .stderr(said.try_clone()?)
         .spawn()?;
     let gaps = match child.stdout.take() {
-        Some(out) => lines(BufReader::new(out), line),
+        Some(out) => lines(BufReader::new(out), u64::MAX, piece),
         None => Ok(Gaps::default()),
     };
     let status = child.wait()?;
@@ -112,7 +113,7 @@ fn journalctl(arguments: &[&str], line: impl FnMut(&[u8])) -> io::Result<Gaps> {
 ///
 /// # Errors
 /// It may not be read (`kernel.dmesg_restrict`).
-pub fn kernel(mut line: impl FnMut(&[u8])) -> io::Result<Gaps> {
+pub fn kernel(mut piece: impl FnMut(Piece<'_>)) -> io::Result<Gaps> {
     let mut log = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -131,12 +132,8 @@ pub fn kernel(mut line: impl FnMut(&[u8])) -> io::Result<Gaps> {
                     next = number + 1;
                 }
                 // The lines that follow are the message's fields.
-                line(
-                    message
-                        .split(|byte| *byte == b'\n')
-                        .next()
-                        .unwrap_or(message),
-                );
+                let mut lines = message.split(|byte| *byte == b'\n');
+                piece(Piece::line(lines.next().unwrap_or(message)));
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => return Ok(gaps),
@@ -155,88 +152,46 @@ fn sequence(message: &[u8]) -> Option<u64> {
     str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Reads a file, gzipped or not; for `/dev/kmsg` as [`kernel`].
+/// `/dev/null` and `/dev/kmsg` (Documentation/admin-guide/devices.txt).
+const NULL_DEVICE: u64 = libc::makedev(1, 3);
+const KERNEL_DEVICE: u64 = libc::makedev(1, 11);
+
+/// Reads a file, gzipped or not; `/dev/kmsg` as [`kernel`].
 ///
 /// # Errors
-/// It cannot be read.
-pub fn file(path: &Path, line: impl FnMut(&[u8])) -> io::Result<Gaps> {
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_char_device() && path == Path::new(KERNEL) {
-        return kernel(line);
-    }
-    stream(File::open(path)?, line)
-}
-
-/// Reads a stream to its end, gzipped or not.
-///
-/// # Errors
-/// It cannot be read.
-pub fn stream(read: impl Read, line: impl FnMut(&[u8])) -> io::Result<Gaps> {
-    const GZIP: [u8; 2] = [0x1f, 0x8b];
-    let mut read = BufReader::new(read);
-    if read.fill_buf()?.starts_with(&GZIP) {
-        return lines(BufReader::new(MultiGzDecoder::new(read)), line);
-    }
-    lines(read, line)
-}
-
-fn lines(mut read: impl BufRead, mut line: impl FnMut(&[u8])) -> io::Result<Gaps> {
-    let mut gaps = Gaps::default();
-    let mut buffer = Vec::new();
-    loop {
-        buffer.clear();
-        let limit = u64::try_from(LINE).unwrap_or(u64::MAX);
-        if read.by_ref().take(limit).read_until(b'\n', &mut buffer)? == 0 {
-            return Ok(gaps);
-        }
-        if buffer.len() < LINE || buffer.ends_with(b"\n") {
-            line(&buffer);
-        } else {
-            gaps.too_long += 1;
-            read.skip_until(b'\n')?;
+/// It cannot be read, or is no log.
+pub fn file(path: &Path, piece: impl FnMut(Piece<'_>)) -> io::Result<Gaps> {
+    let file = File::open(path)?;
+    let status = file.metadata()?;
+    if status.file_type().is_char_device() {
+        match status.rdev() {
+            KERNEL_DEVICE => return kernel(piece),
+            NULL_DEVICE => return Ok(Gaps::default()),
+            _ if file.is_terminal() => {}
+            _ => return Err(io::Error::other("a device, and no log")),
         }
     }
+    stream_of(file, status.len(), piece)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
-    use flate2::{Compression, write::GzEncoder};
-
     use super::*;
-
-    fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, Gaps) {
-        let mut all = Vec::new();
-        let gaps = stream(bytes, |line| all.push(line.trim_ascii_end().to_owned())).unwrap();
-        (all, gaps)
-    }
-
-    #[test]
-    fn a_gzipped_log_has_the_same_lines() {
-        let text = b"one\n\xff\n\nlast";
-        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        packed.write_all(text).unwrap();
-        let mut packed = packed.finish().unwrap();
-        let plain = read(text);
-        assert_eq!(plain.0, [&b"one"[..], b"\xff", b"", b"last"]);
-        assert_eq!(read(&packed), plain);
-        // As logrotate leaves it, if it was cut short: an error, and not the end.
-        packed.truncate(packed.len() - 9);
-        assert!(stream(&packed[..], |_| ()).is_err());
-    }
-
-    #[test]
-    fn a_line_without_end_is_counted_and_left_out() {
-        let long = [b"a\n", &vec![b'x'; 3 * LINE][..], b"\nb\n"].concat();
-        let (lines, gaps) = read(&long);
-        assert_eq!(lines, [b"a", b"b"]);
-        assert_eq!(gaps.too_long, 1);
-    }
 
     #[test]
     fn a_message_has_its_number() {
         assert_eq!(sequence(b"5,123,456,-;audit: x"), Some(123));
         assert_eq!(sequence(b"x"), None);
+    }
+
+    #[test]
+    fn a_device_is_no_log() {
+        for device in ["/dev/zero", "/dev/urandom"] {
+            assert!(file(Path::new(device), |_| ()).is_err(), "{device}");
+        }
+        assert_eq!(
+            file(Path::new("/dev/null"), |_| ()).unwrap(),
+            Gaps::default()
+        );
     }
 }

@@ -21,7 +21,7 @@ use super::warnings::{self, Warning};
 /// `noNewPrivileges` it loads it last, without it before it gives up its rights. Traced in runc 1.1.5, both
 /// ways; the Go runtime's own calls (signals, memory, other threads) come when they come, and are
 /// those of its `sys_linux_*.s` (`runtime`, Go 1.19).
-const RUNTIME: [&str; 40] = [
+pub(super) const RUNTIME: [&str; 40] = [
     "capget",
     "capset",
     "chdir",

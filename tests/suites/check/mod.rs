@@ -5,8 +5,10 @@
 //! So many profiles of each daemon are tried as `HARDEN_CHECKED_PROFILES` says.
 
 mod changes;
+mod containers;
 mod firejail;
 mod systemd;
+mod units;
 
 use std::{
     collections::BTreeMap,

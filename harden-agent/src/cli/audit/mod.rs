@@ -17,7 +17,7 @@ use self::report::{Log, Report};
 use self::since::Since;
 use self::units::Sources;
 use super::ask::{self, Ask};
-use crate::audit::{Intake, LogState, Taken, unseen};
+use crate::audit::{Intake, LogState, Piece, Taken, unseen};
 use crate::machine::{logs, proc};
 use crate::observation::{Observation, Text};
 
@@ -87,11 +87,11 @@ impl Audit {
         if self.files.is_empty() {
             let since = self.since.map(|since| since.0);
             let logs = vec![
-                log("the journal", intake, |line| logs::journal(since, line)),
-                log(logs::AUDITD, intake, |line| {
-                    logs::file(Path::new(logs::AUDITD), line)
+                log("the journal", intake, |piece| logs::journal(since, piece)),
+                log(logs::AUDITD, intake, |piece| {
+                    logs::file(Path::new(logs::AUDITD), piece)
                 }),
-                log(logs::KERNEL, intake, |line| logs::kernel(line)),
+                log(logs::KERNEL, intake, |piece| logs::kernel(piece)),
             ];
             if logs.iter().all(|log| log.taken.is_err()) {
                 let errors = logs
@@ -109,12 +109,12 @@ impl Audit {
         }
         let files = self.files.iter().map(|file| {
             let log = if file.as_os_str() == "-" {
-                log("the standard input", intake, |line| {
-                    logs::stream(io::stdin(), line)
+                log("the standard input", intake, |piece| {
+                    logs::stream(io::stdin().lock(), piece)
                 })
             } else {
-                log(file.as_os_str().as_encoded_bytes(), intake, |line| {
-                    logs::file(file, line)
+                log(file.as_os_str().as_encoded_bytes(), intake, |piece| {
+                    logs::file(file, piece)
                 })
             };
             match &log.taken {
@@ -129,10 +129,10 @@ impl Audit {
 fn log(
     name: impl AsRef<[u8]>,
     intake: &mut Intake,
-    read: impl FnOnce(&mut dyn FnMut(&[u8])) -> io::Result<logs::Gaps>,
+    read: impl FnOnce(&mut dyn FnMut(Piece<'_>)) -> io::Result<logs::Gaps>,
 ) -> Log {
     let mut taken = Taken::default();
-    let gaps = read(&mut |line| intake.line(&mut taken, line));
+    let gaps = read(&mut |piece| intake.piece(&mut taken, piece));
     let said = gaps.as_ref().ok().and_then(|gaps| gaps.said.as_ref());
     let said = said.map(Text::from);
     let taken = gaps.map(|gaps| {
@@ -158,7 +158,9 @@ pub fn printed(
     overrides: &Path,
 ) -> Result<[String; 2]> {
     let mut intake = Intake::new(None);
-    let logs = [log("a log", &mut intake, |line| logs::stream(bytes, line))];
+    let logs = [log("a log", &mut intake, |piece| {
+        logs::stream(bytes, piece)
+    })];
     let sources = Sources {
         is_here: false,
         observations,

@@ -259,13 +259,13 @@ fn has(observation: &Observation, program: &Text) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Intake, Taken};
+    use crate::audit::{Intake, Piece, Taken};
 
     #[test]
     fn the_nearest_life_of_a_number_is_the_process() {
         let line = b"type=SECCOMP msg=audit(100000.000:4): pid=7 comm=\"a\" exe=\"/a\" arch=c000003e syscall=1 code=0x0";
         let mut intake = Intake::new(None);
-        intake.line(&mut Taken::default(), line);
+        intake.piece(&mut Taken::default(), Piece::line(line));
         let events = intake.finish();
         let (event, times) = events.first_key_value().unwrap();
         let of = |entries: &[(u32, &str, &str, i64)]| {

@@ -20,7 +20,7 @@ use crate::{
     policy::{
         Generalisation,
         firejail::Version,
-        judge::{Judge, Recorded, Sandbox, Surroundings, check, firejail},
+        judge::{Judge, Recorded, Sandbox, Surroundings, check, firejail, systemd},
     },
     profile::{self, Start},
 };
@@ -72,13 +72,18 @@ impl Check {
         let adapted = profile::adapted(&observation, Generalisation::Exact, &self.overrides)?;
         let recorded = &adapted.exact.recorded;
         let machine = Machine::ask(source.sandbox, recorded, self.firejail_version, self.start);
-        let (read, mut traps) = machine.understand(&source)?;
+        let (mut read, mut traps) = machine.understand(&source)?;
         let around = Surroundings::of(recorded, machine.homes());
+        let facts = Recorded::of(recorded);
+        if source.sandbox == Sandbox::Systemd {
+            let absent = systemd::absent(&read.rules, &facts, &around);
+            read.unread.extend(absent);
+        }
         if source.sandbox == Sandbox::Firejail {
             traps.extend(firejail::hides_shell(&read.rules, &around, &machine.target));
         }
         let judge = Judge::new(&read.rules, &around);
-        let check = check::Check::of(&read.rules, &judge, &Recorded::of(recorded));
+        let check = check::Check::of(&read.rules, &judge, &facts);
         let report = Report {
             profile: &source.name,
             observation: recorded,

@@ -25,17 +25,24 @@ pub(super) struct Report<'r, 'a> {
 impl Report<'_, '_> {
     /// Whether the work would fail under the profile; or, `strict`, might.
     pub(super) fn fails(&self, strict: bool) -> bool {
-        let is_doubted = !self.read.unread.is_empty() || !self.traps.is_empty();
+        let is_doubted = !self.is_judged() || !self.traps.is_empty();
         !self.check.refused.is_empty() || !self.starts() || strict && is_doubted
     }
 
     /// The exit status. A gate does not open for what was not judged.
     pub(super) fn status(&self, strict: bool) -> u8 {
-        match (self.fails(strict), self.read.unread.is_empty()) {
+        match (self.fails(strict), self.is_judged()) {
             (true, _) => 1,
             (false, false) => 3,
             (false, true) => 0,
         }
+    }
+
+    /// Whether it is known what all lines mean for all that was recorded.
+    fn is_judged(&self) -> bool {
+        let mut reasons = self.check.unjudged.keys();
+        let is_open = reasons.any(|why| matches!(why, Unjudged::NotSaid(_)));
+        self.read.unread.is_empty() && !is_open
     }
 
     /// Whether the sandbox starts with such a profile.
@@ -234,6 +241,7 @@ fn unjudged((why, facts): (&Unjudged, &usize)) -> Value {
         Unjudged::AsksForNothing(reason) => ("asks-for-nothing", &**reason),
         Unjudged::NotExpressible(reason) => ("not-expressible", *reason),
         Unjudged::NotKnown(reason) => ("not-known", *reason),
+        Unjudged::NotSaid(reason) => ("not-said", *reason),
     };
     json!({ "kind": kind, "reason": reason, "facts": facts })
 }

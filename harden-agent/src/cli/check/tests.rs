@@ -9,6 +9,7 @@ use crate::{
     policy::{
         firejail::{Launch, Target},
         fixture::Fixture,
+        judge::oci,
     },
 };
 
@@ -55,6 +56,7 @@ fn report(profile: &str, text: &str, to_text: fn(&Report<'_, '_>) -> String) -> 
             ..Target::default()
         },
         calls: None,
+        host: oci::Host::default(),
     };
     let (read, traps) = machine.understand(&source).unwrap();
     let around = Surroundings::default();

@@ -40,6 +40,8 @@ pub enum Unjudged {
     NotExpressible(&'static str),
     /// It depends on what the fact does not say.
     NotKnown(&'static str),
+    /// It depends on what the file does not say, so that the file may refuse it.
+    NotSaid(&'static str),
 }
 
 impl<'r> Judgement<'r> {
@@ -132,7 +134,9 @@ impl fmt::Display for Unjudged {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AsksForNothing(why) => write!(out, "asks for nothing: {why}"),
-            Self::NotExpressible(why) | Self::NotKnown(why) => write!(out, "not judged: {why}"),
+            Self::NotExpressible(why) | Self::NotKnown(why) | Self::NotSaid(why) => {
+                write!(out, "not judged: {why}")
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum Sandbox {
     Firejail,
     /// A systemd drop-in.
     Systemd,
-    /// The seccomp object of an OCI container.
+    /// The file of an OCI container: its list of calls, or the runtime's.
     Oci,
 }
 
@@ -61,8 +61,15 @@ fn written(sandbox: Sandbox, directive: &str, value: Option<&str>) -> String {
         (Sandbox::Firejail, Some(value)) => format!("{directive} {value}"),
         (Sandbox::Systemd, value) => format!("{directive}={}", value.unwrap_or_default()),
         (Sandbox::Oci, None) => format!("\"{directive}\""),
+        (Sandbox::Oci, Some(value)) if is_json(value) => format!("\"{directive}\": {value}"),
         (Sandbox::Oci, Some(value)) => format!("\"{directive}\": \"{value}\""),
     }
+}
+
+/// Whether it is no text in a file of JSON.
+fn is_json(value: &str) -> bool {
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.starts_with('{') || matches!(value, "true" | "false") || is_number
 }
 
 /// How a directive is written.

@@ -30,6 +30,7 @@ pub mod check;
 pub mod firejail;
 pub mod groups;
 mod judgement;
+mod limits;
 mod line;
 mod list;
 pub mod oci;
@@ -59,8 +60,8 @@ pub enum Judge<'r> {
     Firejail(Box<firejail::Firejail<'r>>),
     /// A systemd drop-in.
     Systemd(Box<systemd::Systemd<'r>>),
-    /// The seccomp object of an OCI container.
-    Oci(oci::Oci<'r>),
+    /// The file of an OCI container.
+    Oci(Box<oci::Oci<'r>>),
 }
 
 impl<'r> Judge<'r> {
@@ -70,7 +71,7 @@ impl<'r> Judge<'r> {
         match rules.sandbox() {
             Sandbox::Firejail => Self::Firejail(Box::new(firejail::Firejail::new(rules, around))),
             Sandbox::Systemd => Self::Systemd(Box::new(systemd::Systemd::new(rules, around))),
-            Sandbox::Oci => Self::Oci(oci::Oci::new(rules)),
+            Sandbox::Oci => Self::Oci(Box::new(oci::Oci::new(rules, around))),
         }
     }
 

@@ -6,6 +6,8 @@ use std::{
     rc::Rc,
 };
 
+use harden_common::Argument;
+
 use crate::observation::{
     Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Operation, Run, Seen, Test,
     Text, Word, argument,
@@ -25,8 +27,8 @@ pub struct Recorded<'a> {
     runs: Vec<Scene<'a>>,
     /// Of the main process, and of all commands of the unit.
     vain: [Rc<Vain>; 2],
-    /// By the invocation: its file systems live as long as it does.
-    made: HashMap<&'a Word, Made>,
+    /// By the invocation, whose file systems live as long as it does; and whether its paths are those of another root.
+    made: HashMap<(&'a Word, bool), Made>,
 }
 
 /// What was asked for in vain.
@@ -92,10 +94,12 @@ impl<'a> Recorded<'a> {
         let runs: Vec<Scene<'_>> = runs
             .map(|(id, (test, run))| Scene::of(id, test, run))
             .collect();
-        let mut made: HashMap<&Word, Made> = HashMap::new();
+        let mut made: HashMap<(&Word, bool), Made> = HashMap::new();
         for scene in &runs {
-            let made = made.entry(scene.life()).or_default();
             for program in &scene.programs {
+                let made = made
+                    .entry((scene.life(), program.is_elsewhere))
+                    .or_default();
                 let own = match program.command {
                     None => &mut made.by_main,
                     Some(_) => &mut made.by_others,
@@ -231,7 +235,7 @@ impl<'a> Scene<'a> {
             Deed::Address(_, _, outcome) => places::is_done(outcome),
             _ => false,
         });
-        let places = deeds.filter_map(|deed| self.place(program, deed));
+        let places = deeds.filter_map(|deed| self.place_anywhere(program, deed));
         let found = places.filter(|place| place.done().any(is_one));
         found.map(|place| place.path.into_owned()).collect()
     }
@@ -240,6 +244,11 @@ impl<'a> Scene<'a> {
         if program.is_elsewhere {
             return None;
         }
+        self.place_anywhere(program, deed)
+    }
+
+    /// In the program's own root, which may be another than this machine's.
+    fn place_anywhere(&self, program: &Program<'a>, deed: Deed<'a>) -> Option<Place<'a>> {
         let program = (program.path, program.facts);
         places::of_deed(self.test, self.run, &self.links, program, deed)
     }
@@ -266,6 +275,16 @@ impl<'a> Case<'_, 'a> {
     /// Whether the run was root's.
     pub(super) fn began_as_root(&self) -> bool {
         self.scene.run.uid == 0
+    }
+
+    /// The user of the run, at its beginning.
+    pub(super) fn uid(&self) -> u32 {
+        self.scene.run.uid
+    }
+
+    /// Whether the program's file gives it capabilities.
+    pub(super) fn has_file_capabilities(&self) -> bool {
+        !self.program.facts.file_capabilities.is_empty()
     }
 
     /// Why the fact asks for nothing, whatever the sandbox: in what the main process did, or, with `all`, in what all
@@ -297,6 +316,12 @@ impl<'a> Case<'_, 'a> {
         self.program.worked[1].calls.contains(name)
     }
 
+    /// Whether root did it from beginning to end, as far as is known.
+    pub(super) fn is_roots(&self) -> bool {
+        const OTHERS: [&str; 4] = ["setfsuid", "setresuid", "setreuid", "setuid"];
+        self.began_as_root() && !OTHERS.iter().any(|name| self.called(name))
+    }
+
     /// Whether the unit made no socket of the family: one that is used was made by another process.
     pub(super) fn is_handed_over(&self, family: &str) -> bool {
         let mut made = self.recorded.vain[1].made.iter();
@@ -313,10 +338,35 @@ impl<'a> Case<'_, 'a> {
         self.scene.place(self.program, self.fact.what)
     }
 
+    /// The same in the program's own root.
+    pub(super) fn place_anywhere(&self) -> Option<Place<'a>> {
+        self.scene.place_anywhere(self.program, self.fact.what)
+    }
+
+    /// Whether the program asked for one of these things of the kernel, whatever the answer was.
+    pub(super) fn asked_for(&self, is_one: impl Fn(Argument) -> bool) -> bool {
+        self.program.facts.said().any(is_one)
+    }
+
+    /// Whether the program used sockets of a family.
+    pub(super) fn used_family(&self, family: &str) -> bool {
+        let mut deeds = self.program.facts.deeds();
+        deeds.any(|deed| match deed {
+            Deed::Family(one) => one.as_str() == family,
+            Deed::Socket(one, _) => one.family.as_str() == family,
+            _ => false,
+        })
+    }
+
+    fn made(&self) -> Option<&Made> {
+        let life = (self.scene.life(), self.program.is_elsewhere);
+        self.recorded.made.get(&life)
+    }
+
     /// Whether what leads to `path` in `directory` was made in the same invocation: by the main process, or, `all` told, by another
     /// command of the unit. A file that was made in a directory that was there before is not there without that.
     pub(super) fn is_made(&self, path: &[u8], directory: &[u8], all: bool) -> bool {
-        let Some(made) = self.recorded.made.get(self.scene.life()) else {
+        let Some(made) = self.made() else {
             return false;
         };
         entry_towards(path, directory)
@@ -325,7 +375,7 @@ impl<'a> Case<'_, 'a> {
 
     /// Whether `path` was made in the same invocation, and is there at its end.
     pub(super) fn is_left(&self, path: &[u8]) -> bool {
-        let Some(made) = self.recorded.made.get(self.scene.life()) else {
+        let Some(made) = self.made() else {
             return false;
         };
         let is_made = made.by_main.contains(path) || made.by_others.contains(path);

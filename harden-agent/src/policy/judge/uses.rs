@@ -17,6 +17,12 @@ use super::{
     surroundings::Surroundings,
 };
 
+const S_IFMT: u32 = 0o170_000;
+const S_IFSOCK: u32 = 0o140_000;
+const S_IFBLK: u32 = 0o060_000;
+const S_IFCHR: u32 = 0o020_000;
+const S_IFIFO: u32 = 0o010_000;
+
 /// One use of a path.
 ///
 /// One that ended in an error other than "not found" needs what is there to be seen, and nothing else: it will fail again.
@@ -28,12 +34,36 @@ pub(super) struct Use<'c, 'a> {
     result: Answer,
     /// Whether what the unit's other commands made is there too.
     all: bool,
+    /// What the paths were recorded with in front.
+    prefix: Vec<u8>,
 }
 
 impl<'c, 'a> Use<'c, 'a> {
     /// The use in a fact, if there is one.
     pub(super) fn of(case: &'c Case<'c, 'a>, all: bool) -> Option<Self> {
-        let place = case.place()?;
+        Self::at(case, case.place()?, all)
+    }
+
+    /// The same in a root directory, where the program was started in it: `root` is its path on this machine.
+    pub(super) fn inside(case: &'c Case<'c, 'a>, root: &[u8]) -> Option<Self> {
+        let place = case.place_anywhere()?;
+        let is_inside = is_within(&place.path, root) && root != b"/";
+        let mut one = Self::at(case, place, false)?;
+        if is_inside {
+            let place = &mut one.place;
+            let names = std::mem::take(&mut place.names).into_iter();
+            place.names = names.map(|name| without(name, root)).collect();
+            let links = std::mem::take(&mut place.links).into_iter();
+            place.links = links.map(|link| without(link, root)).collect();
+            let loaded = std::mem::take(&mut place.loaded).into_iter();
+            place.loaded = loaded.map(|path| without(path, root)).collect();
+            place.path = without(place.path.to_vec(), root).into();
+            one.prefix = root.to_vec();
+        }
+        Some(one)
+    }
+
+    fn at(case: &'c Case<'c, 'a>, place: Place<'a>, all: bool) -> Option<Self> {
         let one = place.uses.first()?;
         Some(Self {
             case,
@@ -41,7 +71,12 @@ impl<'c, 'a> Use<'c, 'a> {
             result: one.result,
             place,
             all,
+            prefix: Vec::new(),
         })
+    }
+
+    fn recorded_as(&self, path: &[u8]) -> Vec<u8> {
+        [&self.prefix, path].concat()
     }
 
     /// Whether something was there.
@@ -89,7 +124,8 @@ impl<'c, 'a> Use<'c, 'a> {
                 if name == directory {
                     self.looks_over()
                 } else {
-                    !self.case.is_made(name, directory, self.all)
+                    let [name, directory] = [name, directory].map(|path| self.recorded_as(path));
+                    !self.case.is_made(&name, &directory, self.all)
                 }
             })
     }
@@ -97,7 +133,12 @@ impl<'c, 'a> Use<'c, 'a> {
     /// Whether it leaves something behind in a directory that is the program's own, where others may look for it.
     pub(super) fn leaves(&self, directory: &[u8]) -> bool {
         let path = &*self.place.path;
-        self.wrote() && is_within(path, directory) && self.case.is_left(path)
+        self.wrote() && is_within(path, directory) && self.case.is_left(&self.recorded_as(path))
+    }
+
+    /// Whether it changes something in a directory that is then root's alone, and who did it may be another.
+    pub(super) fn needs_owner(&self, directory: &[u8]) -> bool {
+        self.wrote() && is_within(&self.place.path, directory) && !self.case.is_roots()
     }
 
     /// Whether it lists, watches or changes a directory: what is in it matters.
@@ -119,6 +160,23 @@ impl<'c, 'a> Use<'c, 'a> {
         let path = &*self.place.path;
         let maps = self.operation == Operation::Read && is_library(path);
         self.is_done() && (self.operation == Operation::Execute || maps)
+    }
+
+    /// Whether it is of a device.
+    pub(super) fn is_of_node(&self) -> bool {
+        self.is_of_kind(&[S_IFCHR, S_IFBLK])
+    }
+
+    fn is_of_kind(&self, kinds: &[u32]) -> bool {
+        let mut inodes = self.place.inodes.iter();
+        inodes.any(|inode| kinds.contains(&(inode.mode & S_IFMT)))
+    }
+
+    /// Whether it writes into what is no file of a file system, which does not matter to a mount: `> /dev/null`
+    /// (`may_open` and `do_dentry_open` in fs).
+    fn writes_through(&self) -> bool {
+        let opens = matches!(self.operation, Operation::Write | Operation::Create);
+        opens && self.is_of_kind(&[S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK])
     }
 
     /// Whether it makes, removes or changes a device, and does not only open it: `> /dev/null` opens with `O_CREAT`.
@@ -150,6 +208,15 @@ impl<'c, 'a> Use<'c, 'a> {
             O::Unlink | O::Rmdir | O::RenameFrom | O::RenameTo
         );
         self.is_done() && replaces
+    }
+}
+
+/// The path as it is called in a root directory that it lies in.
+fn without(path: Vec<u8>, root: &[u8]) -> Vec<u8> {
+    match path.strip_prefix(root) {
+        Some(b"") => b"/".to_vec(),
+        Some(rest) if rest.first() == Some(&b'/') => rest.to_vec(),
+        _ => path,
     }
 }
 
@@ -227,7 +294,7 @@ impl<'r> Mounts<'r> {
 
     /// What the rules mean for a use.
     pub(super) fn allow(&self, one: &Use<'_, '_>) -> Step<'r> {
-        if !one.wrote() {
+        if !one.wrote() || one.writes_through() {
             return PASS;
         }
         if one.replaces() {

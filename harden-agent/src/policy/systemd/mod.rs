@@ -21,6 +21,7 @@ pub(super) use directories::KINDS;
 pub(super) use files::HOMES;
 pub(super) use kernel::{CLOCK, MODULES, TUNABLES};
 pub(super) use network::is_loopback;
+pub(super) use withhold::FILTERS;
 
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use super::super::evidence::Decision;
 use super::Directive;
 
 /// Those that install a filter (`context_has_no_new_privileges` in src/core/execute.c, 252).
-pub(super) const FILTERS: [&str; 15] = [
+pub(in super::super) const FILTERS: [&str; 15] = [
     "LockPersonality",
     "MemoryDenyWriteExecute",
     "PrivateDevices",

@@ -1,24 +1,46 @@
-//! What the seccomp object of an OCI container means for a fact (config-linux.md of the runtime specification, 1.0.2). It
-//! is about calls alone.
+//! What the files of an OCI container mean for a fact: its list of calls, alone or in the runtime's `config.json` (config.md and
+//! config-linux.md of the runtime specification, 1.0.2), as runc 1.1.5 enforces them.
 
+mod arguments;
+mod calls;
+mod capabilities;
+mod condition;
+mod config;
+mod files;
+mod host;
+mod mount;
 mod read;
+mod reader;
+mod seccomp;
+#[cfg(test)]
+mod tests;
 
-use crate::observation::{Abi, Deed};
+use harden_common::Argument;
 
-pub use self::read::read;
+use crate::observation::{Deed, argument};
+
+use self::{calls::Calls, capabilities::Capabilities, files::Files};
+pub use self::{
+    host::Host,
+    read::{read, read_file},
+};
 use super::{
     super::{
         evidence::{Decision, Evidence, Item},
         oci::Seccomp,
+        places::socket_path,
     },
-    judgement::{Judgement, PASS, Step, Unjudged, all},
+    judgement::{Judgement, Unjudged},
     line::{Line, Rules, Said, Shape},
-    list::List,
     recorded::Case,
+    surroundings::Surroundings,
+    uses::Use,
 };
 
 /// What answers to all that is not allowed.
 const ERRNO: &str = "SCMP_ACT_ERRNO";
+/// The member that the runtime's file has and no other.
+const CONFIG: &str = "ociVersion";
 
 /// Each member with its elements and their evidence, or with why there is none.
 #[must_use]
@@ -56,61 +78,126 @@ fn scmp(architecture: &str) -> String {
     format!("SCMP_ARCH_{}", architecture.to_ascii_uppercase())
 }
 
-/// The object, ready to judge.
+/// A file, ready to judge.
 pub struct Oci<'r> {
-    architectures: Option<List<'r>>,
-    names: Option<List<'r>>,
+    calls: Calls<'r>,
+    /// Of the runtime's file, all else that is in it.
+    config: Option<Config<'r>>,
+}
+
+struct Config<'r> {
+    capabilities: Capabilities<'r>,
+    files: Files<'r>,
+    root: Vec<u8>,
+    no_new_privileges: bool,
+    has_own_network: bool,
 }
 
 impl<'r> Oci<'r> {
-    /// Of an object.
+    /// Of a file.
     #[must_use]
-    pub fn new(rules: &'r Rules) -> Self {
-        let mut default = rules.elements("defaultAction");
-        // Another default is not read.
-        let refuses = default.any(|(action, _)| action == ERRNO);
-        let list = |name| List::of(rules, name).filter(|_| refuses);
+    pub fn new(rules: &'r Rules, around: &Surroundings) -> Self {
+        let has = |directive, value| rules.elements(directive).any(|(one, _)| one == value);
+        let root = rules.elements("root.path").next();
+        let config = Config {
+            capabilities: Capabilities::new(rules),
+            files: Files::new(rules, around),
+            root: root.map_or_else(Vec::new, |(path, _)| path.as_bytes().to_vec()),
+            no_new_privileges: has("noNewPrivileges", "true"),
+            has_own_network: has("namespaces", "network"),
+        };
         Self {
-            architectures: list("architectures"),
-            names: list("names"),
+            calls: Calls::new(rules),
+            config: rules.line(CONFIG).map(|_| config),
         }
     }
 
     /// What it means for a fact.
     #[must_use]
     pub fn judge(&self, case: &Case<'_, '_>) -> Judgement<'r> {
-        let Deed::Syscall(abi, name) = case.fact.what else {
+        let is_call = matches!(case.fact.what, Deed::Syscall(..));
+        if !is_call && self.config.is_none() {
             return Judgement::Unjudged(Unjudged::NotExpressible(
                 "the object is about calls alone",
             ));
-        };
+        }
         if case.fact.command.is_some() {
             return Judgement::Unjudged(Unjudged::NotExpressible(
                 "the container is the main process, and this is of another command of the unit",
             ));
         }
-        if let Some(why) = case.vain(false) {
+        // What a call that was refused does not bear is to be killed for it.
+        let kills = is_call && self.calls.kills();
+        if let Some(why) = case.vain(false).filter(|_| !kills) {
             return Judgement::asks_for_nothing(why);
         }
-        let names = self.names.as_ref();
-        let names = names.map_or(PASS, |list| list.allows(name.as_str()));
-        all([self.architecture(abi, case.architecture()), names])
+        match (case.fact.what, &self.config) {
+            (Deed::Syscall(abi, name), _) => self.calls.judge(abi, name.as_str(), case),
+            (_, Some(config)) => config.judge(case),
+            (_, None) => Judgement::FREE,
+        }
+    }
+}
+
+impl<'r> Config<'r> {
+    fn judge(&self, case: &Case<'_, '_>) -> Judgement<'r> {
+        match case.fact.what {
+            Deed::Refused(..) => Judgement::REFUSED,
+            Deed::Capability(..) | Deed::GrantedIn(..) | Deed::GrantedFor(..) => {
+                self.capabilities.judge(case)
+            }
+            Deed::Argument(name) => self.argument(argument(name)),
+            Deed::Address(_, address, _) if socket_path(address).is_none() => {
+                self.address(address.as_bytes())
+            }
+            Deed::Ran | Deed::InvokedAs(_) | Deed::File(..) | Deed::Address(..) => self.path(case),
+            // What a filter does not refuse, the container does not either.
+            Deed::Syscall(..) | Deed::Family(_) | Deed::Socket(..) | Deed::SocketType(_) => {
+                Judgement::FREE
+            }
+        }
     }
 
-    /// A convention that is not listed is refused, whatever the call; the machine's own always is (`seccomp_init(3)`).
-    fn architecture(&self, abi: Abi, machine: &[u8]) -> Step<'r> {
-        let name = match (machine, abi) {
-            (b"x86_64", Abi::Ia32) => "x86".to_owned(),
-            (b"x86_64", Abi::X32) => "x32".to_owned(),
-            (_, Abi::Native) => return PASS,
-            _ => String::new(),
-        };
-        let list = self.architectures.as_ref();
-        list.map_or(PASS, |list| list.allows(&scmp(&name)))
+    fn argument(&self, argument: Option<Argument>) -> Judgement<'r> {
+        match argument {
+            Some(Argument::ExecSetid) if self.no_new_privileges => {
+                Judgement::Unjudged(Unjudged::NotKnown(
+                    "with noNewPrivileges such a program runs, without what its bits would give",
+                ))
+            }
+            Some(_) => Judgement::FREE,
+            None => Judgement::UNKNOWN_ARGUMENT,
+        }
+    }
+
+    fn address(&self, address: &[u8]) -> Judgement<'r> {
+        let is_of_network = [&b"inet "[..], b"inet6 ", b"unix @"];
+        let is_of_network = is_of_network.iter().any(|start| address.starts_with(start));
+        if is_of_network && self.has_own_network {
+            return Judgement::Unjudged(Unjudged::NotKnown(
+                "the container has a network of its own, and who is reached through it is not in the file",
+            ));
+        }
+        Judgement::FREE
+    }
+
+    fn path(&self, case: &Case<'_, '_>) -> Judgement<'r> {
+        match Use::inside(case, &self.root) {
+            Some(one) => match self.files.judge(&one) {
+                Judgement::Allowed(_) if self.capabilities.is_less_than(case) => {
+                    Judgement::Unjudged(Unjudged::NotKnown(
+                        "root did it, and whether the user of the container may is not known",
+                    ))
+                }
+                judgement => judgement,
+            },
+            None => Judgement::Unjudged(Unjudged::NotKnown("the path is not known")),
+        }
     }
 }
 
 /// Whether a line allows something that would be refused without it.
 pub(super) fn grants(line: &Line) -> bool {
-    line.element.is_some() && line.directive == "names"
+    const LISTS: [&str; 2] = ["bounding", "names"];
+    line.element.is_some() && LISTS.contains(&line.directive)
 }

@@ -4,14 +4,14 @@ use crate::observation::Abi;
 
 use super::{
     super::{
-        super::systemd::{CLOCK, MODULES, default_list::DEFAULT},
+        super::systemd::{CLOCK, MODULES},
         groups::SYSTEMD,
-        judgement::{Judgement, PASS, Step, all},
-        line::Rules,
+        judgement::{Judgement, PASS, Step, all, by},
+        line::{Line, Rules},
         list::List,
         recorded::Case,
     },
-    Yes,
+    NAMESPACES, Yes,
     lists::Lines,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Calls<'r> {
     architectures: Option<List<'r>>,
     filter: Option<Lines<'r>>,
     restricts_namespaces: bool,
+    /// How a refused call is answered; none: the program is killed for it.
+    error: Option<&'r Line>,
 }
 
 impl<'r> Calls<'r> {
@@ -35,7 +37,19 @@ impl<'r> Calls<'r> {
         Self {
             architectures: List::of(rules, "SystemCallArchitectures"),
             filter: Lines::of_calls(rules, "SystemCallFilter", &SYSTEMD),
-            restricts_namespaces: rules.line("RestrictNamespaces").is_some(),
+            restricts_namespaces: Lines::of(rules, NAMESPACES).is_some_and(|list| !list.is_idle()),
+            error: rules.line("SystemCallErrorNumber"),
+        }
+    }
+
+    /// The same of a call that was refused already, or is none of this kernel's: what a program bears is the answer.
+    pub(super) fn judge_in_vain(&self, abi: Abi, name: &str, why: &'static str) -> Judgement<'r> {
+        match all([self.architecture(abi), self.filter(name)]) {
+            Judgement::Refused(refusal) => match self.error {
+                Some(line) => all([by(line)]),
+                None => Judgement::Refused(refusal),
+            },
+            _ => Judgement::asks_for_nothing(why),
         }
     }
 
@@ -73,8 +87,8 @@ impl<'r> Calls<'r> {
 
     fn filter(&self, name: &str) -> Step<'r> {
         match &self.filter {
-            Some(list) if list.refuses() || !DEFAULT.contains(&name) => list.judge(name),
-            Some(_) | None => PASS,
+            Some(list) => list.judge(name),
+            None => PASS,
         }
     }
 }

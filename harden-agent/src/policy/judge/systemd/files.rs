@@ -14,7 +14,7 @@ use super::{
         surroundings::Surroundings,
         uses::{Access, LEFT, Mounts, Order, Use},
     },
-    Yes,
+    Yes, words,
 };
 
 /// What each makes inaccessible.
@@ -35,11 +35,15 @@ pub(super) struct Files<'r> {
     private_ipc: Option<&'r Line>,
     inaccessible: Vec<(Vec<u8>, &'r Line)>,
     emptied: Vec<(Vec<u8>, &'r Line)>,
+    /// Those of them in which only root may make files.
+    owned: Vec<Vec<u8>>,
     /// Whether programs in a directory can be run.
     executable: Vec<(Vec<u8>, bool, &'r Line)>,
     homes: Option<(&'r str, &'r Line)>,
     /// Devices are refused but for those on the list.
     closed: Option<&'r Line>,
+    /// Also those that every program uses.
+    is_strict: bool,
     devices: Vec<(&'r [u8], &'r str, &'r Line)>,
     protect_proc: Option<&'r Line>,
     proc_subset: Option<&'r Line>,
@@ -55,10 +59,20 @@ impl<'r> Files<'r> {
             let paths = rules.elements(directive);
             paths.map(|(path, line)| (around.real(named(path)), line))
         };
-        let emptied = rules.elements("TemporaryFileSystem").map(|(path, line)| {
-            let path = path.split(':').next().unwrap_or_default();
-            (around.real(named(path)), line)
-        });
+        let temporary = || {
+            let elements = rules.elements("TemporaryFileSystem");
+            elements.map(|(path, line)| {
+                let (path, options) = path.split_once(':').unwrap_or((path, ""));
+                (around.real(path.as_bytes()), options, line)
+            })
+        };
+        let emptied = temporary().map(|(path, _, line)| (path, line));
+        let owned = temporary().filter(|(_, options, _)| !options.contains("mode=1777"));
+        let owned = owned.map(|(path, ..)| path);
+        // What is mounted there can have nothing in it that is run, but for what the program puts there.
+        let mounted =
+            temporary().filter(|(_, options, _)| options.split(',').any(|one| one == "noexec"));
+        let mounted = mounted.map(|(path, _, line)| (path, false, line));
         let runs = paths("ExecPaths").map(|(path, line)| (path, true, line));
         let runs_not = paths("NoExecPaths").map(|(path, line)| (path, false, line));
         let devices = rules.elements("DeviceAllow").map(|(device, line)| {
@@ -78,7 +92,11 @@ impl<'r> Files<'r> {
             private_ipc: yes.get("PrivateIPC"),
             inaccessible: inaccessible.chain(paths("InaccessiblePaths")).collect(),
             emptied: emptied.collect(),
-            executable: runs.chain(runs_not).collect(),
+            owned: owned.collect(),
+            executable: mounted.chain(runs).chain(runs_not).collect(),
+            is_strict: rules
+                .elements("DevicePolicy")
+                .any(|(how, _)| how == "strict"),
             homes: first("ProtectHome"),
             closed,
             devices,
@@ -90,18 +108,14 @@ impl<'r> Files<'r> {
         files
     }
 
+    /// Of several rules for the same directory the strictest one holds, whatever their order is in the unit
+    /// (`mount_path_compare` and `drop_duplicates`): it is added last.
     fn mount(&mut self, rules: &'r Rules, yes: &Yes<'r>, around: &Surroundings) {
-        let read_only = |line| Access::ReadOnly(Refusal::Line(line));
-        if let Some((how, line)) = rules.elements("ProtectSystem").next() {
-            let directories: &[&[u8]] = match how {
-                "strict" => &[b"/"],
-                "full" => &[b"/usr", b"/boot", b"/efi", b"/etc"],
-                _ => &[b"/usr", b"/boot", b"/efi"],
-            };
-            for path in directories {
-                self.mounts.add(path, read_only(line));
-            }
-            for path in [&b"/dev"[..], b"/proc", b"/sys"] {
+        let strict = rules
+            .elements("ProtectSystem")
+            .any(|(how, _)| how == "strict");
+        if strict {
+            for path in [&b"/dev"[..], b"/proc", b"/sys"].iter().chain(&HOMES) {
                 self.mounts.add(path, Access::Writable(None));
             }
             // These mount the kernel's own file systems again, and /run with them (`apivfs_table`).
@@ -113,6 +127,48 @@ impl<'r> Files<'r> {
             ];
             if mounts_again.iter().any(Option::is_some) {
                 self.mounts.add(b"/run", Access::Writable(None));
+            }
+        }
+        if let Some(line) = self.private_tmp {
+            for path in TMP {
+                self.mounts.add(path, Access::Writable(Some(line)));
+            }
+        }
+        self.mount_writable(rules, around);
+        self.mount_read_only(rules, yes, around);
+    }
+
+    fn mount_writable(&mut self, rules: &'r Rules, around: &Surroundings) {
+        for (path, line) in rules.elements("TemporaryFileSystem") {
+            let path = path.split(':').next().unwrap_or_default();
+            let access = Access::Writable(Some(line));
+            self.mounts.add_path(path.as_bytes(), around, access);
+        }
+        // Made before, and writable (`compile_read_write_paths` in src/core/execute.c).
+        for (top, directive, _) in KINDS {
+            for (name, line) in rules.elements(directive) {
+                // What stands behind the colon is another name.
+                let name = name.split(':').next().unwrap_or_default();
+                let path = [top, b"/", name.as_bytes()].concat();
+                self.mounts.add(&path, Access::Writable(Some(line)));
+            }
+        }
+        for (path, line) in rules.elements("ReadWritePaths") {
+            let access = Access::Writable(Some(line));
+            self.mounts.add_path(named(path), around, access);
+        }
+    }
+
+    fn mount_read_only(&mut self, rules: &'r Rules, yes: &Yes<'r>, around: &Surroundings) {
+        let read_only = |line| Access::ReadOnly(Refusal::Line(line));
+        if let Some((how, line)) = rules.elements("ProtectSystem").next() {
+            let directories: &[&[u8]] = match how {
+                "strict" => &[b"/"],
+                "full" => &[b"/usr", b"/boot", b"/efi", b"/etc"],
+                _ => &[b"/usr", b"/boot", b"/efi"],
+            };
+            for path in directories {
+                self.mounts.add(path, read_only(line));
             }
         }
         if let Some((how, line)) = self.homes {
@@ -128,42 +184,28 @@ impl<'r> Files<'r> {
         if let Some(line) = yes.get("ProtectControlGroups") {
             self.mounts.add(b"/sys/fs/cgroup", read_only(line));
         }
-        if let Some(line) = self.private_tmp {
-            for path in TMP {
-                self.mounts.add(path, Access::Writable(Some(line)));
-            }
-        }
         for (path, line) in rules.elements("TemporaryFileSystem") {
             let (path, options) = path.split_once(':').unwrap_or((path, ""));
-            let is_read_only = options.split(',').any(|option| option == "ro");
-            let access = if is_read_only {
-                read_only(line)
-            } else {
-                Access::Writable(Some(line))
-            };
-            self.mounts.add_path(named(path), around, access);
+            if options.split(',').rfind(|one| matches!(*one, "ro" | "rw")) == Some("ro") {
+                self.mounts
+                    .add_path(path.as_bytes(), around, read_only(line));
+            }
         }
         for (path, line) in rules.elements("ReadOnlyPaths") {
             self.mounts.add_path(named(path), around, read_only(line));
         }
-        // Made before, and writable (`compile_read_write_paths` in src/core/execute.c).
-        for (top, directive, _) in KINDS {
-            for (name, line) in rules.elements(directive) {
-                let path = [top, b"/", name.as_bytes()].concat();
-                self.mounts.add(&path, Access::Writable(Some(line)));
-            }
-        }
-        for (path, line) in rules.elements("ReadWritePaths") {
-            let access = Access::Writable(Some(line));
-            self.mounts.add_path(named(path), around, access);
-        }
+    }
+
+    /// Whether all devices that are not listed are refused.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_some()
     }
 
     pub(super) fn judge(&self, one: &Use<'_, '_>) -> Judgement<'r> {
         let subject = processes::subject(&one.place);
         let is_process = matches!(subject, Some(Subject::Process | Subject::All));
         if is_process && (self.protect_proc.is_some() || self.proc_subset.is_some()) {
-            return Judgement::Unjudged(Unjudged::NotKnown(
+            return Judgement::Unjudged(Unjudged::NotSaid(
                 "processes of other users are hidden, and whose it was is not known",
             ));
         }
@@ -171,6 +213,11 @@ impl<'r> Files<'r> {
         let mut emptied = own.chain(self.emptied.iter().map(|(path, _)| path.as_slice()));
         if emptied.any(|path| one.leaves(path) && !one.misses(path)) {
             return Judgement::Unjudged(Unjudged::NotKnown(LEFT));
+        }
+        if self.owned.iter().any(|path| one.needs_owner(path)) {
+            return Judgement::Unjudged(Unjudged::NotSaid(
+                "the directory is root's, and whether another user did it is not known",
+            ));
         }
         let rest = self
             .proc_subset
@@ -234,7 +281,8 @@ impl<'r> Files<'r> {
         let Some(closed) = self.closed.filter(|_| one.is_done()) else {
             return PASS;
         };
-        if !is_device(&one.place) {
+        let is_closed = is_device(&one.place) || self.is_strict && one.is_of_node();
+        if !is_closed {
             return PASS;
         }
         let mut devices = self.devices.iter();
@@ -279,6 +327,6 @@ impl<'r> Files<'r> {
 }
 
 /// The path in `-/run`: one that is not there is no error.
-fn named(path: &str) -> &[u8] {
-    path.trim_start_matches(['-', '+']).as_bytes()
+fn named(word: &str) -> &[u8] {
+    words::path(word).unwrap_or(word).as_bytes()
 }

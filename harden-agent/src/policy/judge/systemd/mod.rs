@@ -1,12 +1,19 @@
 //! What a drop-in means for a fact, as systemd 252 enforces it on all commands of the unit.
 
+mod absent;
 mod calls;
 mod files;
 mod lists;
 mod network;
 mod read;
 mod said;
+mod sets;
+mod syntax;
+#[cfg(test)]
+mod tests;
 mod traps;
+mod user;
+mod words;
 
 use std::collections::HashMap;
 
@@ -14,16 +21,17 @@ use harden_common::Argument;
 
 use crate::observation::{Deed, argument};
 
-use self::{calls::Calls, files::Files, lists::Lines};
 pub use self::{
+    absent::absent,
     read::{read, read_lines},
     said::said,
     traps::traps,
 };
+use self::{calls::Calls, files::Files, lists::Lines, sets::NAMESPACES, user::User};
 use super::{
     super::{places::socket_path, systemd::default_list::DEFAULT},
     capability,
-    judgement::{Judgement, PASS, Step, Unjudged, against, all, by},
+    judgement::{Judgement, PASS, Step, Unjudged, against, all},
     line::{Line, REFUSED, Rules},
     recorded::Case,
     surroundings::Surroundings,
@@ -37,8 +45,7 @@ pub struct Systemd<'r> {
     capabilities: Option<Lines<'r>>,
     families: Option<Lines<'r>>,
     namespaces: Option<Lines<'r>>,
-    user: Option<&'r Line>,
-    ambient: HashMap<String, &'r Line>,
+    user: User<'r>,
     files: Files<'r>,
     network: network::Network<'r>,
 }
@@ -73,8 +80,6 @@ const TAKEN: [(&str, &[&str]); 6] = [
     ("syslog", &["ProtectKernelLogs"]),
     ("wake_alarm", &["ProtectClock"]),
 ];
-
-const NAMESPACES: &str = "RestrictNamespaces";
 
 /// The word for a namespace in a list of `RestrictNamespaces=`.
 fn namespace(argument: Argument) -> Option<&'static str> {
@@ -118,18 +123,12 @@ impl<'r> Systemd<'r> {
     #[must_use]
     pub fn new(rules: &'r Rules, around: &Surroundings) -> Self {
         let yes = Yes::of(rules);
-        let mut users = rules.elements("User");
-        let user = users.find(|(user, _)| !["root", "0"].contains(user));
-        let ambient = rules.elements("AmbientCapabilities");
         Self {
             calls: Calls::new(rules),
             capabilities: Lines::of(rules, "CapabilityBoundingSet"),
             families: Lines::of(rules, "RestrictAddressFamilies"),
             namespaces: Lines::of(rules, NAMESPACES).filter(|_| yes.get(NAMESPACES).is_none()),
-            user: user.map(|(_, line)| line).or(yes.get("DynamicUser")),
-            ambient: ambient
-                .map(|(name, line)| (name.to_ascii_uppercase(), line))
-                .collect(),
+            user: User::new(rules, &yes),
             files: Files::new(rules, &yes, around),
             network: network::Network::new(rules, &yes),
             yes,
@@ -140,7 +139,10 @@ impl<'r> Systemd<'r> {
     #[must_use]
     pub fn judge(&self, case: &Case<'_, '_>) -> Judgement<'r> {
         if let Some(why) = case.vain(true) {
-            return Judgement::asks_for_nothing(why);
+            return match case.fact.what {
+                Deed::Syscall(abi, name) => self.calls.judge_in_vain(abi, name.as_str(), why),
+                _ => Judgement::asks_for_nothing(why),
+            };
         }
         let beyond = |why| Judgement::Unjudged(Unjudged::NotExpressible(why));
         match case.fact.what {
@@ -169,12 +171,11 @@ impl<'r> Systemd<'r> {
         let list = self.capabilities.as_ref().map(|list| list.judge(&word));
         let taken = TAKEN.iter().filter(|(taken, _)| *taken == name);
         let taken = taken.map(|(_, directives)| self.yes.against(directives));
-        let user = self.user.filter(|_| case.began_as_root()).map(|line| {
-            let ambient = self.ambient.get(&word);
-            ambient.map_or(against(line), |line| by(line))
-        });
-        let steps = list.into_iter().chain(taken).chain(user);
-        all(steps.chain([self.yes.against(&["PrivateUsers"])]))
+        let steps = list.into_iter().chain(taken);
+        all(steps.chain([
+            self.user.has(&word, case),
+            self.yes.against(&["PrivateUsers"]),
+        ]))
     }
 
     /// It filters socket(2) alone, and whether a fact is of that or of socketpair(2) is not known.
@@ -187,6 +188,20 @@ impl<'r> Systemd<'r> {
         let namespace = argument.and_then(namespace);
         if let (Some(name), Some(list)) = (namespace, &self.namespaces) {
             return all([list.judge(name)]);
+        }
+        // Of which kind it is cannot be told: it is refused where any is (`seccomp_restrict_namespaces`).
+        if let (Some(Argument::NamespaceAny), Some(list)) = (argument, &self.namespaces) {
+            return if list.is_idle() {
+                Judgement::FREE
+            } else {
+                all([against(list.line())])
+            };
+        }
+        let makes_device = argument == Some(Argument::MknodDevice);
+        if makes_device && self.yes.get("PrivateDevices").is_none() && self.files.is_closed() {
+            return Judgement::Unjudged(Unjudged::NotSaid(
+                "only listed devices can be made, and which one it was is not known",
+            ));
         }
         match (argument, argument.and_then(against_argument)) {
             (_, Some(directives)) => all([self.yes.against(directives)]),
@@ -203,9 +218,9 @@ impl<'r> Systemd<'r> {
     fn path(&self, case: &Case<'_, '_>) -> Judgement<'r> {
         match Use::of(case, true) {
             Some(one) => match self.files.judge(&one) {
-                Judgement::Allowed(_) if self.user.is_some() && case.began_as_root() => {
-                    Judgement::Unjudged(Unjudged::NotKnown(
-                        "root did it, and whether the user in User= may is not known",
+                Judgement::Allowed(_) if self.user.is_another(case) => {
+                    Judgement::Unjudged(Unjudged::NotSaid(
+                        "another user did it, and whether the user of the unit may is not known",
                     ))
                 }
                 judgement => judgement,

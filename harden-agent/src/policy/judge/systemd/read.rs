@@ -1,14 +1,19 @@
 //! Reading a unit or a drop-in (systemd.syntax(7)). What is not understood is handed back.
 
-use super::super::{
-    super::systemd::LISTS,
-    line::{Fault, REFUSED, Read, Rules, Sandbox, Shape, not_judged},
-    source::{self, SourceLine},
+use super::{
+    super::{
+        super::systemd::LISTS,
+        limits,
+        line::{Fault, Read, Rules, Sandbox, Shape, not_judged},
+        source::{self, SourceLine},
+    },
+    sets::{self, NAMESPACES},
+    syntax::{self, Says},
+    words,
 };
 
 /// Whose assignments add up, until an empty one takes all back.
 const ADDED: &[&str] = &[
-    "AmbientCapabilities",
     "CacheDirectory",
     "DeviceAllow",
     "ExecPaths",
@@ -62,10 +67,17 @@ const WORDS: &[(&str, &[&str])] = &[
     ("UMask", &[]),
 ];
 /// Words of those directives that change nothing.
-const NOTHING: &[&str] = &["all", "auto", "default"];
-const YES: &[&str] = &["1", "on", "true", "y", "yes"];
-const NO: &[&str] = &["0", "off", "false", "n", "no"];
-const NAMESPACES: &str = "RestrictNamespaces";
+const NOTHING: &[&str] = &["no", "all", "auto", "default"];
+/// An empty value takes these back.
+const EMPTIED: [&str; 2] = ["SystemCallErrorNumber", "UMask"];
+/// How much a service may have, of which harden does not know how much it needs.
+const LIMITS: [&str; 5] = [
+    "MemoryHigh",
+    "MemoryLimit",
+    "MemoryMax",
+    "MemorySwapMax",
+    "TasksMax",
+];
 
 /// Can refuse something, and what is not judged.
 const UNJUDGED: &[(&str, &str)] = &[
@@ -123,7 +135,6 @@ const SILENT: &[&str] = &[
     "KeyringMode",
     "KillMode",
     "KillSignal",
-    "Limit",
     "LoadCredential",
     "Log",
     "ManagedOOM",
@@ -183,68 +194,39 @@ pub fn read(text: &str) -> Read {
 pub fn read_lines(lines: &[SourceLine]) -> Read {
     let mut rules = Rules::new(Sandbox::Systemd);
     let mut unread = Vec::new();
-    let mut section = Section::None;
-    for whole in joined(lines) {
-        let line = whole.text.trim();
-        if line.is_empty() || line.starts_with(['#', ';']) {
-            continue;
-        }
-        rules.stand_at(&whole.position);
-        let result = match (line.split_once('='), &section) {
-            _ if line.starts_with('[') => {
-                section = Section::of(line);
-                Ok(())
-            }
-            (Some((name, value)), Section::Service) => add(name.trim(), value.trim(), &mut rules),
-            (Some(_), Section::Other) => Ok(()),
-            (Some(_), Section::None) => not_judged("before the first section"),
-            (None, _) => not_judged("neither a section nor an assignment"),
+    for whole in syntax::parse(lines) {
+        let line = whole.line;
+        rules.stand_at(&line.position);
+        let result = match whole.says {
+            Says::Assignment(name, value) => add(&name, &value, &mut rules),
+            Says::Nothing => Ok(()),
+            Says::Fault(fault) => Err(fault),
         };
         if let Err(fault) = result {
-            unread.push(fault.at(&whole.position, &whole.text));
+            unread.push(fault.at(&line.position, &line.text));
         }
     }
+    imply(&mut rules);
     Read { rules, unread }
 }
 
-enum Section {
-    None,
-    Service,
-    /// Of which no directive is about what a service may do.
-    Other,
-}
-
-impl Section {
-    fn of(line: &str) -> Self {
-        if line == "[Service]" {
-            Self::Service
-        } else {
-            Self::Other
-        }
+/// What a user of the unit's own brings with it (`unit_patch_contexts` in src/core/unit.c).
+fn imply(rules: &mut Rules) {
+    let Some(line) = rules.line("DynamicUser").cloned() else {
+        return;
+    };
+    if let Some(position) = rules.position(&line).cloned() {
+        rules.stand_at(&position);
     }
-}
-
-/// Lines that end in a backslash go on in the next one that is no comment.
-fn joined(lines: &[SourceLine]) -> Vec<SourceLine> {
-    let mut all: Vec<SourceLine> = Vec::new();
-    let mut goes_on = false;
-    for line in lines {
-        let is_comment = line.text.trim_start().starts_with(['#', ';']);
-        let text = line.text.strip_suffix('\\').filter(|_| !is_comment);
-        match all.last_mut() {
-            Some(_) if goes_on && is_comment => continue,
-            Some(last) if goes_on => {
-                last.text.push(' ');
-                last.text.push_str(text.unwrap_or(&line.text));
-            }
-            _ => all.push(SourceLine {
-                position: line.position.clone(),
-                text: text.unwrap_or(&line.text).to_owned(),
-            }),
-        }
-        goes_on = text.is_some();
+    rules.clear("ProtectSystem");
+    word("ProtectSystem", "strict", rules);
+    if rules.line("ProtectHome").is_none() {
+        word("ProtectHome", "read-only", rules);
     }
-    all
+    for name in ["NoNewPrivileges", "PrivateTmp", "RestrictSUIDSGID"] {
+        rules.clear(name);
+        word(name, "yes", rules);
+    }
 }
 
 /// Names from before systemd 231 that mean the same (src/core/load-fragment-gperf.gperf.in).
@@ -262,34 +244,27 @@ fn add(name: &str, value: &str, rules: &mut Rules) -> Result<(), Fault> {
     }
     let known = |names: &[&'static str]| names.iter().find(|one| **one == name).copied();
     let is_word = WORDS.iter().any(|(one, _)| *one == name);
-    let is_judged = [&LISTS, ADDED, SWITCHES, MODES, &["User", NAMESPACES]];
+    let is_judged = [
+        &LISTS,
+        ADDED,
+        SWITCHES,
+        MODES,
+        &["User", "AmbientCapabilities", NAMESPACES],
+    ];
     if !is_word && !is_judged.iter().any(|names| known(names).is_some()) {
-        return beside(name);
+        return beside(name, value);
     }
     if value.contains(['"', '\'', '\\', '%']) {
         return not_judged("quotes, escapes and specifiers are not read");
     }
-    if let Some(name) = known(&LISTS) {
-        list(name, value, rules);
-        return Ok(());
+    if let Some(name) = known(&LISTS).or(known(&["AmbientCapabilities", NAMESPACES])) {
+        return sets::assign(name, value, rules);
     }
     if let Some(name) = known(ADDED) {
         return added(name, value, rules);
     }
-    if name == NAMESPACES && !YES.contains(&value) && !NO.contains(&value) && !value.is_empty() {
-        list(NAMESPACES, value, rules);
-        return Ok(());
-    }
-    if let Some(name) = known(SWITCHES).or(known(&[NAMESPACES])) {
-        rules.clear(name);
-        return match value {
-            _ if YES.contains(&value) => {
-                word(name, "yes", rules);
-                Ok(())
-            }
-            _ if NO.contains(&value) || value.is_empty() => Ok(()),
-            _ => not_judged("neither yes nor no"),
-        };
+    if let Some(name) = known(SWITCHES) {
+        return switch(name, value, rules);
     }
     if let Some(name) = known(MODES).or(known(&["User"])) {
         rules.clear(name);
@@ -300,24 +275,76 @@ fn add(name: &str, value: &str, rules: &mut Rules) -> Result<(), Fault> {
         );
         return Ok(());
     }
-    let found = WORDS.iter().find(|(one, _)| *one == name);
-    let Some((name, values)) = found else {
-        return beside(name);
+    match WORDS.iter().find(|(one, _)| *one == name) {
+        Some((name, values)) => one_of(name, values, value, rules),
+        None => beside(name, value),
+    }
+}
+
+/// What is neither yes nor no changes nothing, and an empty value is neither.
+fn switch(name: &'static str, value: &str, rules: &mut Rules) -> Result<(), Fault> {
+    match words::boolean(value) {
+        Some(is_on) => {
+            rules.clear(name);
+            if is_on {
+                word(name, "yes", rules);
+            }
+            Ok(())
+        }
+        None if value.is_empty() => Ok(()),
+        None => not_judged("neither yes nor no"),
+    }
+}
+
+fn one_of(
+    name: &'static str,
+    values: &[&str],
+    value: &str,
+    rules: &mut Rules,
+) -> Result<(), Fault> {
+    let value = match words::boolean(value) {
+        Some(true) if values.contains(&"yes") => "yes",
+        Some(false) if values.contains(&"yes") => NOTHING[0],
+        _ => value,
     };
-    rules.clear(name);
-    let value = if YES.contains(&value) { "yes" } else { value };
     if values.contains(&value) || values.is_empty() && !value.is_empty() {
+        rules.clear(name);
         word(name, value, rules);
+        return match name {
+            "UMask" if !words::is_for_the_owner(value) => {
+                not_judged("what the program may do with its own files is not known")
+            }
+            _ => Ok(()),
+        };
+    }
+    // An empty value changes nothing, but for these.
+    if value.is_empty() && !EMPTIED.contains(&name) {
         return Ok(());
     }
-    if NO.contains(&value) || NOTHING.contains(&value) || value.is_empty() {
+    if NOTHING.contains(&value) || value.is_empty() {
+        rules.clear(name);
         return Ok(());
     }
     not_judged("harden does not judge this value")
 }
 
 /// A directive that no judgement rests on.
-fn beside(name: &str) -> Result<(), Fault> {
+fn beside(name: &str, value: &str) -> Result<(), Fault> {
+    if let Some(resource) = name.strip_prefix("Limit") {
+        let is_enough = match words::limit(value) {
+            Some(soft) => limits::is_enough(resource, soft),
+            None => value.is_empty(),
+        };
+        return if is_enough {
+            Ok(())
+        } else {
+            not_judged(limits::LOWER)
+        };
+    }
+    if LIMITS.contains(&name) && !matches!(value, "" | "infinity" | "100%") {
+        return not_judged(limits::LOWER);
+    }
+
     if let Some((_, reason)) = UNJUDGED.iter().find(|(one, _)| *one == name) {
         return not_judged(reason);
     }
@@ -347,39 +374,89 @@ fn added(name: &'static str, value: &str, rules: &mut Rules) -> Result<(), Fault
         rules.clear(name);
         return Ok(());
     }
-    let words = || value.split_whitespace();
     match name {
-        "DeviceAllow" if !value.starts_with('/') => not_judged("a group of devices is not judged"),
-        "DeviceAllow" => {
-            word(name, value, rules);
+        "DeviceAllow" => device(value, rules),
+        "IPAddressAllow" | "IPAddressDeny" => {
+            let mut words = value.split_whitespace();
+            if words.any(|word| super::network::Range::of(word).is_none()) {
+                return not_judged("no address, and no range of addresses");
+            }
+            each(name, value, rules);
             Ok(())
         }
-        "IPAddressAllow" | "IPAddressDeny"
-            if words().any(|word| super::network::Range::of(word).is_none()) =>
-        {
-            not_judged("no address, and no range of addresses")
+        "TemporaryFileSystem" => {
+            each(name, value, rules);
+            let words = value.split_whitespace();
+            let mut options = words
+                .filter_map(|word| word.split_once(':'))
+                .flat_map(|(_, all)| all.split(','));
+            if options.any(|option| !OPTIONS.contains(&option)) {
+                return not_judged("an option of the mount is not judged");
+            }
+            Ok(())
+        }
+        _ if OF_PATHS.contains(&name) => {
+            let words = || value.split_whitespace();
+            let plain = words().filter(|word| words::path(word).is_some());
+            rules.add(name, Shape::Each, plain.map(str::to_owned));
+            if words().any(|word| words::path(word).is_none()) {
+                return not_judged("systemd passes over what is no whole path");
+            }
+            Ok(())
         }
         _ => {
-            rules.add(name, Shape::Each, words().map(str::to_owned));
+            each(name, value, rules);
             Ok(())
         }
     }
 }
 
-/// Adds to a list, or takes from it. An empty assignment takes it away; of capabilities it leaves an empty one.
-fn list(name: &'static str, value: &str, rules: &mut Rules) {
-    let refuses = value.starts_with(REFUSED);
-    let value = value.trim_start_matches(REFUSED);
-    if value.trim().is_empty() {
-        rules.clear(name);
-        // All of them: `~` is all but none.
-        if name == "CapabilityBoundingSet" && !refuses {
-            rules.add(name, Shape::List, std::iter::empty());
-        }
-        return;
-    }
-    let sign = if refuses { REFUSED } else { "" };
+fn each(name: &'static str, value: &str, rules: &mut Rules) {
     let words = value.split_whitespace();
-    let words = words.map(|word| format!("{sign}{}", word.trim_start_matches(REFUSED)));
-    rules.extend(name, refuses, words);
+    rules.add(name, Shape::Each, words.map(str::to_owned));
 }
+
+fn device(value: &str, rules: &mut Rules) -> Result<(), Fault> {
+    let (device, rights) = value
+        .split_once(char::is_whitespace)
+        .unwrap_or((value, "rwm"));
+    if !device.starts_with('/') {
+        return not_judged("a group of devices is not judged");
+    }
+    let rights = rights.trim();
+    if rights.is_empty() || !rights.chars().all(|right| "rwm".contains(right)) {
+        return not_judged("systemd passes over rights that it does not know");
+    }
+    let line = if rights == "rwm" && device == value {
+        device.to_owned()
+    } else {
+        format!("{device} {rights}")
+    };
+    word("DeviceAllow", &line, rules);
+    Ok(())
+}
+
+/// Lists of paths in which a `-` says that one may be missing.
+pub(super) const OF_PATHS: [&str; 5] = [
+    "ExecPaths",
+    "InaccessiblePaths",
+    "NoExecPaths",
+    "ReadOnlyPaths",
+    "ReadWritePaths",
+];
+/// Options of `TemporaryFileSystem=` that refuse nothing, or are judged.
+const OPTIONS: [&str; 13] = [
+    "",
+    "dev",
+    "exec",
+    "mode=0755",
+    "mode=1777",
+    "mode=755",
+    "nodev",
+    "noexec",
+    "nosuid",
+    "ro",
+    "rw",
+    "strictatime",
+    "suid",
+];

@@ -10,7 +10,7 @@ use super::super::{
 };
 
 /// Directories that every machine with systemd has.
-const ALWAYS: [&str; 10] = [
+pub(super) const ALWAYS: [&str; 10] = [
     "/", "/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/usr", "/var", "/var/tmp",
 ];
 
