@@ -585,9 +585,12 @@ fn shadows_last(agent: &mut Agent, metrics: &Path) -> Result<()> {
 /// Without pinned programs nothing is recorded while no agent runs: the gate is shut from then on.
 fn a_unit_without_an_agent_is_not_ready(agent: &mut Agent, unit: &str) -> Result<()> {
     let config = fs::read_to_string(agent.config())?;
-    let lines = config.lines().map(|line| match line.starts_with("pin = ") {
-        true => "pin = \"\"",
-        false => line,
+    let lines = config.lines().map(|line| {
+        if line.starts_with("pin = ") {
+            "pin = \"\""
+        } else {
+            line
+        }
     });
     let unpinned: Vec<&str> = lines.collect();
     agent.end(Signal::SIGTERM)?;

@@ -204,7 +204,7 @@ impl Kept {
         let is_gap = match sight {
             Sight::Excluded => true,
             Sight::There => !is_same,
-            Sight::Absent => !is_same && !(is_booted && time.is_over),
+            Sight::Absent => !(is_same || is_booted && time.is_over),
         };
         time.is_over = false;
         self.gaps = self.gaps.saturating_add(is_gap.into());
