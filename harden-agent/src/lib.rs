@@ -57,6 +57,7 @@ mod plural;
 pub mod policy;
 pub mod probe;
 pub mod profile;
+mod regular_file;
 pub mod render;
 pub mod run;
 pub mod trial;

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
@@ -34,21 +34,27 @@ pub enum Access {
     /// The system: root's, and everybody reads them. Firejail reads a profile as the user who starts it, and systemd's
     /// tools read drop-ins as anybody.
     System,
+    /// As the file that is replaced: its owner, group and mode. Without one, the system's.
+    Kept,
 }
 
 impl Access {
-    fn mode(self) -> Mode {
-        Mode::from_raw_mode(match self {
-            Self::Caller => 0o640,
-            Self::System => 0o644,
+    fn mode(self, replaced: Option<&Stat>) -> Mode {
+        Mode::from_raw_mode(match (self, replaced) {
+            (Self::Kept, Some(replaced)) => replaced.st_mode & 0o777,
+            (Self::Caller, _) => 0o640,
+            (Self::System | Self::Kept, _) => 0o644,
         })
     }
 
     /// Who becomes the owner instead of the one who writes.
-    fn owner(self) -> Option<(Uid, Gid)> {
+    fn owner(self, replaced: Option<&Stat>) -> Option<(Uid, Gid)> {
         match self {
             Self::Caller => sudo_caller(),
             Self::System => None,
+            Self::Kept => {
+                replaced.map(|old| (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid)))
+            }
         }
     }
 }
@@ -161,7 +167,7 @@ pub fn stage_for(
     }
     let files = checked
         .into_iter()
-        .map(|(output, replaces)| Temporary::write(&directory, output, replaces, access))
+        .map(|(output, replaced)| Temporary::write(&directory, output, replaced, access))
         .collect::<Result<_, _>>()?;
     Ok(Staged { directory, files })
 }
@@ -211,12 +217,12 @@ impl Directory {
         }
     }
 
-    /// Whether `output` replaces a file; an error if it must not.
-    fn check(&self, output: &Output<'_>, force: bool) -> Result<bool, WriteError> {
+    /// The file that `output` replaces, if any; an error if it must not.
+    fn check(&self, output: &Output<'_>, force: bool) -> Result<Option<Stat>, WriteError> {
         let name = output.name.as_str();
         let status = match rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(status) => status,
-            Err(Errno::NOENT) => return Ok(false),
+            Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(self.io(name, error)),
         };
         match FileType::from_raw_mode(status.st_mode) {
@@ -231,7 +237,7 @@ impl Directory {
                 .is_ours(name, output.ours)
                 .map_err(|e| self.io(name, e))?
         {
-            return Ok(true);
+            return Ok(Some(status));
         }
         Err(self.error(name, |path| WriteError::Foreign { path }))
     }
@@ -285,7 +291,7 @@ impl Temporary {
     fn write(
         directory: &Rc<Directory>,
         output: &Output<'_>,
-        replaces: bool,
+        replaced: Option<Stat>,
         access: Access,
     ) -> Result<Self, WriteError> {
         let io = |error: io::Error| directory.io(&output.name, error);
@@ -294,13 +300,14 @@ impl Temporary {
             directory: Rc::clone(directory),
             alias: Some(alias),
             name: output.name.clone(),
-            replaces,
+            replaces: replaced.is_some(),
         };
-        if let Some((user, group)) = access.owner() {
+        let replaced = replaced.as_ref();
+        if let Some((user, group)) = access.owner(replaced) {
             rustix::fs::fchown(&file, Some(user), Some(group)).map_err(|error| io(error.into()))?;
         }
         // fchmod, because the umask has its say in what open is asked for.
-        rustix::fs::fchmod(&file, access.mode()).map_err(|error| io(error.into()))?;
+        rustix::fs::fchmod(&file, access.mode(replaced)).map_err(|error| io(error.into()))?;
         output.content.write_to(&file).map_err(io)?;
         file.sync_all().map_err(io)?;
         Ok(this)

@@ -556,6 +556,8 @@ fn shadows_last(agent: &mut Agent, metrics: &Path) -> Result<()> {
     agent.begin(&[])?;
     let after = shadows(agent)?;
     for (one, other) in before.iter().zip(&after) {
+        // The kernel side went on recording.
+        ensure!(other.summary.gaps == 0, "{other:#?}");
         let what = |shadow: &Shadow| (shadow.denials.clone(), shadow.summary.tests);
         ensure!(what(one) == what(other), "{one:#?}\n{other:#?}");
     }
@@ -571,11 +573,46 @@ fn shadows_last(agent: &mut Agent, metrics: &Path) -> Result<()> {
     let [first, second] = &after[..] else {
         anyhow::bail!("{after:#?}");
     };
+    a_unit_without_an_agent_is_not_ready(agent, &first.summary.unit.to_string())?;
     agent.say(&["shadow", &first.summary.unit.to_string(), "--off"])?;
     agent.say(&["forget", &second.summary.unit.to_string()])?;
     ensure!(shadows(agent)?.is_empty());
     let left = fs::read_dir(agent.state().join("shadows"))?.count();
     ensure!(left == 0, "{left} files");
+    Ok(())
+}
+
+/// Without pinned programs nothing is recorded while no agent runs: the gate is shut from then on.
+fn a_unit_without_an_agent_is_not_ready(agent: &mut Agent, unit: &str) -> Result<()> {
+    let config = fs::read_to_string(agent.config())?;
+    let lines = config.lines().map(|line| {
+        if line.starts_with("pin = ") {
+            "pin = \"\""
+        } else {
+            line
+        }
+    });
+    let unpinned: Vec<&str> = lines.collect();
+    agent.end(Signal::SIGTERM)?;
+    fs::write(agent.config(), unpinned.join("\n"))?;
+    agent.begin(&[])?;
+    agent.say(&["shadow", unit, "--replace"])?;
+    let reasons = |agent: &Agent| -> Result<String> {
+        let output = agent.harden(&["shadow", unit, "--ready", "--for", "1s"])?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let gap = "may have done something that was not recorded";
+    let said = reasons(agent)?;
+    ensure!(
+        said.contains("not ready: ") && !said.contains(gap),
+        "{said}"
+    );
+    for _ in 0..2 {
+        agent.end(Signal::SIGKILL)?;
+        agent.begin(&[])?;
+    }
+    let said = reasons(agent)?;
+    ensure!(said.contains(&format!("{gap}, 2 times")), "{said}");
     Ok(())
 }
 

@@ -172,7 +172,9 @@ impl Core {
         self.scan()?;
         // They have the names of the programs that slots are of.
         events.drain(|item| self.take(item));
-        self.adopt_slots()
+        self.adopt_slots()?;
+        self.begin_shadows();
+        Ok(())
     }
 
     /// Takes one item of the ring buffer: what it says is in the journal when this returns.

@@ -196,7 +196,7 @@ pub fn text(status: &Status, units: &[UnitSummary]) -> String {
 /// A figure of a unit in shadow: its name, what it is, and how many.
 type OfShadow = (&'static str, &'static str, fn(&ShadowSummary) -> u64);
 
-const SHADOW: [OfShadow; 5] = [
+const SHADOW: [OfShadow; 6] = [
     (
         "harden_shadow_denials",
         "Facts that the profile frozen for a unit would refuse",
@@ -221,6 +221,11 @@ const SHADOW: [OfShadow; 5] = [
         "harden_shadow_losses",
         "What could not be recorded of the unit since then",
         |shadow| sum(&shadow.losses),
+    ),
+    (
+        "harden_shadow_gaps",
+        "How often the unit may have done something since then that was not recorded",
+        |shadow| shadow.gaps,
     ),
 ];
 

@@ -152,9 +152,8 @@ fn likeness(asked: &str, name: &str) -> Option<f64> {
     if !asked.is_empty() && name.starts_with(asked) {
         return Some(1.0);
     }
-    let whole = strsim::jaro_winkler(asked, name);
-    let stems = strsim::jaro_winkler(&stem(asked), &stem(name));
-    let likeness = whole.max(stems);
+    // The ending is no likeness: every service has the same.
+    let likeness = strsim::jaro_winkler(&stem(asked), &stem(name));
     (likeness >= 0.85 || (asked.len() >= 3 && name.contains(asked))).then_some(likeness)
 }
 
@@ -281,6 +280,14 @@ mod tests {
         ));
         assert!(has("nginx", "/machine.slice/c/payload:nginx.service"));
         assert!(!has("nginx", "nginx-debug.service"));
+    }
+
+    #[test]
+    fn the_same_ending_is_no_likeness() {
+        let names = ["dbus.service", "init.scope", "cron.service"].map(Text::from);
+        for asked in ["x.service", "gdm.service", "never.service"] {
+            assert!(suggest(&asked.into(), &names).is_empty(), "{asked}");
+        }
     }
 
     #[test]

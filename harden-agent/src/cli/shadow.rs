@@ -1,9 +1,6 @@
 //! `harden shadow`: what a profile would refuse, without enforcing it.
 
-use std::{
-    collections::BTreeMap, ffi::OsString, fmt::Write as _, fs, io::ErrorKind, path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ffi::OsString, fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -24,13 +21,12 @@ use crate::{
     apply::Backend,
     machine::disks::Disks,
     observation::{Observation, Text},
-    output::file_stem,
     plural::{plural, were},
     policy::{
         is_lost,
         judge::{Sandbox, source::SourceLine},
     },
-    profile::{FORMATS, Request},
+    profile::{self, FORMATS, Request},
 };
 
 /// `harden shadow`
@@ -160,6 +156,12 @@ impl Shadow {
             let what = were(lost, "event");
             reasons.push(format!("{what} lost, and any of them may be one more"));
         }
+        if shadow.gaps > 0 {
+            reasons.push(unobserved(shadow.gaps));
+        }
+        if shadow.refuses_nothing {
+            reasons.push(REFUSES_NOTHING.to_owned());
+        }
         if shadow.facts == 0 {
             reasons.push("nothing was recorded of it since the profile was frozen".to_owned());
         }
@@ -199,6 +201,9 @@ impl Shadow {
             format!("{}\n", serde_json::to_string_pretty(&frozen)?)
         } else {
             let mut text = format!("{}\n", line(&frozen, Timestamp::now()));
+            if frozen.refuses_nothing {
+                writeln!(text, "{REFUSES_NOTHING}")?;
+            }
             for unread in &frozen.unread {
                 writeln!(text, "not judged: {unread}")?;
             }
@@ -278,12 +283,7 @@ impl Shadow {
 
     /// The file with what somebody has decided about the unit.
     fn overrides(&self, observation: &Observation) -> Result<Option<String>> {
-        let file = format!("{}.toml", file_stem(&observation.name));
-        let file: PathBuf = self.decisions.overrides.join(file);
-        match fs::read_to_string(&file) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            text => text.map(Some).with_context(|| file.display().to_string()),
-        }
+        profile::overrides_text(&self.decisions.overrides, &observation.name)
     }
 }
 
@@ -339,10 +339,21 @@ fn lost(shadow: &ShadowSummary) -> u64 {
     losses.fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
+const REFUSES_NOTHING: &str = "no line of the profile that harden judges refuses anything";
+
+/// What no agent observed.
+fn unobserved(gaps: u64) -> String {
+    let times = plural(gaps, "time");
+    format!("the unit may have done something that was not recorded, {times}")
+}
+
 /// `1 fact would be`
 fn would_be(number: u64) -> String {
     format!("{} would be", plural(number, "fact"))
 }
+
+/// So many digits of a digest are enough to tell two profiles apart.
+const DIGITS: usize = 8;
 
 /// A unit in shadow, on one line.
 pub(super) fn line(shadow: &ShadowSummary, now: Timestamp) -> String {
@@ -355,9 +366,11 @@ pub(super) fn line(shadow: &ShadowSummary, now: Timestamp) -> String {
         tests,
         ..
     } = shadow;
-    let digest = Text::from(digest);
+    // JSON has all of it.
+    let digest: String = digest.chars().take(DIGITS).collect();
+    let digest = Text::from(digest.as_str());
     format!(
-        "shadow: {unit} ({backend}) by {source}, for {}: {} refused, {}, {} lost; sha256 {digest}",
+        "shadow: {unit} ({backend}) by {source}, for {}: {} refused, {}, {} lost; sha256 {digest}…",
         age(since.0, now),
         would_be(shadow.denials),
         plural(*tests, "test"),
@@ -383,6 +396,8 @@ fn details(shadow: &request::Shadow) -> String {
         unjudged,
         unread,
         losses,
+        gaps,
+        refuses_nothing,
         ..
     } = &shadow.summary;
     let mut add = |line: String| {
@@ -405,6 +420,12 @@ fn details(shadow: &request::Shadow) -> String {
     }
     for line in unread {
         add(format!("line not judged: {line}"));
+    }
+    if *refuses_nothing {
+        add(REFUSES_NOTHING.to_owned());
+    }
+    if *gaps > 0 {
+        add(unobserved(*gaps));
     }
     for (kind, count) in losses {
         add(format!("lost: {} {count}", Text::from(kind)));

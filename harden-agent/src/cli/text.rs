@@ -1,24 +1,18 @@
 //! Reading the text of a profile, which may come from a hostile place.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
-/// Much more than a profile has, and not enough to fill the memory.
-const LARGEST: u64 = 4 << 20;
+use crate::regular_file::{self, LARGEST};
 
 /// The text of a regular file. Bytes that are not UTF-8 become replacement characters.
 ///
 /// # Errors
 /// It is no regular file, it cannot be read, or it is too large.
 pub(super) fn file(path: &Path) -> anyhow::Result<String> {
-    // Without O_NONBLOCK, opening a FIFO that has no writer waits.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::empty())?;
-    let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
-    ensure!(kind == FileType::RegularFile, "this is not a regular file");
-    read(File::from(file))
+    let bytes = regular_file::read(path)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The text of standard input.

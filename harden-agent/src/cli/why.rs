@@ -1,10 +1,10 @@
 //! `harden why`: what was refused to a unit, and by which line of what confines it.
 
+mod write;
+
 use std::{
     ffi::OsString,
     fmt::Write as _,
-    fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -19,9 +19,7 @@ use super::{
 use crate::{
     machine,
     observation::{Observation, Text},
-    output::{self, Access, Content, Ours, Output, file_stem},
     policy::{
-        accept,
         denials::{Denial, Supposed, Wish},
         judge::{Judge, Refusal, Rules, Sandbox, Surroundings},
     },
@@ -90,7 +88,11 @@ impl Why {
         };
         ask::print(&text)?;
         if self.accept {
-            self.accept(&observation.name, &explained)?;
+            let wishes: Vec<(&Wish, String)> = explained
+                .iter()
+                .map(|one| (&one.wish, remark(one)))
+                .collect();
+            write::add(&self.overrides, &observation.name, &wishes)?;
         }
         Ok(u8::from(!explained.is_empty()))
     }
@@ -138,33 +140,6 @@ impl Why {
             }
         }
         text
-    }
-
-    /// Adds what a line refused to the unit's overrides.
-    fn accept(&self, subject: &Text, explained: &[Told]) -> Result<()> {
-        let name = format!("{}.toml", file_stem(subject));
-        let path = self.overrides.join(&name);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            text => text.with_context(|| path.display().to_string())?,
-        };
-        let wishes = explained.iter().map(|one| (&one.wish, remark(one)));
-        let now = accept(&text, wishes).with_context(|| path.display().to_string())?;
-        if now == text {
-            eprintln!("harden: {} allows all of it already", path.display());
-            return Ok(());
-        }
-        fs::create_dir_all(&self.overrides)
-            .with_context(|| self.overrides.display().to_string())?;
-        let output = Output {
-            name,
-            content: Content::Bytes(now.into_bytes()),
-            ours: Ours::Marker,
-        };
-        // It belongs to root, even where sudo was called by another user.
-        output::stage_for(Access::System, &self.overrides, &[output], true)?.commit()?;
-        eprintln!("harden: written to {}", path.display());
-        Ok(())
     }
 }
 
@@ -240,11 +215,7 @@ fn remark(one: &Told) -> String {
     } else {
         format!(" in {}", marks.join(", "))
     };
-    format!(
-        "{} was refused by {by}{}{marks}",
-        one.what,
-        first.unwrap_or_default()
-    )
+    format!("{}, by {by}{}{marks}", one.what, first.unwrap_or_default())
 }
 
 fn to_json(one: &Told) -> Value {
@@ -265,5 +236,22 @@ mod tests {
         let unit = "[Service]\nExecStart=/usr/sbin/d\nExecStart=\nExecStart=/usr/bin/firejail --quiet --profile=/etc/firejail/d.profile -- /usr/sbin/d -f\n";
         assert_eq!(profile_of(unit), Some("/etc/firejail/d.profile".into()));
         assert_eq!(profile_of("[Service]\nExecStart=/usr/sbin/d\n"), None);
+    }
+
+    #[test]
+    fn a_remark_says_it_once() {
+        let one = Told {
+            by: Some("SystemCallFilter= (d.conf:3)".to_owned()),
+            what: "/usr/bin/d: native mkdir refused".to_owned(),
+            wish: Wish::Call(crate::observation::Word::new("mkdir").unwrap()),
+            evidence: crate::policy::Evidence {
+                first: Some("2026-11-30T08:21:09Z".parse().unwrap()),
+                ..crate::policy::Evidence::default()
+            },
+        };
+        assert_eq!(
+            remark(&one),
+            "/usr/bin/d: native mkdir refused, by SystemCallFilter= (d.conf:3) at 2026-11-30T08:21:09Z"
+        );
     }
 }

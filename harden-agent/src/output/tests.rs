@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::process::Command;
 
 use super::*;
@@ -230,4 +230,36 @@ fn a_read_only_file_system_is_named() {
         assert!(message.contains("/a: Read-only file system"), "{message}");
         assert!(names(directory).is_empty());
     });
+}
+
+#[test]
+fn a_file_keeps_its_owner_and_mode_where_that_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.toml");
+    let outputs = [Output {
+        name: "a.toml".to_owned(),
+        content: Content::Bytes(b"new".to_vec()),
+        ours: Ours::Marker,
+    }];
+    let write = || {
+        let staged = stage_for(Access::Kept, directory.path(), &outputs, true);
+        staged.unwrap().commit().unwrap();
+        let status = fs::metadata(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        (
+            status.permissions().mode() & 0o7777,
+            status.uid(),
+            status.gid(),
+        )
+    };
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    assert_eq!(write(), (0o644, user.as_raw(), group.as_raw()));
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4600)).unwrap();
+    let (mut user, mut group) = (user.as_raw(), group.as_raw());
+    if user == 0 {
+        (user, group) = (65534, 65533);
+        std::os::unix::fs::chown(&path, Some(user), Some(group)).unwrap();
+    }
+    assert_eq!(write(), (0o600, user, group));
 }

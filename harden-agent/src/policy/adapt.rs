@@ -4,6 +4,7 @@
 //! somebody denies as if nobody had seen it, and a directory replaces what is in it.
 
 mod accept;
+mod contradiction;
 mod generalise;
 mod overrides;
 
@@ -12,7 +13,8 @@ use std::borrow::Cow;
 use super::Commands;
 use crate::observation::{Observation, RunKind};
 
-pub use accept::{AcceptError, accept};
+pub use accept::{AcceptError, Accepted, accept};
+pub use contradiction::Contradiction;
 pub use generalise::Generalisation;
 pub use overrides::{Overrides, OverridesError, is_call};
 
@@ -45,13 +47,13 @@ pub fn adapt<'o>(
     };
     remarks.extend(generalise::folded(&exact));
     let mut general = exact.clone();
-    if generalise::is_changed(&exact, paths, &overrides.generalise) {
-        let general = general.to_mut();
-        remarks.extend(generalise::generalise(
-            general,
-            paths,
-            &overrides.generalise,
-        ));
+    let rule = generalise::Rule {
+        level: paths,
+        asked: &overrides.generalise,
+        denied: &overrides.deny.paths,
+    };
+    if generalise::is_changed(&exact, rule) {
+        remarks.extend(generalise::generalise(general.to_mut(), rule));
     }
     let commands = |recorded| Commands::but(recorded, overrides.deny.syscalls.clone());
     Adapted {

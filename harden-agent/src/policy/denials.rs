@@ -15,7 +15,7 @@ use super::{
 };
 use crate::observation::{
     AddressOperation, CapabilityCheck, ControlCommand, Deed, Executable, Observation, Operation,
-    Outcome, Text, Word,
+    Outcome, Seen, Text, Word,
 };
 
 /// Errors of a refusal. A path that is hidden may look as if it was never there (`ENOENT`), as many paths that a program looks
@@ -81,14 +81,23 @@ pub struct Denial<'r> {
     pub evidence: Evidence,
 }
 
-/// A refusal, and what it would have been.
+/// A fact of a program, as the observation has it.
 type Key = (Option<ControlCommand>, Text, String);
+
+/// A refusal in one run.
+struct Refused {
+    /// As the observation has it.
+    was: String,
+    wish: Wish,
+    /// The refusal, and not what was let through in the same run.
+    seen: Seen,
+}
 
 /// An observation in which nothing was refused.
 pub struct Supposed {
     observation: Observation,
-    /// What was refused, by what it would have been.
-    turned: BTreeMap<Key, (String, Wish)>,
+    /// What was refused, by the run and by what it would have been: the same may have been let through in other runs.
+    turned: BTreeMap<(Word, Key), Vec<Refused>>,
 }
 
 impl Supposed {
@@ -99,20 +108,19 @@ impl Supposed {
             observation: observation.clone(),
             turned: BTreeMap::new(),
         };
-        let mut turned = BTreeMap::new();
-        for run in supposed.observation.runs.values_mut() {
+        for (id, run) in &mut supposed.observation.runs {
             let main = run.executables.iter_mut().map(|program| (None, program));
             let others = run.control.iter_mut().flat_map(|(command, programs)| {
                 let programs = programs.iter_mut();
                 programs.map(|program| (Some(*command), program))
             });
             for (command, (path, facts)) in main.chain(others) {
-                for (deed, was, wish) in turn(facts) {
-                    turned.insert((command, path.clone(), deed), (was, wish));
+                for (deed, refused) in turn(facts) {
+                    let key = (id.clone(), (command, path.clone(), deed));
+                    supposed.turned.entry(key).or_default().push(refused);
                 }
             }
         }
-        supposed.turned = turned;
         supposed
     }
 
@@ -129,48 +137,51 @@ impl Supposed {
         let mut all: BTreeMap<Key, Denial<'r>> = BTreeMap::new();
         for case in recorded.cases() {
             let fact = case.fact;
-            let key = (fact.command, fact.executable.clone(), fact.what.to_string());
-            let Some((was, wish)) = self.turned.get(&key) else {
+            let key = |what| (fact.command, fact.executable.clone(), what);
+            let turned = (case.run().clone(), key(fact.what.to_string()));
+            let Some(refused) = self.turned.get(&turned) else {
                 continue;
             };
-            let by = match judge.judge(&case) {
-                Judgement::Refused(by) => Some(by),
-                _ => None,
-            };
-            let denial = all.entry(key).or_insert_with(|| Denial {
-                command: fact.command,
-                executable: fact.executable.clone(),
-                what: was.clone(),
-                wish: wish.clone(),
-                by: None,
-                evidence: Evidence::default(),
-            });
-            denial.by = denial.by.take().or(by);
-            let seen = case.seen.cloned().unwrap_or_default();
-            denial.evidence.add(case.test(), fact.executable, &seen);
+            let judgement = judge.judge(&case);
+            for one in refused {
+                let denial = all.entry(key(one.was.clone()));
+                let denial = denial.or_insert_with(|| Denial {
+                    command: fact.command,
+                    executable: fact.executable.clone(),
+                    what: one.was.clone(),
+                    wish: one.wish.clone(),
+                    by: None,
+                    evidence: Evidence::default(),
+                });
+                if let (None, Judgement::Refused(by)) = (&denial.by, &judgement) {
+                    denial.by = Some(by.clone());
+                }
+                let evidence = &mut denial.evidence;
+                evidence.add(case.test(), fact.executable, &one.seen);
+            }
         }
         all.into_values().collect()
     }
 }
 
-/// Turns the refusals of one program round. Returns what each would have been, what it was, and what to allow.
-fn turn(facts: &mut Executable) -> Vec<(String, String, Wish)> {
+/// Turns the refusals of one program round. Returns each, with what it would have been.
+fn turn(facts: &mut Executable) -> Vec<(String, Refused)> {
     let mut turned = Vec::new();
     for (abi, calls) in std::mem::take(&mut facts.refused) {
         for (call, seen) in calls {
             let (now, was) = (Deed::Syscall(abi, &call), Deed::Refused(abi, &call));
-            turned.push((now.to_string(), was.to_string(), Wish::Call(call.clone())));
+            turned.push(refusal(now, was, Wish::Call(call.clone()), &seen));
             let made = facts.syscalls.entry(abi).or_default();
-            made.insert(call, seen);
+            made.entry(call).or_insert(seen);
         }
     }
     for (name, checks) in &mut facts.capabilities {
         let Some(seen) = checks.remove(&CapabilityCheck::Denied) else {
             continue;
         };
-        let was = Deed::Capability(name, CapabilityCheck::Denied).to_string();
-        let now = Deed::Capability(name, CapabilityCheck::Granted).to_string();
-        turned.push((now, was, Wish::Capability(name.clone())));
+        let was = Deed::Capability(name, CapabilityCheck::Denied);
+        let now = Deed::Capability(name, CapabilityCheck::Granted);
+        turned.push(refusal(now, was, Wish::Capability(name.clone()), &seen));
         checks.entry(CapabilityCheck::Granted).or_insert(seen);
     }
     turned.extend(turn_sockets(facts));
@@ -178,14 +189,14 @@ fn turn(facts: &mut Executable) -> Vec<(String, String, Wish)> {
     turned
 }
 
-fn turn_sockets(facts: &mut Executable) -> Vec<(String, String, Wish)> {
+fn turn_sockets(facts: &mut Executable) -> Vec<(String, Refused)> {
     let mut turned = Vec::new();
     for (socket, outcomes) in &mut facts.sockets {
         for was in refused(outcomes.keys(), &[NO_FAMILY]) {
-            let now = Deed::Socket(socket, &ok()).to_string();
-            let told = Deed::Socket(socket, &was).to_string();
-            turned.push((now, told, Wish::Family(socket.family.clone())));
             let seen = outcomes.remove(&was).unwrap_or_default();
+            let wish = Wish::Family(socket.family.clone());
+            let (now, was) = (Deed::Socket(socket, &ok()), Deed::Socket(socket, &was));
+            turned.push(refusal(now, was, wish, &seen));
             outcomes.entry(ok()).or_insert(seen);
         }
     }
@@ -196,14 +207,13 @@ fn turn_sockets(facts: &mut Executable) -> Vec<(String, String, Wish)> {
             };
             let path = Text::from([b"/", path].concat());
             for was in refused(outcomes.keys(), &[]) {
-                let now = Deed::Address(*operation, address, &ok()).to_string();
-                let told = Deed::Address(*operation, address, &was).to_string();
+                let seen = outcomes.remove(&was).unwrap_or_default();
                 let wish = match operation {
                     AddressOperation::Bind => Wish::Write(path.clone()),
                     AddressOperation::Connect | AddressOperation::Send => Wish::Read(path.clone()),
                 };
-                turned.push((now, told, wish));
-                let seen = outcomes.remove(&was).unwrap_or_default();
+                let deed = |outcome| Deed::Address(*operation, address, outcome);
+                turned.push(refusal(deed(&ok()), deed(&was), wish, &seen));
                 outcomes.entry(ok()).or_insert(seen);
             }
         }
@@ -211,29 +221,37 @@ fn turn_sockets(facts: &mut Executable) -> Vec<(String, String, Wish)> {
     turned
 }
 
-fn turn_files(facts: &mut Executable) -> Vec<(String, String, Wish)> {
+fn turn_files(facts: &mut Executable) -> Vec<(String, Refused)> {
     let mut turned = Vec::new();
     for (path, file) in &mut facts.files {
-        let uses: Vec<(Operation, Outcome)> = file
+        let uses: Vec<(Operation, Outcome, Seen)> = file
             .operations
             .iter()
             .filter(|(_, outcome, _)| REFUSED.contains(&outcome.0.as_str()))
-            .map(|(operation, outcome, _)| (operation, outcome.clone()))
+            .map(|(operation, outcome, seen)| (operation, outcome.clone(), seen.clone()))
             .collect();
-        for (operation, was) in uses {
+        for (operation, was, seen) in uses {
             let wish = if operation.writes() {
                 Wish::Write(path.clone())
             } else {
                 Wish::Read(path.clone())
             };
-            let now = Deed::File(path, operation, &ok()).to_string();
-            turned.push((now, Deed::File(path, operation, &was).to_string(), wish));
-            let seen = file.operations.of(operation).find(|(one, _)| **one == was);
-            let seen = seen.map(|(_, seen)| seen.clone()).unwrap_or_default();
+            let deed = |outcome| Deed::File(path, operation, outcome);
+            turned.push(refusal(deed(&ok()), deed(&was), wish, &seen));
             *file.operations.entry(operation, ok()) = seen;
         }
     }
     turned
+}
+
+/// What it would have been, and what it was.
+fn refusal(now: Deed<'_>, was: Deed<'_>, wish: Wish, seen: &Seen) -> (String, Refused) {
+    let refused = Refused {
+        was: was.to_string(),
+        wish,
+        seen: seen.clone(),
+    };
+    (now.to_string(), refused)
 }
 
 /// The outcomes that are refusals.
@@ -323,5 +341,56 @@ mod tests {
             .map(|(what, by, wish)| (what.as_str(), by.as_deref(), wish.clone()))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    /// A run in which all of it worked, and one in which it worked before it was refused.
+    #[test]
+    fn the_evidence_is_that_of_the_refusals() {
+        let time = |second: i64| jiff::Timestamp::from_second(second).unwrap();
+        let done = |fixture: Fixture| {
+            let fixture = fixture.executable("/usr/sbin/d").syscalls(&["ptrace"]);
+            let fixture = fixture.capability("chown", CapabilityCheck::Granted);
+            let fixture = fixture.socket("inet stream 0", "ok");
+            fixture.file("/srv/x", Operation::Write, "ok")
+        };
+        let word = |text: &str| Word::new(text).unwrap();
+        let mut observation = done(done(Fixture::new()).next_run()).observation();
+        let run = observation.runs.get_mut(&word("run-1")).unwrap();
+        let facts = run.executables.values_mut().next().unwrap();
+        let refused = |error: &str| Outcome(word(error));
+        let late = Seen::at(time(2_000));
+        let calls = facts.refused.entry(Abi::Native).or_default();
+        calls.insert(word("ptrace"), late.clone());
+        let checks = facts.capabilities.get_mut(&word("chown")).unwrap();
+        checks.insert(CapabilityCheck::Denied, late.clone());
+        let outcomes = facts.sockets.values_mut().next().unwrap();
+        outcomes.insert(refused("EAFNOSUPPORT"), late.clone());
+        outcomes.insert(refused("EPERM"), late.clone());
+        let file = facts.files.values_mut().next().unwrap();
+        *file.operations.entry(Operation::Write, refused("EROFS")) = late;
+        let address = facts.addresses.entry(AddressOperation::Bind).or_default();
+        let outcomes = address.entry("unix /run/d".into()).or_default();
+        outcomes.insert(Outcome(Word::ok()), Seen::at(time(1_000)));
+        outcomes.insert(refused("EACCES"), Seen::at(time(2_000)));
+
+        let rules = systemd::read("").rules;
+        let judge = Judge::new(&rules, &Surroundings::default());
+        let supposed = Supposed::of(&observation);
+        let all = supposed.denials(&judge);
+        let names: Vec<&str> = all.iter().map(|one| one.what.as_str()).collect();
+        let expected = [
+            "bind EACCES unix /run/d",
+            "chown denied",
+            "inet stream 0 EAFNOSUPPORT",
+            "inet stream 0 EPERM",
+            "native ptrace refused",
+            "write EROFS /srv/x",
+        ];
+        assert_eq!(names, expected);
+        for one in all {
+            let runs: Vec<&str> = one.evidence.runs.iter().map(Word::as_str).collect();
+            assert_eq!(runs, ["run-1"], "{}", one.what);
+            assert_eq!(one.evidence.first, Some(time(2_000)), "{}", one.what);
+        }
     }
 }

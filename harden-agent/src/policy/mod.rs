@@ -47,7 +47,8 @@ mod verdict;
 mod warnings;
 
 pub use adapt::{
-    AcceptError, Adapted, Generalisation, Overrides, OverridesError, accept, adapt, is_call,
+    AcceptError, Accepted, Adapted, Contradiction, Generalisation, Overrides, OverridesError,
+    accept, adapt, is_call,
 };
 pub use basis::{Basis, Commands, UnitBasis};
 pub use completeness::{Completeness, Estimate};

@@ -163,6 +163,8 @@ pub(crate) fn shadow(unit: &str) -> Shadow {
             unjudged: BTreeMap::from([("not judged: why".to_owned(), 2)]),
             unread: vec!["nginx.profile:3: net eth0: why".into()],
             losses: BTreeMap::from([("over-share".to_owned(), 4)]),
+            gaps: 0,
+            refuses_nothing: false,
         },
         denials: vec![Denial {
             command: Some("start-pre".to_owned()),

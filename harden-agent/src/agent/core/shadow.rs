@@ -9,8 +9,9 @@ use super::{Core, CoreError, word};
 use crate::{
     agent::{
         request::{Denial, NewFact, Shadow, ShadowError, ShadowProfile, ShadowSummary},
-        shadow::{self, Present},
+        shadow::{self, Present, Side, Sight},
     },
+    collect::unit::Unit,
     observation::{RunKind, Text, Word},
 };
 
@@ -58,7 +59,10 @@ impl Core {
         let mut before: BTreeSet<Word> = before.collect();
         before.extend(self.state.open_runs(&unit).cloned());
         before.extend(present.as_ref().map(|(id, ..)| id.clone()));
-        if let Err(reason) = self.shadows.freeze(&unit, profile, before) {
+        if let Err(reason) = self
+            .shadows
+            .freeze(&unit, profile, before, self.side().as_ref())
+        {
             return Ok(Err(ShadowError::Refused(reason)));
         }
         let (kind, label) =
@@ -142,9 +146,60 @@ impl Core {
         Ok(())
     }
 
+    /// Units in shadow that may have done something unseen, as no agent observed them, cannot become ready.
+    pub(super) fn begin_shadows(&mut self) {
+        let Some(side) = self.side() else {
+            return;
+        };
+        let units: Vec<Text> = self.shadows.units().cloned().collect();
+        for unit in &units {
+            let sight = self.sight(unit);
+            if self.shadows.begin(unit, &side, sight) {
+                tracing::warn!(
+                    "{unit}: it may have done something that was not recorded since its profile was frozen; `harden shadow --replace` freezes one again"
+                );
+            }
+        }
+        self.save_shadows(false);
+    }
+
+    fn sight(&self, unit: &Text) -> Sight {
+        let named = unit.to_string().parse::<Unit>();
+        if named.is_ok_and(|named| !self.config.units.matches(named.name())) {
+            Sight::Excluded
+        } else if self.is_there(unit) {
+            Sight::There
+        } else {
+            Sight::Absent
+        }
+    }
+
+    /// Whether the unit has a cgroup; of what is kept under one name, whether any has.
+    fn is_there(&self, unit: &Text) -> bool {
+        let mut living = self.state.living().filter_map(|(_, unit)| unit);
+        living.any(|living| {
+            let named = || living.to_string().parse::<Unit>().ok();
+            let kept_as = || Some(Text::from(named()?.kind()?.to_string()));
+            living == unit || kept_as().is_some_and(|kept_as| kept_as == *unit)
+        })
+    }
+
+    /// The kernel side that records.
+    fn side(&self) -> Option<Side> {
+        let instance = self.state.instance()?;
+        Some(Side {
+            id: instance.id.clone(),
+            boot: instance.boot.clone(),
+            started: instance.started,
+        })
+    }
+
     /// Writes all of it: the agent ends.
     pub(crate) fn end_shadows(&mut self) {
         self.count_shadow_time();
+        let units = self.shadows.units().cloned();
+        let there: BTreeSet<Text> = units.filter(|unit| self.is_there(unit)).collect();
+        self.shadows.end(|unit| there.contains(unit));
         self.save_shadows(true);
     }
 
@@ -187,8 +242,8 @@ impl Core {
 
     /// Counts how long units in shadow could be observed.
     fn count_shadow_time(&mut self) {
-        if let Some(instance) = self.state.instance() {
-            self.shadows.count_time(&instance.id, instance.started);
+        if let Some(side) = self.side() {
+            self.shadows.count_time(&side);
         }
     }
 

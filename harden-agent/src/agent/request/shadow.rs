@@ -77,6 +77,12 @@ pub struct ShadowSummary {
     pub unread: Vec<Text>,
     /// What could not be recorded since then, by kind.
     pub losses: BTreeMap<String, u64>,
+    /// How often the unit may have done something since then that was not recorded.
+    #[serde(default)]
+    pub gaps: u64,
+    /// No line of the profile, as far as they are judged, refuses anything.
+    #[serde(default)]
+    pub refuses_nothing: bool,
 }
 
 /// A unit in shadow.

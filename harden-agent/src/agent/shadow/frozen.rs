@@ -9,7 +9,7 @@ use crate::{
     policy::{
         Overrides,
         judge::{
-            Judge, Line, Read, Rules, Surroundings, firejail,
+            Judge, Line, Read, Rules, Sandbox, Surroundings, firejail,
             source::{Position, SourceLine},
             systemd,
         },
@@ -21,6 +21,27 @@ pub const LARGEST: usize = 512 << 10;
 
 /// The most lines. Firejail's own lists of programs have two thousand together.
 const LINES: usize = 20_000;
+
+/// Directives that refuse nothing by themselves (systemd.exec(5)): they take back what others refuse, make directories, or
+/// say who the unit is.
+const REFUSE_NOTHING: [&str; 16] = [
+    "AmbientCapabilities",
+    "CacheDirectory",
+    "CacheDirectoryMode",
+    "ExecPaths",
+    "IPAddressAllow",
+    "LogsDirectory",
+    "LogsDirectoryMode",
+    "ReadWritePaths",
+    "RuntimeDirectory",
+    "RuntimeDirectoryMode",
+    "RuntimeDirectoryPreserve",
+    "StateDirectory",
+    "StateDirectoryMode",
+    "SystemCallErrorNumber",
+    "UMask",
+    "User",
+];
 
 /// A profile that was read.
 pub struct Frozen {
@@ -88,6 +109,14 @@ impl Frozen {
 
     fn rules(&self) -> &Rules {
         &self.read.rules
+    }
+
+    /// Whether no line of it, as far as they are judged, refuses anything. Firejail refuses some things whatever the
+    /// profile says.
+    pub(super) fn refuses_nothing(&self) -> bool {
+        let mut lines = self.rules().lines().iter();
+        self.rules().sandbox() == Sandbox::Systemd
+            && lines.all(|line| REFUSE_NOTHING.contains(&line.directive))
     }
 
     /// Gives each run the links that are known.

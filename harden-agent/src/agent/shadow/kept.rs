@@ -51,6 +51,9 @@ pub(super) struct Kept {
     seen_out: HashSet<u64>,
     tests: u64,
     losses: BTreeMap<Word, u64>,
+    /// How often the unit may have done something that was not recorded.
+    #[serde(default)]
+    gaps: u64,
     time: Counted,
 }
 
@@ -61,12 +64,44 @@ struct Counted {
     seconds: u64,
     /// By this kernel side,
     instance: Option<Word>,
+    /// in this boot,
+    #[serde(default)]
+    boot: Option<Word>,
     /// up to then.
     until: Timestamp,
+    /// The agent has ended, and the unit was not there.
+    #[serde(default)]
+    is_over: bool,
+}
+
+/// What records.
+pub struct Side {
+    /// The loaded kernel side, a UUID.
+    pub id: Word,
+    /// The machine's boot.
+    pub boot: Word,
+    /// When it was loaded.
+    pub started: Timestamp,
+}
+
+/// What an agent that begins finds of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// The configuration excludes it.
+    Excluded,
+    /// It is there.
+    There,
+    /// It is not there.
+    Absent,
 }
 
 impl Kept {
-    pub(super) fn new(unit: Text, profile: ShadowProfile, before: BTreeSet<Word>) -> Self {
+    pub(super) fn new(
+        unit: Text,
+        profile: ShadowProfile,
+        before: BTreeSet<Word>,
+        side: Option<&Side>,
+    ) -> Self {
         let now = Timestamp::now();
         Self {
             comment: ["Written by harden, which reads it again: harden shadow".to_owned()],
@@ -80,10 +115,13 @@ impl Kept {
             seen_out: HashSet::new(),
             tests: 0,
             losses: BTreeMap::new(),
+            gaps: 0,
             time: Counted {
                 seconds: 0,
-                instance: None,
+                instance: side.map(|side| side.id.clone()),
+                boot: side.map(|side| side.boot.clone()),
                 until: now,
+                is_over: false,
             },
         }
     }
@@ -154,15 +192,40 @@ impl Kept {
         }
     }
 
-    /// Counts the time up to now, which the kernel side `instance` has recorded since it `began`.
-    pub(super) fn count_time(&mut self, instance: &Word, began: Timestamp) {
+    /// An agent begins. Counts it as a gap if the unit may have done something since the last record of it. Says whether
+    /// it is one.
+    ///
+    /// Kernel programs that were taken over have recorded all the time. With others, nothing is known of the time before
+    /// them; unless the machine was started again, the last agent ended after the unit, and this one began before it.
+    pub(super) fn begin(&mut self, side: &Side, sight: Sight) -> bool {
+        let time = &mut self.time;
+        let is_same = time.instance.as_ref() == Some(&side.id);
+        let is_booted = time.boot.as_ref().is_some_and(|boot| *boot != side.boot);
+        let is_gap = match sight {
+            Sight::Excluded => true,
+            Sight::There => !is_same,
+            Sight::Absent => !(is_same || is_booted && time.is_over),
+        };
+        time.is_over = false;
+        self.gaps = self.gaps.saturating_add(is_gap.into());
+        self.count_time(side);
+        is_gap
+    }
+
+    /// The agent ends.
+    pub(super) fn end(&mut self, is_there: bool) {
+        self.time.is_over = !is_there;
+    }
+
+    /// Counts the time up to now, which this kernel side has recorded.
+    pub(super) fn count_time(&mut self, side: &Side) {
         let now = Timestamp::now();
         let time = &mut self.time;
-        let is_same = time.instance.as_ref() == Some(instance);
+        let is_same = time.instance.as_ref() == Some(&side.id);
         let from = if is_same {
             time.until
         } else {
-            began.max(self.since)
+            side.started.max(self.since)
         };
         let passed = now.as_second().saturating_sub(from.as_second());
         let passed = u64::try_from(passed).unwrap_or(0);
@@ -175,7 +238,8 @@ impl Kept {
         } else {
             until.unwrap_or(now)
         };
-        time.instance = Some(instance.clone());
+        time.instance = Some(side.id.clone());
+        time.boot = Some(side.boot.clone());
     }
 
     pub(super) fn count_denials(&self) -> u64 {
@@ -198,6 +262,8 @@ impl Kept {
             left_out: self.left_out,
             unjudged: BTreeMap::new(),
             unread: Vec::new(),
+            refuses_nothing: false,
+            gaps: self.gaps,
             losses: losses
                 .map(|(kind, count)| (kind.to_string(), *count))
                 .collect(),

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::frozen::{Frozen, LARGEST};
+pub use self::{
+    frozen::{Frozen, LARGEST},
+    kept::{Side, Sight},
+};
 use self::{judged::Judged, kept::Kept, look::Looked};
 use super::{
     quarantine,
@@ -99,7 +102,7 @@ impl Shadows {
             .collect()
     }
 
-    /// Freezes a profile for the unit, in which these runs are over or begun by now.
+    /// Freezes a profile for the unit, in which these runs are over or begun by now, and which `side` records.
     ///
     /// # Errors
     /// It cannot be used, or not be kept, as a sentence.
@@ -108,12 +111,13 @@ impl Shadows {
         unit: &Text,
         profile: ShadowProfile,
         before: BTreeSet<Word>,
+        side: Option<&Side>,
     ) -> Result<(), String> {
         if !self.units.contains_key(unit) && self.units.len() >= MOST {
             return Err(format!("{MOST} units are in shadow already"));
         }
         let frozen = Frozen::new(&profile)?;
-        let kept = Kept::new(unit.clone(), profile, before);
+        let kept = Kept::new(unit.clone(), profile, before, side);
         kept.write(&self.directory)
             .map_err(|error| error.to_string())?;
         self.units.insert(unit.clone(), Shadow::new(frozen, kept));
@@ -163,10 +167,25 @@ impl Shadows {
         shadow.map_or_else(Vec::new, |shadow| shadow.look(present))
     }
 
-    /// Counts the time in which the kernel side `instance`, which began then, has recorded.
-    pub fn count_time(&mut self, instance: &Word, began: jiff::Timestamp) {
+    /// An agent begins, and finds this of the unit. Says whether the unit may have done something that was not recorded.
+    pub fn begin(&mut self, unit: &Text, side: &Side, sight: Sight) -> bool {
+        self.units.get_mut(unit).is_some_and(|shadow| {
+            shadow.is_unsaved = true;
+            shadow.kept.begin(side, sight)
+        })
+    }
+
+    /// The agent ends. Which units are there then, `is_there` says.
+    pub fn end(&mut self, is_there: impl Fn(&Text) -> bool) {
+        for (unit, shadow) in &mut self.units {
+            shadow.kept.end(is_there(unit));
+        }
+    }
+
+    /// Counts the time in which this kernel side has recorded.
+    pub fn count_time(&mut self, side: &Side) {
         for shadow in self.units.values_mut() {
-            shadow.kept.count_time(instance, began);
+            shadow.kept.count_time(side);
         }
     }
 
@@ -234,6 +253,7 @@ impl Shadow {
             facts,
             unjudged,
             unread: self.frozen.unread().collect(),
+            refuses_nothing: self.frozen.refuses_nothing(),
             ..self.kept.summary()
         }
     }

@@ -31,6 +31,15 @@ fn word(text: &str) -> Word {
     Word::new(text).unwrap()
 }
 
+/// A kernel side that began ten minutes ago.
+fn side(id: &str, boot: &str) -> Side {
+    Side {
+        id: word(id),
+        boot: word(boot),
+        started: jiff::Timestamp::now() - jiff::SignedDuration::from_secs(600),
+    }
+}
+
 /// An observation of `calls`, a marked run for each group of them.
 fn tests(calls: &[&[&str]]) -> Observation {
     let mut fixture = Fixture::new();
@@ -62,7 +71,13 @@ fn present(observation: &Observation) -> Present<'_> {
 fn frozen(state: &Path, text: &str, before: &[&str]) -> Shadows {
     let mut shadows = Shadows::open(state);
     let before = before.iter().map(|id| word(id)).collect();
-    shadows.freeze(&UNIT.into(), profile(text), before).unwrap();
+    let frozen = shadows.freeze(
+        &UNIT.into(),
+        profile(text),
+        before,
+        Some(&side("one", "boot")),
+    );
+    frozen.unwrap();
     shadows
 }
 
@@ -159,7 +174,8 @@ fn overrides_decide_what_is_not_asked_of_it() {
         ..profile(CALLS)
     };
     let unit = UNIT.into();
-    shadows.freeze(&unit, profile, BTreeSet::new()).unwrap();
+    let frozen = shadows.freeze(&unit, profile, BTreeSet::new(), None);
+    frozen.unwrap();
     let observation = tests(&[&["mount", "chroot"]]);
     let news = shadows.look(&unit, &present(&observation));
     assert_eq!(news.len(), 1);
@@ -249,7 +265,7 @@ fn what_cannot_be_judged_by_is_refused() {
     let state = tempfile::tempdir().unwrap();
     let mut shadows = Shadows::open(state.path());
     let mut freeze = |profile| {
-        let frozen = shadows.freeze(&UNIT.into(), profile, BTreeSet::new());
+        let frozen = shadows.freeze(&UNIT.into(), profile, BTreeSet::new(), None);
         frozen.unwrap_err()
     };
     let large = "#".repeat(LARGEST + 1);
@@ -272,12 +288,75 @@ fn what_cannot_be_judged_by_is_refused() {
 fn time_in_which_nothing_could_be_recorded_does_not_count() {
     let state = tempfile::tempdir().unwrap();
     let mut shadows = frozen(state.path(), CALLS, &[]);
-    let now = jiff::Timestamp::now();
-    let ago = |seconds| now - jiff::SignedDuration::from_secs(seconds);
     // Frozen now: what a kernel side recorded before is not time in shadow.
-    shadows.count_time(&word("one"), ago(600));
+    shadows.count_time(&side("one", "boot"));
     assert!(summary(&shadows).seconds < 5);
     // Another kernel side, which began only now.
-    shadows.count_time(&word("two"), now);
+    let now = Side {
+        started: jiff::Timestamp::now(),
+        ..side("two", "boot")
+    };
+    shadows.count_time(&now);
     assert!(summary(&shadows).seconds < 5);
+}
+
+/// How often the unit was not observed, after the agent has ended, or was killed, and another has begun.
+fn gaps(ended: Option<Sight>, next: &Side, found: Sight) -> u64 {
+    let state = tempfile::tempdir().unwrap();
+    let mut shadows = frozen(state.path(), CALLS, &[]);
+    if let Some(sight) = ended {
+        shadows.end(|_| sight == Sight::There);
+        shadows.save(true).unwrap();
+    }
+    let mut shadows = Shadows::open(state.path());
+    let is_gap = shadows.begin(&UNIT.into(), next, found);
+    shadows.save(false).unwrap();
+    // What was counted is kept, and the same kernel side adds nothing.
+    let mut shadows = Shadows::open(state.path());
+    assert!(!shadows.begin(&UNIT.into(), next, Sight::There));
+    let gaps = summary(&shadows).gaps;
+    assert_eq!(is_gap, gaps == 1);
+    gaps
+}
+
+#[test]
+fn a_unit_that_no_agent_observed_is_a_gap() {
+    use Sight::{Absent, Excluded, There};
+    let (same, other) = (side("one", "boot"), side("two", "boot"));
+    let booted = side("two", "next");
+    // The kernel side goes on without an agent.
+    for (ended, found) in [(None, There), (Some(There), There), (Some(Absent), Absent)] {
+        assert_eq!(gaps(ended, &same, found), 0);
+    }
+    // It does not, and the unit may have begun and ended meanwhile.
+    for (ended, found) in [(None, There), (Some(There), There), (Some(Absent), Absent)] {
+        assert_eq!(gaps(ended, &other, found), 1);
+    }
+    // The machine was started again: the unit ended before the agent, and begins after it.
+    assert_eq!(gaps(Some(Absent), &booted, Absent), 0);
+    for (ended, found) in [(None, Absent), (Some(There), Absent), (Some(Absent), There)] {
+        assert_eq!(gaps(ended, &booted, found), 1);
+    }
+    assert_eq!(gaps(None, &same, Excluded), 1);
+}
+
+#[test]
+fn a_profile_that_refuses_nothing_is_known() {
+    let state = tempfile::tempdir().unwrap();
+    let refuses_nothing = |text| summary(&frozen(state.path(), text, &[])).refuses_nothing;
+    for text in [
+        "",
+        "[Service]\nExecStart=/usr/sbin/d\nUser=d\nNice=5\n",
+        "[Service]\nReadWritePaths=/srv\nPrivateTmp=no\nSystemCallFilter=\n",
+        "[Unit]\nPrivateTmp=yes\n",
+    ] {
+        assert!(refuses_nothing(text), "{text}");
+    }
+    for text in [
+        CALLS,
+        "[Service]\nCapabilityBoundingSet=",
+        "[Service]\nDeviceAllow=/dev/null rw",
+    ] {
+        assert!(!refuses_nothing(text), "{text}");
+    }
 }

@@ -55,6 +55,36 @@ fn each_reason_is_enough() {
 }
 
 #[test]
+fn a_unit_that_was_not_observed_is_not_ready() {
+    let gaps = ShadowSummary { gaps: 2, ..fine() };
+    assert_eq!(
+        reasons(&["--ready", "--for", "1s"], &gaps),
+        "the unit may have done something that was not recorded, 2 times"
+    );
+}
+
+#[test]
+fn a_profile_that_refuses_nothing_is_not_ready_and_that_is_said() {
+    let nothing = ShadowSummary {
+        refuses_nothing: true,
+        ..fine()
+    };
+    assert_eq!(reasons(&["--ready"], &nothing), REFUSES_NOTHING);
+    let mut shadow = shadow("nginx.service");
+    assert!(!details(&shadow).contains(REFUSES_NOTHING));
+    shadow.summary.refuses_nothing = true;
+    assert!(details(&shadow).contains(REFUSES_NOTHING));
+}
+
+#[test]
+fn a_digest_is_shortened() {
+    let mut one = shadow("nginx.service").summary;
+    one.digest = "0123456789abcdef".repeat(4);
+    let line = line(&one, Timestamp::now());
+    assert!(line.ends_with("; sha256 01234567…"), "{line}");
+}
+
+#[test]
 fn a_loss_is_a_reason_unless_it_is_of_the_whole_machine() {
     let lost = |kind: &str| ShadowSummary {
         losses: BTreeMap::from([(kind.to_owned(), 2)]),

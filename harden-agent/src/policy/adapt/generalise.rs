@@ -63,32 +63,47 @@ pub(super) fn folded(observation: &Observation) -> Vec<String> {
     remarks.chain(more).collect()
 }
 
+/// Which directories replace files.
+#[derive(Clone, Copy)]
+pub(super) struct Rule<'r> {
+    pub level: Generalisation,
+    /// Those that somebody asks for.
+    pub asked: &'r [Text],
+    /// What somebody denies: a directory with any of it in it would allow it.
+    pub denied: &'r [Text],
+}
+
+impl Rule<'_> {
+    /// The directory that is to replace `path`, and why.
+    fn directory<'p>(&self, path: &'p [u8]) -> Option<(&'p [u8], &'static str)> {
+        let found = directory(path, self.level, self.asked)?;
+        let mut denied = self.denied.iter();
+        (!denied.any(|one| is_within(one.as_bytes(), found.0))).then_some(found)
+    }
+}
+
 /// Whether [`generalise`] may change anything.
-pub(super) fn is_changed(observation: &Observation, level: Generalisation, asked: &[Text]) -> bool {
+pub(super) fn is_changed(observation: &Observation, rule: Rule<'_>) -> bool {
     let programs = observation.runs.values().flat_map(|run| {
         let others = run.control.values().flat_map(|one| one.values());
         run.executables.values().chain(others)
     });
     let mut files = programs.flat_map(|facts| &facts.files);
-    files.any(|(path, file)| is_movable(file) && directory(path.as_bytes(), level, asked).is_some())
+    files.any(|(path, file)| is_movable(file) && rule.directory(path.as_bytes()).is_some())
 }
 
 /// Puts directories in the place of files. Returns what replaces what.
-pub(super) fn generalise(
-    observation: &mut Observation,
-    level: Generalisation,
-    asked: &[Text],
-) -> Vec<String> {
+pub(super) fn generalise(observation: &mut Observation, rule: Rule<'_>) -> Vec<String> {
     let mut told: BTreeMap<(Text, &'static str), BTreeSet<Text>> = BTreeMap::new();
     for executable in super::executables(observation) {
         let mut moved: BTreeMap<Text, File> = BTreeMap::new();
-        let mut kept = crossing(executable, level, asked);
-        if level != Generalisation::Broad && asked.is_empty() {
+        let mut kept = crossing(executable, rule);
+        if rule.level != Generalisation::Broad && rule.asked.is_empty() {
             kept.extend(read_in_etc(executable));
         }
         let paths: Vec<Text> = executable.files.keys().cloned().collect();
         for path in paths.into_iter().filter(|path| !kept.contains(path)) {
-            let Some((directory, why)) = directory(path.as_bytes(), level, asked) else {
+            let Some((directory, why)) = rule.directory(path.as_bytes()) else {
                 continue;
             };
             if let Some(file) = movable(executable, &path) {
@@ -246,7 +261,7 @@ fn is_version(word: &str) -> bool {
 
 /// What was moved or linked from one directory to another: as those two must stay on one mount, it has to be seen that it
 /// was. Within one, nothing depends on it.
-fn crossing(executable: &Executable, level: Generalisation, asked: &[Text]) -> BTreeSet<Text> {
+fn crossing(executable: &Executable, rule: Rule<'_>) -> BTreeSet<Text> {
     let pairs = [
         (Operation::RenameFrom, Operation::RenameTo),
         (Operation::LinkFrom, Operation::LinkTo),
@@ -261,7 +276,8 @@ fn crossing(executable: &Executable, level: Generalisation, asked: &[Text]) -> B
             those(operation)
                 .map(|(path, _)| {
                     let path = path.as_bytes();
-                    directory(path, level, asked).map_or_else(|| parent(path), |found| found.0)
+                    let found = rule.directory(path);
+                    found.map_or_else(|| parent(path), |found| found.0)
                 })
                 .collect()
         };
@@ -304,12 +320,32 @@ mod tests {
     use super::*;
     use crate::policy::fixture::Fixture;
 
+    const NORMAL: Rule<'static> = Rule {
+        level: Generalisation::Normal,
+        asked: &[],
+        denied: &[],
+    };
+
+    #[test]
+    fn a_directory_with_something_denied_in_it_replaces_nothing() {
+        let found = |path: &'static str, denied: &str| {
+            let rule = Rule {
+                denied: &[denied.into()],
+                ..NORMAL
+            };
+            rule.directory(path.as_bytes()).is_some()
+        };
+        assert!(found("/var/lib/d/1234", "/var/lib/e"));
+        assert!(!found("/var/lib/d/1234", "/var/lib/d/keys"));
+        assert!(!found("/var/lib/d/1234", "/var/lib/d"));
+    }
+
     #[test]
     fn what_stands_for_files_is_a_directory() {
         let fixture = Fixture::new().executable("/bin/d");
         let fixture = fixture.file_of("/var/lib/d/15/base", Operation::Write, 0o100_600, 0);
         let mut observation = fixture.observation();
-        generalise(&mut observation, Generalisation::Normal, &[]);
+        generalise(&mut observation, NORMAL);
         let places = crate::policy::places::places(&observation);
         let place = places.iter().find(|place| *place.path == *b"/var/lib/d");
         assert!(place.is_some_and(|place| place.is_directory() && place.wrote()));
@@ -321,7 +357,7 @@ mod tests {
             let fixture = Fixture::new().executable("/bin/d");
             let fixture = fixture.file("/etc/d/keys/1234", operation, "ok");
             let mut observation = fixture.observation();
-            generalise(&mut observation, Generalisation::Normal, &[]);
+            generalise(&mut observation, NORMAL);
             let places = crate::policy::places::places(&observation);
             places
                 .iter()
@@ -337,7 +373,7 @@ mod tests {
             let fixture = Fixture::new().executable("/bin/d");
             let fixture = fixture.file(from, Operation::RenameFrom, "ok");
             let mut observation = fixture.file(to, Operation::RenameTo, "ok").observation();
-            generalise(&mut observation, Generalisation::Normal, &[]);
+            generalise(&mut observation, NORMAL);
             let places = crate::policy::places::places(&observation);
             crate::policy::renames::crossings(&places).len()
         };
@@ -424,7 +460,7 @@ mod tests {
             .file("/var/lib/d/3", Operation::Read, "ENOENT")
             .file("/var/lib/d/4", Operation::Execute, "ok")
             .observation();
-        let remarks = generalise(&mut observation, Generalisation::Normal, &[]);
+        let remarks = generalise(&mut observation, NORMAL);
         assert_eq!(
             remarks,
             ["Paths: /var/lib/d replaces 2 of its files, as /var/lib/d/1: a number"]

@@ -1,16 +1,18 @@
-//! Overrides: what somebody has decided about a unit, whatever was seen of it. A small TOML file, which harden reads
-//! and never writes, so that it outlives every profile.
+//! Overrides: what somebody has decided about a unit, whatever was seen of it. A small TOML file, which outlives every
+//! profile.
 
 use std::{collections::BTreeMap, str::FromStr as _};
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::contradiction::{self, Contradiction};
 use crate::collect::{is_capability, is_family};
 use crate::observation::{
     Abi, CapabilityCheck, Executable, File, Observation, Operation, Outcome, Run, RunKind, Seen,
     Text, Word,
 };
 use crate::policy::calls::unnumbered;
+use crate::policy::denials::Wish;
 use crate::policy::paths::is_within;
 
 /// A whole file. `docs/overrides.md` describes it.
@@ -30,7 +32,7 @@ pub struct Overrides {
 
 /// `[allow]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Allow {
     /// Calls by name.
     #[serde(deserialize_with = "syscalls")]
@@ -51,7 +53,7 @@ pub struct Allow {
 
 /// `[deny]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Deny {
     /// Calls by name.
     #[serde(deserialize_with = "syscalls")]
@@ -69,8 +71,14 @@ pub struct Deny {
 
 /// The text is no file of overrides.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct OverridesError(#[from] toml::de::Error);
+pub enum OverridesError {
+    /// It is no TOML, or has what no file of overrides has.
+    #[error(transparent)]
+    Toml(#[from] toml::de::Error),
+    /// It allows what it denies.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
+}
 
 /// The name of the run that has what is allowed.
 const RUN: &str = "override";
@@ -79,9 +87,12 @@ impl Overrides {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// It is no TOML, has what no file of overrides has, or a name or path that is none. The error says where.
+    /// It is no TOML, has what no file of overrides has, or a name or path that is none; or it allows what it denies. The
+    /// error says where.
     pub fn parse(text: &str) -> Result<Self, OverridesError> {
-        Ok(toml::from_str(text)?)
+        let overrides: Self = toml::from_str(text)?;
+        contradiction::check(&overrides, text)?;
+        Ok(overrides)
     }
 
     /// Changes the facts. Returns what that comes to.
@@ -132,6 +143,19 @@ fn listed(what: &str, names: &[impl ToString]) -> Option<String> {
 }
 
 impl Deny {
+    /// Whether the wish is for what is denied, or for a directory with something in it that is.
+    pub(super) fn denies(&self, wish: &Wish) -> bool {
+        match wish {
+            Wish::Call(name) => self.syscalls.contains(name),
+            Wish::Capability(name) => self.capabilities.contains(name),
+            Wish::Family(name) => self.families.contains(name),
+            Wish::Read(path) | Wish::Write(path) => self.paths.iter().any(|denied| {
+                let (path, denied) = (path.as_bytes(), denied.as_bytes());
+                is_within(path, denied) || is_within(denied, path)
+            }),
+        }
+    }
+
     fn take(&self, executable: &mut Executable) {
         for calls in executable.syscalls.values_mut() {
             calls.retain(|name, _| !self.syscalls.contains(name));
@@ -419,6 +443,17 @@ mod tests {
         ] {
             let error = Overrides::parse(bad).unwrap_err().to_string();
             assert!(error.contains("line "), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_table_is_said() {
+        for bad in ["allow = 'x'", "deny = 1", "allow = true"] {
+            let error = Overrides::parse(bad).unwrap_err().to_string();
+            assert!(
+                error.contains("line 1") && error.contains("expected a table"),
+                "{error}"
+            );
         }
     }
 
