@@ -1,5 +1,5 @@
-/* A program that makes many calls, some of which its filter refuses in different ways, while what happens around them would
- * lead astray whoever pairs the entries of calls with their exits.
+/* A program that makes many calls, some of which its filter refuses in different ways, while what happens around them makes
+ * it hard to tell which exit belongs to which entry.
  *
  * rounds MODE SEED COUNT: MODE is `plain`, `signals` (a timer interrupts it, and its handler makes calls too), `threads`
  * (threads that come and go), `forks` (children of every kind, with the filter that they inherit), `execs` (it runs itself

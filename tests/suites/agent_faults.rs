@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -236,7 +237,10 @@ fn a_state_directory_that_is_gone_is_made_again() -> Result<()> {
     };
     stage.order("before")?;
     stage.written(&["before"])?;
-    fs::remove_dir_all(stage.agent.state())?;
+    // The agent may be writing into it: what is there by then is removed too.
+    while let Err(error) = fs::remove_dir_all(stage.agent.state()) {
+        ensure!(error.kind() == ErrorKind::DirectoryNotEmpty, "{error}");
+    }
     stage.order("after")?;
     stage.said("only harden may write there")?;
     stage.written(&["after"])?;

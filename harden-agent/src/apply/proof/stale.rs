@@ -166,7 +166,7 @@ impl Proof {
     }
 }
 
-/// The digest of what is below the first line of an installed file; nobody's, if it has no such line.
+/// The digest of what is below the first line of an installed file; empty, if it has no such line.
 fn below(file: &str) -> String {
     let found = Applied::read(file);
     found.map_or_else(String::new, |(_, text)| applied::digest(text.as_bytes()))

@@ -9,8 +9,8 @@ use std::{
 use harden_common::Argument;
 
 use crate::observation::{
-    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Operation, Run, Seen, Test,
-    Text, Word, argument,
+    Abi, ControlCommand, Deed, Executable, Fact, Join, Observation, Operation, Run, RunKind, Seen,
+    Test, Text, Word, argument,
 };
 
 use super::super::{
@@ -275,6 +275,11 @@ impl<'a> Case<'_, 'a> {
     /// Whether the run was root's.
     pub(super) fn began_as_root(&self) -> bool {
         self.scene.run.uid == 0
+    }
+
+    /// Whether the user of the run is known: of a unit, systemd says it together with the command.
+    pub(super) fn is_user_known(&self) -> bool {
+        self.scene.run.kind == RunKind::Command || !self.scene.run.command.is_empty()
     }
 
     /// The user of the run, at its beginning.

@@ -44,11 +44,16 @@ impl<'r> Calls<'r> {
 
     /// The same of a call that was refused already, or is none of this kernel's: what a program bears is the answer.
     pub(super) fn judge_in_vain(&self, abi: Abi, name: &str, why: &'static str) -> Judgement<'r> {
-        match all([self.architecture(abi), self.filter(name)]) {
-            Judgement::Refused(refusal) => match self.error {
-                Some(line) => all([by(line)]),
-                None => Judgement::Refused(refusal),
-            },
+        // Of another convention it is killed, whatever SystemCallErrorNumber= says: that filter has no rules, and
+        // libseccomp kills by default (`seccomp_restrict_archs`, src/shared/seccomp-util.c).
+        let architecture = all([self.architecture(abi)]);
+        if architecture.is_refused() {
+            return architecture;
+        }
+        match (all([self.filter(name)]), self.error) {
+            (Judgement::Refused(_), Some(line)) => all([self.architecture(abi), by(line)]),
+            (Judgement::Refused(refusal), None) => Judgement::Refused(refusal),
+            _ if architecture.rests_on().next().is_some() => architecture,
             _ => Judgement::asks_for_nothing(why),
         }
     }

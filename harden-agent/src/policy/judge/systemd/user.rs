@@ -41,12 +41,13 @@ impl<'r> User<'r> {
     }
 
     /// Whether it is another than the one of the recording, and has no more rights. A name says nothing of a number; then it is
-    /// the same, unless that was root.
+    /// the same, unless that was root. It is the same too where the user of the recording is not known.
     pub(super) fn is_another(&self, case: &Case<'_, '_>) -> bool {
-        self.other.is_some_and(|(_, number)| match number {
-            Some(number) => case.uid() != number,
-            None => case.began_as_root(),
-        })
+        case.is_user_known()
+            && self.other.is_some_and(|(_, number)| match number {
+                Some(number) => case.uid() != number,
+                None => case.began_as_root(),
+            })
     }
 
     /// Whether the unit has a capability that is in its bounding set.
