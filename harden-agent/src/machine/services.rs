@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::observation::Text;
 
 /// The commands of a service (systemd.service(5)).
-const COMMANDS: [&str; 7] = [
+pub(crate) const COMMANDS: [&str; 7] = [
     "ExecCondition",
     "ExecStartPre",
     "ExecStart",

@@ -28,7 +28,7 @@ pub(super) struct Asked<'a> {
     /// How many calls had numbers beyond those that facts have room for, and so beyond all that there are.
     pub(super) beyond: u64,
     /// The conventions by which calls were made, with the architecture. Also of calls that this kernel does not have: a
-    /// filter that does not list the convention kills the program (`SCMP_FLTATR_ACT_BADARCH`, seccomp_attr_set(3)).
+    /// filter that does not list the convention kills the program (`SCMP_FLTATR_ACT_BADARCH`, `seccomp_attr_set(3)`).
     pub(super) conventions: BTreeSet<(&'a Text, Abi)>,
 }
 

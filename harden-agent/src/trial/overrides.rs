@@ -85,7 +85,7 @@ fn denied(removals: &[&Removal]) -> (Lists, Vec<String>) {
     for one in removals {
         match word_of(&one.directive, &one.word) {
             Some((list, word)) => lists.entry(list).or_default().push(word),
-            // To deny a path is to hide it from whoever reads it, too.
+            // To deny a path is to hide it from those who read it, too.
             None => others.push(format!("No override takes {one} away alone.")),
         }
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{Proof, System, digest, unit_files::UnitFiles};
 use crate::{
     apply::{Backend, Files, Unit, applied, place},
-    machine::{self, firejail, host, mapped, proc, systemd},
+    machine::{self, firejail, host, mapped, proc, services, systemd},
     observation::Text,
 };
 
@@ -192,19 +192,10 @@ fn scripts(pid: u32) -> BTreeSet<Text> {
 
 /// The paths of programs and scripts in the unit's commands, as they are written there.
 fn commands(unit: &str) -> BTreeSet<Text> {
-    const COMMANDS: [&str; 7] = [
-        "ExecCondition",
-        "ExecStartPre",
-        "ExecStart",
-        "ExecStartPost",
-        "ExecReload",
-        "ExecStop",
-        "ExecStopPost",
-    ];
     let Some(unit) = machine::unit::installed(&unit.into()) else {
         return BTreeSet::new();
     };
-    let commands = COMMANDS.iter().flat_map(|name| unit.list(name));
+    let commands = services::COMMANDS.iter().flat_map(|name| unit.list(name));
     let words = commands.flat_map(|command| {
         // Before the program may be characters that say how it is run (systemd.service(5)).
         let command = command.trim_start_matches(['@', '-', ':', '+', '!', '|']);
