@@ -229,6 +229,10 @@ extern "C" fn intern(generation: u64, has_execed: u64) -> u64 {
             execed |= (*old).self_exec_id != self_exec_id;
             state.call = (*old).call;
             state.notes = (*old).notes & !(note::EXEC_UNREPORTED | note::OTHER_ROOT);
+            if (*old).slot == SLOT_EXCLUDED {
+                // The call in progress, such as the exec that brings a daemon into its slot, began unseen.
+                state.notes &= !note::ENTERED;
+            }
             state.capabilities = (*old).capabilities;
             unreported = (*old).notes & note::EXEC_UNREPORTED != 0;
             state.command = (*old).command;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     observation::{
         AddressOperation, CapabilityCheck, Deed, Executable, File, Inode, Join, Operation, Seen,
-        Socket, Text, Told, Word,
+        Socket, Text, Told,
     },
     probe::Record,
 };
@@ -35,8 +35,6 @@ struct Slot {
     path: Option<Text>,
     /// An exec event of it came, if only one of a program without a path.
     is_told: bool,
-    /// Nothing came since its exec event.
-    has_begun: bool,
     executable: Option<ExecutableId>,
     facts: Executable,
     /// Hashes of paths among facts that were given away.
@@ -162,9 +160,6 @@ impl Collector {
     /// Takes one item that was parsed.
     pub fn take_event(&mut self, event: &Event<'_>) {
         self.last_new = Instant::now();
-        if self.is_own_exec(event) {
-            return;
-        }
         match event {
             Event::Fact(event) => self.fact(event),
             Event::Socket(event) => self.socket(event),
@@ -232,28 +227,6 @@ impl Collector {
         }
     }
 
-    /// Whether the event says of the exec that began the slot's program that it was refused. That exec may have been entered
-    /// while the task belonged to no slot, as systemd's child does, and come back in one: an exit without an entry, which
-    /// under a filter looks like a refusal. One that was refused begins no program, and what a program does first is to map
-    /// its loader, long before it can call exec itself.
-    fn is_own_exec(&mut self, event: &Event<'_>) -> bool {
-        let (slot, call) = match event {
-            Event::Fact(event) if event.fact == Argument::CallRefused.fact() => {
-                (event.header.slot, names::refused(event.call))
-            }
-            Event::Fact(event) => (event.header.slot, None),
-            Event::Socket(event) => (event.header.slot, None),
-            Event::Path(event, _) => (event.header.slot, None),
-            Event::Cgroup(..) => return false,
-        };
-        let Some(slot) = self.slots.get_mut(&slot) else {
-            return false;
-        };
-        let has_begun = std::mem::take(&mut slot.has_begun);
-        let is_exec = |(_, name): (_, Word)| ["execve", "execveat"].contains(&name.as_str());
-        has_begun && call.is_some_and(is_exec)
-    }
-
     fn slot(&mut self, number: u32) -> &mut Slot {
         self.slots.entry(number).or_default()
     }
@@ -300,7 +273,6 @@ impl Collector {
         let mut seen = self.clock.seen(event.header.time);
         let slot = self.slots.entry(event.header.slot).or_default();
         slot.is_told = true;
-        slot.has_begun = true;
         // A memfd has no path. Nor has what was mounted by itself and detached, as runc does with its own program: the walk
         // begins and ends at the mount's root.
         let named = event.flags & path_flag::UNMOUNTED == 0 && !bytes.target.is_empty();
