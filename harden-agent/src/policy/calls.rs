@@ -27,9 +27,11 @@ pub(super) struct Asked<'a> {
     pub(super) unanswered: BTreeMap<(Abi, &'a Word), Evidence>,
     /// How many calls had numbers beyond those that facts have room for, and so beyond all that there are.
     pub(super) beyond: u64,
-    /// The conventions by which calls were made, with the architecture. Also of calls that this kernel does not have: a
-    /// filter that does not list the convention kills the program (`SCMP_FLTATR_ACT_BADARCH`, `seccomp_attr_set(3)`).
+    /// The conventions by which something was asked for, with the architecture.
     pub(super) conventions: BTreeSet<(&'a Text, Abi)>,
+    /// Those by which calls were made, if only such as the kernel does not have: a filter that does not list the convention
+    /// kills the program (`SCMP_FLTATR_ACT_BADARCH`, `seccomp_attr_set(3)`).
+    pub(super) tolerated: BTreeSet<(&'a Text, Abi)>,
 }
 
 impl<'a> Asked<'a> {
@@ -39,11 +41,11 @@ impl<'a> Asked<'a> {
             let x32 = !is_without_x32(run);
             for (path, executable) in &run.executables {
                 for (abi, calls) in &executable.syscalls {
-                    if !calls.is_empty() {
-                        asked.conventions.insert((&run.host.architecture, *abi));
-                    }
+                    let convention = (&run.host.architecture, *abi);
                     for (name, seen) in calls {
+                        asked.tolerated.insert(convention);
                         let calls = if asks(run, (*abi, name), seen, x32) {
+                            asked.conventions.insert(convention);
                             &mut asked.made
                         } else {
                             &mut asked.unanswered

@@ -130,7 +130,7 @@ fn allowed(basis: &Basis<'_>, compatibility: Compatibility) -> Decision<Allowed>
     let mut reasons = Vec::new();
     let mut architectures = BTreeSet::new();
     let asked = basis.asked();
-    for (machine, abi) in &asked.conventions {
+    for (machine, abi) in &asked.tolerated {
         match architecture(machine, *abi) {
             Some(name) => {
                 architectures.insert(name);

@@ -6,8 +6,8 @@ mod daemon;
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::{Result, ensure};
-use harden_tests::{Process, Scratch, firejail, harden, met, programs};
+use anyhow::{Context as _, Result, ensure};
+use harden_tests::{Machine, Process, Scratch, firejail, harden, met, programs};
 
 /// Whether this kernel has x32 calls.
 fn has_x32() -> bool {
@@ -19,7 +19,9 @@ fn has_x32() -> bool {
     })
 }
 
-fn asks_for_nothing(words: &[&str], told: &[&str]) -> Result<()> {
+/// Records the program as it makes such calls by a `convention`, as systemd and libseccomp name it. A call by another than
+/// the machine's own gets its answer only where the filter lists the convention: else the program is killed.
+fn asks_for_nothing(words: &[&str], told: &[&str], convention: Option<(&str, &str)>) -> Result<()> {
     let dir = Scratch::new(Path::new("/opt"))?;
     let program = programs::install("junk", &dir)?.display().to_string();
     let file = dir.path().join("result").display().to_string();
@@ -47,16 +49,24 @@ fn asks_for_nothing(words: &[&str], told: &[&str]) -> Result<()> {
     );
     let read = |name: &str| fs::read_to_string(recorded.dir.path().join(name));
     let drop_in = read("junk.drop-in.conf")?;
-    ensure!(
-        drop_in.contains("\nSystemCallArchitectures=native\n"),
-        "{drop_in}"
-    );
+    let more = convention.map_or_else(String::new, |(name, _)| format!(" {name}"));
+    let architectures = format!("\nSystemCallArchitectures=native{more}\n");
+    ensure!(drop_in.contains(&architectures), "{drop_in}");
     ensure!(drop_in.contains("\nSystemCallFilter="), "{drop_in}");
+    // No call of the convention was answered, and so none is added for it.
+    ensure!(!drop_in.contains("_llseek"), "{drop_in}");
     let oci: serde_json::Value = serde_json::from_str(&read("junk.seccomp.json")?)?;
-    ensure!(
-        oci["architectures"] == serde_json::json!(["SCMP_ARCH_X86_64"]),
-        "{oci}"
-    );
+    let mut names = vec!["SCMP_ARCH_X86_64"];
+    names.extend(convention.map(|(_, name)| name));
+    let mut listed: Vec<&str> = oci["architectures"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    names.sort_unstable();
+    listed.sort_unstable();
+    ensure!(listed == names, "{oci}");
 
     // The work is done all the same.
     let done = |profile: &_, good: bool| {
@@ -68,7 +78,39 @@ fn asks_for_nothing(words: &[&str], told: &[&str]) -> Result<()> {
         })
     };
     done(profile, true)?;
-    done(&profile.without("seccomp.keep", "write"), false)
+    done(&profile.without("seccomp.keep", "write"), false)?;
+    if let Some((name, _)) = convention {
+        under_systemd(&command, &drop_in, name)?;
+    }
+    Ok(())
+}
+
+/// The work is done under the drop-in, and not where it does not list the convention.
+fn under_systemd(command: &[&str], drop_in: &str, convention: &str) -> Result<()> {
+    let Some(machine) = Machine::here("a convention called in vain")? else {
+        return Ok(());
+    };
+    let program = Path::new(command[0]);
+    let directory = program.parent().context("a directory")?;
+    let inside = machine.root().join(directory.strip_prefix("/")?);
+    fs::create_dir_all(&inside)?;
+    fs::copy(program, machine.root().join(program.strip_prefix("/")?))?;
+    let start = |drop_in: &str| -> Result<String> {
+        let exec = command.join(" ");
+        machine.write("/run/systemd/system/junk.service.d/50-harden.conf", drop_in)?;
+        machine.unit(
+            "junk.service",
+            &format!("[Service]\nType=oneshot\nExecStart={exec}\n"),
+        )?;
+        machine.try_run(&["systemctl", "start", "junk.service"])?;
+        machine.property("junk.service", "Result")
+    };
+    let result = start(drop_in)?;
+    ensure!(result == "success", "{result}: {drop_in}");
+    let less = drop_in.replace(&format!("=native {convention}\n"), "=native\n");
+    let result = start(&less)?;
+    ensure!(result == "core-dump" || result == "signal", "{result}");
+    Ok(())
 }
 
 #[test]
@@ -76,7 +118,11 @@ fn numbers_that_no_kernel_has() -> Result<()> {
     if !met("numbers that no kernel has", &[]) {
         return Ok(());
     }
-    asks_for_nothing(&["number"], &["syscall-350", "numbers beyond all calls"])
+    asks_for_nothing(
+        &["number"],
+        &["syscall-350", "numbers beyond all calls"],
+        None,
+    )
 }
 
 #[test]
@@ -84,7 +130,7 @@ fn calls_of_x32() -> Result<()> {
     if !met("x32 calls", &[]) || has_x32() {
         return Ok(());
     }
-    asks_for_nothing(&["x32"], &["x32 getpid"])
+    asks_for_nothing(&["x32"], &["x32 getpid"], Some(("x32", "SCMP_ARCH_X32")))
 }
 
 #[test]
@@ -92,5 +138,9 @@ fn a_32_bit_number_without_a_call() -> Result<()> {
     if !met("a 32-bit number without a call", &[]) {
         return Ok(());
     }
-    asks_for_nothing(&["ia32"], &["ia32 syscall-511"])
+    asks_for_nothing(
+        &["ia32"],
+        &["ia32 syscall-511"],
+        Some(("x86", "SCMP_ARCH_X86")),
+    )
 }

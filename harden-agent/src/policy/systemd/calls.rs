@@ -120,7 +120,7 @@ fn refused(
 
 /// The other conventions by which calls were made, as `SystemCallArchitectures=` names them.
 fn conventions(asked: &Asked<'_>) -> BTreeSet<&'static str> {
-    let conventions = asked.conventions.iter();
+    let conventions = asked.tolerated.iter();
     conventions
         .filter_map(|(_, abi)| match abi {
             Abi::Native => None,
