@@ -75,6 +75,8 @@ struct Many {
     absent: Word,
     run: Run,
     others: BTreeMap<Word, Run>,
+    /// The number of the last inode.
+    inodes: u64,
 }
 
 impl Many {
@@ -120,6 +122,7 @@ impl Many {
             absent: Word::new("ENOENT")?,
             run,
             others: BTreeMap::new(),
+            inodes: 0,
         };
         many.begin(PROGRAM)?;
         Ok(many)
@@ -278,6 +281,8 @@ impl Many {
     fn did(&mut self, program: &str, path: &str, operations: &[Operation], mode: u32) {
         let ok = Outcome(self.ok.clone());
         let seen = Seen::at(self.run.started).counted(Some(1), None);
+        self.inodes += 1;
+        let number = self.inodes;
         let file = self.file(program, path);
         file.resolved = true;
         for operation in operations {
@@ -285,7 +290,7 @@ impl Many {
         }
         let inode = Inode {
             device: 1,
-            number: 1,
+            number,
             generation: 1,
             mode,
             uid: 0,

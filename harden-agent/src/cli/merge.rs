@@ -1,6 +1,6 @@
 //! `harden merge`: observations of several runs, machines or fleets as one.
 
-use std::{ffi::OsString, os::unix::ffi::OsStrExt as _, path::PathBuf};
+use std::{ffi::OsString, mem::ManuallyDrop, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -39,7 +39,8 @@ impl Merge {
         let given = self.name.as_ref().map(|name| Text::from(name.as_bytes()));
         let mut all = self.observations.iter();
         let first = all.next().context("no observation is named")?;
-        let mut sum = observation::read(first)?;
+        // As in `Render::run`, the exit frees it.
+        let mut sum = ManuallyDrop::new(observation::read(first)?);
         let name = given.clone().unwrap_or_else(|| sum.name.clone());
         for path in all {
             let other = observation::read(path)?;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     io::{IsTerminal, stderr},
+    mem::ManuallyDrop,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -87,7 +88,8 @@ impl Run {
     pub fn run(&self) -> anyhow::Result<u8> {
         let name = self.name();
         let file = format!("{}.observation.json", file_stem(&name));
-        let mut observation = self.earlier(&name, &file)?;
+        // As in `Render::run`, the exit frees it.
+        let mut observation = ManuallyDrop::new(self.earlier(&name, &file)?);
         // Refusals of the directory or of files in it should not come after an hour of recording.
         let mut probe = self.profile.empty(&name);
         probe.retain(|output| output.name != file);

@@ -38,15 +38,33 @@ impl<K: Ord, V: Join> Join for BTreeMap<K, V> {
 
 impl<T: Ord> Join for SortedSet<T> {
     fn join(&mut self, other: Self) {
-        let mut all = std::mem::take(self).into_vec();
-        all.extend(other.into_vec());
-        *self = Self::from_unsorted(all);
+        // Mostly both have one element.
+        let (mut more, less) = larger_first(std::mem::take(self), other, |set| set.len());
+        if less.len() <= 1 {
+            more.extend(less.into_vec());
+            *self = more;
+        } else {
+            let mut all = more.into_vec();
+            all.extend(less.into_vec());
+            *self = Self::from_unsorted(all);
+        }
     }
 }
 
 impl<T: Ord> Join for BTreeSet<T> {
-    fn join(&mut self, mut other: Self) {
-        self.append(&mut other);
+    fn join(&mut self, other: Self) {
+        // `append` would build all of it again, for one element too (`BTreeSet::append`, library/alloc of Rust 1.85).
+        let (mut more, less) = larger_first(std::mem::take(self), other, Self::len);
+        more.extend(less);
+        *self = more;
+    }
+}
+
+fn larger_first<T>(one: T, other: T, size: impl Fn(&T) -> usize) -> (T, T) {
+    if size(&one) < size(&other) {
+        (other, one)
+    } else {
+        (one, other)
     }
 }
 

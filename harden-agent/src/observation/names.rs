@@ -100,8 +100,8 @@ impl File {
     fn take_in(&mut self, file: Self) {
         let names = self.names + file.names.max(1);
         let mut file = file.as_directory();
-        // Of each name there is another inode; whose they are is what counts.
-        file.inodes = file.inodes.into_iter().map(any_of_its_kind).collect();
+        // Any device node is as good as another of its kind.
+        file.inodes = file.inodes.into_iter().map(without_device).collect();
         self.join(file);
         self.names = names;
     }
@@ -113,7 +113,8 @@ impl File {
         let mut directory = Self {
             resolved: self.resolved,
             names: self.names,
-            // Whose they are counts for the directory, too.
+            // Whose they are counts for the directory, too. Each name has an inode of its own: with their numbers there would
+            // be as many of them as there are names.
             inodes: self.inodes.into_iter().map(as_directory).collect(),
             ..Self::default()
         };
@@ -130,14 +131,8 @@ impl File {
     }
 }
 
-/// The inode, as any one of the same owner, type and permissions.
-fn any_of_its_kind(inode: Inode) -> Inode {
-    Inode {
-        number: 0,
-        generation: 0,
-        rdev: 0,
-        ..inode
-    }
+fn without_device(inode: Inode) -> Inode {
+    Inode { rdev: 0, ..inode }
 }
 
 /// Whether nothing depends on the name.
@@ -161,16 +156,20 @@ fn parent(path: &Text) -> Option<&[u8]> {
     }
 }
 
-/// A regular file's inode, as one of a directory: no rule is to take the path for a file that others may replace.
+/// Any inode of the same owner, type and permissions. A regular file's is one of a directory: no rule is to take the path for
+/// a file that others may replace.
 fn as_directory(inode: Inode) -> Inode {
     const S_IFMT: u32 = 0o170_000;
     const S_IFREG: u32 = 0o100_000;
     const S_IFDIR: u32 = 0o040_000;
-    if inode.mode & S_IFMT != S_IFREG {
-        return inode;
-    }
+    let kind = match inode.mode & S_IFMT {
+        S_IFREG => S_IFDIR,
+        other => other,
+    };
     Inode {
-        mode: S_IFDIR | (inode.mode & !S_IFMT),
+        mode: kind | (inode.mode & !S_IFMT),
+        number: 0,
+        generation: 0,
         ..inode
     }
 }

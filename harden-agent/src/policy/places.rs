@@ -1,6 +1,10 @@
 //! Every path that the runs used or looked for, whatever fact it comes from, in one list.
 
-use std::{borrow::Cow, collections::BTreeSet, ops::Deref};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    ops::Deref,
+};
 
 use crate::observation::{
     AddressOperation, Deed, Executable, File, Host, Inode, Observation, Operation, Outcome, Run,
@@ -229,6 +233,14 @@ impl<'a> Deref for Places<'a> {
     fn deref(&self) -> &[Place<'a>] {
         &self.all
     }
+}
+
+/// The paths of places that are sorted by path, each once.
+pub(super) fn distinct<'p>(places: impl Iterator<Item = &'p Place<'p>>) -> HashSet<&'p [u8]> {
+    let mut paths: Vec<&[u8]> = places.map(|place| &*place.path).collect();
+    paths.dedup();
+    // Of a known number the set is made once, and not again for each doubling.
+    paths.into_iter().collect()
 }
 
 /// The places of an observation.

@@ -2,14 +2,14 @@
 //! group's for who is in the group, the others' for everybody else; where there is an access control list, what it
 //! gives to a group, as far as its mask allows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::successors;
 
 use crate::observation::{Inode, Operation, Text};
 
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{below, components, is_within, parent};
-use super::super::places::{Place, changes_entry};
+use super::super::places::{Place, changes_entry, distinct};
 use super::{Accounts, Obstacle, Remedy, tmpfiles};
 
 const READ: u32 = 4;
@@ -61,11 +61,10 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
     // Of a directory in which much lies, once.
     let mut answers: HashMap<(&'p [u8], u32), bool> = HashMap::new();
     let mine = own_directories(places);
-    let made: HashSet<&[u8]> = places
+    let made = places
         .iter()
-        .filter(|place| place.made() && !is_node(place))
-        .map(|place| &*place.path)
-        .collect();
+        .filter(|place| place.made() && !is_node(place));
+    let made = distinct(made);
     let mut refused: BTreeMap<Remedy, (BTreeSet<&[u8]>, Evidence)> = BTreeMap::new();
     // By path, so that one line gives all that is needed there.
     let mut elsewhere: BTreeMap<&[u8], (u32, Evidence)> = BTreeMap::new();

@@ -21,7 +21,7 @@ use super::super::Generalisation;
 use super::super::basis::Basis;
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{components, is_within, parent};
-use super::super::places::{Place, Places, arguments, passes};
+use super::super::places::{Place, Places, arguments, distinct, passes};
 use super::super::renames::Crossing;
 use super::super::shared::{SITES, lasting, many_owners, outermost, own_directory, siblings};
 use super::defaults::{Defaults, EMPTIED};
@@ -256,11 +256,11 @@ impl<'p, 'a> Facts<'p, 'a> {
         }
         Self {
             places,
-            made: places
-                .iter()
-                .filter(|place| place.made() && !place.founded())
-                .map(|place| &*place.path)
-                .collect(),
+            made: distinct(
+                places
+                    .iter()
+                    .filter(|place| place.made() && !place.founded()),
+            ),
             crossings: basis.crossings(),
             links: basis
                 .observation()
