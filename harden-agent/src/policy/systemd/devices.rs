@@ -106,7 +106,10 @@ fn listed(places: &[Place<'_>], usage: &Usage<'_>) -> (Vec<String>, Vec<Item>) {
 
 /// Why nothing may be given that refuses devices, where there is no list of them. `ProtectClock=` is such: it comes with
 /// a `DeviceAllow=` of its own (`unit_patch_contexts` in src/core/unit.c), beside which all others are refused.
-pub(super) fn unlisted(places: &[Place<'_>], directives: &[Directive]) -> Vec<String> {
+pub(super) fn unlisted(
+    (places, usage): (&[Place<'_>], &Usage<'_>),
+    directives: &[Directive],
+) -> Vec<String> {
     let mut policies = directives.iter().filter(|one| one.name == "DevicePolicy");
     if !policies.any(|one| one.value.given().is_none()) {
         return Vec::new();
@@ -118,7 +121,10 @@ pub(super) fn unlisted(places: &[Place<'_>], directives: &[Directive]) -> Vec<St
         let path = Text::from(&place.path);
         format!("{path} was opened, and there is no list of devices")
     };
-    opened.next().map(reason).into_iter().collect()
+    let made = usage.said(Argument::MknodDevice);
+    let made =
+        made.then(|| "a device node was made, which takes m in a list of devices".to_owned());
+    opened.next().map(reason).into_iter().chain(made).collect()
 }
 
 /// Whether it is a device that has to be allowed.
@@ -212,6 +218,15 @@ mod tests {
             &DecisionOptions::default(),
         );
         assert!(drop_in.given("DevicePolicy").is_none());
+        assert!(drop_in.given("ProtectClock").is_none());
+        // Only made, and not opened.
+        let fixture = Fixture::new().executable("/usr/sbin/d").syscalls(&["read"]);
+        let makes = fixture.argument(Argument::MknodDevice).observation();
+        let drop_in = DropIn::decide(
+            &Commands::of(makes).unit_basis(),
+            None,
+            &DecisionOptions::default(),
+        );
         assert!(drop_in.given("ProtectClock").is_none());
     }
 

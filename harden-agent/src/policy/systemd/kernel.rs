@@ -56,6 +56,10 @@ impl<'a> Usage<'a> {
         self.calls.contains(name)
     }
 
+    pub(super) fn said(&self, argument: Argument) -> bool {
+        self.arguments.contains(&argument)
+    }
+
     /// Why a directive that refuses these cannot be given.
     fn against(
         &self,

@@ -114,7 +114,7 @@ impl DropIn {
         directives.extend(calls::decide(basis, &usage, known, decision_options));
         let (own, made) = directories::decide(basis);
         directives.extend(own);
-        let unlisted = devices::unlisted(places, &directives);
+        let unlisted = devices::unlisted((places, &usage), &directives);
         withhold::because(&mut directives, |name| name == "ProtectClock", &unlisted);
         let implied = set_id::implied(recorded, coverage);
         let is_filter = |name: &str| withhold::FILTERS.contains(&name);
