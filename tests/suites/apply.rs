@@ -236,12 +236,28 @@ fn what_does_not_work_is_put_back(rig: &Rig<'_>, recorded: &Observation) -> Resu
     ensure!(said.contains("nginx.service does not stay up"), "{said}");
     rig.is_as(&before)?;
 
-    // A test that takes too long.
+    // Ctrl-C in the middle of the test.
     rig.record(recorded)?;
+    let said = rig.apply(&["--within", "10m", "--test", INTERRUPTED], 1)?;
+    ensure!(said.contains("interrupted"), "{said}");
+    rig.is_as(&before)?;
+    is_ended(rig)?;
+
+    // A test that takes too long.
     let said = rig.apply(&["--within", "3s", "--test", "sleep 60"], 1)?;
     ensure!(said.contains("too long"), "{said}");
     // systemd's timer is as late as harden.
     rig.becomes(&before, Duration::from_secs(10))
+}
+
+/// A test in which somebody interrupts harden.
+pub(super) const INTERRUPTED: &str = "sleep 611 & kill -INT $PPID; wait";
+
+/// Nothing is left of that test.
+pub(super) fn is_ended(rig: &Rig<'_>) -> Result<()> {
+    let found = rig.machine.try_run(&["pgrep", "-f", "^sleep 611"])?;
+    ensure!(!found.status.success(), "the test goes on: {found:?}");
+    Ok(())
 }
 
 impl Rig<'_> {

@@ -229,6 +229,10 @@ fn it_is_found(rig: &Rig<'_>, planted: &[Needed], seen: Option<&str>) -> Result<
 
 fn what_is_not_the_profiles_fault_is_said(rig: &Rig<'_>) -> Result<()> {
     let before = rig.state()?;
+    let said = trial(rig, &["--test", apply::INTERRUPTED], 2)?;
+    ensure!(said.contains("interrupted"), "{said}");
+    rig.is_as(&before)?;
+    apply::is_ended(rig)?;
     let said = trial(rig, &["--test", "false"], 1)?;
     ensure!(
         said.contains("without any confinement, in 5 of 5 runs"),

@@ -1,17 +1,14 @@
 //! One attempt: files are installed on trial, the unit is restarted, looked at, and tested. The guard is there already.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::{
     Applied, Backend, Files, Unit,
-    control::{finish, systemctl},
-    files, guard, look, place,
+    control::{self, systemctl, try_systemctl},
+    files, guard, interruption, look, place,
     trial::step,
     unit::Before,
 };
@@ -106,8 +103,8 @@ impl Attempt<'_> {
         deadline: Instant,
     ) -> Result<String> {
         let unit = self.unit;
-        if let Err(error) = systemctl(&["restart", "--", unit.name()], deadline) {
-            if Instant::now() >= deadline {
+        if let Err(error) = try_systemctl(&["restart", "--", unit.name()], deadline) {
+            if Instant::now() >= deadline || interruption::came() {
                 return Err(error);
             }
             bail!(look::why_not_up(unit)?);
@@ -116,14 +113,15 @@ impl Attempt<'_> {
         let found = look::look(unit, self.files, drop_in, before, self.settle)?;
         step("apply-looked");
         if let Some(test) = self.test {
-            let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", test]);
-            finish(&mut shell, deadline).with_context(|| format!("the test fails: {test}"))?;
+            let tested = control::test(test, deadline);
+            interruption::check()?;
+            tested.with_context(|| format!("the test fails: {test}"))?;
             // It may have survived the test, or not.
             look::look(unit, self.files, drop_in, before, Duration::ZERO)
                 .context("after the test")?;
         }
         step("apply-tested");
+        interruption::check()?;
         Ok(found)
     }
 }

@@ -8,11 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+
+use super::interruption;
 
 /// How often is looked whether it has ended.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -27,23 +29,56 @@ pub(super) fn systemctl(arguments: &[&str], deadline: Instant) -> Result<()> {
     finish(&mut command, deadline).with_context(|| format!("systemctl {}", arguments.join(" ")))
 }
 
+/// Has systemctl do something that is given up where harden is interrupted.
+///
+/// # Errors
+/// As [`systemctl`]; or it was interrupted.
+pub(super) fn try_systemctl(arguments: &[&str], deadline: Instant) -> Result<()> {
+    let mut command = Command::new("systemctl");
+    command.args(arguments).stderr(Stdio::piped());
+    let ended = finish_unless(&mut command, deadline, interruption::check);
+    ended.with_context(|| format!("systemctl {}", arguments.join(" ")))
+}
+
+/// Runs a test to its end, or ends it and all that it has started.
+///
+/// # Errors
+/// It fails, takes too long, or was interrupted.
+pub(super) fn test(script: &str, deadline: Instant) -> Result<()> {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script]);
+    finish_unless(&mut shell, deadline, interruption::check)
+}
+
 /// Runs a command to its end, or ends it and all that it has started.
 ///
 /// # Errors
 /// It fails, with what it says where that is piped, or takes too long.
 pub(super) fn finish(command: &mut Command, deadline: Instant) -> Result<()> {
+    finish_unless(command, deadline, || Ok(()))
+}
+
+fn finish_unless(
+    command: &mut Command,
+    deadline: Instant,
+    check: impl Fn() -> Result<()>,
+) -> Result<()> {
     command.stdin(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if Instant::now() >= deadline {
+        let may_go_on = check().and_then(|()| {
+            ensure!(Instant::now() < deadline, "it takes too long (--within)");
+            Ok(())
+        });
+        if let Err(error) = may_go_on {
             // Its number is its group's, and stays so until it is waited for.
             let group = i32::try_from(child.id()).context("no process number")?;
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             child.wait()?;
-            bail!("it takes too long (--within)");
+            return Err(error);
         }
         thread::sleep(PAUSE);
     };

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Files, Unit, payload, unit::Before};
+use super::{Files, Unit, interruption, payload, unit::Before};
 use crate::{
     machine::{
         proc::{self, Status},
@@ -169,6 +169,7 @@ pub(super) fn look(
             }
             None => ensure!(!is_late, "the daemon has no process"),
         }
+        interruption::check()?;
         thread::sleep(PAUSE);
     }
 }
@@ -208,6 +209,7 @@ fn stays_up(unit: &Unit, drop_in: &Path, settle: Duration) -> Result<u32> {
         if Instant::now() >= deadline {
             break;
         }
+        interruption::check()?;
         thread::sleep(PAUSE);
     }
     match of(&first, "MainPID").parse() {

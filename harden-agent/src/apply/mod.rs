@@ -11,6 +11,7 @@ mod attempt;
 mod control;
 mod files;
 mod guard;
+mod interruption;
 mod list;
 mod look;
 mod payload;

@@ -9,7 +9,7 @@ use super::{
     Backend, Files, NotPutBack, Unit,
     attempt::{self, Attempt},
     control::systemctl,
-    files, guard, place,
+    files, guard, interruption, place,
     trial::step,
     unit::Before,
 };
@@ -38,6 +38,7 @@ impl<'a> Session<'a> {
         settle: Duration,
     ) -> Result<Self> {
         let before = unit.running()?;
+        interruption::watch()?;
         {
             let _lock = guard::Lock::take()?;
             attempt::is_free(unit, backend)?;
@@ -76,6 +77,8 @@ impl<'a> Session<'a> {
         };
         let until = Timestamp::now() + self.within + SLACK;
         let tried = attempt.run(self.before, until, deadline)?;
+        // Then it says nothing about the files.
+        interruption::check()?;
         Ok(tried.err().map(|reason| format!("{reason:#}")))
     }
 

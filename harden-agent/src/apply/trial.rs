@@ -12,7 +12,7 @@ use super::{
     Backend, Files, Unit,
     attempt::{self, Attempt},
     control::systemctl,
-    files, guard, place, proof,
+    files, guard, interruption, place, proof,
 };
 use crate::{crash_point, observation::Text};
 
@@ -94,6 +94,7 @@ impl Trial<'_> {
         let before = self.unit.running()?;
         let deadline = Instant::now() + limit;
         let until = Timestamp::now() + limit;
+        interruption::watch()?;
         {
             let _lock = guard::Lock::take()?;
             attempt::is_free(self.unit, self.files.backend)?;

@@ -1,0 +1,40 @@
+//! Ctrl-C and the like while a unit is on trial: the test is ended and the unit put back, at once and not by the timer.
+
+use std::sync::{
+    Arc, LazyLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Result, ensure};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+    flag,
+};
+
+/// Set by the handler, which is the process's as signals are.
+static CAME: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// From now on a signal is noted; a second one ends harden, and leaves the unit to the timer.
+///
+/// # Errors
+/// The kernel refuses a handler.
+pub(super) fn watch() -> Result<()> {
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        // In this order: the first signal finds the flag down.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&CAME))?;
+        flag::register(signal, Arc::clone(&CAME))?;
+    }
+    Ok(())
+}
+
+/// Whether one came.
+pub(super) fn came() -> bool {
+    CAME.load(Ordering::Relaxed)
+}
+
+/// # Errors
+/// One came.
+pub(super) fn check() -> Result<()> {
+    ensure!(!came(), "it was interrupted");
+    Ok(())
+}
