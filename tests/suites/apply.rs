@@ -350,7 +350,7 @@ fn what_is_somebody_elses_is_left_alone(rig: &Rig<'_>, _: &Observation) -> Resul
 }
 
 /// How long the timer waits after a kill; long enough to reach each step.
-const WITHIN: Duration = Duration::from_secs(5);
+const WITHIN: Duration = Duration::from_secs(8);
 
 fn a_kill_leaves_it_as_it_was(rig: &Rig<'_>, step: &str) -> Result<()> {
     let before = rig.state()?;

@@ -130,7 +130,7 @@ const DROP_IN: &str = "/run/planted.conf";
 const SEEN: &str = "/run/seen.observation.json";
 const OUT: &str = "/run/trial-out";
 /// How long a run may take; after a kill the timer waits for a few seconds more.
-const WITHIN: Duration = Duration::from_secs(4);
+const WITHIN: Duration = Duration::from_secs(8);
 
 /// The unit runs, and the program and the drop-in are on the machine.
 fn prepare<'a>(machine: &'a Machine, daemon: &Daemon, drop_in: &str) -> Result<Rig<'a>> {
