@@ -299,6 +299,6 @@ impl Many {
             filesystem: 0xEF53,
             acl: None,
         };
-        file.inodes = vec![inode].into();
+        file.inodes = [inode].into_iter().collect();
     }
 }

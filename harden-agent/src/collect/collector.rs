@@ -6,8 +6,6 @@ use std::{
     time::Instant,
 };
 
-use sorted_vec::SortedSet;
-
 use super::{
     address,
     clock::Clock,
@@ -18,8 +16,8 @@ use super::{
 };
 use crate::{
     observation::{
-        AddressOperation, CapabilityCheck, Deed, Executable, File, Inode, Join, Operation, Seen,
-        Socket, Text, Told,
+        AddressOperation, CapabilityCheck, Deed, Executable, File, Inode, Inodes, Join, Operation,
+        Seen, Socket, Text, Told,
     },
     probe::Record,
 };
@@ -391,9 +389,8 @@ impl Collector {
             btree_map::Entry::Occupied(entry) => entry.into_mut(),
             btree_map::Entry::Vacant(entry) => {
                 self.paths.insert(self.hasher.hash_one(entry.key()));
-                // By itself a list has room for four.
                 entry.insert(File {
-                    inodes: SortedSet::with_capacity(usize::from(is_own)),
+                    inodes: Inodes::with_capacity(usize::from(is_own)),
                     ..File::default()
                 })
             }

@@ -6,10 +6,9 @@
 use std::{collections::BTreeMap, fs::File, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
-use sorted_vec::SortedSet;
 
 use super::{acl, file_capabilities, program, root::is_other, symlinks::Symlinks};
-use crate::observation::{Executable, Inode, Operation, Text};
+use crate::observation::{Executable, Inode, Inodes, Operation, Text};
 
 /// The file system of a program, and what is known of it so far.
 pub struct Disk {
@@ -90,7 +89,7 @@ fn may_have_acl(inode: &Inode) -> bool {
 }
 
 /// Gives the inode that is at `path` now its list, if it is one of `inodes`.
-fn add_acl(root: &File, path: &Path, inodes: &mut SortedSet<Inode>) {
+fn add_acl(root: &File, path: &Path, inodes: &mut Inodes) {
     let Some(file) = find(root, path, OFlags::NOFOLLOW) else {
         return;
     };
@@ -98,7 +97,8 @@ fn add_acl(root: &File, path: &Path, inodes: &mut SortedSet<Inode>) {
         return;
     };
     let same = |inode: &Inode| {
-        (inode.device, inode.number, inode.mode) == (found.dev(), found.ino(), found.mode())
+        (inode.device, inode.mode) == (found.dev(), found.mode())
+            && (inode.number == found.ino() || inode.is_one_of_many())
     };
     let with = |inode: Inode| Inode {
         acl: same(&inode).then(|| acl.clone()).or(inode.acl.clone()),

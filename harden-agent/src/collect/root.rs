@@ -4,7 +4,7 @@
 
 use harden_common::Argument;
 
-use crate::observation::{Executable, Text, Word};
+use crate::observation::{Executable, Inodes, Text, Word};
 
 /// What the name of such a program ends with. It is no path, and keeps the program apart from one of the same name on
 /// the host.
@@ -26,7 +26,7 @@ pub(super) fn forget_paths(facts: &mut Executable) {
     facts.invoked_as.clear();
     facts.interpreters.clear();
     facts.file_capabilities.clear();
-    facts.inodes.clear();
+    facts.inodes = Inodes::default();
     facts.capability_objects.clear();
     for addresses in facts.addresses.values_mut() {
         addresses.retain(|address, _| !address.as_bytes().starts_with(b"unix /"));

@@ -7,12 +7,11 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sorted_vec::SortedSet;
 
 use super::{
     Abi, Acl, AddressOperation, CapabilityCheck, ControlCommand, Executable, File,
-    FileCapabilities, Host, Inode, Observation, Operation, Outcome, Run, RunKind, SCHEMA, Seen,
-    Socket, Text, Uses, Word,
+    FileCapabilities, Host, Inode, Inodes, Observation, Operation, Outcome, Run, RunKind, SCHEMA,
+    Seen, Socket, Text, Uses, Word,
 };
 
 /// Any bytes.
@@ -73,7 +72,7 @@ fn words() -> impl Strategy<Value = BTreeMap<Word, Seen>> {
     btree_map(word(), seen(), 0..3)
 }
 
-fn inodes() -> impl Strategy<Value = SortedSet<Inode>> {
+fn inodes() -> impl Strategy<Value = Inodes> {
     let permissions = || btree_map(any::<u32>(), 0..8_u32, 0..2);
     let acl = (0..8_u32, permissions(), permissions());
     let acl = acl.prop_map(|(group, users, groups)| {
@@ -95,7 +94,20 @@ fn inodes() -> impl Strategy<Value = SortedSet<Inode>> {
         filesystem: long[3],
         acl,
     });
-    btree_set(inode, 0..2).prop_map(|inodes| inodes.into_iter().collect())
+    // Some are of one kind.
+    let alike = (0..12_u64, 0..2_u32).prop_map(|(number, mode)| Inode {
+        device: 0,
+        number,
+        generation: 0,
+        mode,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        filesystem: 0,
+        acl: None,
+    });
+    prop_oneof![btree_set(inode, 0..2), btree_set(alike, 0..10)]
+        .prop_map(|inodes| inodes.into_iter().collect())
 }
 
 fn socket() -> impl Strategy<Value = Socket> {

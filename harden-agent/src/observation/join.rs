@@ -12,8 +12,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use sorted_vec::SortedSet;
-
 use super::model::{Executable, File, Host, Observation, Run};
 use super::text::Text;
 
@@ -36,35 +34,15 @@ impl<K: Ord, V: Join> Join for BTreeMap<K, V> {
     }
 }
 
-impl<T: Ord> Join for SortedSet<T> {
-    fn join(&mut self, other: Self) {
-        // Mostly both have one element.
-        let (mut more, less) = larger_first(std::mem::take(self), other, |set| set.len());
-        if less.len() <= 1 {
-            more.extend(less.into_vec());
-            *self = more;
-        } else {
-            let mut all = more.into_vec();
-            all.extend(less.into_vec());
-            *self = Self::from_unsorted(all);
-        }
-    }
-}
-
 impl<T: Ord> Join for BTreeSet<T> {
     fn join(&mut self, other: Self) {
         // `append` would build all of it again, for one element too (`BTreeSet::append`, library/alloc of Rust 1.85).
-        let (mut more, less) = larger_first(std::mem::take(self), other, Self::len);
-        more.extend(less);
-        *self = more;
-    }
-}
-
-fn larger_first<T>(one: T, other: T, size: impl Fn(&T) -> usize) -> (T, T) {
-    if size(&one) < size(&other) {
-        (other, one)
-    } else {
-        (one, other)
+        let less = if self.len() < other.len() {
+            std::mem::replace(self, other)
+        } else {
+            other
+        };
+        self.extend(less);
     }
 }
 

@@ -9,6 +9,7 @@ mod facet;
 mod facts;
 mod file;
 mod fold;
+mod inodes;
 mod join;
 mod layout;
 mod model;
@@ -27,6 +28,7 @@ pub use file::{
     FormatError, ReadError, SIZE_LIMIT, from_json, read, read_up_to, to_json, write_json,
 };
 pub use fold::Test;
+pub use inodes::Inodes;
 pub use join::Join;
 pub use model::*;
 pub use seen::Seen;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sorted_vec::SortedSet;
 
+use super::inodes::Inodes;
 use super::seen::Seen;
 use super::strict;
 use super::text::{Text, Word};
@@ -157,8 +157,7 @@ pub struct Host {
 #[serde(deny_unknown_fields, default)]
 pub struct Executable {
     /// Which files had this path (an upgrade during the run gives a second).
-    #[serde(deserialize_with = "strict::few")]
-    pub inodes: SortedSet<Inode>,
+    pub inodes: Inodes,
     /// The ELF interpreter (`PT_INTERP`) of the program, if it names one.
     pub interpreters: BTreeSet<Text>,
     /// The capabilities that its file gives, as of the end of the run (an upgrade gives a second). Schema 6 had none.
@@ -231,8 +230,7 @@ pub struct File {
     /// What was done, with which result.
     pub operations: Uses,
     /// The inodes that were there, with owner and mode (several: the file was replaced or chowned).
-    #[serde(deserialize_with = "strict::few")]
-    pub inodes: SortedSet<Inode>,
+    pub inodes: Inodes,
     /// The absolute names by which the program asked for it, where they differ from the path.
     #[serde(deserialize_with = "strict::paths")]
     pub asked_as: BTreeSet<Text>,

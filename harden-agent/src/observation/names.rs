@@ -168,9 +168,7 @@ fn as_directory(inode: Inode) -> Inode {
     };
     Inode {
         mode: kind | (inode.mode & !S_IFMT),
-        number: 0,
-        generation: 0,
-        ..inode
+        ..inode.any_of_its_kind()
     }
 }
 

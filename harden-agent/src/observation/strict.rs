@@ -8,7 +8,6 @@ use std::marker::PhantomData;
 
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use sorted_vec::SortedSet;
 
 use super::model::{ControlCommand, Executable, File, Run};
 use super::schema_1;
@@ -53,17 +52,6 @@ where
 {
     let set = BTreeSet::<Absolute>::deserialize(deserializer)?;
     Ok(set.into_iter().map(|path| path.0).collect())
-}
-
-/// A set of few, with no room left over.
-pub(super) fn few<'de, D, T>(deserializer: D) -> Result<SortedSet<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Ord,
-{
-    let mut all = Vec::<T>::deserialize(deserializer)?;
-    all.shrink_to_fit();
-    Ok(SortedSet::from_unsorted(all))
 }
 
 /// A map of plain words with no key twice. They end up in comments of generated files, so they

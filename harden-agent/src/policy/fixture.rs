@@ -156,7 +156,7 @@ impl Fixture {
     pub(crate) fn file_of(mut self, path: &str, operation: Operation, mode: u32, gid: u32) -> Self {
         self = self.file(path, operation, "ok");
         let file = self.current().files.entry(path.into()).or_default();
-        file.inodes.push(Inode {
+        file.inodes.insert(Inode {
             device: 1,
             number: 3,
             generation: 0,
@@ -188,7 +188,7 @@ impl Fixture {
     pub(crate) fn listing(mut self, path: &str) -> Self {
         self = self.file(path, Operation::Read, "ok");
         let file = self.current().files.entry(path.into()).or_default();
-        file.inodes.push(Inode {
+        file.inodes.insert(Inode {
             device: 1,
             number: 2,
             generation: 0,

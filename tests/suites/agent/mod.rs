@@ -15,7 +15,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_agent::observation::{Abi, Executable, File, Join as _, Observation, Operation, Text};
+use harden_agent::observation::{
+    Abi, Executable, File, Inodes, Join as _, Observation, Operation, Text,
+};
 use harden_tests::{
     Agent, Machine, Scratch, Setup, as_patient, harden,
     observed::{self, acts, assert_same, printed_acts},
@@ -96,7 +98,7 @@ fn of_the_agent(observation: &Observation) -> Observation {
             executable.invoked_as.clear();
             let connected = |file: &&mut File| file.operations.has(Operation::Connect);
             for file in executable.files.values_mut().filter(connected) {
-                file.inodes.clear();
+                file.inodes = Inodes::default();
             }
         }
     }

@@ -13,7 +13,7 @@ const LINE: usize = 1 << 18;
 const BUFFER: usize = 1 << 16;
 
 /// Of a stream that goes on for so long without an end of a line, no end is waited for.
-const ENDLESS: u64 = 1 << 30;
+const ENDLESS: u64 = 1 << 28;
 
 const GZIP: &[u8] = b"\x1f\x8b";
 

@@ -149,7 +149,7 @@ fn forget_without_acl(known: &mut Vec<&Inode>) {
     let with = known.iter().filter(|one| one.acl.is_some());
     // Without a number it is one of many files in a directory.
     let with: BTreeSet<_> = with
-        .filter(|one| one.number != 0)
+        .filter(|one| !one.is_one_of_many())
         .map(|one| (one.device, one.number))
         .collect();
     known.retain(|one| one.acl.is_some() || !with.contains(&(one.device, one.number)));

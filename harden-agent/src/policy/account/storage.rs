@@ -82,7 +82,7 @@ mod tests {
             .executable("/srv/d")
             .capability(capability, CapabilityCheck::Granted);
         let facts = fixture.run().executables.values_mut().next().unwrap();
-        facts.inodes.push(Inode {
+        facts.inodes.insert(Inode {
             device: 1,
             number: 2,
             generation: 0,

@@ -111,21 +111,27 @@ fn reads_again(observation: &Observation) -> Option<String> {
 fn replaced<'p>(places: &'p [Place<'_>]) -> BTreeSet<&'p [u8]> {
     const S_IFMT: u32 = 0o170_000;
     const S_IFREG: u32 = 0o100_000;
-    type Files = BTreeSet<(u64, u64, u32)>;
+    #[derive(Default)]
+    struct Files {
+        numbers: BTreeSet<(u64, u64, u32)>,
+        are_many: bool,
+    }
     let mut found: BTreeMap<(&[u8], &Host), Files> = BTreeMap::new();
     for place in places
         .iter()
         .filter(|place| below(&place.path, ETC).is_some())
     {
         let inodes = place.inodes.iter();
-        let files = inodes.filter(|inode| inode.mode & S_IFMT == S_IFREG);
-        let numbers = files.map(|inode| (inode.device, inode.number, inode.generation));
-        found
-            .entry((&place.path, place.host))
-            .or_default()
-            .extend(numbers);
+        let known = found.entry((&place.path, place.host)).or_default();
+        for inode in inodes.filter(|inode| inode.mode & S_IFMT == S_IFREG) {
+            known.are_many |= inode.is_one_of_many();
+            let number = (inode.device, inode.number, inode.generation);
+            known.numbers.insert(number);
+        }
     }
-    let several = found.into_iter().filter(|(_, files)| files.len() > 1);
+    let several = found
+        .into_iter()
+        .filter(|(_, files)| files.are_many || files.numbers.len() > 1);
     several.map(|((path, _), _)| path).collect()
 }
 
