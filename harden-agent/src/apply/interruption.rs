@@ -5,11 +5,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     flag,
 };
+
+use crate::machine::proc;
 
 /// Set by the handler, which is the process's as signals are.
 static CAME: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -19,7 +21,10 @@ static CAME: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 /// # Errors
 /// The kernel refuses a handler.
 pub(super) fn watch() -> Result<()> {
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+    // What is ignored from the start stays so: nohup(1), or a shell's background without job control.
+    let own = proc::status("self").context("/proc/self/status cannot be read")?;
+    let signals = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter();
+    for signal in signals.filter(|signal| !own.ignores(*signal)) {
         // In this order: the first signal finds the flag down.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&CAME))?;
         flag::register(signal, Arc::clone(&CAME))?;

@@ -30,9 +30,17 @@ pub(crate) struct Status {
     /// The effective set, a bit a capability.
     #[serde(skip)]
     pub effective: u64,
+    /// The signals that are ignored, a bit each from 1.
+    #[serde(skip)]
+    pub ignored: u64,
 }
 
 impl Status {
+    /// Whether the signal of this number is ignored.
+    pub(crate) fn ignores(&self, signal: i32) -> bool {
+        self.ignored >> (signal - 1) & 1 == 1
+    }
+
     /// Whether seccomp filters its calls.
     pub(crate) fn is_filtered(&self) -> bool {
         /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h)
@@ -70,6 +78,7 @@ fn parse(text: &str) -> Status {
         no_new_privileges: number("NoNewPrivs") == Some(1),
         bounding: set("CapBnd").unwrap_or_default(),
         effective: set("CapEff").unwrap_or_default(),
+        ignored: set("SigIgn").unwrap_or_default(),
     }
 }
 
