@@ -1,6 +1,10 @@
 //! The command `harden`.
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use harden_agent::cli::{Cli, Failure};
@@ -9,7 +13,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && wants_json() => {
-            eprintln!("{}", Failure::of_usage(&error).json());
+            complain(&Failure::of_usage(&error).json());
             return ExitCode::from(USAGE);
         }
         Err(error) => error.exit(),
@@ -18,13 +22,18 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             if cli.is_json() {
-                eprintln!("{}", Failure::of(&error).json());
+                complain(&Failure::of(&error).json());
             } else {
-                eprintln!("harden: {error:#}");
+                complain(&format!("harden: {error:#}"));
             }
             ExitCode::from(cli.failure_status(&error))
         }
     }
+}
+
+/// Standard error may be gone; the exit status is not.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// The exit status for a wrong command line, as clap has it.

@@ -243,12 +243,26 @@ fn what_does_not_work_is_put_back(rig: &Rig<'_>, recorded: &Observation) -> Resu
     rig.is_as(&before)?;
     is_ended(rig)?;
 
+    // A daemon that does not end, and for which systemd waits for ever.
+    rig.machine.write(STUBBORN, "[Service]\nTimeoutStopSec=infinity\nExecStop=/bin/sh -c 'test ! -e /run/stubborn || sleep 1000'\n")?;
+    rig.machine.run(&["systemctl", "daemon-reload"])?;
+    let stubborn = rig.state()?;
+    let within = format!("{}s", as_patient(WITHIN).as_secs());
+    let test = "touch /run/stubborn; false";
+    rig.apply(&["--within", &within, "--test", test], 1)?;
+    rig.machine.run(&["rm", "/run/stubborn"])?;
+    rig.is_as(&stubborn)?;
+    rig.machine.run(&["rm", STUBBORN])?;
+    rig.machine.run(&["systemctl", "daemon-reload"])?;
+
     // A test that takes too long.
     let said = rig.apply(&["--within", "3s", "--test", "sleep 60"], 1)?;
     ensure!(said.contains("too long"), "{said}");
     // systemd's timer is as late as harden.
     rig.becomes(&before, Duration::from_secs(10))
 }
+
+const STUBBORN: &str = "/run/systemd/system/nginx.service.d/10-stubborn.conf";
 
 /// A test in which somebody interrupts harden.
 pub(super) const INTERRUPTED: &str = "sleep 611 & kill -INT $PPID; wait";

@@ -103,7 +103,7 @@ impl Attempt<'_> {
         deadline: Instant,
     ) -> Result<String> {
         let unit = self.unit;
-        if let Err(error) = try_systemctl(&["restart", "--", unit.name()], deadline) {
+        if let Err(error) = restart(unit, deadline) {
             if Instant::now() >= deadline || interruption::came() {
                 return Err(error);
             }
@@ -124,6 +124,23 @@ impl Attempt<'_> {
         interruption::check()?;
         Ok(found)
     }
+}
+
+/// Restarts the unit. What was on trial before may refuse the daemon what it needs to end: after half of the time it is killed,
+/// and what is on trial now gets the other half.
+fn restart(unit: &Unit, deadline: Instant) -> Result<()> {
+    let now = Instant::now();
+    let half = now + deadline.saturating_duration_since(now) / 2;
+    let restarted = try_systemctl(&["restart", "--", unit.name()], half);
+    if restarted.is_ok() || Instant::now() < half || interruption::came() {
+        return restarted;
+    }
+    let found = unit.properties(&["ActiveState"])?;
+    if found.get("ActiveState").map(String::as_str) == Some("deactivating") {
+        systemctl(&["kill", "--signal=KILL", "--", unit.name()], deadline)?;
+    }
+    // The job is still there, and this waits for it.
+    try_systemctl(&["start", "--", unit.name()], deadline)
 }
 
 /// Without what nobody reads.

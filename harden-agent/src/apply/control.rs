@@ -40,7 +40,7 @@ pub(super) fn try_systemctl(arguments: &[&str], deadline: Instant) -> Result<()>
     ended.with_context(|| format!("systemctl {}", arguments.join(" ")))
 }
 
-/// Runs a test to its end, or ends it and all that it has started.
+/// Runs a test to its end, or ends it with its process group.
 ///
 /// # Errors
 /// It fails, takes too long, or was interrupted.
@@ -50,7 +50,7 @@ pub(super) fn test(script: &str, deadline: Instant) -> Result<()> {
     finish_unless(&mut shell, deadline, interruption::check)
 }
 
-/// Runs a command to its end, or ends it and all that it has started.
+/// Runs a command to its end, or ends it with its process group.
 ///
 /// # Errors
 /// It fails, with what it says where that is piped, or takes too long.
@@ -63,6 +63,7 @@ fn finish_unless(
     deadline: Instant,
     check: impl Fn() -> Result<()>,
 ) -> Result<()> {
+    check()?;
     command.stdin(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
     let status = loop {

@@ -21,6 +21,9 @@ use crate::machine::systemd;
 /// How long is waited for what systemd does at once on every machine that still works.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// So long may a daemon take to end when its unit is put back, or half of the time that a trial has.
+const ENOUGH_TO_END: Duration = Duration::from_mins(1);
+
 /// Held while files are made lasting or removed, here and in the script: what the one has begun, the other waits for.
 pub(super) struct Lock {
     _file: File,
@@ -89,7 +92,7 @@ pub(super) fn is_armed(unit: &Unit) -> bool {
 /// There is a timer already, or systemd refuses.
 pub(super) fn arm(unit: &Unit, after: Duration) -> Result<()> {
     let script = script(unit);
-    files::write(&script, &text(unit))?;
+    files::write(&script, &text(unit, (after / 2).min(ENOUGH_TO_END)))?;
     let mut command = Command::new("systemd-run");
     command
         .args(["--quiet", "--collect", "--service-type=oneshot"])
@@ -131,7 +134,7 @@ pub(super) fn disarm(unit: &Unit) -> Result<()> {
 /// Puts the unit back now.
 ///
 /// # Errors
-/// It cannot be done, and the files are still there.
+/// It cannot be done: the files are still there, or the unit is not up.
 pub(super) fn put_back(unit: &Unit) -> Result<()> {
     let service = format!("{}.service", name(unit));
     // One that runs is waited for; one that has run is gone.
@@ -143,6 +146,13 @@ pub(super) fn put_back(unit: &Unit) -> Result<()> {
     if is_armed(unit) {
         disarm(unit)?;
     }
+    let found = unit.properties(&["ActiveState"])?;
+    let state = found.get("ActiveState").map_or("", String::as_str);
+    ensure!(
+        ["active", "activating", "reloading"].contains(&state),
+        "the files are taken away, but {} is {state}; see journalctl -u {service}",
+        unit.name()
+    );
     Ok(())
 }
 
@@ -161,7 +171,7 @@ pub(super) fn on_trial(unit: &Unit) -> Result<Option<Backend>> {
 }
 
 /// The script. Where no drop-in is on trial any more, the unit is left alone.
-fn text(unit: &Unit) -> String {
+fn text(unit: &Unit, to_end: Duration) -> String {
     // No name holds a NUL, which is all that cannot be quoted.
     let quote = |text: &str| {
         shlex::try_quote(text).map_or_else(|_| String::from("''"), std::borrow::Cow::into_owned)
@@ -194,7 +204,12 @@ fn text(unit: &Unit) -> String {
          exec 9>&-\n\
          systemctl daemon-reload\n\
          systemctl reset-failed -- {unit} 2>/dev/null\n\
-         systemctl restart -- {unit}\n",
+         timeout {to_end} systemctl restart -- {unit} && exit\n\
+         # A daemon that was refused what it needs to end is waited for as long as TimeoutStopSec= says, perhaps for ever.\n\
+         state=$(systemctl show --property=ActiveState --value -- {unit})\n\
+         [ \"$state\" != deactivating ] || systemctl kill --signal=KILL -- {unit}\n\
+         systemctl start -- {unit}\n",
+        to_end = to_end.as_secs().max(1),
         name = unit.name(),
         unit = quote(unit.name()),
         script = script(unit).display(),
@@ -223,7 +238,7 @@ mod tests {
     #[test]
     fn a_shell_understands_the_script_whatever_the_unit_is_called() {
         for name in ["nginx.service", r"a\x2db@c:d.service"] {
-            let text = text(&Unit::called(name));
+            let text = text(&Unit::called(name), ENOUGH_TO_END);
             let mut shell = Command::new("sh");
             let status = shell.args(["-n", "-c", &text]).status().unwrap();
             assert!(status.success(), "{text}");

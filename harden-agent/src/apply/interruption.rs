@@ -16,7 +16,8 @@ use crate::machine::proc;
 /// Set by the handler, which is the process's as signals are.
 static CAME: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// From now on a signal is noted; a second one ends harden, and leaves the unit to the timer.
+/// From now on a signal is noted, and does not end harden: a terminal that is closed sends two (the shell's, and the kernel's for
+/// its session), and so does systemd to a session (`SendSIGHUP=`).
 ///
 /// # Errors
 /// The kernel refuses a handler.
@@ -25,8 +26,6 @@ pub(super) fn watch() -> Result<()> {
     let own = proc::status("self").context("/proc/self/status cannot be read")?;
     let signals = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter();
     for signal in signals.filter(|signal| !own.ignores(*signal)) {
-        // In this order: the first signal finds the flag down.
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&CAME))?;
         flag::register(signal, Arc::clone(&CAME))?;
     }
     Ok(())

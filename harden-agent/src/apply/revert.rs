@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Backend, Unit, control::systemctl, files, guard, place, proof};
+use super::{Backend, Unit, control::systemctl, files, guard, interruption, place, proof};
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Reverted {
 /// # Errors
 /// It cannot be done.
 pub fn revert(unit: &Unit) -> Result<Reverted> {
+    // Between the first file and the restart, a signal would leave the unit confined by files that are gone.
+    interruption::watch()?;
     if guard::is_armed(unit) {
         let was_on_trial = guard::on_trial(unit)?.is_some();
         // One that was killed when it had kept the files left the timer.

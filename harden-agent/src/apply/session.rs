@@ -23,6 +23,16 @@ pub struct Session<'a> {
     before: Before,
     within: Duration,
     settle: Duration,
+    is_closed: bool,
+}
+
+impl Drop for Session<'_> {
+    /// After a panic; whatever cannot be put back here is left to the timer.
+    fn drop(&mut self) {
+        if !self.is_closed {
+            let _ = guard::put_back(self.unit);
+        }
+    }
 }
 
 impl<'a> Session<'a> {
@@ -50,6 +60,7 @@ impl<'a> Session<'a> {
             before,
             within,
             settle,
+            is_closed: false,
         })
     }
 
@@ -86,7 +97,8 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// It cannot be put back, which is [`NotPutBack`].
-    pub fn close(self) -> Result<()> {
+    pub fn close(mut self) -> Result<()> {
+        self.is_closed = true;
         let put_back = guard::put_back(self.unit);
         put_back.map_err(|error| {
             let reason = "the trial".to_owned();

@@ -111,6 +111,7 @@ impl Trial<'_> {
         let tried = attempt.run(before, until, deadline).flatten();
         let tried = tried.and_then(|found| {
             self.prove(&found)?;
+            interruption::check()?;
             if self.confirm.is_none() {
                 keep(self.unit, self.files.backend)?;
             }

@@ -107,7 +107,7 @@ impl Apply {
                 )
             }
             Outcome::PutBack(reason) => {
-                eprintln!("harden: {reason}");
+                ask::note(format_args!("harden: {reason}"));
                 "put back as it was".to_owned()
             }
         };
@@ -181,7 +181,7 @@ pub(super) fn decided(
     let (request, warnings) = decisions.request();
     if backend == Backend::Firejail {
         for warning in &warnings {
-            eprintln!("warning: {warning}");
+            ask::note(format_args!("warning: {warning}"));
         }
     }
     let names = backend.formats();

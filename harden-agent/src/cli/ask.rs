@@ -125,6 +125,11 @@ pub(super) fn print(text: &str) -> io::Result<bool> {
     }
 }
 
+/// Prints a line on standard error, which may be gone: what is under way goes on.
+pub(super) fn note(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,10 +27,10 @@ impl Confirm {
             ask::print(&format!("{}: kept\n", unit.name()))?;
             return Ok(0);
         }
-        eprintln!(
+        ask::note(format_args!(
             "harden: nothing of {} waits to be confirmed; it may have been put back already",
             unit.name()
-        );
+        ));
         Ok(1)
     }
 }

@@ -28,7 +28,10 @@ impl Revert {
             Reverted::Kept { restarted: true } => "removed, and restarted without it",
             Reverted::Kept { restarted: false } => "removed; it does not run",
             Reverted::Nothing => {
-                eprintln!("harden: nothing is applied to {}", unit.name());
+                ask::note(format_args!(
+                    "harden: nothing is applied to {}",
+                    unit.name()
+                ));
                 return Ok(1);
             }
         };

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use super::{
@@ -93,6 +93,11 @@ impl Trial {
     /// Nothing could be tried; or the unit could not be put back.
     pub fn run(&self) -> Result<u8> {
         needs_root("trial")?;
+        ensure!(
+            self.out.is_dir(),
+            "{} is no directory: make it first (mkdir -p), or name another with --out",
+            self.out.display()
+        );
         let unit = Unit::find(&self.unit)?;
         let source = match &self.drop_in {
             Some(_) => None,
@@ -127,7 +132,12 @@ impl Trial {
         };
         let found = search();
         session.close()?;
-        let (outcome, tight) = found?;
+        let (outcome, tight) = found.with_context(|| {
+            format!(
+                "{} was put back as it was; --resume goes on from here",
+                unit.name()
+            )
+        })?;
         let is_out_of_runs = matches!(outcome.verdict, Verdict::OutOfRuns(_))
             || tight.as_ref().is_some_and(Tight::is_out_of_runs);
         if !is_out_of_runs {
@@ -149,7 +159,16 @@ impl Trial {
     fn seen(&self, unit: &Unit) -> Result<Option<Observation>> {
         match &self.seen {
             Some(path) => recorded(unit, Some(path), &self.ask).map(Some),
-            None => Ok(recorded(unit, None, &self.ask).ok()),
+            None => Ok(match recorded(unit, None, &self.ask) {
+                Ok(seen) => Some(seen),
+                Err(error) => {
+                    ask::note(format_args!(
+                        "what was seen of {} is not known, so nothing is suspected first: {error:#}",
+                        unit.name()
+                    ));
+                    None
+                }
+            }),
         }
     }
 
@@ -201,7 +220,7 @@ impl Trial {
         plan: &mut Plan<'_>,
     ) -> Result<Outcome> {
         let candidates = plan.candidates();
-        eprintln!(
+        ask::note(format_args!(
             "{} can be relaxed; {} refused of what was seen",
             plural(candidates.len(), "thing"),
             match runner.record.suspects().len() {
@@ -209,12 +228,12 @@ impl Trial {
                 1 => "one is".to_owned(),
                 some => format!("{some} are"),
             }
-        );
+        ));
         if self.resume {
-            eprintln!(
+            ask::note(format_args!(
                 "{} are known already",
                 plural(runner.record.runs(), "test run")
-            );
+            ));
         }
         let mut gate = UnitGate { plan, runner };
         search(&mut gate, &candidates, self.limits())
@@ -274,7 +293,7 @@ impl Trial {
                 listed(set)
             ),
         };
-        eprintln!("harden: {}", said.trim_end());
+        ask::note(format_args!("harden: {}", said.trim_end()));
         Ok(NOTHING)
     }
 

@@ -1,11 +1,14 @@
 //! The inodes behind one path: a few, however often the file was replaced.
 
-use std::ops::Deref;
+use std::{collections::BTreeMap, ops::Deref};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use sorted_vec::SortedSet;
 
-use super::{join::Join, model::Inode};
+use super::{
+    join::Join,
+    model::{Acl, Inode},
+};
 
 /// So many of one kind are kept by number. A daemon that keeps its state in a file renames a new one to the name each time.
 const NUMBERED: usize = 8;
@@ -32,18 +35,47 @@ impl Inodes {
         if self.0.binary_search(&any).is_ok() {
             return;
         }
-        let is_any = any == inode;
+        let is_any = inode.is_one_of_many();
         let _ = self.0.find_or_insert(inode);
-        if is_any || (self.len() > NUMBERED && self.of_kind(&any).count() > NUMBERED) {
-            self.0.retain(|one| one.any_of_its_kind() != any);
+        let of_kind = |one: &&Inode| one.kind() == any.kind();
+        if is_any || (self.len() > NUMBERED && self.iter().filter(of_kind).count() > NUMBERED) {
+            self.0.retain(|one| one.kind() != any.kind());
             let _ = self.0.find_or_insert(any);
         }
     }
 
-    fn of_kind<'i>(&'i self, any: &'i Inode) -> impl Iterator<Item = &'i Inode> {
-        self.iter().filter(move |one| one.any_of_its_kind() == *any)
+    /// All of these, in the time that sorting takes: a file may hold any number of them.
+    fn of(mut all: Vec<Inode>) -> Self {
+        all.sort_unstable();
+        all.dedup();
+        let mut kinds: BTreeMap<Kind<'_>, (usize, bool)> = BTreeMap::new();
+        for inode in &all {
+            let (count, has_any) = kinds.entry(inode.kind()).or_default();
+            *count += 1;
+            *has_any |= inode.is_one_of_many();
+        }
+        let is_folded = |inode: &Inode| {
+            let (count, has_any) = kinds[&inode.kind()];
+            has_any || count > NUMBERED
+        };
+        if !all.iter().any(is_folded) {
+            drop(kinds);
+            all.shrink_to_fit();
+            return Self(SortedSet::from_unsorted(all));
+        }
+        let kept = all.iter().map(|inode| {
+            if is_folded(inode) {
+                inode.any_of_its_kind()
+            } else {
+                inode.clone()
+            }
+        });
+        Self(SortedSet::from_unsorted(kept.collect()))
     }
 }
+
+/// All of an inode but its number and generation.
+type Kind<'i> = (u64, u32, u32, u32, u64, u64, Option<&'i Acl>);
 
 impl Inode {
     /// Any inode with the same owner, permissions and place.
@@ -54,6 +86,30 @@ impl Inode {
             generation: 0,
             ..self.clone()
         }
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        // Taken apart in full, so that a new field does not compile without a thought.
+        let Self {
+            device,
+            number: _,
+            generation: _,
+            mode,
+            uid,
+            gid,
+            rdev,
+            filesystem,
+            acl,
+        } = self;
+        (
+            *device,
+            *mode,
+            *uid,
+            *gid,
+            *rdev,
+            *filesystem,
+            acl.as_deref(),
+        )
     }
 
     /// Whether it represents several that differ in nothing but their numbers. No file has the number 0.
@@ -73,17 +129,22 @@ impl Deref for Inodes {
 
 impl Extend<Inode> for Inodes {
     fn extend<I: IntoIterator<Item = Inode>>(&mut self, inodes: I) {
-        for inode in inodes {
-            self.insert(inode);
-        }
+        let mut inodes = inodes.into_iter();
+        let (Some(first), second) = (inodes.next(), inodes.next()) else {
+            return;
+        };
+        let Some(second) = second else {
+            return self.insert(first);
+        };
+        let mut all = std::mem::take(&mut self.0).into_vec();
+        all.extend([first, second].into_iter().chain(inodes));
+        *self = Self::of(all);
     }
 }
 
 impl FromIterator<Inode> for Inodes {
     fn from_iter<I: IntoIterator<Item = Inode>>(inodes: I) -> Self {
-        let mut all = Self::default();
-        all.extend(inodes);
-        all
+        Self::of(inodes.into_iter().collect())
     }
 }
 
@@ -113,10 +174,7 @@ impl Join for Inodes {
 
 impl<'de> Deserialize<'de> for Inodes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all = Vec::<Inode>::deserialize(deserializer)?;
-        let mut inodes = Self::with_capacity(all.len().min(1));
-        inodes.extend(all);
-        Ok(inodes)
+        Ok(Self::of(Vec::deserialize(deserializer)?))
     }
 }
 
@@ -149,5 +207,12 @@ mod tests {
         assert_eq!(many.len(), 2);
         many.join(few);
         assert_eq!(many.len(), 2);
+        // One by one it is the same.
+        let mut by_one = Inodes::default();
+        for number in 1..100 {
+            by_one.insert(inode(number, 0o644));
+        }
+        by_one.insert(inode(3, 0o600));
+        assert_eq!(by_one, many);
     }
 }

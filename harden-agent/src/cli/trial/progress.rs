@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::ask;
 use crate::{
     plural::plural,
     trial::{
@@ -20,19 +21,19 @@ impl Report for Progress {
             Tried::Relaxed(plan, confinement) => relaxed(plan, confinement, progress.purpose),
             Tried::Tighter(tighter, confinement) => gone(tighter, confinement, progress.purpose),
         };
-        eprintln!(
+        ask::note(format_args!(
             "run {}, at most {} left, {}:{:02}: {what}",
             progress.done + 1,
             progress.left,
             seconds / 60,
             seconds % 60,
-        );
+        ));
     }
 
     fn ended(&mut self, failure: Option<&str>) {
         match failure {
-            None => eprintln!("  passed"),
-            Some(reason) => eprintln!("  failed: {reason}"),
+            None => ask::note(format_args!("  passed")),
+            Some(reason) => ask::note(format_args!("  failed: {reason}")),
         }
     }
 }

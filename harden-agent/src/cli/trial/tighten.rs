@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 
-use super::{Trial, progress};
+use super::{super::ask, Trial, progress};
 use crate::{
     apply::Files,
     observation::Observation,
@@ -38,7 +38,7 @@ impl Trial {
         let adapted = request.adapt(&all)?;
         let in_vain = InVain::of(&adapted.exact.recorded);
         for reason in &in_vain.unknown {
-            eprintln!("not known of everything: {reason}");
+            ask::note(format_args!("not known of everything: {reason}"));
         }
         Ok(in_vain)
     }
@@ -53,11 +53,11 @@ impl Trial {
     ) -> Result<Tight> {
         let tighter = Tighter::new(files, in_vain);
         let candidates = tighter.candidates();
-        eprintln!(
+        ask::note(format_args!(
             "{} that the files allow {} asked for in vain alone",
             plural(candidates.len(), "thing"),
             if candidates.len() == 1 { "was" } else { "were" }
-        );
+        ));
         if candidates.is_empty() {
             return Ok(Tight {
                 tighter,
@@ -72,14 +72,14 @@ impl Trial {
         let (verdict, runs) = tighten(&mut gate, &candidates, before, self.limits())?;
         match &verdict {
             Tightened::But(_) | Tightened::OutOfRuns => {}
-            Tightened::TooMany(some) => eprintln!(
+            Tightened::TooMany(some) => ask::note(format_args!(
                 "harden: nothing is taken away: more than {} of these {} have to stay",
                 some.len(),
                 candidates.len()
-            ),
-            Tightened::Unsteady => eprintln!(
+            )),
+            Tightened::Unsteady => ask::note(format_args!(
                 "harden: nothing is taken away: without what seemed needless, the test fails more often than by itself"
-            ),
+            )),
         }
         Ok(Tight {
             tighter,

@@ -79,6 +79,11 @@ impl<'r> Calls<'r> {
         all([self.architecture(abi), self.filter(instead), by_name])
     }
 
+    /// systemd runs the unit's command under its filter: no program of the unit has made that call.
+    pub(super) fn runs(&self) -> Judgement<'r> {
+        all([self.filter("execve")])
+    }
+
     /// Calls of the machine's own convention are always allowed (`seccomp_restrict_archs`, src/shared/seccomp-util.c).
     fn architecture(&self, abi: Abi) -> Step<'r> {
         let name = match abi {

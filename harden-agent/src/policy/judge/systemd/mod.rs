@@ -158,7 +158,12 @@ impl<'r> Systemd<'r> {
             Deed::Address(_, address, _) if socket_path(address).is_none() => {
                 self.network.judge(address, case)
             }
-            Deed::Ran | Deed::InvokedAs(_) | Deed::File(..) | Deed::Address(..) => self.path(case),
+            // systemd runs the unit's commands under its filters, and a program others.
+            Deed::Ran => match self.calls.runs() {
+                Judgement::Allowed(_) => self.path(case),
+                refused => refused,
+            },
+            Deed::InvokedAs(_) | Deed::File(..) | Deed::Address(..) => self.path(case),
         }
     }
 
