@@ -115,7 +115,7 @@ impl File {
             names: self.names,
             // Whose they are counts for the directory, too. Each name has an inode of its own: with their numbers there would
             // be as many of them as there are names.
-            inodes: self.inodes.into_iter().map(as_directory).collect(),
+            inodes: self.inodes.iter().map(as_directory).collect(),
             ..Self::default()
         };
         let there = self.operations.into_iter();
@@ -158,7 +158,7 @@ fn parent(path: &Text) -> Option<&[u8]> {
 
 /// Any inode of the same owner, type and permissions. A regular file's is one of a directory: no rule is to take the path for
 /// a file that others may replace.
-fn as_directory(inode: Inode) -> Inode {
+fn as_directory(inode: &Inode) -> Inode {
     const S_IFMT: u32 = 0o170_000;
     const S_IFREG: u32 = 0o100_000;
     const S_IFDIR: u32 = 0o040_000;
