@@ -563,6 +563,8 @@ fn removal_leaves_nothing_and_purging_no_data() -> Result<()> {
     assert_eq!(agent.status()?.kernel_side, KernelSide::Loaded);
     has_worked(&agent, "harden-removed.service")?;
 
+    // As `harden why --accept` makes it.
+    fs::create_dir_all("/etc/harden/overrides")?;
     agent.run(&["dpkg", "-P", "harden"])?;
     for path in [STATE, "/etc/harden", "/usr/bin/harden", PINS] {
         assert!(!Path::new(path).exists(), "{path}");
