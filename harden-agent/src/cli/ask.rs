@@ -13,6 +13,7 @@ use clap::Args;
 use super::{snapshot::NoRuns, status::AgentFailed};
 use crate::{
     agent::control::{self, AgentError, Client, ClientError, SOCKET},
+    machine::disks::Disks,
     observation::{self, Observation, Text},
 };
 
@@ -104,7 +105,7 @@ pub(super) fn observation(argument: &OsStr, ask: &Ask) -> anyhow::Result<Observa
     })
 }
 
-/// What the agent has of a unit.
+/// What the agent has of a unit, with what this machine's disk has to say of it, as `harden snapshot` writes it.
 ///
 /// # Errors
 /// The agent does not know the unit, or does not answer.
@@ -113,7 +114,9 @@ pub(super) fn recorded(unit: &Text, ask: &Ask) -> anyhow::Result<Observation> {
     let json = found
         .first()
         .context("the agent has no observation of this unit")?;
-    Ok(observation::from_json(json.as_bytes())?)
+    let mut observation = observation::from_json(json.as_bytes())?;
+    Disks::default().look(&mut observation);
+    Ok(observation)
 }
 
 /// Prints `text`. Returns whether anybody reads on: `harden units | head`.

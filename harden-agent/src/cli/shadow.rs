@@ -19,7 +19,6 @@ use crate::{
         shadow::LARGEST,
     },
     apply::Backend,
-    machine::disks::Disks,
     observation::{Observation, Text},
     plural::{plural, were},
     policy::{
@@ -188,8 +187,7 @@ impl Shadow {
     }
 
     fn freeze(&self, unit: &Text) -> Result<()> {
-        let mut observation = ask::recorded(unit, &self.ask)?;
-        Disks::default().look(&mut observation);
+        let observation = ask::recorded(unit, &self.ask)?;
         let profile = self.frozen(&observation)?;
         let name = &observation.name;
         let frozen = self.ask.agent(async |agent| {

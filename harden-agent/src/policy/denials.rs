@@ -153,7 +153,10 @@ impl Supposed {
                     by: None,
                     evidence: Evidence::default(),
                 });
-                if let (None, Judgement::Refused(by)) = (&denial.by, &judgement) {
+                let may_explain =
+                    case.may_have_capabilities() || !matches!(one.wish, Wish::Capability(_));
+                if let (None, Judgement::Refused(by), true) = (&denial.by, &judgement, may_explain)
+                {
                     denial.by = Some(by.clone());
                 }
                 let evidence = &mut denial.evidence;
@@ -334,6 +337,13 @@ mod tests {
                 Wish::Write("/srv/x".into()),
             ),
         ];
+        // Another user's program has no capabilities that a line could take.
+        for run in observation.runs.values_mut() {
+            run.uid = 102;
+        }
+        let others = denials("[Service]\nCapabilityBoundingSet=CAP_CHOWN\n", &observation);
+        let time = others.iter().find(|(what, ..)| what == "sys_time denied");
+        assert_eq!(time.map(|(_, by, _)| by), Some(&None));
         let mut found = found;
         found.sort();
         let found: Vec<_> = found

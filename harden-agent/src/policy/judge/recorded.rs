@@ -277,6 +277,12 @@ impl<'a> Case<'_, 'a> {
         self.scene.run.uid == 0
     }
 
+    /// Whether the program may have had capabilities of its own. Another user's program has none, and is denied every one
+    /// whatever a bounding set says, unless its file gives it some (`cap_bprm_creds_from_file`, security/commoncap.c).
+    pub(in super::super) fn may_have_capabilities(&self) -> bool {
+        self.began_as_root() || self.has_file_capabilities()
+    }
+
     /// Whether the user of the run is known: of a unit, systemd says it together with the command.
     pub(super) fn is_user_known(&self) -> bool {
         self.scene.run.kind == RunKind::Command || !self.scene.run.command.is_empty()
