@@ -243,6 +243,24 @@ fn what_does_not_work_is_put_back(rig: &Rig<'_>, recorded: &Observation) -> Resu
     rig.is_as(&before)?;
     is_ended(rig)?;
 
+    // A signal that was ignored from the start.
+    let test = "kill -HUP $PPID";
+    let command = [
+        "nohup",
+        HARDEN,
+        "apply",
+        "--settle",
+        "300ms",
+        "--test",
+        test,
+        rig.unit,
+        OBSERVATION,
+    ];
+    rig.calm()?;
+    rig.machine.run(&command)?;
+    rig.says(&["revert", NGINX], 0)?;
+    rig.is_as(&before)?;
+
     // A daemon that does not end, and for which systemd waits for ever.
     rig.machine.write(STUBBORN, "[Service]\nTimeoutStopSec=infinity\nExecStop=/bin/sh -c 'test ! -e /run/stubborn || sleep 1000'\n")?;
     rig.machine.run(&["systemctl", "daemon-reload"])?;

@@ -24,9 +24,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// It fails, with what it says, or takes too long.
 pub(super) fn systemctl(arguments: &[&str], deadline: Instant) -> Result<()> {
-    let mut command = Command::new("systemctl");
-    command.args(arguments).stderr(Stdio::piped());
-    finish(&mut command, deadline).with_context(|| format!("systemctl {}", arguments.join(" ")))
+    systemctl_unless(arguments, deadline, || Ok(()))
 }
 
 /// Has systemctl do something that is given up where harden is interrupted.
@@ -34,9 +32,17 @@ pub(super) fn systemctl(arguments: &[&str], deadline: Instant) -> Result<()> {
 /// # Errors
 /// As [`systemctl`]; or it was interrupted.
 pub(super) fn try_systemctl(arguments: &[&str], deadline: Instant) -> Result<()> {
+    systemctl_unless(arguments, deadline, interruption::check)
+}
+
+fn systemctl_unless(
+    arguments: &[&str],
+    deadline: Instant,
+    check: impl Fn() -> Result<()>,
+) -> Result<()> {
     let mut command = Command::new("systemctl");
     command.args(arguments).stderr(Stdio::piped());
-    let ended = finish_unless(&mut command, deadline, interruption::check);
+    let ended = finish_unless(&mut command, deadline, check);
     ended.with_context(|| format!("systemctl {}", arguments.join(" ")))
 }
 

@@ -7,8 +7,11 @@ use super::super::{
     tests::{drop_in, program},
 };
 use crate::{
-    observation::{CapabilityCheck, Operation},
-    policy::fixture::Fixture,
+    observation::{CapabilityCheck, Deed, Operation},
+    policy::{
+        fixture::Fixture,
+        judge::{Judge, Recorded, Surroundings},
+    },
 };
 
 /// The last fact of each fixture is allowed, or is not.
@@ -103,6 +106,24 @@ fn lists_of_calls_and_families_are_sets() {
             false,
         ),
     ]);
+}
+
+/// No program of the unit makes that call; a list of what is allowed always has it.
+#[test]
+fn the_exec_of_the_command_is_filtered() {
+    let said = |filter: &str| {
+        let read = systemd::read(&format!("[Service]\nSystemCallFilter={filter}"));
+        let judge = Judge::new(&read.rules, &Surroundings::default());
+        let observation = program().observation();
+        let recorded = Recorded::of(&observation);
+        let mut cases = recorded.cases();
+        let ran = cases.find(|case| matches!(case.fact.what, Deed::Ran));
+        judge.judge(&ran.expect("it ran")).is_refused()
+    };
+    assert!(said("~execve"));
+    assert!(said("@system-service\nSystemCallFilter=~execve"));
+    assert!(!said("read"));
+    assert!(!said("~ptrace"));
 }
 
 #[test]
