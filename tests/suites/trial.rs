@@ -233,6 +233,15 @@ fn what_is_not_the_profiles_fault_is_said(rig: &Rig<'_>) -> Result<()> {
     ensure!(said.contains("interrupted"), "{said}");
     rig.is_as(&before)?;
     apply::is_ended(rig)?;
+    // Its standard error is gone.
+    let script = format!("exec {HARDEN} \"$@\" 2>/dev/full");
+    let within = format!("{}s", as_patient(WITHIN).as_secs());
+    let options = arguments(rig, &within, &["--test", "false"]);
+    let output = rig
+        .machine
+        .try_run(&[&["sh", "-c", &script, "sh"], &options[..]].concat())?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    rig.is_as(&before)?;
     let said = trial(rig, &["--test", "false"], 1)?;
     ensure!(
         said.contains("without any confinement, in 5 of 5 runs"),
