@@ -11,7 +11,7 @@ mod ours;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -92,17 +92,10 @@ pub enum Content<'o> {
 }
 
 impl Content<'_> {
-    fn write_to(&self, out: impl Write) -> io::Result<()> {
+    fn write_to(&self, mut out: impl Write) -> io::Result<()> {
         match self {
-            Self::Bytes(bytes) => {
-                let mut out = out;
-                out.write_all(bytes)
-            }
-            Self::Observation(observation) => {
-                let mut out = BufWriter::with_capacity(BUFFER, out);
-                observation::write_json(observation, &mut out)?;
-                out.flush()
-            }
+            Self::Bytes(bytes) => out.write_all(bytes),
+            Self::Observation(observation) => observation::write_json(observation, out),
         }
     }
 
@@ -117,9 +110,6 @@ impl Content<'_> {
         }
     }
 }
-
-/// So many bytes are written at a time.
-const BUFFER: usize = 1 << 18;
 
 /// Writes `outputs` into `directory`: all of them are checked and on the disk before the first
 /// gets its name. `force` replaces files that harden did not write; never symbolic links or what

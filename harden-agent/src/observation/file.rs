@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -206,18 +206,22 @@ pub fn to_json(observation: &Observation) -> io::Result<Vec<u8>> {
     Ok(json)
 }
 
-/// Writes the same bytes, a few at a time.
+/// Writes the same bytes, some at a time.
 ///
 /// # Errors
 /// As [`to_json`], or `out` has them.
 pub fn write_json(observation: &Observation, out: impl Write) -> io::Result<()> {
-    let mut out = Limited {
+    const BUFFER: usize = 1 << 18;
+    // The serializer writes a word at a time: the limit is asked once for many of them.
+    let limited = Limited {
         out,
         left: SIZE_LIMIT,
     };
+    let mut out = BufWriter::with_capacity(BUFFER, limited);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, Layout::default());
     observation.serialize(&mut serializer)?;
-    out.write_all(b"\n")
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// Hands on as many bytes as can be read again.
