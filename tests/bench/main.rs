@@ -8,6 +8,7 @@ mod machine;
 mod matrix;
 mod page;
 mod place;
+mod profile;
 mod server;
 mod startup;
 mod statistics;
@@ -33,8 +34,9 @@ fn main() -> Result<()> {
     let place = Place::new(&effort)?;
     let matrix = Matrix::measure(&place, &effort);
     let startup = startup::measure(&place, &effort);
+    let profile = profile::measure(&place, &effort).context("the programs' own account");
     let upkeep = upkeep::measure(&place, &effort).context("the agent's processor time and memory");
     machine.look_again();
-    let text = page::text(&machine, &effort, &matrix, &startup, &upkeep);
+    let text = page::text(&machine, &effort, &matrix, &startup, &profile, &upkeep);
     fs::write(page, text).with_context(|| page.to_owned())
 }

@@ -9,6 +9,7 @@ use crate::{
     effort::Effort,
     machine::Machine,
     matrix::Matrix,
+    profile::Profile,
     startup::{Parts, Startup},
     statistics::{Unit, ratio, time},
     upkeep::{DEEDS, Upkeep},
@@ -16,12 +17,16 @@ use crate::{
     workload::{ROWS, Row},
 };
 
+/// So many programs are named with their length.
+const LONGEST: usize = 12;
+
 /// All of it.
 pub fn text(
     machine: &Machine,
     effort: &Effort,
     matrix: &Matrix,
     startup: &Startup,
+    profile: &Result<Profile>,
     upkeep: &Result<Upkeep>,
 ) -> String {
     let mut sections = vec![
@@ -33,9 +38,11 @@ pub fn text(
         losses(matrix, startup, upkeep),
         ratios(matrix),
         figures(matrix),
+        by_program(profile),
         start(startup),
     ];
     sections.extend(parts(&startup.parts));
+    sections.extend(lengths(profile));
     sections.push(agent(upkeep));
     sections.extend(missing(matrix));
     sections.push(on(machine));
@@ -145,6 +152,56 @@ fn block(matrix: &Matrix, row: &Row) -> String {
         }
     }
     text + "\n```"
+}
+
+/// Where the time of a call goes.
+fn by_program(profile: &Result<Profile>) -> String {
+    let title = "## Where the time of a call goes";
+    let profile = match profile {
+        Ok(profile) => profile,
+        Err(error) => return format!("{title}\n\nnot measured: {error:#}"),
+    };
+    let mut text = format!(
+        "{title}\n\nThe kernel takes the time of each run of a program (`BPF_ENABLE_STATS`). By this clock an empty program takes \
+         {:.1} ns. The table has what the runs of one operation take above as many of an empty program, in ns.\n\n\
+         | operation | program | runs | agent, excluded | agent, observed |\n| --- | --- | ---: | ---: | ---: |",
+        profile.empty
+    );
+    for part in &profile.parts {
+        let excluded = part
+            .excluded
+            .map_or_else(|| "–".to_owned(), |time| format!("{time:.1}"));
+        let _ = write!(
+            text,
+            "\n| {} | `{}` | {:.1} | {excluded} | {:.1} |",
+            part.operation, part.program, part.runs, part.observed
+        );
+    }
+    text
+}
+
+/// How long the programs are, of which the time of a start depends.
+fn lengths(profile: &Result<Profile>) -> Option<String> {
+    let profile = profile.as_ref().ok()?;
+    let verified: u32 = profile
+        .programs
+        .iter()
+        .map(|program| program.verified)
+        .sum();
+    let mut text = format!(
+        "The kernel verifies and translates {} programs of the agent, by {} instructions in all. The longest to verify:\n\n\
+         | program | instructions verified | bytes of machine code |\n| --- | ---: | ---: |",
+        profile.programs.len(),
+        verified
+    );
+    for program in profile.programs.iter().take(LONGEST) {
+        let _ = write!(
+            text,
+            "\n| `{}` | {} | {} |",
+            program.program, program.verified, program.machine_code
+        );
+    }
+    Some(text)
 }
 
 fn start(startup: &Startup) -> String {
