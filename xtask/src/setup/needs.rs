@@ -109,7 +109,7 @@ pub const PROGRAMS: &[Need] = &[
         &["gcc-multilib"],
         "",
         "compiles 32-bit and x32 test programs",
-        TESTS,
+        TESTS_AND_BENCH,
     ),
     need(&["g++"], "g++", "compiles libFuzzer", TESTS),
     need(&["make"], "make", "a program to record", TESTS),
