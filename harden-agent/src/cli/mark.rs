@@ -16,7 +16,7 @@ pub struct Mark {
     /// End the named run instead: later calls count for the unit's invocation again
     #[arg(long, conflicts_with = "name")]
     pub end: bool,
-    /// Mark only this unit [default: every unit]
+    /// Mark only this unit; a name, not a pattern [default: every unit]
     #[arg(long, value_name = "UNIT")]
     pub unit: Option<OsString>,
     /// Print JSON, one object

@@ -59,7 +59,7 @@ trait Proxy {
 pub enum ClientError {
     /// Nobody answers.
     #[error(
-        "no agent answers at {}: {error}\nstart it: sudo systemctl start harden",
+        "no agent answers at {}: {error}\nstart it: sudo systemctl start harden; if it listens elsewhere: --socket PATH",
         Text::from(path.as_os_str().as_encoded_bytes())
     )]
     NoAgent {
