@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::reasons::Reasons;
 use crate::observation::{Seen, Test, Text, Word};
 
 /// Where a fact was seen. Without an executable it is a need of the sandbox itself.
@@ -194,13 +195,14 @@ impl Item {
 pub enum Decision<T> {
     /// It is: everything observed can live with it.
     Given(T),
-    /// It is not, for these reasons; each is a sentence without its full stop.
-    Withheld(Vec<String>),
+    /// It is not, for these reasons.
+    Withheld(Reasons),
 }
 
 impl<T> Decision<T> {
     /// Given if nothing speaks against it.
-    pub fn given_unless(reasons: Vec<String>, value: T) -> Self {
+    pub fn given_unless(reasons: impl Into<Reasons>, value: T) -> Self {
+        let reasons = reasons.into();
         if reasons.is_empty() {
             Self::Given(value)
         } else {
@@ -210,7 +212,7 @@ impl<T> Decision<T> {
 
     /// Not given, for one reason.
     pub fn withheld(reason: impl Into<String>) -> Self {
-        Self::Withheld(vec![reason.into()])
+        Self::Withheld(vec![reason.into()].into())
     }
 
     /// The value, if the rule is given.
@@ -221,10 +223,18 @@ impl<T> Decision<T> {
         }
     }
 
-    /// The reasons, if it is not given.
+    /// The reasons, if it is not given: those that are known by their words.
     pub fn reasons(&self) -> &[String] {
         match self {
             Self::Given(_) => &[],
+            Self::Withheld(reasons) => reasons.kept(),
+        }
+    }
+
+    /// All reasons, if it is not given.
+    pub fn into_reasons(self) -> Reasons {
+        match self {
+            Self::Given(_) => Reasons::default(),
             Self::Withheld(reasons) => reasons,
         }
     }

@@ -6,11 +6,12 @@ use crate::observation::Text;
 use super::basis::Basis;
 use super::paths::is_within;
 use super::places::{arguments, passes};
+use super::reasons::Reasons;
 
 /// What speaks against empty `directories`: all that was found there, but for a look at those in `there`, which stay.
-pub(super) fn needed(directories: &[&[u8]], there: &[&[u8]], basis: &Basis<'_>) -> Vec<String> {
+pub(super) fn needed(directories: &[&[u8]], there: &[&[u8]], basis: &Basis<'_>) -> Reasons {
     let is_inside = |path: &[u8]| directories.iter().any(|home| is_within(path, home));
-    let mut reasons = Vec::new();
+    let mut reasons = Reasons::default();
     for run in basis.observation().runs.values() {
         let named = arguments(run).filter(|argument| is_inside(argument));
         reasons.extend(named.map(|path| format!("the command line names {}", Text::from(path))));

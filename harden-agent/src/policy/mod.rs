@@ -33,6 +33,7 @@ pub mod oci;
 mod paths;
 mod places;
 mod processes;
+mod reasons;
 mod refused;
 mod renames;
 mod set_id;
@@ -59,6 +60,7 @@ pub use in_vain::{InVain, Proof};
 pub use mode::{Advice, Mode};
 pub use paths::Links;
 pub use processes::of_any_process;
+pub use reasons::Reasons;
 pub use verdict::Verdict;
 pub use warnings::{Id, Warning, is_lost};
 

@@ -125,7 +125,7 @@ impl Seccomp {
 
 fn allowed(basis: &Basis<'_>, compatibility: Compatibility) -> Decision<Allowed> {
     if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
-        return Decision::Withheld(vec![reason]);
+        return Decision::withheld(reason);
     }
     let mut reasons = Vec::new();
     let mut architectures = BTreeSet::new();

@@ -8,10 +8,11 @@ use super::basis::Basis;
 use super::evidence::Decision;
 use super::paths::{below, entry_towards, is_within, parent};
 use super::places::{arguments, changes_entry};
+use super::reasons::Reasons;
 
 /// Decides on one directory for temporary files.
 pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
-    let mut reasons: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
+    let mut reasons: Reasons = basis.coverage().blind(Facet::Files).into_iter().collect();
     let places = basis.places();
     // An empty directory hides what the command line names, whether it was used in this run or not.
     for run in basis.observation().runs.values() {
@@ -22,7 +23,7 @@ pub(super) fn decide(directory: &[u8], basis: &Basis<'_>) -> Decision<()> {
     for crossing in basis.crossings() {
         let inside = |path: &Vec<u8>| is_within(path, directory);
         if crossing.directories.iter().any(inside) && !crossing.directories.iter().all(inside) {
-            reasons.push("files were moved or linked between it and another directory".to_owned());
+            reasons.push("files were moved or linked between it and another directory");
         }
     }
     let mut made: BTreeMap<&Word, BTreeSet<&[u8]>> = BTreeMap::new();

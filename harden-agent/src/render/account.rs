@@ -38,7 +38,7 @@ pub fn sysusers(account: &Account, options: &Options) -> String {
 
 fn recommendation(account: &Account, out: &mut Page) {
     match account.recommendation() {
-        Recommendation::Unknown(reasons) => out.reasons("account", &reasons),
+        Recommendation::Unknown(reasons) => out.reasons("account", &reasons.into()),
         Recommendation::NotRoot => {
             let users: Vec<String> = account.users.iter().map(ToString::to_string).collect();
             out.comment(&format!(
@@ -46,7 +46,9 @@ fn recommendation(account: &Account, out: &mut Page) {
                 users.join(", ")
             ));
         }
-        Recommendation::Nameless(reasons) => out.reasons("account", reasons),
+        Recommendation::Nameless(reasons) => {
+            out.reasons("account", &reasons.to_vec().into());
+        }
         Recommendation::StaysRoot => out.comment("It has to stay root, for the reasons below"),
         Recommendation::Proposed(proposal) => proposed(&proposal, out),
     }

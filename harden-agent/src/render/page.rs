@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::plural::plural;
-use crate::policy::{Coverage, Evidence, Id, Item, Warning};
+use crate::policy::{Coverage, Evidence, Id, Item, Reasons, Warning};
 
 /// How much is written beside the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,22 +173,9 @@ impl Page {
     }
 
     /// Why a directive is not there.
-    pub(super) fn reasons(&mut self, directive: &str, reasons: &[String]) {
-        /// More of them make no reader wiser.
-        const NAMED: usize = 5;
-        let mut seen = BTreeSet::new();
-        let reasons: Vec<_> = reasons
-            .iter()
-            .filter(|reason| seen.insert(*reason))
-            .collect();
-        for reason in reasons.iter().take(NAMED) {
+    pub(super) fn reasons(&mut self, directive: &str, reasons: &Reasons) {
+        for reason in reasons.sentences() {
             self.remark(&format!("no {directive}: {reason}"));
-        }
-        if reasons.len() > NAMED {
-            self.remark(&format!(
-                "no {directive}: and {} more",
-                reasons.len() - NAMED
-            ));
         }
     }
 }

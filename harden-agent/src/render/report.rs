@@ -10,7 +10,7 @@ use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::account::{Account, Proposal, Recommendation};
 use crate::policy::firejail::Profile;
 use crate::policy::systemd::DropIn;
-use crate::policy::{Decision, Evidence, Item};
+use crate::policy::{Decision, Evidence, Item, Reasons};
 
 use super::page::{Options, head, warned};
 use write::{Cell, Writer, code, plain};
@@ -155,7 +155,7 @@ impl Report<'_> {
     fn capabilities(&self, out: &mut Writer) {
         out.heading("Capabilities");
         match &self.profile.capabilities.keep {
-            Decision::Withheld(reasons) => out.paragraph(&reasons.join("; ")),
+            Decision::Withheld(reasons) => out.paragraph(&told(reasons)),
             Decision::Given(kept) if kept.is_empty() => out.paragraph("none"),
             Decision::Given(kept) => out.table(&["kept", "seen by"], kept.iter().map(row)),
         }
@@ -212,7 +212,7 @@ impl Report<'_> {
     fn sockets(&self, out: &mut Writer) {
         out.heading("Socket families");
         match &self.profile.protocols {
-            Decision::Withheld(reasons) => out.paragraph(&reasons.join("; ")),
+            Decision::Withheld(reasons) => out.paragraph(&told(reasons)),
             Decision::Given(families) => {
                 out.table(&["family", "seen by"], families.iter().map(row));
             }
@@ -336,12 +336,16 @@ impl Report<'_> {
                     vec![
                         code(one.name),
                         plain("no"),
-                        plain(reasons.first().map_or("", String::as_str)),
+                        plain(reasons.kept().first().map_or("", String::as_str)),
                     ]
                 }
             }),
         );
     }
+}
+
+fn told(reasons: &Reasons) -> String {
+    reasons.sentences().collect::<Vec<_>>().join("; ")
 }
 
 fn row(item: &Item) -> Vec<Cell> {

@@ -1,10 +1,8 @@
 //! What the files say of one of their directives, from the decisions.
 
-use std::collections::BTreeSet;
-
 use crate::{
     policy::{
-        Decision, Item,
+        Decision, Item, Reasons,
         judge::{Line, Rules, Said, Sandbox, Shape},
     },
     profile::Plan,
@@ -115,18 +113,10 @@ impl Found {
         self.lines.push(rules.written(line));
     }
 
-    fn reasons(&mut self, name: &str, reasons: &[String]) {
-        /// More of them make no reader wiser.
-        const NAMED: usize = 5;
-        let mut seen = BTreeSet::new();
-        let reasons: Vec<&String> = reasons.iter().filter(|one| seen.insert(*one)).collect();
-        let named = reasons.iter().take(NAMED);
+    fn reasons(&mut self, name: &str, reasons: &Reasons) {
+        let lines = reasons.sentences();
         self.lines
-            .extend(named.map(|reason| format!("# no {name}: {reason}")));
-        if reasons.len() > NAMED {
-            let more = reasons.len() - NAMED;
-            self.lines.push(format!("# no {name}: and {more} more"));
-        }
+            .extend(lines.map(|reason| format!("# no {name}: {reason}")));
     }
 
     /// What a profile says in comments of its own.

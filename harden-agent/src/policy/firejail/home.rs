@@ -30,7 +30,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target, files: &Files) -> Decis
     }
     let directories = HOMES.map(str::as_bytes);
     let mut there = directories.to_vec();
-    let mut reasons = target.homes.reasons().to_vec();
+    let mut reasons = target.homes.clone().into_reasons();
     for home in target.homes.given().into_iter().flatten() {
         if is_at_home(home.as_bytes()) {
             there.extend(up(home.as_bytes()));
@@ -40,7 +40,7 @@ pub(super) fn decide(basis: &Basis<'_>, target: &Target, files: &Files) -> Decis
             ));
         }
     }
-    reasons.extend(homes::needed(&directories, &there, basis));
+    reasons.append(homes::needed(&directories, &there, basis));
     reasons.extend(skeletons(places));
     let items = shown.into_iter().map(|home| looked_for(home, places));
     Decision::given_unless(reasons, items.collect())

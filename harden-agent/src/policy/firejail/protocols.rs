@@ -14,7 +14,7 @@ const EXPRESSIBLE: [&str; 6] = ["unix", "inet", "inet6", "netlink", "packet", "b
 /// Decides on socket families: the `protocol` list.
 pub(super) fn decide(basis: &Basis<'_>) -> Decision<Vec<Item>> {
     if let Some(reason) = basis.coverage().blind(Facet::Syscalls) {
-        return Decision::Withheld(vec![reason]);
+        return Decision::withheld(reason);
     }
     if basis.asked().has(Abi::X32) {
         return Decision::withheld(X32);

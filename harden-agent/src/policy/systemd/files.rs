@@ -11,6 +11,7 @@ use super::super::homes;
 use super::super::paths::{is_within, parent};
 use super::super::places::Place;
 use super::super::processes::{self, Subject};
+use super::super::reasons::Reasons;
 use super::super::shared::{lasting, outermost, siblings};
 use super::super::tmp;
 use super::kernel::Usage;
@@ -45,7 +46,7 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
     let places = basis.places();
     let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
     let mut roots: BTreeMap<Vec<u8>, Evidence> = BTreeMap::new();
-    let mut nowhere: Vec<String> = Vec::new();
+    let mut nowhere = Reasons::default();
     let written = || {
         places.iter().filter(|place| {
             place.wrote() && !UNTOUCHED.iter().any(|top| is_within(&place.path, top))
@@ -63,7 +64,7 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
     if !blind.is_empty() {
         return vec![
             Directive::word("ProtectSystem", "strict", blind.clone()),
-            Directive::list("ReadWritePaths", Decision::Withheld(blind.clone())),
+            Directive::list("ReadWritePaths", Decision::Withheld(blind.clone().into())),
             Directive::word("ReadOnlyPaths", "/run", blind),
         ];
     }
@@ -84,10 +85,10 @@ fn protect_system(basis: &Basis<'_>, (own_tmp, exact): (bool, bool)) -> Vec<Dire
         return vec![
             Directive::word("ProtectSystem", "strict", blind),
             Directive::list("ReadWritePaths", Decision::Given(writable)),
-            Directive::word("ReadOnlyPaths", "/run", reasons.into_iter().collect()),
+            Directive::word("ReadOnlyPaths", "/run", Reasons::from_iter(reasons)),
         ];
     }
-    let below = |tops: &[&[u8]]| -> Vec<String> {
+    let below = |tops: &[&[u8]]| -> Reasons {
         written()
             .filter(|place| tops.iter().any(|top| is_within(&place.path, top)))
             .map(|place| format!("{} was written", Text::from(&place.path)))
@@ -142,7 +143,7 @@ fn protect_home(basis: &Basis<'_>) -> Directive {
     if blind.is_empty() && homes::needed(&HOMES, &HOMES, basis).is_empty() {
         return Directive::word("ProtectHome", "tmpfs", blind);
     }
-    let mut reasons = blind;
+    let mut reasons = Reasons::from(blind);
     let written = touching.filter(|place| place.wrote());
     reasons.extend(written.map(|place| format!("{} was written", Text::from(&place.path))));
     Directive::word("ProtectHome", "read-only", reasons)
@@ -151,20 +152,17 @@ fn protect_home(basis: &Basis<'_>) -> Directive {
 /// `PrivateTmp`: both directories, or none.
 fn private_tmp(basis: &Basis<'_>) -> Directive {
     let directories: [&[u8]; 2] = [b"/tmp", b"/var/tmp"];
-    let reasons = directories
-        .iter()
-        .flat_map(|directory| {
-            let decision = tmp::decide(directory, basis);
-            decision.reasons().to_vec()
-        })
-        .collect();
+    let mut reasons = Reasons::default();
+    for directory in directories {
+        reasons.append(tmp::decide(directory, basis).into_reasons());
+    }
     Directive::yes("PrivateTmp", reasons)
 }
 
 /// `ProtectProc`, which hides other users' processes, and `ProcSubset`, which hides all else.
 fn proc(basis: &Basis<'_>) -> [Directive; 2] {
     let blind: Vec<String> = basis.coverage().blind(Facet::Files).into_iter().collect();
-    let (mut others, mut rest) = (blind.clone(), blind);
+    let (mut others, mut rest) = (Reasons::from(blind.clone()), Reasons::from(blind));
     for place in basis.places().iter() {
         let used = || format!("{} was used", Text::from(&place.path));
         match processes::subject(place) {

@@ -43,6 +43,7 @@ use super::evidence::{Decision, Item};
 use super::folded;
 use super::launchers;
 use super::mounts;
+use super::reasons::Reasons;
 use super::set_id;
 use super::warnings::{self, Id, Warning};
 
@@ -75,12 +76,12 @@ impl Directive {
     }
 
     /// `NAME=yes`, unless something speaks against it.
-    fn yes(name: &'static str, reasons: Vec<String>) -> Self {
+    fn yes(name: &'static str, reasons: impl Into<Reasons>) -> Self {
         Self::word(name, "yes", reasons)
     }
 
     /// `NAME=WORD`, unless something speaks against it.
-    fn word(name: &'static str, word: &str, reasons: Vec<String>) -> Self {
+    fn word(name: &'static str, word: &str, reasons: impl Into<Reasons>) -> Self {
         let item = Item::new(word, super::Evidence::default());
         Self::list(name, Decision::given_unless(reasons, vec![item]))
     }

@@ -1,6 +1,7 @@
 //! Directives that are taken back whatever they are about, as they come with something that the unit cannot live with.
 
 use super::super::evidence::Decision;
+use super::super::reasons::Reasons;
 use super::Directive;
 
 /// Those that install a filter (`context_has_no_new_privileges` in src/core/execute.c, 252).
@@ -51,8 +52,9 @@ pub(super) fn because(
         return;
     }
     for directive in directives.iter_mut().filter(|one| meant(one.name)) {
-        let others = directive.value.reasons().iter();
-        let all = reasons.iter().chain(others).cloned().collect();
+        let mut all = Reasons::from(reasons.to_vec());
+        let nothing = Decision::Withheld(Reasons::default());
+        all.append(std::mem::replace(&mut directive.value, nothing).into_reasons());
         directive.value = Decision::Withheld(all);
     }
 }

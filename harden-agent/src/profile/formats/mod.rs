@@ -16,6 +16,7 @@ use super::{Plan, Request};
 use crate::{
     observation::Text,
     output::{self, Ours, Output},
+    policy::Reasons,
 };
 
 /// Every format, in the order in which they are written: yocto comes after those of which it installs the files.
@@ -85,8 +86,9 @@ impl fmt::Debug for Format {
 
 impl Content<'_> {
     /// None, for these reasons.
-    fn withheld(reasons: &[String]) -> Self {
-        Self::Withheld(reasons.join("; "))
+    fn withheld(reasons: &Reasons) -> Self {
+        let sentences: Vec<String> = reasons.sentences().collect();
+        Self::Withheld(sentences.join("; "))
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::{
     super::{
         evidence::{Decision, Evidence, Item},
         firejail::{Filter, Profile},
+        reasons::Reasons,
     },
     line::{Said, Shape},
 };
@@ -55,7 +56,7 @@ fn capabilities(profile: &Profile) -> [Said; 2] {
         value: Decision::Given(drops.then(|| bare("all")).into_iter().collect()),
     };
     let keep = if drops {
-        Decision::Withheld(Vec::new())
+        Decision::Withheld(Reasons::default())
     } else {
         keep.clone()
     };
@@ -149,7 +150,7 @@ fn unasked(directive: &'static str, evidence: Option<&Evidence>) -> Said {
         shape: Shape::Flag,
         value: match evidence {
             Some(evidence) => Decision::Given(given(evidence)),
-            None => Decision::Withheld(Vec::new()),
+            None => Decision::Withheld(Reasons::default()),
         },
     }
 }
