@@ -381,6 +381,30 @@ fn what_is_somebody_elses_is_left_alone(rig: &Rig<'_>, _: &Observation) -> Resul
     Ok(())
 }
 
+/// A signal that comes while it is taken away, at whatever moment: it is still there, or it is gone.
+fn an_interrupted_revert_is_done_or_was_not_begun(rig: &Rig<'_>, _: &Observation) -> Result<()> {
+    let before = rig.state()?;
+    for delay in ["0.01", "0.03", "0.06", "0.1", "0.2", "0.4"] {
+        rig.apply(&[], 0)?;
+        let applied = rig.state()?;
+        rig.calm()?;
+        let revert = ["timeout", "--signal=TERM", delay, HARDEN, "revert", NGINX];
+        rig.machine.try_run(&revert)?;
+        let now = rig.state()?;
+        ensure!(
+            now == before || now == applied,
+            "{delay} s: {}",
+            differ(&before, &now)
+        );
+        rig.machine.work(rig.work)?;
+        if now == applied {
+            rig.says(&["revert", NGINX], 0)?;
+        }
+        rig.is_as(&before)?;
+    }
+    Ok(())
+}
+
 /// How long the timer waits after a kill; long enough to reach each step.
 const WITHIN: Duration = Duration::from_secs(8);
 
@@ -462,11 +486,12 @@ fn it_works_or_is_put_back_by_itself() -> Result<()> {
         return Ok(());
     };
     let seen = recorded(first, NGINX, WORK)?;
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         it_is_applied_and_reverted,
         what_does_not_work_is_put_back,
         what_nobody_confirms_is_put_back,
         what_is_somebody_elses_is_left_alone,
+        an_interrupted_revert_is_done_or_was_not_begun,
     ];
     let cases: Vec<_> = cases.into_iter().map(Ok).chain(STEPS.map(Err)).collect();
     let done = Machine::share(&machines, &cases, |machine, case| {

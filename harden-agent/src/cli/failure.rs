@@ -118,7 +118,10 @@ mod tests {
         };
         let failure = json(&Failure::of(&no_agent.into()));
         assert_eq!(failure["error"], "no-agent");
-        assert_eq!(failure["hint"], "start it: sudo systemctl start harden; if it listens elsewhere: --socket PATH");
+        assert_eq!(
+            failure["hint"],
+            "start it: sudo systemctl start harden; if it listens elsewhere: --socket PATH"
+        );
         let plain = json(&Failure::of(&anyhow::anyhow!("no space").context("/tmp/a")));
         assert_eq!(plain["message"], "/tmp/a: no space");
         assert!(plain["hint"].is_null());
