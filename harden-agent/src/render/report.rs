@@ -5,7 +5,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::observation::{Observation, Operation, RunKind, Text};
+use crate::observation::{File, Observation, Operation, RunKind, Text};
 use crate::output::{MARKER_PREFIX, file_stem};
 use crate::policy::account::{Account, Proposal, Recommendation};
 use crate::policy::firejail::Profile;
@@ -263,54 +263,51 @@ impl Report<'_> {
     }
 
     fn files(&self, out: &mut Writer) {
-        let mut changed: BTreeMap<&Text, BTreeSet<Operation>> = BTreeMap::new();
-        let (mut used, mut absent) = (BTreeSet::new(), BTreeSet::new());
         let runs = self
             .observation
             .runs
             .values()
             .filter(|run| run.kind != RunKind::Override);
-        for (path, file) in runs
-            .flat_map(|run| run.executables.values())
-            .flat_map(|facts| &facts.files)
-        {
-            let all = file.operations.iter();
-            let succeeded = all.filter(|(_, outcome, _)| outcome.is_ok());
-            let done: BTreeSet<Operation> = succeeded.map(|(one, ..)| one).collect();
-            let writes: BTreeSet<Operation> =
-                done.iter().copied().filter(|one| one.writes()).collect();
-            if !writes.is_empty() {
-                changed.entry(path).or_default().extend(writes);
-            } else if done.is_empty() {
-                absent.insert(path);
+        let programs = runs.flat_map(|run| run.executables.values());
+        let mut files: Vec<(&Text, &File)> = programs.flat_map(|facts| &facts.files).collect();
+        // What several programs did with a file lies side by side then.
+        files.sort_by_key(|(path, _)| *path);
+        let (mut changed, mut used, mut absent) = (Vec::new(), Vec::new(), Vec::new());
+        for file in files.chunk_by(|one, next| one.0 == next.0) {
+            let among = if done(file).any(Operation::writes) {
+                &mut changed
+            } else if done(file).next().is_some() {
+                &mut used
             } else {
-                used.insert(path);
-            }
+                &mut absent
+            };
+            among.push(file);
         }
         out.heading("Files that were changed");
         out.table(
             &["file", "how"],
-            changed.iter().take(FILES).map(|(path, how)| {
+            changed.iter().take(FILES).map(|file| {
+                let how: BTreeSet<Operation> = done(file).filter(|one| one.writes()).collect();
                 let how: Vec<String> = how
                     .iter()
                     .map(|one| format!("{one:?}").to_lowercase())
                     .collect();
-                vec![code(&path.to_string()), plain(&how.join(", "))]
+                vec![code(&file[0].0.to_string()), plain(&how.join(", "))]
             }),
         );
         out.more(changed.len(), FILES, "files");
-        for (title, paths) in [
+        for (title, files) in [
             ("Files that were used and not changed", used),
             ("Files that were looked for in vain", absent),
         ] {
             out.heading(title);
             out.list(
-                paths
+                files
                     .iter()
                     .take(FILES)
-                    .map(|path| vec![code(&path.to_string())]),
+                    .map(|file| vec![code(&file[0].0.to_string())]),
             );
-            out.more(paths.len(), FILES, "files");
+            out.more(files.len(), FILES, "files");
         }
     }
 
@@ -342,6 +339,13 @@ impl Report<'_> {
             }),
         );
     }
+}
+
+/// What programs did with one file.
+fn done<'f>(file: &'f [(&Text, &File)]) -> impl Iterator<Item = Operation> + 'f {
+    let all = file.iter().flat_map(|(_, file)| file.operations.iter());
+    let succeeded = all.filter(|(_, outcome, _)| outcome.is_ok());
+    succeeded.map(|(one, ..)| one)
 }
 
 fn told(reasons: &Reasons) -> String {

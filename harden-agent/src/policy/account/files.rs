@@ -9,7 +9,7 @@ use crate::observation::{Inode, Operation, Text};
 
 use super::super::evidence::{Evidence, Item};
 use super::super::paths::{below, components, is_within, parent};
-use super::super::places::{Place, changes_entry, distinct};
+use super::super::places::{Place, changes_entry};
 use super::{Accounts, Obstacle, Remedy, tmpfiles};
 
 const READ: u32 = 4;
@@ -61,15 +61,14 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
     // Of a directory in which much lies, once.
     let mut answers: HashMap<(&'p [u8], u32), bool> = HashMap::new();
     let mine = own_directories(places);
-    let made = places
-        .iter()
-        .filter(|place| place.made() && !is_node(place));
-    let made = distinct(made);
     let mut refused: BTreeMap<Remedy, (BTreeSet<&[u8]>, Evidence)> = BTreeMap::new();
     // By path, so that one line gives all that is needed there.
     let mut elsewhere: BTreeMap<&[u8], (u32, Evidence)> = BTreeMap::new();
     // What the program makes is the account's.
-    let allows = |path, need, known: &[&Inode]| made.contains(path) || allowed(path, known, need);
+    let is_made = |group: &[Place<'_>]| group.iter().any(|place| place.made() && !is_node(place));
+    let allows = |path, need, group: &[Place<'_>], known: &[&Inode]| {
+        is_made(group) || allowed(path, known, need)
+    };
     // The directory that everybody gets into: the next path mostly lies in it too.
     let mut open: &[u8] = b"/";
     for group in places.chunk_by(|one, next| one.path == next.path) {
@@ -77,10 +76,13 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
         for place in group.iter().filter(|place| place.succeeded()) {
             let mut is_refused = |(path, need): &(&'p [u8], u32)| {
                 if **path == *place.path {
-                    return !allows(path, *need, &here);
+                    return !allows(path, *need, group, &here);
                 }
                 let answer = answers.entry((path, *need));
-                !*answer.or_insert_with(|| allows(path, *need, &known(at(places, path))))
+                !*answer.or_insert_with(|| {
+                    let there = at(places, path);
+                    allows(path, *need, there, &known(there))
+                })
             };
             let above = parent(&place.path);
             let way = way(above).filter(|_| above != open);
