@@ -69,7 +69,7 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
     let allows = |path, need, group: &[Place<'_>], known: &[&Inode]| {
         is_made(group) || allowed(path, known, need)
     };
-    // The directory that everybody gets into: the next path mostly lies in it too.
+    // A directory that everybody gets into, and so into those above it: the next path mostly lies in one of them too.
     let mut open: &[u8] = b"/";
     for group in places.chunk_by(|one, next| one.path == next.path) {
         let here = known(group);
@@ -85,7 +85,7 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
                 })
             };
             let above = parent(&place.path);
-            let way = way(above).filter(|_| above != open);
+            let way = way(above).filter(|(path, _)| !is_within(open, path));
             let way: Vec<_> = way.filter(&mut is_refused).collect();
             if way.is_empty() {
                 open = above;
