@@ -8,6 +8,7 @@ pub mod check;
 pub mod confirm;
 pub mod diff;
 pub mod doctor;
+mod evidence;
 pub mod explain;
 mod failure;
 pub mod forget;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     ask::{self, Ask},
+    evidence,
     source::{Machine, Source},
 };
 use crate::{
@@ -129,15 +130,7 @@ impl Why {
             );
             let _ = writeln!(text, "  by     {by}");
             let _ = writeln!(text, "  allow  {}", one.wish);
-            let runs: Vec<String> = one.evidence.runs.iter().map(ToString::to_string).collect();
-            let _ = writeln!(text, "  runs   {}", runs.join(", "));
-            let marks: Vec<String> = one.evidence.marks.iter().map(ToString::to_string).collect();
-            if !marks.is_empty() {
-                let _ = writeln!(text, "  marks  {}", marks.join(", "));
-            }
-            if let Some(first) = one.evidence.first {
-                let _ = writeln!(text, "  first  {first}");
-            }
+            text += &evidence::lines(&one.evidence);
         }
         text
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 
+use super::super::evidence;
 use crate::{
     observation::{Fact, Observation, Text},
     policy::judge::{
@@ -87,7 +88,7 @@ impl Report<'_, '_> {
         for (fact, refused) in &check.refused {
             let _ = writeln!(text, "\nrefused: {fact}");
             let _ = writeln!(text, "  by     {}", self.by(&refused.by));
-            text.push_str(&evidence(refused));
+            text.push_str(&evidence::lines(&refused.evidence));
         }
         for (is_fatal, title) in [
             (true, "lines with which the sandbox does not start"),
@@ -214,26 +215,6 @@ fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) 
     for line in lines {
         let _ = writeln!(text, "  {}", escaped(&line));
     }
-}
-
-fn evidence(refused: &Refused<'_>) -> String {
-    let evidence = &refused.evidence;
-    let mut text = String::new();
-    let listed = |names: Vec<String>| names.join(", ");
-    let runs = listed(evidence.runs.iter().map(ToString::to_string).collect());
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "  runs   {runs}");
-    if !evidence.marks.is_empty() {
-        let marks = listed(evidence.marks.iter().map(ToString::to_string).collect());
-        let _ = writeln!(text, "  marks  {marks}");
-    }
-    if let Some(first) = evidence.first {
-        let _ = writeln!(text, "  first  {first}");
-    }
-    if let Some(count) = evidence.count {
-        let _ = writeln!(text, "  times  {count}");
-    }
-    text
 }
 
 fn unjudged((why, facts): (&Unjudged, &usize)) -> Value {

@@ -18,6 +18,7 @@ use clap::Args;
 
 use super::{
     ask::{self, Ask},
+    evidence::lines,
     profile::Decisions,
 };
 use crate::{
@@ -244,21 +245,10 @@ fn explained(observation: &Observation, word: Option<&Word>, judged: &Judged<'_>
     }
     let mut text = String::new();
     for (fact, Known { evidence, hooks }) in known {
-        let runs: Vec<String> = evidence.runs.iter().map(ToString::to_string).collect();
-        let marks: Vec<String> = evidence.marks.iter().map(ToString::to_string).collect();
         let hooks: Vec<&str> = hooks.into_iter().collect();
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{fact}");
-        let _ = writeln!(text, "  runs   {}", runs.join(", "));
-        if !marks.is_empty() {
-            let _ = writeln!(text, "  marks  {}", marks.join(", "));
-        }
-        if let Some(first) = evidence.first {
-            let _ = writeln!(text, "  first  {first}");
-        }
-        if let Some(count) = evidence.count {
-            let _ = writeln!(text, "  times  {count}");
-        }
+        text += &lines(&evidence);
         if !hooks.is_empty() {
             let _ = writeln!(text, "  hook   {}", hooks.join(", "));
         }
