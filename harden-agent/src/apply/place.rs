@@ -41,6 +41,11 @@ pub(super) fn trial_profile(unit: &Unit) -> String {
     format!("{RUN}/{}", firejail::file_name(&Text::from(unit.name())))
 }
 
+/// There while a unit is reverted: its files may be gone, and its processes still confined by them.
+pub(super) fn reverting(unit: &Unit) -> PathBuf {
+    PathBuf::from(format!("{RUN}/{}.reverting.json", unit.name()))
+}
+
 /// The proof of what is on trial, or stays until a reboot.
 pub(super) fn trial_proof(unit: &Unit) -> PathBuf {
     PathBuf::from(format!("{RUN}/{}.proof.json", unit.name()))

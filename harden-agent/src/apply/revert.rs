@@ -1,8 +1,11 @@
 //! `harden revert`: takes away what `harden apply` installed.
 
-use anyhow::Result;
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
 
 use super::{Backend, Unit, control::systemctl, files, guard, interruption, place, proof};
+use crate::crash_point;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,11 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
     }
     {
         let _lock = guard::Lock::take()?;
-        let mut is_there = false;
+        // One that was killed before the restart left this.
+        let mut is_there = place::reverting(unit).exists();
+        if !is_there && is_kept(unit)? {
+            files::write_data(&place::reverting(unit), b"{}\n".to_vec())?;
+        }
         for backend in Backend::ALL {
             is_there |= files::remove(&place::trial(unit, backend))?;
             is_there |= files::remove(&place::lasting(unit, backend))?;
@@ -43,6 +50,7 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
         for profile in [place::trial_profile(unit), place::lasting_profile(unit)] {
             is_there |= files::remove(profile.as_ref())?;
         }
+        crash_point::pass("revert-removed");
         proof::discard(unit);
         proof::clear(unit, None);
         if !is_there {
@@ -57,5 +65,21 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
     if restarted {
         systemctl(&["restart", "--", unit.name()], guard::soon())?;
     }
+    let reverting = place::reverting(unit);
+    fs::remove_file(&reverting).with_context(|| reverting.display().to_string())?;
     Ok(Reverted::Kept { restarted })
+}
+
+/// Whether a file is there that is to be taken away.
+fn is_kept(unit: &Unit) -> Result<bool> {
+    for backend in Backend::ALL {
+        let profiles = [place::trial_profile(unit), place::lasting_profile(unit)];
+        let drop_ins = [place::trial(unit, backend), place::lasting(unit, backend)];
+        for path in drop_ins.into_iter().chain(profiles.map(PathBuf::from)) {
+            if files::read(&path)?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

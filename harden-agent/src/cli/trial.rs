@@ -18,7 +18,7 @@ use super::{
 use crate::{
     apply::{Backend, Files, Session, Unit},
     machine,
-    observation::{Observation, Text},
+    observation::{self, Observation, Text},
     output::{self, Content, Ours, Output, file_stem},
     plural::plural,
     render::{firejail, service, systemd},
@@ -101,7 +101,10 @@ impl Trial {
         let unit = Unit::find(&self.unit)?;
         let source = match &self.drop_in {
             Some(_) => None,
-            None => Some(recorded(&unit, self.observation.as_deref(), &self.ask)?),
+            None => Some(match &self.observation {
+                Some(path) => recorded(&unit, Some(path), &self.ask)?,
+                None => self.agent_had(&unit)?,
+            }),
         };
         let files = self.files(&unit, source.as_ref())?;
         let mut plan = Plan::new(files.clone(), &ThisSystem);
@@ -159,7 +162,7 @@ impl Trial {
     fn seen(&self, unit: &Unit) -> Result<Option<Observation>> {
         match &self.seen {
             Some(path) => recorded(unit, Some(path), &self.ask).map(Some),
-            None => Ok(match recorded(unit, None, &self.ask) {
+            None => Ok(match self.agent_had(unit) {
                 Ok(seen) => Some(seen),
                 Err(error) => {
                     ask::note(format_args!(
@@ -170,6 +173,20 @@ impl Trial {
                 }
             }),
         }
+    }
+
+    /// What the agent had of the unit when the trial began. It goes on recording while the test runs, so a trial that is
+    /// resumed cannot ask it again: it would have other files to try.
+    fn agent_had(&self, unit: &Unit) -> Result<Observation> {
+        let stem = file_stem(&Text::from(unit.name()));
+        if self.resume {
+            let kept = Record::observation(&self.state, &stem);
+            return recorded(unit, Some(&kept), &self.ask)
+                .context("what the interrupted trial began with");
+        }
+        let had = recorded(unit, None, &self.ask)?;
+        Record::keep_observation(&self.state, &stem, &observation::to_json(&had)?)?;
+        Ok(had)
     }
 
     fn record(&self, unit: &Unit, files: &Files, plan: &Plan<'_>) -> Result<Record> {

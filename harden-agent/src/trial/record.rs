@@ -161,24 +161,48 @@ impl Record {
         self.kept.runs.len()
     }
 
+    /// Where that lies which was known of the unit when the search began.
+    #[must_use]
+    pub fn observation(directory: &Path, stem: &str) -> PathBuf {
+        directory.join(format!("{stem}.observation.json"))
+    }
+
+    /// Keeps it there.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_observation(directory: &Path, stem: &str, json: &[u8]) -> Result<()> {
+        let path = Self::observation(directory, stem);
+        put(&path, json).with_context(|| path.display().to_string())
+    }
+
     /// The search is over.
     pub fn remove(&self) {
         let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(self.path.with_extension("observation.json"));
     }
 
     fn write(&self) -> Result<()> {
-        let directory = self.path.parent().context("no directory")?;
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o750).create(directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer(&mut file, &self.kept)?;
-        file.flush()?;
-        let file_itself = file.as_file();
-        file_itself.set_permissions(fs::Permissions::from_mode(0o640))?;
-        file_itself.sync_all()?;
-        file.persist(&self.path)?;
-        Ok(())
+        put(&self.path, &serde_json::to_vec(&self.kept)?)
     }
+}
+
+/// Writes a file of a search, for root and its group.
+///
+/// # Errors
+/// It cannot be written.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let directory = path.parent().context("no directory")?;
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o750).create(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    file.flush()?;
+    let file_itself = file.as_file();
+    file_itself.set_permissions(fs::Permissions::from_mode(0o640))?;
+    file_itself.sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -211,6 +235,10 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o7777, 0o640);
+
+        Record::keep_observation(&path, "a", b"{}").unwrap();
+        let kept = Record::observation(&path, "a");
+        assert_eq!(fs::read(&kept).unwrap(), b"{}");
 
         let mut again = Record::resumed(&path, "a", &key("true", &files)).unwrap();
         assert_eq!((again.runs(), again.time()), (3, 2 * second));
