@@ -7,6 +7,7 @@ mod accept;
 mod contradiction;
 mod generalise;
 mod overrides;
+mod under_firejail;
 
 use std::borrow::Cow;
 
@@ -40,11 +41,10 @@ pub fn adapt<'o>(
     overrides: &Overrides,
 ) -> Adapted<'o> {
     let mut exact = Cow::Borrowed(observation);
-    let mut remarks = if *overrides == Overrides::default() {
-        Vec::new()
-    } else {
-        overrides.apply(exact.to_mut())
-    };
+    let mut remarks: Vec<String> = under_firejail::leave_out(&mut exact).into_iter().collect();
+    if *overrides != Overrides::default() {
+        remarks.extend(overrides.apply(exact.to_mut()));
+    }
     remarks.extend(generalise::folded(&exact));
     let mut general = exact.clone();
     let rule = generalise::Rule {
