@@ -27,6 +27,8 @@ pub enum Shape {
     System,
     /// Processes: programs with a few files each, which also look at each other.
     Processes,
+    /// Programs that use the same few files, which none of them made.
+    Programs,
     /// Runs with a few files each, of which other runs have some too.
     Runs,
     /// Sockets: addresses of the network, and names.
@@ -35,7 +37,7 @@ pub enum Shape {
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Spool,
         Self::Tree,
         Self::Directories,
@@ -44,6 +46,7 @@ impl Shape {
         Self::Absent,
         Self::System,
         Self::Processes,
+        Self::Programs,
         Self::Runs,
         Self::Addresses,
     ];
@@ -220,6 +223,7 @@ impl Many {
                     }
                 }
             }
+            Shape::Programs => self.begin(&format!("/usr/lib/many/tool-{number}"))?,
             Shape::Runs => {
                 if number.is_multiple_of(10) {
                     let next = Self::new(u32::try_from(number / 10)?)?.run;

@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Component, Path, PathBuf},
+    path::{Component, Components, Path, PathBuf},
 };
 
 use crate::observation::Text;
@@ -22,6 +22,8 @@ const MOST: u32 = 40;
 pub(super) struct Symlinks {
     /// By entry: its link's text, or that it is no link.
     known: BTreeMap<PathBuf, Option<PathBuf>>,
+    /// A path without a link on it: the next one mostly begins as it does.
+    plain: PathBuf,
 }
 
 /// A walk: below which root, how many links it may pass still, and where those go that it passed.
@@ -45,13 +47,28 @@ impl Symlinks {
             budget: MOST,
             passed,
         };
-        self.resolve(path.as_path(), &mut walk)
+        let mut at = PathBuf::from("/");
+        let mut rest = path.as_path().components();
+        for known in self.plain.components() {
+            let mut next = rest.clone();
+            if next.next() != Some(known) {
+                break;
+            }
+            at.push(known);
+            rest = next;
+        }
+        let goes_down = !rest.clone().any(|part| part == Component::ParentDir);
+        let end = self.resolve(at, rest, &mut walk);
+        if goes_down && walk.budget == MOST {
+            self.plain.clone_from(&end);
+        }
+        end
     }
 
-    /// The path without links, as far as it exists.
-    fn resolve(&mut self, path: &Path, walk: &mut Walk<'_>) -> PathBuf {
-        let mut at = PathBuf::from("/");
-        for component in path.components() {
+    /// The path without links, as far as it exists: from `at`, which has none, by `rest`.
+    fn resolve(&mut self, at: PathBuf, rest: Components<'_>, walk: &mut Walk<'_>) -> PathBuf {
+        let mut at = at;
+        for component in rest {
             match component {
                 Component::ParentDir => {
                     at.pop();
@@ -78,7 +95,8 @@ impl Symlinks {
         let text = |path: &Path| Text::from(path.as_os_str().as_bytes());
         walk.passed.insert(text(&entry), text(&target));
         // An absolute target replaces the directory.
-        self.resolve(&directory.join(target), walk)
+        let target = directory.join(target);
+        self.resolve(PathBuf::from("/"), target.components(), walk)
     }
 }
 
@@ -91,7 +109,7 @@ fn read_link(root: &File, entry: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, fs::File, os::unix::fs::symlink};
+    use std::{collections::BTreeMap, fs::File, os::unix::fs::symlink, path::Path};
 
     use super::Symlinks;
     use crate::observation::Text;
@@ -114,6 +132,16 @@ mod tests {
             passed,
             expected.map(|(link, to)| (text(link), text(to))).into()
         );
+        // What begins as a path without a link does is looked at from there on.
+        std::fs::create_dir_all(dir.path().join("p/q")).unwrap();
+        symlink("/c", dir.path().join("p/q/to-c")).unwrap();
+        let mut below = BTreeMap::new();
+        let mut follow = |path: &str| links.follow(&root, &path.into(), &mut below);
+        assert_eq!(follow("/p/q"), Path::new("/p/q"));
+        assert_eq!(follow("/p/q/to-c/x"), Path::new("/c/x"));
+        assert_eq!(follow("/p/q/../a"), Path::new("/p/a"));
+        assert_eq!(follow("/p/q/r"), Path::new("/p/q/r"));
+        assert_eq!(below, [(text("/p/q/to-c"), text("/c"))].into());
         // A second call gets them again.
         let mut again = BTreeMap::new();
         links.follow(&root, &"/b/x".into(), &mut again);

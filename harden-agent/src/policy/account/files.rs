@@ -65,24 +65,24 @@ pub(super) fn obstacles<'p>(places: &'p [Place<'_>], account: &str, accounts: &A
     // By path, so that one line gives all that is needed there.
     let mut elsewhere: BTreeMap<&[u8], (u32, Evidence)> = BTreeMap::new();
     // What the program makes is the account's.
-    let is_made = |group: &[Place<'_>]| group.iter().any(|place| place.made() && !is_node(place));
-    let allows = |path, need, group: &[Place<'_>], known: &[&Inode]| {
-        is_made(group) || allowed(path, known, need)
+    let allows = |path, need, there: &[Place<'_>]| {
+        let is_made = there.iter().any(|place| place.made() && !is_node(place));
+        is_made || allowed(path, &known(there), need)
     };
     // A directory that everybody gets into, and so into those above it: the next path mostly lies in one of them too.
     let mut open: &[u8] = b"/";
     for group in places.chunk_by(|one, next| one.path == next.path) {
-        let here = known(group);
+        // Of a path that many programs used, once.
+        let mut here: BTreeMap<u32, bool> = BTreeMap::new();
         for place in group.iter().filter(|place| place.succeeded()) {
             let mut is_refused = |(path, need): &(&'p [u8], u32)| {
                 if **path == *place.path {
-                    return !allows(path, *need, group, &here);
+                    return !*here
+                        .entry(*need)
+                        .or_insert_with(|| allows(path, *need, group));
                 }
                 let answer = answers.entry((path, *need));
-                !*answer.or_insert_with(|| {
-                    let there = at(places, path);
-                    allows(path, *need, there, &known(there))
-                })
+                !*answer.or_insert_with(|| allows(path, *need, at(places, path)))
             };
             let above = parent(&place.path);
             let way = way(above).filter(|(path, _)| !is_within(open, path));
