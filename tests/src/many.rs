@@ -223,7 +223,16 @@ impl Many {
                     }
                 }
             }
-            Shape::Programs => self.begin(&format!("/usr/lib/many/tool-{number}"))?,
+            Shape::Programs => {
+                let program = format!("/usr/lib/many/tool-{}", number / 4);
+                match number % 4 {
+                    0 => self.begin(&program)?,
+                    other => {
+                        let path = format!("/etc/many-{other}.conf");
+                        self.did(&program, &path, &[O::Read], REGULAR);
+                    }
+                }
+            }
             Shape::Runs => {
                 if number.is_multiple_of(10) {
                     let next = Self::new(u32::try_from(number / 10)?)?.run;

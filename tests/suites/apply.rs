@@ -325,7 +325,8 @@ fn take(value: &mut Value, name: &str) -> usize {
 
 fn what_nobody_confirms_is_put_back(rig: &Rig<'_>, _: &Observation) -> Result<()> {
     let before = rig.state()?;
-    let said = rig.apply(&["--confirm", "4s"], 0)?;
+    // Long enough to be looked at on a busy machine.
+    let said = rig.apply(&["--confirm", "10s"], 0)?;
     ensure!(said.contains("harden confirm nginx.service"), "{said}");
     let waiting = rig.state()?;
     ensure!(waiting.contains("Seccomp:\t2"), "{waiting}");
@@ -337,7 +338,7 @@ fn what_nobody_confirms_is_put_back(rig: &Rig<'_>, _: &Observation) -> Result<()
     ensure!(status.contains(" unless confirmed;"), "{status}");
     let said = rig.apply(&[], 2)?;
     ensure!(said.contains("waits for harden confirm"), "{said}");
-    rig.becomes(&before, Duration::from_secs(15))?;
+    rig.becomes(&before, Duration::from_secs(25))?;
     rig.says(&["confirm", NGINX], 1)?;
 
     rig.apply(&["--confirm", "1m"], 0)?;
