@@ -31,8 +31,11 @@ pub fn text(
 ) -> String {
     let mut sections = vec![
         format!(
-            "`{}` measured this. Repetitions: {}; rounds in each: {}.",
-            effort.name, effort.repetitions, effort.rounds
+            "`{}` measured this. A median is of {} figures: {} rounds in each of {} repetitions.",
+            effort.name,
+            effort.repetitions * effort.rounds,
+            effort.rounds,
+            effort.repetitions
         ),
         in_short(matrix),
         losses(matrix, startup, upkeep),
@@ -63,7 +66,7 @@ fn sentence(matrix: &Matrix) -> Option<String> {
     let bare = matrix.spread(row, Condition::Bare)?.median;
     let added = |condition| Some(matrix.spread(row, condition)?.median - bare);
     let mut text = format!(
-        "Observing adds {} to a system call",
+        "Recording adds {} to a system call that does next to nothing (`getppid`)",
         time(added(Condition::Run)?)
     );
     if let Some(empty) = added(Condition::Empty) {
@@ -189,7 +192,8 @@ fn lengths(profile: &Result<Profile>) -> Option<String> {
         .map(|program| program.verified)
         .sum();
     let mut text = format!(
-        "The kernel verifies and translates {} programs of the agent, by {} instructions in all. The longest to verify:\n\n\
+        "The kernel verifies and translates {} programs of the agent, by {} instructions in all. The longest to verify \
+         (the kernel keeps the first 15 letters of a name, so that `exec` and `exit` are cut off):\n\n\
          | program | instructions verified | bytes of machine code |\n| --- | ---: | ---: |",
         profile.programs.len(),
         verified
@@ -226,6 +230,14 @@ fn start(startup: &Startup) -> String {
             Err(_) => write!(text, "\n| {} | not measured | | | |", tool.title()),
         };
     }
+    if let Ok(memory) = &startup.memory {
+        let _ = write!(
+            text,
+            "\n\nUntil its command runs, `harden run` has had at most {:.1} MiB resident. Of them 64 are its ring buffer of 32, which is \
+             mapped twice and counted so.",
+            mebibytes(*memory)
+        );
+    }
     text
 }
 
@@ -234,7 +246,9 @@ fn parts(parts: &Result<Parts>) -> Option<String> {
     let parts = parts.as_ref().ok()?;
     let mut text = format!(
         "Until the command runs, `harden run` does this. It was measured once, under `strace -T`, which makes each call \
-         of bpf(2) longer, short ones the most: {} until the command ran, and {} from its end on.\n\n\
+         of bpf(2) longer, short ones the most: {} until the command ran, and {} from its end on. Two threads call at \
+         once, so that the times may sum up to more. More programs are loaded than stay: most are tiny ones that ask what \
+         this kernel can do.\n\n\
          | what | calls | time |\n| --- | ---: | ---: |",
         time(parts.until_run * 1e9),
         time(parts.after_end * 1e9)
@@ -247,11 +261,13 @@ fn parts(parts: &Result<Parts>) -> Option<String> {
         let _ = write!(text, "\n| {command} | {count} | {} |", time(seconds * 1e9));
     }
     // Threads may call at once.
-    let rest = time(rest.max(0.0) * 1e9);
-    let _ = write!(
-        text,
-        "\n| all else: the types of the kernel, tracepoints, the child | | {rest} |"
-    );
+    if rest > 0.0 {
+        let rest = time(rest * 1e9);
+        let _ = write!(
+            text,
+            "\n| all else: the types of the kernel, tracepoints, the child | | {rest} |"
+        );
+    }
     Some(text)
 }
 
@@ -368,8 +384,8 @@ mod tests {
         assert_eq!(
             sentence(&matrix()).as_deref(),
             Some(
-                "Observing adds 0.21 µs to a system call; empty programs on the same two tracepoints add 0.15 µs; \
-                 `strace` adds 126 µs."
+                "Recording adds 0.21 µs to a system call that does next to nothing (`getppid`); empty programs on the same two \
+                 tracepoints add 0.15 µs; `strace` adds 126 µs."
             )
         );
     }
@@ -410,7 +426,9 @@ mod tests {
                 (Condition::Shh, Err(anyhow::anyhow!("no shh"))),
             ],
             parts: Err(anyhow::anyhow!("no strace")),
+            memory: Ok(30 << 10),
         });
+        assert!(text.contains("at most 30.0 MiB"), "{text}");
         assert!(
             text.contains("| harden run | 1.00 ms | 1.00 ms–1.00 ms |"),
             "{text}"

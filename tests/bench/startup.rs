@@ -27,6 +27,8 @@ pub struct Startup {
     pub tools: Vec<(Condition, Result<(Spread, Spread)>)>,
     /// What `harden run` does until then.
     pub parts: Result<Parts>,
+    /// The most that `harden run` has had resident when its program runs, in KiB.
+    pub memory: Result<u64>,
 }
 
 /// Measures.
@@ -55,7 +57,20 @@ pub fn measure(place: &Place, effort: &Effort) -> Startup {
     Startup {
         tools: tools.collect(),
         parts: parts(place),
+        memory: memory(place),
     }
+}
+
+/// As the program sees it: `harden run` is its parent.
+fn memory(place: &Place) -> Result<u64> {
+    let mut command = held::tool(Condition::Run, place);
+    command.args(["sh", "-c", "grep VmHWM: /proc/$PPID/status"]);
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let figure = text.split_whitespace().nth(1);
+    figure
+        .and_then(|figure| figure.parse().ok())
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Nanoseconds until date(1) tells the time, and from then until the end.

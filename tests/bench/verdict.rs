@@ -78,13 +78,16 @@ fn excluded(matrix: &Matrix) -> Option<String> {
     ))
 }
 
-/// What takes noticeably longer, the worst first.
+/// What takes noticeably longer, and by more than the figures spread; the worst first.
 fn expensive(matrix: &Matrix) -> Option<String> {
     let mut rows: Vec<(f64, &str)> = ROWS
         .iter()
         .filter_map(|row| {
             let dearest = dearest(matrix, row.name)?;
-            Some((to_bare(matrix, row.name, dearest)?, row.title))
+            let bare = matrix.spread(row.name, Condition::Bare)?;
+            let is_apart = bare.upper < matrix.spread(row.name, dearest)?.lower;
+            let cost = to_bare(matrix, row.name, dearest)?;
+            is_apart.then_some((cost, row.title))
         })
         .filter(|(cost, _)| *cost >= MUCH)
         .collect();
@@ -123,8 +126,11 @@ fn slow_start(startup: &Startup) -> Option<String> {
 fn lost(upkeep: &Upkeep) -> Option<String> {
     (upkeep.lost > 0).then(|| {
         format!(
-            "Of a flood of new paths from one unit, the agent read {} and counted {} as lost.",
-            upkeep.facts, upkeep.lost
+            "Of {} new paths that one unit sent as fast as it could, the agent read {} and counted {} as lost. \
+             `kernel.paths_at_once` sets how many may come at once (docs/agent.md).",
+            upkeep.facts + upkeep.lost,
+            upkeep.facts,
+            upkeep.lost
         )
     })
 }
@@ -164,6 +170,7 @@ mod tests {
                 .map(|&(tool, figure)| (tool, Ok((spread(figure), spread(0.0)))))
                 .collect(),
             parts: Err(anyhow::anyhow!("not measured")),
+            memory: Err(anyhow::anyhow!("not measured")),
         }
     }
 
@@ -194,7 +201,10 @@ mod tests {
         };
         let points = losses(&matrix, &startup, Some(&upkeep));
         assert_eq!(points.len(), 6, "{points:?}");
-        assert!(points[4].contains("read 70 and counted 30"), "{points:?}");
+        assert!(
+            points[4].contains("Of 100 new paths") && points[4].contains("read 70 and counted 30"),
+            "{points:?}"
+        );
         assert!(
             points[5].contains("10 units that run, it takes 20 MiB"),
             "{points:?}"
