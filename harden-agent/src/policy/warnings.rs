@@ -134,12 +134,33 @@ fn loss(kind: &str, lost: u64) -> Warning {
         None => Warning::new(
             Id::LOST_EVENTS,
             format!(
-                "INCOMPLETE: {} lost ({kind}), and what they would have shown is missing here; record again before \
-                 you rely on this profile",
-                were(lost, "event")
+                "INCOMPLETE: {} lost ({kind}), and what they would have shown is missing here; {}",
+                were(lost, "event"),
+                remedy(kind)
             ),
         ),
     }
+}
+
+/// What to do about a loss: docs/observation.md has the kinds.
+fn remedy(kind: &str) -> String {
+    let with = match kind {
+        "slots-exhausted" => "more records (--slots; kernel.slots of the agent)",
+        "cgroups-full" => "a larger table of cgroups (--cgroups; kernel.cgroups of the agent)",
+        "tasks-full" => "a larger table of tasks (kernel.tasks of the agent)",
+        "over-share" => "a larger share for a unit (kernel.paths_at_once of the agent)",
+        "over-limit" => "larger records of units (state.max_per_unit of the agent)",
+        "walk-truncated" => {
+            return "no recording has paths that are so deep or so long: allow in the overrides what the program needs \
+                    of them"
+                .to_owned();
+        }
+        _ if kind.ends_with("ring-full") => {
+            "a larger ring buffer (--ring; kernel.ring of the agent)"
+        }
+        _ => return "record again before you rely on this profile".to_owned(),
+    };
+    format!("record again before you rely on this profile, with {with}")
 }
 
 /// The program that the kernel skipped, if the loss is of that kind.
@@ -414,6 +435,35 @@ mod tests {
         let mut all: Vec<String> = Id::all().map(|id| id.to_string()).collect();
         all.sort_unstable();
         assert_eq!(sorted, all);
+    }
+
+    #[test]
+    fn a_loss_names_options_and_settings_that_exist() {
+        use clap::CommandFactory as _;
+        let cli = crate::cli::Cli::command();
+        let run = cli.find_subcommand("run").unwrap();
+        let settings = include_str!("../../../deploy/harden.toml");
+        for kind in [
+            "path-ring-full",
+            "slots-exhausted",
+            "cgroups-full",
+            "tasks-full",
+            "over-share",
+            "over-limit",
+        ] {
+            let text = remedy(kind);
+            let mut words = text.split([' ', '(', ')', ';']);
+            let option = words.clone().find_map(|word| word.strip_prefix("--"));
+            let mut options = run.get_arguments();
+            assert!(
+                option.is_none_or(|name| options.any(|one| one.get_long() == Some(name))),
+                "{text}"
+            );
+            let setting = words.find_map(|word| word.split_once('.')).unwrap().1;
+            let line = format!("#{setting} = ");
+            assert!(settings.lines().any(|one| one.starts_with(&line)), "{text}");
+        }
+        assert!(!remedy("walk-truncated").contains("record again"));
     }
 
     #[test]
