@@ -15,6 +15,7 @@ use super::{
 
 mod firejail;
 mod reboot;
+mod resume;
 mod tighten;
 
 /// A daemon, what it does, and what it cannot do that without.
@@ -257,6 +258,31 @@ fn what_is_not_the_profiles_fault_is_said(rig: &Rig<'_>) -> Result<()> {
     rig.is_as(&before)
 }
 
+/// Its stop takes longer than the half of a test run.
+const STUBBORN: Daemon = Daemon {
+    unit: "stubborn.service",
+    work: "true",
+    more: "true",
+    set_up: |machine| {
+        let unit = "[Service]\nExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 1; done'\nTimeoutStopSec=8\n";
+        machine.unit("stubborn.service", unit)
+    },
+    needed: &[],
+};
+
+fn a_daemon_that_does_not_stop_is_killed_and_this_is_said(machine: &Machine) -> Result<()> {
+    (STUBBORN.set_up)(machine)?;
+    let rig = prepare(machine, &STUBBORN, "[Service]\nProtectClock=yes\n")?;
+    let said = trial(&rig, &["--test", rig.work, "--runs", "1"], 1)?;
+    ensure!(
+        said.contains("did not stop under what was tried before, and was killed after 4 s"),
+        "{said}"
+    );
+    machine
+        .run(&["systemctl", "kill", "--signal=KILL", rig.unit])
+        .map(drop)
+}
+
 fn a_kill_leaves_it_as_it_was(rig: &Rig<'_>, step: &str, planted: &[Needed]) -> Result<()> {
     let before = rig.state()?;
     rig.calm()?;
@@ -309,11 +335,11 @@ impl Case {
                 let seen = (*round == 1).then_some(observation.as_str());
                 it_is_found(&rig, &planted, seen)
             }
-            Self::Refuse => what_is_not_the_profiles_fault_is_said(&prepare(
-                machine,
-                &NGINX,
-                &without_listen()?,
-            )?),
+            Self::Refuse => {
+                let rig = prepare(machine, &NGINX, &without_listen()?)?;
+                what_is_not_the_profiles_fault_is_said(&rig)?;
+                a_daemon_that_does_not_stop_is_killed_and_this_is_said(machine)
+            }
             Self::Firejail => firejail::a_profile_is_tried_too(machine, &good[3].1),
             Self::Kill(step) => {
                 let rig = prepare(machine, &NGINX, &without_listen()?)?;

@@ -1,6 +1,9 @@
 //! One attempt: files are installed on trial, the unit is restarted, looked at, and tested. The guard is there already.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
@@ -56,6 +59,8 @@ pub(super) struct Attempt<'a> {
     pub(super) test: Option<&'a str>,
     /// How long the unit has to stay up.
     pub(super) settle: Duration,
+    /// So long was waited for the daemon to stop, before it was killed.
+    pub(super) killed: Cell<Option<Duration>>,
 }
 
 impl Attempt<'_> {
@@ -103,7 +108,7 @@ impl Attempt<'_> {
         deadline: Instant,
     ) -> Result<String> {
         let unit = self.unit;
-        if let Err(error) = restart(unit, deadline) {
+        if let Err(error) = self.restart(deadline) {
             if Instant::now() >= deadline || interruption::came() {
                 return Err(error);
             }
@@ -124,23 +129,25 @@ impl Attempt<'_> {
         interruption::check()?;
         Ok(found)
     }
-}
 
-/// Restarts the unit. What was on trial before may refuse the daemon what it needs to end: after half of the time it is killed,
-/// and what is on trial now gets the other half.
-fn restart(unit: &Unit, deadline: Instant) -> Result<()> {
-    let now = Instant::now();
-    let half = now + deadline.saturating_duration_since(now) / 2;
-    let restarted = try_systemctl(&["restart", "--", unit.name()], half);
-    if restarted.is_ok() || Instant::now() < half || interruption::came() {
-        return restarted;
+    /// Restarts the unit. What was on trial before may refuse the daemon what it needs to stop: after half of the time it is
+    /// killed, and what is on trial now gets the other half.
+    fn restart(&self, deadline: Instant) -> Result<()> {
+        let name = self.unit.name();
+        let now = Instant::now();
+        let half = now + deadline.saturating_duration_since(now) / 2;
+        let restarted = try_systemctl(&["restart", "--", name], half);
+        if restarted.is_ok() || Instant::now() < half || interruption::came() {
+            return restarted;
+        }
+        let found = self.unit.properties(&["ActiveState"])?;
+        if found.get("ActiveState").map(String::as_str) == Some("deactivating") {
+            systemctl(&["kill", "--signal=KILL", "--", name], deadline)?;
+            self.killed.set(Some(now.elapsed()));
+        }
+        // The job is still there, and this waits for it.
+        try_systemctl(&["start", "--", name], deadline)
     }
-    let found = unit.properties(&["ActiveState"])?;
-    if found.get("ActiveState").map(String::as_str) == Some("deactivating") {
-        systemctl(&["kill", "--signal=KILL", "--", unit.name()], deadline)?;
-    }
-    // The job is still there, and this waits for it.
-    try_systemctl(&["start", "--", unit.name()], deadline)
 }
 
 /// Without what nobody reads.

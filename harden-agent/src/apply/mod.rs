@@ -31,7 +31,7 @@ pub use applied::{Applied, digest};
 pub use files::Files;
 pub use list::{Installed, State, installed};
 pub use revert::{Reverted, revert};
-pub use session::Session;
+pub use session::{Ended, Session};
 pub(crate) use trial::step as trial_step;
 pub use trial::{NotPutBack, Outcome, STEPS, TRIAL_STEPS, Trial, confirm};
 pub use unit::Unit;

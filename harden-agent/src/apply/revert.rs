@@ -43,12 +43,8 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
         if !is_there && is_kept(unit)? {
             files::write_data(&place::reverting(unit), b"{}\n".to_vec())?;
         }
-        for backend in Backend::ALL {
-            is_there |= files::remove(&place::trial(unit, backend))?;
-            is_there |= files::remove(&place::lasting(unit, backend))?;
-        }
-        for profile in [place::trial_profile(unit), place::lasting_profile(unit)] {
-            is_there |= files::remove(profile.as_ref())?;
+        for path in all_files(unit) {
+            is_there |= files::remove(&path)?;
         }
         crash_point::pass("revert-removed");
         proof::discard(unit);
@@ -72,14 +68,19 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
 
 /// Whether a file is there that is to be taken away.
 fn is_kept(unit: &Unit) -> Result<bool> {
-    for backend in Backend::ALL {
-        let profiles = [place::trial_profile(unit), place::lasting_profile(unit)];
-        let drop_ins = [place::trial(unit, backend), place::lasting(unit, backend)];
-        for path in drop_ins.into_iter().chain(profiles.map(PathBuf::from)) {
-            if files::read(&path)?.is_some() {
-                return Ok(true);
-            }
+    for path in all_files(unit) {
+        if files::read(&path)?.is_some() {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Where something may be installed: the drop-ins first, which name the profiles.
+fn all_files(unit: &Unit) -> Vec<PathBuf> {
+    let drop_ins =
+        Backend::ALL.map(|backend| [place::trial(unit, backend), place::lasting(unit, backend)]);
+    let profiles = [place::trial_profile(unit), place::lasting_profile(unit)];
+    let drop_ins = drop_ins.into_iter().flatten();
+    drop_ins.chain(profiles.map(PathBuf::from)).collect()
 }

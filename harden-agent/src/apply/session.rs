@@ -1,6 +1,9 @@
 //! Many attempts, one after the other, under one guard: each begins its time again.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -16,6 +19,15 @@ use super::{
 
 /// So much longer than an attempt does the guard wait: an attempt ends by itself, with what came of it.
 const SLACK: Duration = Duration::from_secs(5);
+
+/// What came of a test run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+    /// The daemon did not stop under what was tried before, and was killed after this time.
+    pub killed: Option<Duration>,
+}
 
 /// A unit on trial, time after time.
 pub struct Session<'a> {
@@ -64,11 +76,11 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Runs the test with these files in force. Returns why it fails, if it does.
+    /// Runs the test with these files in force.
     ///
     /// # Errors
     /// It could not be run.
-    pub fn attempt(&self, files: &Files, test: &str) -> Result<Option<String>> {
+    pub fn attempt(&self, files: &Files, test: &str) -> Result<Ended> {
         guard::extend(self.unit)?;
         step("trial-extended");
         for other in Backend::ALL {
@@ -85,12 +97,16 @@ impl<'a> Session<'a> {
             runtime: false,
             test: Some(test),
             settle: self.settle,
+            killed: Cell::default(),
         };
         let until = Timestamp::now() + self.within + SLACK;
         let tried = attempt.run(self.before, until, deadline)?;
         // Then it says nothing about the files.
         interruption::check()?;
-        Ok(tried.err().map(|reason| format!("{reason:#}")))
+        Ok(Ended {
+            failure: tried.err().map(|reason| format!("{reason:#}")),
+            killed: attempt.killed.get(),
+        })
     }
 
     /// Puts the unit back.

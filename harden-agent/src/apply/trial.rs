@@ -1,6 +1,7 @@
 //! A trial, step by step. A kill between any two of them leaves the unit to the guard.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     time::{Duration, Instant},
 };
@@ -107,6 +108,7 @@ impl Trial<'_> {
             runtime: self.runtime,
             test: self.test,
             settle: self.settle,
+            killed: Cell::default(),
         };
         let tried = attempt.run(before, until, deadline).flatten();
         let tried = tried.and_then(|found| {

@@ -107,7 +107,8 @@ impl Trial {
             }),
         };
         let files = self.files(&unit, source.as_ref())?;
-        let mut plan = Plan::new(files.clone(), &ThisSystem);
+        let system = ThisSystem::ask();
+        let mut plan = Plan::new(files.clone(), &system);
         let mut record = self.record(&unit, &files, &plan)?;
         let seen = self.seen(&unit)?;
         let in_vain = if self.tighten {

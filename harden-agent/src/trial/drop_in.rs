@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Candidate, Directories, Relaxation, commented, names};
+use super::{Candidate, Relaxation, System, commented, names};
 use crate::policy::firejail::service::UnitFile;
 
 /// Lists to which words are added.
@@ -48,7 +48,7 @@ const WITH: [(&str, &[&str]); 2] = [
 const NOT_PROTECTED: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// Everything that can be relaxed, what is preferred first.
-pub(super) fn candidates(text: &str, directories: &dyn Directories) -> Vec<Candidate> {
+pub(super) fn candidates(text: &str, system: &dyn System) -> Vec<Candidate> {
     let unit = UnitFile::parse(text);
     let mut all = Vec::new();
     for directive in WORDS {
@@ -59,7 +59,7 @@ pub(super) fn candidates(text: &str, directories: &dyn Directories) -> Vec<Candi
         let (words, weight) = match directive {
             "CapabilityBoundingSet" => (names::capabilities(), 3),
             "RestrictAddressFamilies" => (names::families(), 3),
-            _ => (names::calls(), 1),
+            _ => (known_calls(system), 1),
         };
         let missing = words.into_iter().filter(|word| !on_list.contains(word));
         all.extend(missing.map(|word| Candidate {
@@ -68,7 +68,7 @@ pub(super) fn candidates(text: &str, directories: &dyn Directories) -> Vec<Candi
         }));
     }
     if unit.last("ProtectSystem") == Some("strict") {
-        let top = directories.below(Path::new("/"));
+        let top = system.below(Path::new("/"));
         let top = top.into_iter().filter(|path| is_protected(path));
         all.extend(top.map(|path| Candidate {
             weight: 4,
@@ -88,6 +88,12 @@ pub(super) fn candidates(text: &str, directories: &dyn Directories) -> Vec<Candi
         relaxation: Relaxation::Line(name),
     }));
     all
+}
+
+/// What systemd would not warn of.
+fn known_calls(system: &dyn System) -> Vec<String> {
+    let calls = names::calls().into_iter();
+    calls.filter(|name| system.knows_call(name)).collect()
 }
 
 /// The words of a list, as the candidates are called. What a list refuses is not on it.
@@ -171,10 +177,10 @@ pub(super) fn relaxed(text: &str, relaxations: &[&Relaxation], why: Option<&str>
 }
 
 /// The directories in one that can be written in a line as they are.
-pub(super) fn narrower(path: &Path, directories: &dyn Directories) -> Vec<PathBuf> {
+pub(super) fn narrower(path: &Path, system: &dyn System) -> Vec<PathBuf> {
     /// A directory of more than this holds data, not places.
     const MOST: usize = 64;
-    let below = directories.below(path);
+    let below = system.below(path);
     if below.len() > MOST {
         return Vec::new();
     }
@@ -224,6 +230,8 @@ mod tests {
             "no ReadWritePaths",
             "no DeviceAllow",
             "no SystemCallErrorNumber",
+            // systemd does not know it.
+            "SystemCallFilter uretprobe",
         ] {
             assert!(!all.iter().any(|word| word == one), "{one}");
         }

@@ -8,7 +8,7 @@ use super::{
     Plan, Record, Tighter,
     search::{Confinement, Gate, Progress},
 };
-use crate::apply::{Files, Session, trial_step};
+use crate::apply::{Ended, Files, Session, trial_step};
 
 /// What is tried in a test run.
 #[derive(Clone, Copy)]
@@ -23,8 +23,8 @@ pub enum Tried<'t, 'd> {
 pub trait Report {
     /// It begins; so long has all taken.
     fn begins(&mut self, tried: Tried<'_, '_>, progress: Progress, time: Duration);
-    /// It has ended; and why it failed, if it did.
-    fn ended(&mut self, failure: Option<&str>);
+    /// It has ended.
+    fn ended(&mut self, ended: &Ended);
 }
 
 /// What test runs have in common.
@@ -56,9 +56,9 @@ impl<R: Report> Runner<'_, R> {
         }
         let time = || self.before + self.since.elapsed();
         self.report.begins(tried, progress, time());
-        let failure = self.session.attempt(&files(), self.test)?;
-        self.report.ended(failure.as_deref());
-        let passed = failure.is_none();
+        let ended = self.session.attempt(&files(), self.test)?;
+        self.report.ended(&ended);
+        let passed = ended.failure.is_none();
         self.record.add(names, passed, time())?;
         trial_step("trial-saved");
         Ok(passed)

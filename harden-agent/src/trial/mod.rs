@@ -25,6 +25,7 @@ mod suspects;
 mod tighten;
 
 use std::{
+    collections::BTreeSet,
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -36,7 +37,7 @@ use serde::{Deserialize, Serialize};
 pub use suspects::suspects;
 pub use tighten::{Removal, Tighter};
 
-use crate::observation::Text;
+use crate::{machine, observation::Text};
 
 /// One thing that can be relaxed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,17 +70,32 @@ pub struct Candidate {
     pub weight: u32,
 }
 
-/// Directories of a system.
-pub trait Directories {
+/// What has to be known of a system.
+pub trait System {
     /// The directories in one, in order, without symbolic links.
     fn below(&self, path: &Path) -> Vec<PathBuf>;
+
+    /// Whether systemd knows a call of this name. It warns of each other one at each `daemon-reload`, and leaves it out.
+    fn knows_call(&self, name: &str) -> bool;
 }
 
-/// Those of this system.
-#[derive(Clone, Copy, Debug)]
-pub struct ThisSystem;
+/// This one.
+#[derive(Clone, Debug)]
+pub struct ThisSystem {
+    calls: Option<BTreeSet<String>>,
+}
 
-impl Directories for ThisSystem {
+impl ThisSystem {
+    /// Asks systemd what it knows.
+    #[must_use]
+    pub fn ask() -> Self {
+        Self {
+            calls: machine::systemd::calls(),
+        }
+    }
+}
+
+impl System for ThisSystem {
     fn below(&self, path: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -87,12 +103,21 @@ impl Directories for ThisSystem {
         paths.sort();
         paths
     }
+
+    fn knows_call(&self, name: &str) -> bool {
+        let calls = self.calls.as_ref();
+        calls.is_none_or(|calls| calls.contains(name))
+    }
 }
 
 #[cfg(test)]
-impl<F: Fn(&Path) -> Vec<PathBuf>> Directories for F {
+impl<F: Fn(&Path) -> Vec<PathBuf>> System for F {
     fn below(&self, path: &Path) -> Vec<PathBuf> {
         self(path)
+    }
+
+    fn knows_call(&self, name: &str) -> bool {
+        name != "uretprobe"
     }
 }
 

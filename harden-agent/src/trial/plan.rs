@@ -3,36 +3,36 @@
 use std::path::Path;
 
 use super::{
-    Candidate, Directories, Relaxation, drop_in, firejail,
+    Candidate, Relaxation, System, drop_in, firejail,
     search::{Confinement, Set},
 };
 use crate::apply::{Backend, Files};
 
 /// The files, and their candidates.
-pub struct Plan<'d> {
+pub struct Plan<'s> {
     files: Files,
     candidates: Vec<Candidate>,
     /// So many are there from the beginning; the others are narrower ones.
     first: usize,
-    directories: &'d dyn Directories,
+    system: &'s dyn System,
 }
 
 /// What confines nothing.
 const UNCONFINED: &str = "# Written by harden trial\n[Service]\n";
 
-impl<'d> Plan<'d> {
+impl<'s> Plan<'s> {
     /// Of these files.
     #[must_use]
-    pub fn new(files: Files, directories: &'d dyn Directories) -> Self {
+    pub fn new(files: Files, system: &'s dyn System) -> Self {
         let candidates = match &files.profile {
             Some(profile) => firejail::candidates(profile),
-            None => drop_in::candidates(&files.drop_in, directories),
+            None => drop_in::candidates(&files.drop_in, system),
         };
         Self {
             files,
             first: candidates.len(),
             candidates,
-            directories,
+            system,
         }
     }
 
@@ -66,7 +66,7 @@ impl<'d> Plan<'d> {
         let Relaxation::Write(path) = self.relaxation(number) else {
             return Vec::new();
         };
-        let below = drop_in::narrower(path, self.directories);
+        let below = drop_in::narrower(path, self.system);
         let numbers = below.into_iter().map(|path| {
             let relaxation = Relaxation::Write(path);
             let known = self

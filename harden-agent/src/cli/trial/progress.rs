@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::ask;
 use crate::{
+    apply::Ended,
     plural::plural,
     trial::{
         Plan, Report, Tighter, Tried,
@@ -30,8 +31,14 @@ impl Report for Progress {
         ));
     }
 
-    fn ended(&mut self, failure: Option<&str>) {
-        match failure {
+    fn ended(&mut self, ended: &Ended) {
+        if let Some(waited) = ended.killed {
+            ask::note(format_args!(
+                "  the daemon did not stop under what was tried before, and was killed after {} s",
+                waited.as_secs()
+            ));
+        }
+        match &ended.failure {
             None => ask::note(format_args!("  passed")),
             Some(reason) => ask::note(format_args!("  failed: {reason}")),
         }
