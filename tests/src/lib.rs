@@ -8,6 +8,7 @@ mod container;
 pub mod deeds;
 pub mod filter;
 pub mod firejail;
+mod forwarded;
 pub mod harden;
 pub mod http;
 mod installed;
@@ -34,6 +35,7 @@ mod written;
 
 pub use agent::{Agent, Setup};
 pub use container::Container;
+pub use forwarded::Forwarded;
 pub use installed::Installed;
 pub use machine::Machine;
 pub use process::{Process, as_patient, is_alive, is_emulated};
