@@ -3,7 +3,20 @@
 use anyhow::{Context as _, Result, ensure};
 use harden_tests::{Agent, Forwarded, Machine, Setup, Written};
 
-use super::{NGINX, OUT, WITHIN, as_patient, prepare};
+use super::{Daemon, NGINX, OUT, WITHIN, as_patient, prepare};
+
+/// nginx, by a name that it has on no other machine: the agent records what all of them do.
+const RESUMED: Daemon = Daemon {
+    unit: "resumed.service",
+    set_up: |machine| {
+        machine.unit(
+            "resumed.service",
+            "[Service]\nType=forking\nPIDFile=/run/nginx.pid\nExecStart=/usr/sbin/nginx\n\
+             ExecReload=/usr/sbin/nginx -s reload\n",
+        )
+    },
+    ..NGINX
+};
 
 const SOCKET: &str = "/run/agent-of-the-test.socket";
 
@@ -14,9 +27,9 @@ fn it_goes_on_with_what_the_agent_had() -> Result<()> {
         return Ok(());
     };
     let agent = Agent::start(&Setup::default())?;
-    let (drop_in, _) = NGINX.drop_in(&agent, machine)?;
+    let (drop_in, _) = RESUMED.drop_in(&agent, machine)?;
     let _forwarded = Forwarded::new(&agent, machine, SOCKET)?;
-    let rig = prepare(machine, &NGINX, &drop_in)?;
+    let rig = prepare(machine, &RESUMED, &drop_in)?;
     let before = rig.state()?;
     let within = format!("{}s", as_patient(WITHIN).as_secs());
     let trial = |more: &[&str], status| {
