@@ -301,12 +301,13 @@ fn set(name: &str) -> Result<BTreeSet<String>> {
     Ok(calls)
 }
 
+const OWN_UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/harden.service");
+
 /// What the unit's lines allow, taken in their order as systemd.exec(5) says.
 fn allowed() -> Result<BTreeSet<String>> {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/harden.service");
     // What systemd always adds to a list of what is allowed.
     let mut allowed = set("@default")?;
-    let text = fs::read_to_string(unit)?;
+    let text = fs::read_to_string(OWN_UNIT)?;
     for list in text
         .lines()
         .filter_map(|line| line.strip_prefix("SystemCallFilter="))
@@ -329,6 +330,26 @@ fn allowed() -> Result<BTreeSet<String>> {
         }
     }
     Ok(allowed)
+}
+
+/// Which files of the system the unit would hide from the agent, by `harden check`.
+fn hidden(observation: &Observation, home: &Home) -> Result<Vec<String>> {
+    let file = home.path("agent.json");
+    fs::write(&file, observation::to_json(observation)?)?;
+    let mut check = Command::new(harden::binary());
+    check.args(["check", "--json", OWN_UNIT]).arg(&file);
+    let output = check.output()?;
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let refused = said["refused"].as_array().context("no list")?;
+    let facts = refused.iter().filter_map(|one| one["fact"].as_str());
+    let system = ["/dev/", "/etc/", "/proc/", "/sys/", "/usr/"];
+    let is_of_system = |fact: &&str| system.iter().any(|top| fact.contains(&format!(" {top}")));
+    let own = home.scratch.path().display().to_string();
+    let hidden = facts
+        .filter(is_of_system)
+        .filter(|fact| !fact.contains(&own));
+    Ok(hidden.map(str::to_owned).collect())
 }
 
 fn has_securityfs() -> bool {
@@ -358,5 +379,6 @@ fn the_unit_allows_what_the_agent_was_seen_to_do() -> Result<()> {
         .filter(|call| call != "lsm_list_modules" || has_securityfs())
         .collect();
     assert_eq!(denied, [""; 0]);
+    assert_eq!(hidden(&recorded.observation, &home)?, [""; 0]);
     Ok(())
 }

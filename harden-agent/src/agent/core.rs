@@ -15,7 +15,10 @@ mod shadow;
 mod slots;
 mod unwanted;
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use harden_common::{CgroupEvent, RUN_PASSES, SLOT_EXCLUDED, kind};
 use jiff::Timestamp;
@@ -329,6 +332,11 @@ impl Core {
     #[must_use]
     pub(super) fn is_full(&self) -> bool {
         self.state.held() > 4 * HELD_LIMIT
+    }
+
+    /// What each kind of fact is recorded by.
+    pub(super) fn hooks(&self) -> BTreeMap<String, String> {
+        self.probe.hooks()
     }
 
     /// What is observed, in one line.

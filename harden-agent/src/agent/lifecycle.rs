@@ -20,8 +20,7 @@ use super::{
     request::Request,
 };
 use crate::{
-    machine::descriptor::watch,
-    machine::proc,
+    machine::{descriptor::watch, kallsyms, proc},
     probe::{self, KernelLog, ProbeError},
 };
 
@@ -121,6 +120,9 @@ async fn observe(config: Config, mut requests: mpsc::Receiver<Request>) -> anyho
     let (mut core, mut events) = Core::start(config, sizes)?;
     let mut log = core.take_kernel_log().map(watch).transpose()?;
     tracing::info!("observing {}", core.describe());
+    if let Some(text) = kallsyms::missing(&core.hooks()) {
+        tracing::warn!("{text}");
+    }
     notify(&[NotifyState::Ready]);
 
     let mut retired: Option<Retired> = None;

@@ -19,6 +19,7 @@ use super::{
     summary,
 };
 use crate::{
+    machine::kallsyms,
     observation::{self, Join, Observation, SCHEMA, Text},
     output::{self, Content, Ours, Output, file_stem},
     probe::{Forced, ProbeError, Sizes},
@@ -121,6 +122,10 @@ impl Run {
             .block_on(record(&options, tell))
             .map_err(Self::explain)?;
         live.finish();
+
+        if let Some(text) = kallsyms::missing(&recording.run.hooks).filter(|_| !self.quiet) {
+            eprintln!("warning: {text}");
+        }
 
         // A recording ends with its command.
         let status = recording.run.status.unwrap_or(0);

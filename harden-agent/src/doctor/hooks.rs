@@ -8,6 +8,7 @@ use super::{
     check::{Check, Status},
     safe,
 };
+use crate::machine::kallsyms;
 use crate::observation::Facet;
 use crate::probe::{Attempt, Refusal, Sizes, Survey, Tiers};
 
@@ -170,7 +171,11 @@ fn fact_check(name: &str, fact: &Fact) -> Check {
         format!("hook {name}")
     };
     if let Some(chosen) = &fact.chosen {
-        return Check::ok(&title, chosen);
+        let hooks = BTreeMap::from([(name.to_owned(), chosen.clone())]);
+        return match kallsyms::missing(&hooks) {
+            Some(text) => Check::warning(&title, format!("{chosen}: {text}")),
+            None => Check::ok(&title, chosen),
+        };
     }
     let reason = fact.reason.as_deref().unwrap_or_default();
     // What is not attached although it could be is not needed yet, and the reason says so.

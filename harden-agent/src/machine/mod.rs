@@ -6,6 +6,7 @@ pub(crate) mod descriptor;
 pub mod disks;
 pub mod firejail;
 pub(crate) mod host;
+pub(crate) mod kallsyms;
 pub mod logs;
 pub(crate) mod mapped;
 pub(crate) mod proc;
