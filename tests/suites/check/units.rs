@@ -23,8 +23,10 @@ mkdir -p /srv/harden/data /srv/harden/pub /srv/harden/real /run/harden /var/lib/
 chmod 777 /srv/harden/pub; echo x >/root/.harden/c; echo x >/srv/harden/real/f; echo x >/usr/share/harden/data
 ln -sfn real /srv/harden/link
 ";
-/// Starts each unit that is named, and prints those that did their work.
-const START: &str = "for unit; do prepare; systemctl start --quiet \"$unit\" 2>&1 >/dev/null && echo \"$unit\"; done; true";
+/// Starts each unit that is named, and prints those that did their work. The start of a oneshot service is over when its process is;
+/// systemd removes its `RuntimeDirectory=` after that, and the next unit needs what is prepared for it.
+const START: &str = "for unit; do prepare; systemctl start --quiet \"$unit\" 2>&1 >/dev/null && echo \"$unit\"; \
+                     systemctl stop --quiet \"$unit\"; done; true";
 
 /// The drop-ins of a change, beside that of harden.
 fn drop_ins(change: &str, own: &str) -> Result<Vec<String>> {
