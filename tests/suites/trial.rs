@@ -234,6 +234,17 @@ fn what_is_not_the_profiles_fault_is_said(rig: &Rig<'_>) -> Result<()> {
     ensure!(said.contains("interrupted"), "{said}");
     rig.is_as(&before)?;
     apply::is_ended(rig)?;
+    // As Ctrl-C does, `harden revert` ends it, here from another session.
+    let revert = format!(
+        "setsid {HARDEN} revert {} >/run/reverted 2>&1 & sleep 611 & wait",
+        rig.unit
+    );
+    let said = trial(rig, &["--test", &revert], 2)?;
+    ensure!(said.contains("interrupted"), "{said}");
+    let over = "for i in $(seq 100); do grep 'the trial is over' /run/reverted && exit; sleep 0.1; done; cat /run/reverted; exit 1";
+    rig.machine.run(&["sh", "-c", over])?;
+    rig.is_as(&before)?;
+    apply::is_ended(rig)?;
     // Its standard error is gone.
     let script = format!("exec {HARDEN} \"$@\" 2>/dev/full");
     let within = format!("{}s", as_patient(WITHIN).as_secs());
@@ -250,7 +261,7 @@ fn what_is_not_the_profiles_fault_is_said(rig: &Rig<'_>) -> Result<()> {
     );
     rig.is_as(&before)?;
     let said = trial(rig, &["--test", rig.work, "--runs", "9"], 1)?;
-    ensure!(said.contains("are used up"), "{said}");
+    ensure!(said.contains("is reached"), "{said}");
     rig.is_as(&before)?;
     // Another test is another trial.
     let said = trial(rig, &["--test", "true", "--resume"], 2)?;

@@ -17,7 +17,10 @@ use super::{
 };
 
 /// Whether nothing is installed that this would be mixed with.
-pub(super) fn is_free(unit: &Unit, wanted: Backend) -> Result<()> {
+///
+/// # Errors
+/// What is.
+pub fn is_free(unit: &Unit, wanted: Backend) -> Result<()> {
     let name = unit.name();
     ensure!(
         !guard::is_armed(unit),

@@ -14,7 +14,9 @@ use rustix::fs::{FlockOperation, flock};
 use super::{
     Backend, Unit,
     control::{finish, systemctl},
-    files, place,
+    files,
+    holder::{self, Holder},
+    place,
 };
 use crate::machine::systemd;
 
@@ -86,13 +88,14 @@ pub(super) fn is_armed(unit: &Unit) -> bool {
     })
 }
 
-/// Has systemd put the unit back in this time.
+/// Has systemd put the unit back in this time. What is returned says, for as long as it is kept, that this process is at it.
 ///
 /// # Errors
 /// There is a timer already, or systemd refuses.
-pub(super) fn arm(unit: &Unit, after: Duration) -> Result<()> {
+pub(super) fn arm(unit: &Unit, after: Duration) -> Result<Holder> {
     let script = script(unit);
     files::write(&script, &text(unit, (after / 2).min(ENOUGH_TO_END)))?;
+    let holder = Holder::take(&script)?;
     let mut command = Command::new("systemd-run");
     command
         .args(["--quiet", "--collect", "--service-type=oneshot"])
@@ -103,7 +106,16 @@ pub(super) fn arm(unit: &Unit, after: Duration) -> Result<()> {
         .args(["--", "/bin/sh"])
         .arg(&script)
         .stderr(Stdio::piped());
-    finish(&mut command, soon()).context("systemd-run")
+    finish(&mut command, soon()).context("systemd-run")?;
+    Ok(holder)
+}
+
+/// Has the process stop that is at it. Returns whether there was one.
+///
+/// # Errors
+/// It goes on.
+pub(super) fn stop_holder(unit: &Unit) -> Result<bool> {
+    holder::stop(&script(unit), soon())
 }
 
 /// Has the timer begin its time again. systemd does it in one step: there is no moment without it.
@@ -114,7 +126,7 @@ pub(super) fn extend(unit: &Unit) -> Result<()> {
     let _lock = Lock::take()?;
     ensure!(
         is_armed(unit),
-        "{} was put back meanwhile: a trial may not be interrupted for longer than --within",
+        "{} was put back meanwhile: by somebody, or because harden did not go on for longer than --within",
         unit.name()
     );
     let timer = format!("{}.timer", name(unit));

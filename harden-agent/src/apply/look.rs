@@ -193,8 +193,13 @@ fn stays_up(unit: &Unit, drop_in: &Path, settle: Duration) -> Result<u32> {
     let paths = of(&first, "DropInPaths");
     ensure!(
         has_path(&paths, drop_in),
-        "systemd does not read {}, but {paths}",
-        drop_in.display()
+        "systemd does not read {}, but {}",
+        drop_in.display(),
+        if paths.is_empty() {
+            "no drop-in"
+        } else {
+            &paths
+        }
     );
     let deadline = Instant::now() + settle;
     loop {

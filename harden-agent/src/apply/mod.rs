@@ -11,6 +11,7 @@ mod attempt;
 mod control;
 mod files;
 mod guard;
+mod holder;
 mod interruption;
 mod list;
 mod look;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
 
 pub use applied::{Applied, digest};
+pub use attempt::is_free;
 pub use files::Files;
 pub use list::{Installed, State, installed};
 pub use revert::{Reverted, revert};

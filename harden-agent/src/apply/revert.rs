@@ -30,9 +30,13 @@ pub fn revert(unit: &Unit) -> Result<Reverted> {
     interruption::watch()?;
     if guard::is_armed(unit) {
         let was_on_trial = guard::on_trial(unit)?.is_some();
-        // One that was killed when it had kept the files left the timer.
-        guard::put_back(unit)?;
-        if was_on_trial {
+        // It puts the unit back itself.
+        let was_tried = guard::stop_holder(unit)?;
+        if guard::is_armed(unit) || guard::on_trial(unit)?.is_some() {
+            // One that was killed when it had kept the files left the timer.
+            guard::put_back(unit)?;
+        }
+        if was_on_trial || was_tried {
             return Ok(Reverted::Trial);
         }
     }

@@ -12,7 +12,9 @@ use super::{
     Backend, Files, NotPutBack, Unit,
     attempt::{self, Attempt},
     control::systemctl,
-    files, guard, interruption, place,
+    files, guard,
+    holder::Holder,
+    interruption, place,
     trial::step,
     unit::Before,
 };
@@ -36,6 +38,7 @@ pub struct Session<'a> {
     within: Duration,
     settle: Duration,
     is_closed: bool,
+    _holder: Holder,
 }
 
 impl Drop for Session<'_> {
@@ -61,11 +64,11 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let before = unit.running()?;
         interruption::watch()?;
-        {
+        let holder = {
             let _lock = guard::Lock::take()?;
             attempt::is_free(unit, backend)?;
-            guard::arm(unit, within + SLACK)?;
-        }
+            guard::arm(unit, within + SLACK)?
+        };
         step("apply-armed");
         Ok(Self {
             unit,
@@ -73,6 +76,7 @@ impl<'a> Session<'a> {
             within,
             settle,
             is_closed: false,
+            _holder: holder,
         })
     }
 

@@ -96,11 +96,11 @@ impl Trial<'_> {
         let deadline = Instant::now() + limit;
         let until = Timestamp::now() + limit;
         interruption::watch()?;
-        {
+        let _holder = {
             let _lock = guard::Lock::take()?;
             attempt::is_free(self.unit, self.files.backend)?;
-            guard::arm(self.unit, limit)?;
-        }
+            guard::arm(self.unit, limit)?
+        };
         step("apply-armed");
         let attempt = Attempt {
             unit: self.unit,

@@ -121,6 +121,12 @@ impl Unit {
         let state = property("ActiveState");
         let status = proc::status(property("MainPID")).filter(|_| state == "active");
         let Some(user) = status.and_then(|status| status.user) else {
+            ensure!(
+                state != "active",
+                "{} is active without a process, as a oneshot service may be: whether something is in force is seen in a \
+                 daemon's main process",
+                self.name
+            );
             bail!(
                 "{} has no main process to look at ({state}); start it first: systemctl start {}",
                 self.name,

@@ -16,7 +16,7 @@ use super::{
     profile::Decisions,
 };
 use crate::{
-    apply::{Backend, Files, Session, Unit},
+    apply::{Backend, Files, Session, Unit, is_free},
     machine,
     observation::{self, Observation, Text},
     output::{self, Content, Ours, Output, file_stem},
@@ -98,7 +98,20 @@ impl Trial {
             "{} is no directory: make it first (mkdir -p), or name another with --out",
             self.out.display()
         );
+        ensure!(!self.test.trim().is_empty(), "--test names no command");
+        ensure!(
+            self.within > self.settle,
+            "--within has to be longer than --settle, which is {}",
+            humantime::format_duration(self.settle)
+        );
         let unit = Unit::find(&self.unit)?;
+        // What is on trial would be taken for a part of the unit.
+        is_free(&unit, self.backend)?;
+        ensure!(
+            !self.resume || Record::is_kept(&self.state, &file_stem(&Text::from(unit.name()))),
+            "no trial of {} was interrupted: leave --resume out",
+            unit.name()
+        );
         let source = match &self.drop_in {
             Some(_) => None,
             None => Some(match &self.observation {
@@ -306,10 +319,13 @@ impl Trial {
                 plural(set.len(), "relaxation"),
                 listed(set)
             ),
-            Verdict::Found(set) | Verdict::OutOfRuns(set) => format!(
-                "the {runs} are used up; go on with --resume and a larger --runs. Found so far:\n{}",
-                listed(set)
-            ),
+            Verdict::Found(set) | Verdict::OutOfRuns(set) => {
+                let so_far = match set.len() {
+                    0 => String::new(),
+                    _ => format!(" Found so far:\n{}", listed(set)),
+                };
+                format!("the limit of {runs} is reached; go on with --resume and a larger --runs.{so_far}")
+            }
         };
         ask::note(format_args!("harden: {}", said.trim_end()));
         Ok(NOTHING)

@@ -114,7 +114,13 @@ pub(super) fn relaxed(text: &str, relaxations: &[&Relaxation], why: Option<&str>
         let whole = named(name, argument);
         let is_out = |one: &&&Relaxation| matches!(one, Relaxation::Line(line) if *line == whole);
         if relaxations.iter().any(|one| is_out(&one)) {
-            note(&mut result, &format!("no {whole}: was {line}"));
+            if ["caps.drop", "caps.keep"].contains(&name) {
+                // Without any such rule Firejail drops CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of root too (0.9.72).
+                note(&mut result, &format!("all capabilities: was {line}"));
+                result.extend(["caps.keep ", &capabilities().join(","), "\n"]);
+            } else {
+                note(&mut result, &format!("no {whole}: was {line}"));
+            }
             continue;
         }
         let list = if name == "caps.drop" && argument == "all" {
@@ -182,6 +188,11 @@ mod tests {
             "# Written by harden\ncaps.keep chown\nprotocol unix\nseccomp.keep read,write,accept4\nprivate-tmp\n\
              read-only /usr\nread-write /srv/a\n"
         );
+        // Firejail alone would keep less.
+        let all = Relaxation::Line("caps.drop".to_owned());
+        let text = relaxed(TEXT, &[&relaxations[0], &all], None);
+        assert!(text.contains("\ncaps.keep chown,dac_override,"), "{text}");
+        assert_eq!(text.matches("caps.").count(), 1, "{text}");
         let text = relaxed(TEXT, &[&relaxations[1]], Some("it fails"));
         assert!(text.contains(
             "# Relaxed by harden trial: it fails\n# seccomp.keep: accept4\nseccomp.keep read,write,accept4\n"

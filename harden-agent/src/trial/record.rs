@@ -77,11 +77,23 @@ pub struct Record {
 }
 
 impl Record {
-    /// A new one, in the place of an older one.
+    /// A new one. An older one is gone: what is kept beside it from now on is of the new one.
     #[must_use]
     pub fn new(directory: &Path, stem: &str, key: &Key<'_>) -> Self {
+        let record = Self::empty(directory, stem, key);
+        let _ = fs::remove_file(&record.path);
+        record
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_kept(directory: &Path, stem: &str) -> bool {
+        file(directory, stem).exists()
+    }
+
+    fn empty(directory: &Path, stem: &str, key: &Key<'_>) -> Self {
         Self {
-            path: directory.join(format!("{stem}.json")),
+            path: file(directory, stem),
             kept: Kept {
                 schema: SCHEMA,
                 digest: key.digest(),
@@ -98,7 +110,7 @@ impl Record {
     /// # Errors
     /// There is none, it cannot be read, or it is about something else.
     pub fn resumed(directory: &Path, stem: &str, key: &Key<'_>) -> Result<Self> {
-        let mut record = Self::new(directory, stem, key);
+        let mut record = Self::empty(directory, stem, key);
         let shown = record.path.display().to_string();
         let text = fs::read(&record.path).with_context(|| shown.clone())?;
         let kept: Kept = serde_json::from_slice(&text).context(shown)?;
@@ -185,6 +197,10 @@ impl Record {
     fn write(&self) -> Result<()> {
         put(&self.path, &serde_json::to_vec(&self.kept)?)
     }
+}
+
+fn file(directory: &Path, stem: &str) -> PathBuf {
+    directory.join(format!("{stem}.json"))
 }
 
 /// Writes a file of a search, for root and its group.

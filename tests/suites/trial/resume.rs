@@ -40,7 +40,7 @@ fn it_goes_on_with_what_the_agent_had() -> Result<()> {
         rig.says(&[&common[..], &own, more].concat(), status)
     };
     let said = trial(&["--runs", "7"], 1)?;
-    ensure!(said.contains("are used up"), "{said}");
+    ensure!(said.contains("is reached"), "{said}");
     rig.is_as(&before)?;
 
     machine.run(&["systemctl", "reload", rig.unit])?;

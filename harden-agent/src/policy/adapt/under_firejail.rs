@@ -35,16 +35,35 @@ pub(super) fn leave_out(observation: &mut Cow<'_, Observation>) -> Option<String
     Some(remark)
 }
 
-/// Whether Firejail was there before all programs that are not its own.
+/// Whether Firejail started the unit's command. Of a unit in a container the command is not known, nor which of its programs was
+/// `ExecStartPre=`: then it did if it read a profile that `harden apply` installs, or was there before all programs that are not
+/// its own.
 fn is_started_by_it(run: &Run) -> bool {
+    if let Some(program) = run.command.first() {
+        let name = program.as_bytes().rsplit(|byte| *byte == b'/').next();
+        return name == Some(b"firejail");
+    }
     let (own, others): (Vec<_>, Vec<_>) = run
         .executables
         .iter()
         .partition(|(path, _)| FIREJAIL.contains(&path.as_bytes()));
+    if own
+        .iter()
+        .any(|(_, facts)| facts.files.keys().any(is_applied_profile))
+    {
+        return true;
+    }
     let others = others.into_iter().filter(|(path, _)| !is_its_own(path));
     let firejail = own.into_iter().filter_map(|(_, facts)| begun(facts)).min();
     let other = others.filter_map(|(_, facts)| begun(facts)).min();
     firejail.is_some_and(|firejail| other.is_none_or(|other| firejail <= other))
+}
+
+/// On trial, or kept (docs/apply.md).
+fn is_applied_profile(path: &Text) -> bool {
+    let path = path.as_bytes();
+    path.ends_with(b".service.profile")
+        && [&b"/run/harden-apply"[..], b"/etc/firejail"].contains(&parent(path))
 }
 
 /// When the program was first executed. systemd's own, which is there before that, was not executed in the unit's cgroup.
@@ -63,7 +82,7 @@ fn is_its_own(path: &Text) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::fixture::Fixture;
+    use crate::{observation::File, policy::fixture::Fixture};
 
     fn at(run: &mut Run, path: &str, second: i64) {
         let time = Timestamp::from_second(second).expect("a time");
@@ -94,6 +113,29 @@ mod tests {
         let (programs, remark) = left(&fixture.observation());
         assert_eq!(programs, ["/usr/sbin/d", "/usr/sbin/d"]);
         assert!(remark.is_some_and(|remark| remark.contains("1 of 2 runs")));
+    }
+
+    #[test]
+    fn what_ran_before_it_does_not_matter_where_the_command_or_the_profile_is_known() {
+        let profile = "/run/harden-apply/d.service.profile";
+        for (command, path) in [
+            (vec!["/usr/bin/firejail", "d"], "/x"),
+            (Vec::new(), profile),
+        ] {
+            let mut fixture = Fixture::new();
+            at(fixture.run(), "/usr/sbin/d", 1);
+            let mut fixture = fixture.next_run().command(&command);
+            // `ExecStartPre=`
+            at(fixture.run(), "/usr/sbin/d", 10);
+            at(fixture.run(), "/usr/bin/firejail", 11);
+            let firejail = fixture
+                .run()
+                .executables
+                .get_mut(&"/usr/bin/firejail".into());
+            let files = &mut firejail.expect("it is there").files;
+            files.insert(path.into(), File::default());
+            assert_eq!(left(&fixture.observation()).0.len(), 2, "{path}");
+        }
     }
 
     #[test]
