@@ -351,7 +351,10 @@ impl Case {
                 what_is_not_the_profiles_fault_is_said(&rig)?;
                 a_daemon_that_does_not_stop_is_killed_and_this_is_said(machine)
             }
-            Self::Firejail => firejail::a_profile_is_tried_too(machine, &good[3].1),
+            Self::Firejail => {
+                firejail::it_is_found(machine, &NGINX, &good[0].1)?;
+                firejail::a_profile_is_tried_too(machine, &good[3].1)
+            }
             Self::Kill(step) => {
                 let rig = prepare(machine, &NGINX, &without_listen()?)?;
                 a_kill_leaves_it_as_it_was(&rig, step, &[("SystemCallFilter", "listen")])

@@ -5,16 +5,23 @@ use harden_agent::observation;
 use harden_tests::{Machine, as_patient};
 
 use super::super::apply::OBSERVATION;
-use super::{LIGHTTPD, OUT, WITHIN, prepare, relaxed};
+use super::{Daemon, LIGHTTPD, OUT, WITHIN, prepare, relaxed};
 
 pub(super) fn a_profile_is_tried_too(machine: &Machine, observation: &str) -> Result<()> {
-    let rig = prepare(machine, &LIGHTTPD, "")?;
+    let before = it_is_found(machine, &LIGHTTPD, observation)?;
+    is_enough(machine, &before)?;
+    prepare(machine, &LIGHTTPD, "")?.is_as(&before)
+}
+
+/// Returns how the unit was before.
+pub(super) fn it_is_found(machine: &Machine, daemon: &Daemon, observation: &str) -> Result<String> {
+    let rig = prepare(machine, daemon, "")?;
     rig.without(&observation::from_json(observation.as_bytes())?, "accept4")?;
     let before = rig.state()?;
     let within = format!("{}s", as_patient(WITHIN).as_secs());
     let trial = [
         "trial",
-        LIGHTTPD.unit,
+        daemon.unit,
         OBSERVATION,
         "--backend",
         "firejail",
@@ -25,15 +32,14 @@ pub(super) fn a_profile_is_tried_too(machine: &Machine, observation: &str) -> Re
         "--within",
         &within,
         "--test",
-        LIGHTTPD.work,
+        daemon.work,
     ];
     let said = rig.says(&trial, 0)?;
     ensure!(relaxed(&said) == ["seccomp.keep accept4"], "{said}");
     let runs = said.lines().find(|line| line.contains(" test run"));
-    println!("{}: {}", LIGHTTPD.unit, runs.unwrap_or_default());
+    println!("{}: {}", daemon.unit, runs.unwrap_or_default());
     rig.is_as(&before)?;
-    is_enough(machine, &before)?;
-    rig.is_as(&before)
+    Ok(before)
 }
 
 /// What was written, where the administrator puts it.
