@@ -1,11 +1,12 @@
 //! The small C programs of `tests/programs`, as `cargo xtask build --tests` left them.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::Scratch;
 
@@ -26,11 +27,25 @@ fn built(name: &str) -> PathBuf {
 pub fn install(name: &str, dir: &Scratch) -> Result<PathBuf> {
     let built = built(name);
     let program = dir.path().join(name);
-    fs::copy(&built, &program).with_context(|| {
+    copy(&built, &program).with_context(|| {
         format!(
             "{} cannot be copied: run `cargo xtask build --tests`, or name the directory in HARDEN_TEST_PROGRAMS",
             built.display()
         )
     })?;
     Ok(program)
+}
+
+/// Copies a program that is started at once. cp(1) does it: a file that this process had open for writing would be open in each
+/// child that another thread forks meanwhile, until that executes its own program, and the kernel starts no program that somebody
+/// may write (`ETXTBSY`).
+///
+/// # Errors
+/// It cannot be copied.
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let mut cp = Command::new("cp");
+    let output = cp.arg("-p").arg(from.as_ref()).arg(to.as_ref()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", said.trim());
+    Ok(())
 }

@@ -14,7 +14,7 @@ use harden_agent::{
     apply::STEPS,
     observation::{self, Observation},
 };
-use harden_tests::{Agent, Machine, Setup, as_patient, harden};
+use harden_tests::{Agent, Machine, Setup, as_patient, harden, programs};
 use serde_json::Value;
 
 /// How many machines share the cases.
@@ -485,7 +485,7 @@ pub(super) fn prepare<'a>(
     work: &'static str,
     seen: &Observation,
 ) -> Result<Rig<'a>> {
-    fs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
+    programs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
     let rig = Rig {
         machine,
         unit,

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use harden_agent::observation::SCHEMA;
-use harden_tests::{Scratch, harden, met};
+use harden_tests::{Scratch, harden, met, programs};
 
 /// An observation that can be read: the one in the format's own description.
 fn observation() -> Result<String> {
@@ -211,7 +211,7 @@ fn no_place_and_no_permission() -> Result<()> {
     let binary = harden::binary();
     // Where nobody can get at it, whatever directory it was built in.
     let copy = dir.path().join("harden");
-    fs::copy(&binary, &copy)?;
+    programs::copy(&binary, &copy)?;
 
     let read_only = "mount --types tmpfs --options ro none . && cd . && exec \"$0\" run --out \"$PWD\" -- /bin/true";
     let output = Command::new("unshare")

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use harden_tests::{Scratch, Work, met};
+use harden_tests::{Scratch, Work, met, programs};
 
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -96,7 +96,7 @@ fn a_copy_in_tmp_under_the_names_of_its_applets() -> Result<()> {
     }
     let dir = Scratch::new(Path::new("/tmp"))?;
     let dir = dir.path();
-    fs::copy(BUSYBOX, dir.join("busybox"))?;
+    programs::copy(BUSYBOX, dir.join("busybox"))?;
     for applet in ["sh", "cat", "sed"] {
         symlink("busybox", dir.join(applet))?;
     }

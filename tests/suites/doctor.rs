@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harden_tests::{Process, Scratch, harden, met, skip};
+use harden_tests::{Process, Scratch, harden, met, programs, skip};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     unistd::Pid,
@@ -125,7 +125,7 @@ fn without_privileges_it_says_what_is_missing() -> Result<()> {
     let scratch = Scratch::new(Path::new("/run"))?;
     // The checkout may lie where nobody else can go.
     let binary = scratch.path().join("harden");
-    fs::copy(harden::binary(), &binary)?;
+    programs::copy(harden::binary(), &binary)?;
     let output = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
         .arg(&binary)

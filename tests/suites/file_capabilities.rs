@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use harden_tests::{Scratch, met};
+use harden_tests::{Scratch, met, programs};
 
 /// include/uapi/linux/capability.h
 const NET_BIND_SERVICE: u64 = 1 << 10;
@@ -34,7 +34,7 @@ fn a_filter_takes_file_capabilities_from_a_user() -> Result<()> {
     let dir = Scratch::new(Path::new("/opt"))?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     let program = dir.path().join("cat");
-    fs::copy("/bin/cat", &program)?;
+    programs::copy("/bin/cat", &program)?;
     let set = Command::new("setcap")
         .arg("cap_net_bind_service+ep")
         .arg(&program)

@@ -10,7 +10,7 @@ use harden_agent::observation::{Abi, Observation};
 use harden_tests::{
     Agent, Machine, Process, Scratch, Setup, Written,
     filter::{Filters, I386, X32, X86_64},
-    harden, met,
+    harden, met, programs,
 };
 use serde_json::{Value, json};
 use syscalls::x86_64::Sysno;
@@ -218,7 +218,7 @@ fn a_container_s() -> Result<()> {
     for directory in ["bin", "proc", "dev", "sys", "tmp", "etc"] {
         fs::create_dir_all(root.join(directory))?;
     }
-    fs::copy(busybox.context("no busybox")?, root.join("bin/busybox"))?;
+    programs::copy(busybox.context("no busybox")?, root.join("bin/busybox"))?;
     for applet in ["sh", "ls", "mkdir", "rmdir", "sleep"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))?;
     }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::{observation, profile};
-use harden_tests::{Profile, Scratch, harden, met};
+use harden_tests::{Profile, Scratch, harden, met, programs};
 
 /// Names that mean something to Firejail, to a shell, to a terminal or to a person who reads a list.
 const HOSTILE: [&[u8]; 24] = [
@@ -100,7 +100,7 @@ impl Stage {
             let path = |directory: &str| at(directory).join(file(name));
             fs::write(path("etc"), "")?;
             fs::write(path("srv"), "")?;
-            fs::copy("/bin/true", path("bin"))?;
+            programs::copy("/bin/true", path("bin"))?;
             let below = at("srv").join(file(&[&name[..name.len().min(100)], b".d"].concat()));
             fs::create_dir(&below)?;
             fs::write(below.join(file(name)), "")?;
@@ -322,7 +322,7 @@ fn no_command_name_becomes_a_rule() -> Result<()> {
     for name in HOSTILE {
         let dir = Scratch::new(Path::new("/srv"))?;
         let program = dir.path().join(file(name));
-        fs::copy("/bin/true", &program)?;
+        programs::copy("/bin/true", &program)?;
         fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
         let out = Scratch::new(Path::new("/run"))?;
         let output = Command::new(harden::binary())

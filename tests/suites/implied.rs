@@ -9,7 +9,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_tests::{Agent, Machine, Scratch, Setup, Work, Written, firejail, harden, met};
+use harden_tests::{
+    Agent, Machine, Scratch, Setup, Work, Written, firejail, harden, met, programs,
+};
 
 /// Debian's static number of the group mail (base-passwd).
 const MAIL: u32 = 8;
@@ -414,7 +416,7 @@ fn firejail_runs_a_program_with_file_capabilities_and_says_that_they_are_void() 
     let dir = Scratch::new(Path::new("/opt"))?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     let program = dir.path().join("cat");
-    fs::copy("/bin/cat", &program)?;
+    programs::copy("/bin/cat", &program)?;
     let mut setcap = Command::new("setcap");
     let set = setcap
         .arg("cap_net_bind_service+ep")
@@ -453,7 +455,7 @@ fn firejail_takes_set_id_bits_and_processes_and_says_so() -> Result<()> {
     let dir = Scratch::new(Path::new("/opt"))?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     let program = dir.path().join("as-mail");
-    fs::copy("/usr/bin/id", &program)?;
+    programs::copy("/usr/bin/id", &program)?;
     chown(&program, None, Some(MAIL))?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o2755))?;
     let program = program.to_str().context("UTF-8")?;
@@ -467,7 +469,7 @@ fn firejail_takes_set_id_bits_and_processes_and_says_so() -> Result<()> {
 
     // Found by its name alone: who looks for a command line finds the sandbox, which has it among its arguments.
     let sleeper = dir.path().join("implied-sleep");
-    fs::copy("/bin/sleep", &sleeper)?;
+    programs::copy("/bin/sleep", &sleeper)?;
     let mut stranger = Command::new(&sleeper)
         .arg("1000")
         .stdin(Stdio::null())

@@ -10,6 +10,7 @@ use harden_tests::{
     harden::Recorded,
     met,
     observed::{acts, assert_same, facts, printed_acts},
+    programs,
     programs::install,
 };
 
@@ -274,7 +275,7 @@ fn nothing_on_another_root_is_a_path_of_the_host() -> Result<()> {
     let tree = Scratch::new(Path::new("/var/tmp"))?;
     let root = tree.path().join("root");
     fs::create_dir_all(root.join("old"))?;
-    fs::copy("/bin/busybox", root.join("busybox"))?;
+    programs::copy("/bin/busybox", root.join("busybox"))?;
     fs::write(root.join("only-there"), "there\n")?;
     let script = "
 mount --bind \"$1\" \"$1\" && cd \"$1\" || exit

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_tests::{Process, Scratch, harden, met};
+use harden_tests::{Process, Scratch, harden, met, programs};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn bundle() -> Result<Scratch> {
     }
     let busybox = ["/usr/bin/busybox", "/bin/busybox"];
     let busybox = busybox.iter().find(|path| Path::new(path).exists());
-    fs::copy(busybox.context("no busybox")?, bin.join("busybox"))?;
+    programs::copy(busybox.context("no busybox")?, bin.join("busybox"))?;
     for applet in ["sh", "cat", "id", "ln", "mkdir", "mv", "rm"] {
         std::os::unix::fs::symlink("busybox", bin.join(applet))?;
     }

@@ -19,7 +19,7 @@ use harden_agent::{
 use harden_tests::{
     Agent, Machine, Scratch, Setup, as_patient,
     deeds::{Then, Unit, Workshop},
-    harden, met,
+    harden, met, programs,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -556,7 +556,7 @@ fn who_failed_to_start_is_told_from_who_was_not_started() -> Result<()> {
     if machine.container().is_none() {
         return Ok(());
     }
-    fs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
+    programs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
     let status = || machine.try_run(&[HARDEN, "status"]);
     let output = status()?;
     ensure!(output.status.code() == Some(3), "{output:?}");

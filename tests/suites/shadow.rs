@@ -636,7 +636,7 @@ fn agree(
     Machine::share(&machines, &Backend::ALL, |machine, backend| {
         let directory = Scratch::new(Path::new("/run"))?;
         let program = programs::install("servant", &directory)?;
-        fs::copy(program, machine.root().join(&PROGRAM[1..]))?;
+        programs::copy(program, machine.root().join(&PROGRAM[1..]))?;
         let rig = Rig {
             machine,
             agent: observer,

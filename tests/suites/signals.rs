@@ -1,7 +1,6 @@
 //! Who signals a process of another cgroup is told, by whatever call, and such a program does not work under Firejail.
 
 use std::{
-    fs,
     path::Path,
     process::{Command, Stdio},
 };
@@ -10,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::Observation;
 use harden_tests::{
     Agent, Machine, Process, Scratch, Setup, Written, firejail, harden, is_alive, met,
-    observed::facts, programs::install,
+    observed::facts, programs, programs::install,
 };
 use nix::unistd::Pid;
 
@@ -104,7 +103,7 @@ fn who_signals_another_unit_does_not_work_under_firejail() -> Result<()> {
     }
     let dir = Scratch::new(Path::new("/opt"))?;
     let sleeper = dir.path().join("signals-sleep");
-    fs::copy("/bin/sleep", &sleeper)?;
+    programs::copy("/bin/sleep", &sleeper)?;
     for program in ["/bin/kill", "pkill"] {
         let start = || Process::start(Command::new(&sleeper).arg("1000"));
         let mut stranger = start()?;

@@ -5,7 +5,7 @@ use std::{fs, os::unix::process::ExitStatusExt as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::apply::TRIAL_STEPS;
-use harden_tests::{Agent, Machine, Setup, Written, as_patient, harden};
+use harden_tests::{Agent, Machine, Setup, Written, as_patient, harden, programs};
 
 use super::{
     apply::{self, HARDEN, MACHINES, Rig},
@@ -135,7 +135,7 @@ const WITHIN: Duration = Duration::from_secs(8);
 
 /// The unit runs, and the program and the drop-in are on the machine.
 fn prepare<'a>(machine: &'a Machine, daemon: &Daemon, drop_in: &str) -> Result<Rig<'a>> {
-    fs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
+    programs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
     machine.write(DROP_IN, drop_in)?;
     machine.run(&["mkdir", "-p", OUT])?;
     machine.run(&["systemctl", "start", daemon.unit])?;

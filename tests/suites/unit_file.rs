@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use harden_tests::{Scratch, harden, met};
+use harden_tests::{Scratch, harden, met, programs};
 
 /// The highest overall exposure, of 10, that the unit may have.
 const EXPOSURE: f64 = 3.0;
@@ -134,7 +134,7 @@ fn the_capabilities_load_what_root_loads() -> Result<()> {
     let scratch = Scratch::new(Path::new("/run"))?;
     // The checkout may lie where nobody else can go.
     let binary = scratch.path().join("harden");
-    fs::copy(harden::binary(), &binary)?;
+    programs::copy(harden::binary(), &binary)?;
     let set = "-all,+bpf,+perfmon,+dac_read_search,+sys_ptrace,+syslog";
     let mut confined = Command::new("setpriv");
     confined

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use harden_tests::{Machine, harden};
+use harden_tests::{Machine, harden, programs};
 use serde_json::Value;
 
 /// Where the program is put: a container does not see this machine's files.
@@ -36,7 +36,7 @@ fn doctor_tells_which_unit_runs_under_a_filter() -> Result<()> {
     let Some(machine) = Machine::here("doctor tells which unit runs under a filter")? else {
         return Ok(());
     };
-    fs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
+    programs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
     start(&machine, "harden-free.service", &[])?;
     let (unit, check) = doctor(&machine, "harden-free.service")?;
     assert_eq!(check["status"], "ok", "{check}");

@@ -21,6 +21,7 @@ use harden_agent::observation::{
 use harden_tests::{
     Agent, Machine, Scratch, Setup, as_patient, harden,
     observed::{self, acts, assert_same, printed_acts},
+    programs,
     programs::install,
     trees,
 };
@@ -115,7 +116,7 @@ fn a_second_instance_records_at_the_same_time() -> Result<()> {
     let program = install("acts", &bin)?;
     let inside = machine.root().join("usr/local/bin/harden-acts");
     fs::create_dir_all(inside.parent().context("a directory")?)?;
-    fs::copy(&program, &inside)?;
+    programs::copy(&program, &inside)?;
     let mut agent = Agent::start(&Setup {
         beside: true,
         ..Setup::default()

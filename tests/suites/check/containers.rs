@@ -67,7 +67,7 @@ impl Bundle {
             "srv/harden/bin/helper",
             "usr/bin/true",
         ] {
-            fs::copy(&program, root.join(name))?;
+            programs::copy(&program, root.join(name))?;
         }
         symlink("real", root.join("srv/harden/link"))?;
         for file in [

@@ -103,7 +103,7 @@ fn nothing_that_is_predicted_to_work_fails() -> Result<()> {
     let built = Scratch::new(Path::new("/run"))?;
     let program = programs::install("chores", &built)?;
     for name in ["chores", "helper"] {
-        fs::copy(&program, bin.join(name))?;
+        programs::copy(&program, bin.join(name))?;
     }
     let mut tried = Tried {
         machine: &machine,

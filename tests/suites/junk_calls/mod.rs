@@ -94,7 +94,7 @@ fn under_systemd(command: &[&str], drop_in: &str, convention: &str) -> Result<()
     let directory = program.parent().context("a directory")?;
     let inside = machine.root().join(directory.strip_prefix("/")?);
     fs::create_dir_all(&inside)?;
-    fs::copy(program, machine.root().join(program.strip_prefix("/")?))?;
+    programs::copy(program, machine.root().join(program.strip_prefix("/")?))?;
     let start = |drop_in: &str| -> Result<String> {
         let exec = command.join(" ");
         machine.write("/run/systemd/system/junk.service.d/50-harden.conf", drop_in)?;

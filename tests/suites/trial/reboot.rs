@@ -1,10 +1,10 @@
 //! A reboot in the middle of a test run: of `harden apply`, of `harden trial`, and when the drop-in was just made lasting.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harden_agent::observation::Observation;
-use harden_tests::{Machine, harden};
+use harden_tests::{Machine, harden, programs};
 
 use super::super::apply::{HARDEN, LASTING, NGINX, OBSERVATION, Rig, WORK, is_in_force, recorded};
 use super::{NGINX as DAEMON, prepare, relaxed, trial, without};
@@ -16,7 +16,7 @@ const START: Duration = Duration::from_secs(20);
 
 /// With what a reboot has taken away put there again.
 fn rig<'a>(machine: &'a Machine, seen: &Observation) -> Result<Rig<'a>> {
-    fs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
+    programs::copy(harden::binary(), machine.root().join(&HARDEN[1..]))?;
     let rig = Rig {
         machine,
         unit: NGINX,
