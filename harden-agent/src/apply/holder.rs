@@ -66,9 +66,31 @@ fn holder(script: &File) -> Result<Option<Pid>> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::{
+        mem,
+        os::unix::process::CommandExt as _,
+        process::{Child, Command},
+    };
+
+    use rustix::fs::{Mode, OFlags, open};
 
     use super::*;
+
+    /// A process that holds it: record locks stay when it executes a program, as long as the file stays open.
+    fn holding(script: &Path) -> Child {
+        let script = script.to_owned();
+        let take = move || {
+            let file = open(&script, OFlags::WRONLY, Mode::empty())?;
+            fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            mem::forget(file);
+            Ok(())
+        };
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        // SAFETY: between fork and exec there are two system calls; a short path is copied to the stack for the first.
+        unsafe { command.pre_exec(take) };
+        command.spawn().expect("sleep is started")
+    }
 
     #[test]
     fn a_process_that_holds_it_is_stopped() {
@@ -78,14 +100,7 @@ mod tests {
         assert!(!stop(&script, soon()).unwrap());
         std::fs::write(&script, "").unwrap();
         assert!(!stop(&script, soon()).unwrap());
-        let mut child = Command::new("python3")
-            .args(["-c", "import fcntl,sys,time; f=open(sys.argv[1],'a'); fcntl.lockf(f,fcntl.LOCK_EX); print(1,flush=True); time.sleep(60)"])
-            .arg(&script)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = [0; 1];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        let mut child = holding(&script);
         Holder::take(&script).err().expect("it is held");
         assert!(stop(&script, soon()).unwrap());
         child.wait().unwrap();
