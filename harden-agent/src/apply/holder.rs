@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use rustix::{
     fs::{FlockOperation, fcntl_lock},
+    io::Errno,
     process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process},
 };
 
@@ -48,7 +49,11 @@ pub(super) fn stop(script: &Path, deadline: Instant) -> Result<bool> {
     let Some(process) = holder(&file)? else {
         return Ok(false);
     };
-    kill_process(process, Signal::TERM).context("the process of the trial")?;
+    match kill_process(process, Signal::TERM) {
+        // It has ended by itself meanwhile.
+        Err(Errno::SRCH) => {}
+        killed => killed.context("the process of the trial")?,
+    }
     while holder(&file)? == Some(process) {
         ensure!(
             Instant::now() < deadline,
